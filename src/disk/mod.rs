@@ -1,0 +1,10 @@
+//! Disk formats: pure functions from values to bytes. No clock, no randomness, no I/O but the reader and
+//! writer that a caller hands in.
+//!
+//! A disk is a [`Pieces`]: the stretches that are not zero, in order, each either bytes or a part of a blob.
+//! The ext4 writer makes the pieces of a partition, the GPT writer those around it; the qcow2 and raw writers
+//! turn the whole into a file.
+
+mod pieces;
+
+pub use pieces::{ContentSource, Data, Piece, Pieces};

@@ -1,0 +1,143 @@
+//! The one error type: what a person needs to act, and the class that decides the exit code.
+//!
+//! An error names the thing, what was expected and found, and (as a hint) the next command. Modules add
+//! knowledge on the way up with [`Error::detail`]; only `cli` prints.
+
+use std::fmt;
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a command failed, as far as its caller (a person, or a CI script) must tell the cases apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The user can fix it: a recipe, a lockfile, an argument's value, a missing host tool.
+    User,
+    /// The command line itself is wrong.
+    Usage,
+    /// No source answered, or none had what the lock names.
+    Network,
+    /// Bytes are not what their digest says.
+    Integrity,
+    /// The disk or the quota is full.
+    NoSpace,
+    /// Stopped by a signal.
+    Interrupted,
+    /// A broken promise of kbake's own code or of a locked tool: worth a bug report.
+    Internal,
+}
+
+impl Class {
+    /// The process's exit code. Documented in the README; part of the interface.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Class::User => 1,
+            Class::Usage => 2,
+            Class::Network => 3,
+            Class::Integrity => 4,
+            Class::NoSpace => 5,
+            Class::Internal => 70,
+            Class::Interrupted => 130,
+        }
+    }
+}
+
+/// A failure, as it will be shown.
+#[derive(Debug, Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    class: Class,
+    message: String,
+    details: Vec<String>,
+    hints: Vec<String>,
+}
+
+impl Error {
+    /// A failure of `class`; `message` is one lower-case sentence without a final stop.
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Error(Box::new(Inner { class, message: message.into(), details: Vec::new(), hints: Vec::new() }))
+    }
+
+    /// A failure the user can fix.
+    pub fn user(message: impl Into<String>) -> Self {
+        Self::new(Class::User, message)
+    }
+
+    /// Bytes that are not what they should be.
+    pub fn integrity(message: impl Into<String>) -> Self {
+        Self::new(Class::Integrity, message)
+    }
+
+    /// A broken promise of kbake's own.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Class::Internal, message)
+    }
+
+    /// An I/O failure while doing `what` ("write images/etcd.qcow2"). A full disk gets its own class.
+    pub fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
+        // An `Error` that went through a `Read` or `Write` keeps its class and text.
+        if let Some(inner) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
+            return inner.clone();
+        }
+        use std::io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull};
+        let class = match error.kind() {
+            StorageFull | QuotaExceeded => Class::NoSpace,
+            Interrupted => Class::Interrupted,
+            _ => Class::User,
+        };
+        let found = Self::new(class, format!("cannot {what}: {error}"));
+        if class == Class::NoSpace {
+            return found.hint("nothing was kept half-written; free some space, or point $KBAKE_STORE at a larger disk");
+        }
+        found
+    }
+
+    /// Adds a line below the message: what was expected, what was found, from where.
+    #[must_use]
+    pub fn detail(mut self, line: impl Into<String>) -> Self {
+        self.0.details.push(line.into());
+        self
+    }
+
+    /// Adds the next step for the user.
+    #[must_use]
+    pub fn hint(mut self, line: impl Into<String>) -> Self {
+        self.0.hints.push(line.into());
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn class(&self) -> Class {
+        self.0.class
+    }
+
+    /// The first line, without `error:`.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+}
+
+impl fmt::Display for Error {
+    /// The message, indented details, and `hint:` lines, without a final newline.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        for line in &self.0.details {
+            write!(f, "\n  {line}")?;
+        }
+        for line in &self.0.hints {
+            write!(f, "\nhint: {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// So that an `Error` can travel through `Read` and `Write`; [`Error::io`] takes it out again.
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        std::io::Error::other(error)
+    }
+}

@@ -1,0 +1,171 @@
+//! Paths inside a tree: relative, normalised, bytes (a Linux name need not be UTF-8).
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use super::text::escape;
+
+/// The longest name that ext4 and Linux know (`NAME_MAX`), in bytes.
+const NAME_MAX: usize = 255;
+/// The longest path that Linux takes (`PATH_MAX` less the final NUL and our absent leading slash), in bytes.
+const PATH_MAX: usize = 4094;
+
+/// A path relative to the tree's root, without leading slash, `.` or `..`; the root itself is empty.
+///
+/// Ordered component by component, so that a directory comes before what is in it and its whole subtree is
+/// contiguous (`a`, `a/b`, `a.b`), which plain byte order does not give.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct TreePath(Box<[u8]>);
+
+impl TreePath {
+    /// The tree's root.
+    pub fn root() -> Self {
+        TreePath(Box::default())
+    }
+
+    /// Reads an archive member's or recipe's name: one leading `./` or `/`, and trailing slashes, are dropped when
+    /// `absolute_ok` says that the source writes them as a matter of course.
+    pub fn parse(name: &[u8], absolute_ok: bool) -> Result<Self, String> {
+        let shown = || escape(name);
+        let mut rest = name;
+        if absolute_ok && let [b'/', tail @ ..] = rest {
+            rest = tail;
+        }
+        if rest.starts_with(b"/") {
+            return Err(format!("`{}` is absolute", shown()));
+        }
+        let mut clean = Vec::with_capacity(rest.len());
+        for part in rest.split(|&b| b == b'/') {
+            match part {
+                b"" | b"." => continue,
+                b".." => return Err(format!("`{}` climbs out with `..`", shown())),
+                _ if part.len() > NAME_MAX => {
+                    return Err(format!("`{}` has a name of {} bytes, {NAME_MAX} are allowed", shown(), part.len()));
+                }
+                _ if part.contains(&0) => return Err(format!("`{}` holds a NUL byte", shown())),
+                _ => {}
+            }
+            if !clean.is_empty() {
+                clean.push(b'/');
+            }
+            clean.extend_from_slice(part);
+        }
+        if clean.len() > PATH_MAX {
+            return Err(format!("a path of {} bytes is longer than the {PATH_MAX} that Linux takes", clean.len()));
+        }
+        Ok(TreePath(clean.into()))
+    }
+
+    /// A path that the code itself spells out.
+    ///
+    /// # Panics
+    /// When `path` is not a clean relative path: a mistake in the program, not in its input.
+    pub fn fixed(path: &str) -> Self {
+        let parsed = Self::parse(path.as_bytes(), false).expect("a literal path is valid");
+        assert_eq!(&*parsed.0, path.as_bytes(), "a literal path is written clean");
+        parsed
+    }
+
+    /// The bytes, without leading slash.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether this is the root.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The directory that holds it; none for the root.
+    pub fn parent(&self) -> Option<TreePath> {
+        if self.is_root() {
+            return None;
+        }
+        let cut = self.0.iter().rposition(|&b| b == b'/').unwrap_or(0);
+        Some(TreePath(self.0[..cut].into()))
+    }
+
+    /// The last component; empty for the root.
+    pub fn name(&self) -> &[u8] {
+        match self.0.iter().rposition(|&b| b == b'/') {
+            Some(slash) => &self.0[slash + 1..],
+            None => &self.0,
+        }
+    }
+
+    /// The components from the root down.
+    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|&b| b == b'/').filter(|part| !part.is_empty())
+    }
+
+    /// Whether `self` is `other` or inside it.
+    pub fn is_within(&self, other: &TreePath) -> bool {
+        other.is_root() || self == other || (self.0.starts_with(&other.0) && self.0[other.0.len()] == b'/')
+    }
+}
+
+impl Ord for TreePath {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // With the slash as the smallest byte, byte order is component order; names hold no NUL.
+        let key = |b: &u8| if *b == b'/' { 0 } else { *b };
+        self.0.iter().map(key).cmp(other.0.iter().map(key))
+    }
+}
+
+impl PartialOrd for TreePath {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Absolute and escaped, as it is shown to people and written in plans.
+impl fmt::Display for TreePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", escape(&self.0))
+    }
+}
+
+impl fmt::Debug for TreePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::parse(text.as_bytes(), false).unwrap()
+    }
+
+    #[test]
+    fn names_are_normalised() {
+        assert_eq!(path("./a//b/"), path("a/b"));
+        assert_eq!(path("."), TreePath::root());
+        assert_eq!(TreePath::parse(b"/a", true).unwrap(), path("a"));
+        assert_eq!(path("a/b").to_string(), "/a/b");
+        assert_eq!(path("a/b").parent(), Some(path("a")));
+        assert_eq!(path("a").parent(), Some(TreePath::root()));
+        assert_eq!(path("a/b").name(), b"b");
+    }
+
+    #[test]
+    fn escapes_are_refused() {
+        for bad in ["/a", "../a", "a/../b", "a\0b"] {
+            assert!(TreePath::parse(bad.as_bytes(), false).is_err(), "{bad:?}");
+        }
+        assert!(TreePath::parse(b"//a", true).is_err());
+        assert!(TreePath::parse(&[b'a'; 256], false).unwrap_err().contains("256 bytes"));
+    }
+
+    #[test]
+    fn a_subtree_is_contiguous() {
+        let mut all = vec![path("a.b"), path("a/c/d"), path("a"), path("b"), path("a/c"), TreePath::root()];
+        all.sort();
+        let shown: Vec<_> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["/", "/a", "/a/c", "/a/c/d", "/a.b", "/b"]);
+        assert!(path("a/c").is_within(&path("a")));
+        assert!(!path("a.b").is_within(&path("a")));
+    }
+}

@@ -1,0 +1,139 @@
+//! Names and numbers that come from recipes, and the escaping of bytes in line-based text.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The machine that an image runs on, by Debian's and Kubernetes's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Arch {
+    /// x86-64.
+    Amd64,
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Arch::Amd64 => "amd64",
+        })
+    }
+}
+
+impl FromStr for Arch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "amd64" => Ok(Arch::Amd64),
+            _ => Err(format!("unknown architecture `{text}`; known: amd64")),
+        }
+    }
+}
+
+/// The one point in time that an image knows: seconds since 1970-01-01 UTC. It stands for "now" in every
+/// timestamp that a bake writes, and files from packages keep their own time when it is earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(u32);
+
+impl Epoch {
+    /// From seconds since 1970. Positive and below 2³¹, so that every on-disk format can say it.
+    pub fn from_seconds(seconds: i64) -> Result<Self, String> {
+        match u32::try_from(seconds) {
+            Ok(value) if (1..=i32::MAX as u32).contains(&value) => Ok(Epoch(value)),
+            _ => Err(format!("the epoch {seconds} is outside 1..2147483647 (seconds since 1970)")),
+        }
+    }
+
+    /// Seconds since 1970.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A role's name: a recipe `recipes/roles/<name>.toml`. Lower-case letters, digits and inner hyphens, as in a
+/// DNS label, because it becomes part of file and host names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleName(String);
+
+impl RoleName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RoleName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if text.is_empty() || text.len() > 63 || !text.chars().all(inner) || text.starts_with('-') || text.ends_with('-') {
+            return Err(format!("`{}` is no role name: 1 to 63 of a-z, 0-9 and inner `-`", text.escape_debug()));
+        }
+        Ok(RoleName(text.to_owned()))
+    }
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Bytes as one word of line-based text: printable ASCII but space and backslash as it is, all else as `\xNN`.
+pub fn escape(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_graphic() && byte != b'\\' {
+            text.push(byte as char);
+        } else {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// The inverse of [`escape`]; none when `text` could not have come from it.
+pub fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first != b'\\' {
+            bytes.push(first);
+            rest = tail;
+            continue;
+        }
+        let [b'x', high, low, after @ ..] = tail else { return None };
+        let digit = |c: u8| (c as char).to_digit(16).map(|d| d as u8);
+        bytes.push(digit(*high)? << 4 | digit(*low)?);
+        rest = after;
+    }
+    (escape(&bytes) == text).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaping_round_trips_every_byte() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(unescape(&escape(&all)), Some(all));
+        assert_eq!(escape("a b\\ü".as_bytes()), "a\\x20b\\x5c\\xc3\\xbc");
+        assert_eq!(unescape("\\x4"), None);
+        assert_eq!(unescape("\\x41"), None, "one byte string has one text");
+    }
+
+    #[test]
+    fn role_names() {
+        assert_eq!("control-plane".parse::<RoleName>().unwrap().as_str(), "control-plane");
+        for bad in ["", "-a", "a-", "Etcd", "a/b", "../etcd"] {
+            assert!(bad.parse::<RoleName>().is_err(), "{bad}");
+        }
+    }
+}
