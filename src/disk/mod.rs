@@ -7,4 +7,5 @@
 
 mod pieces;
 
-pub use pieces::{ContentSource, Data, Piece, Pieces};
+pub use crate::tree::ContentSource;
+pub use pieces::{Data, Piece, Pieces};

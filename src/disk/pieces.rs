@@ -1,8 +1,5 @@
 //! A disk's bytes as a value, small enough for memory however large the disk is.
 
-use std::io;
-use std::io::Read;
-
 use crate::value::Sha256;
 
 /// A disk or partition of `len` bytes that reads as zero outside its pieces.
@@ -101,13 +98,4 @@ impl Pieces {
     pub fn shifted(self, by: u64) -> impl Iterator<Item = Piece> {
         self.pieces.into_iter().map(move |piece| Piece { at: piece.at + by, data: piece.data })
     }
-}
-
-/// Where the bytes of blobs come from.
-///
-/// A reader gives exactly the blob's bytes or fails: when the bytes do not have the digest, the read that would
-/// give the last of them fails, so a writer that read all can trust what it read.
-pub trait ContentSource: Sync {
-    /// Opens a blob for reading from its start.
-    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>>;
 }

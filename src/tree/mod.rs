@@ -4,10 +4,12 @@
 //! node's parent is a directory, hard links point at files, and iteration is always in path order.
 
 mod node;
+mod source;
 
 use std::collections::BTreeMap;
 
 pub use node::{Content, Kind, Layer, Meta, Node, Segment};
+pub use source::ContentSource;
 
 use crate::value::TreePath;
 

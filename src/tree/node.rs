@@ -64,7 +64,7 @@ pub enum Kind {
 pub enum Content {
     /// Held here: small rendered files.
     Inline(Arc<[u8]>),
-    /// Named by digest; a [`crate::disk::ContentSource`] has the bytes.
+    /// Named by digest; a [`super::ContentSource`] has the bytes.
     Blob { digest: Sha256, size: u64 },
     /// A file of `size` bytes that reads as zero outside its segments, which are sorted and disjoint.
     Sparse { size: u64, segments: Vec<Segment> },

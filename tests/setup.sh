@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what the tests need on a Debian-like host. kbake itself needs less: `kbake build` names what it misses.
+set -euo pipefail
+
+packages=(
+  # to compile
+  gcc libc6-dev
+  # what `kbake build` and `kbake lock` run: apt, dpkg, perl, gpgv and, when not root, user namespaces
+  apt dpkg perl gpgv uidmap
+  # foreign judges of what kbake writes
+  qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage grub-common grub-pc-bin systemd gpg xz-utils zstd
+  # a machine to boot the image, and the clients that talk to it
+  qemu-system-x86 seabios etcd-client openssh-client
+  # the peers of the benchmark, and the tests' attackers
+  util-linux attr fakeroot strace git ca-certificates
+)
+
+sudo=()
+if [ "$(id -u)" != 0 ]; then sudo=(sudo); fi
+export DEBIAN_FRONTEND=noninteractive
+"${sudo[@]}" apt-get update -q
+
+# A host may have newer qemu-utils from backports, which the release's qemu-system-x86 refuses to stand beside.
+# Both then come from the release.
+install=("${sudo[@]}" apt-get install -q -y --no-install-recommends)
+if ! "${install[@]}" "${packages[@]}"; then
+  # shellcheck source=/dev/null
+  release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  "${install[@]}" --allow-downgrades "qemu-utils/$release" "qemu-system-common/$release" "${packages[@]}"
+fi
+
+command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer with rustup" >&2; exit 1; }
+for component in clippy fmt; do
+  cargo "$component" --version >/dev/null || { echo "cargo $component is missing: rustup component add clippy rustfmt" >&2; exit 1; }
+done
