@@ -5,7 +5,15 @@
 //! The ext4 writer makes the pieces of a partition, the GPT writer those around it; the qcow2 and raw writers
 //! turn the whole into a file.
 
+mod blob;
+pub mod cluster;
+pub mod gpt;
+#[cfg(test)]
+mod judge;
 mod pieces;
+pub mod qcow2;
+pub mod raw;
+pub mod readback;
 
 pub use crate::tree::ContentSource;
 pub use pieces::{Data, Piece, Pieces};

@@ -4,10 +4,12 @@
 
 mod cancel;
 mod digest;
+mod guid;
 mod path;
 mod text;
 
 pub use cancel::Cancel;
 pub use digest::{Hasher, Sha256};
+pub use guid::Guid;
 pub use path::TreePath;
 pub use text::{Arch, Epoch, RoleName, escape, unescape};

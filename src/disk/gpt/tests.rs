@@ -1,0 +1,141 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::Class;
+use crate::disk::judge::{self, Memory};
+use crate::disk::raw;
+use crate::value::Cancel;
+
+const MIB: u64 = 1 << 20;
+
+fn partition(name: &str, start: u64, size: u64) -> Partition {
+    let content = Pieces::new(size.min(4096), vec![Piece { at: 0, data: Data::Bytes(name.as_bytes().to_vec()) }]);
+    Partition { name: name.into(), type_guid: LINUX_FILESYSTEM, guid: Guid::derived("test partition", name), start, size, content }
+}
+
+/// As kbake's images are: BIOS boot, ESP, and a root that fills the rest.
+fn typical(size: u64) -> Vec<Partition> {
+    let root_start = 64 * MIB;
+    vec![
+        Partition { type_guid: LINUX_ROOT_X86_64, ..partition("root", root_start, usable_end(size) - root_start) },
+        Partition { type_guid: BIOS_BOOT, ..partition("BIOS boot", MIB, MIB) },
+        Partition { type_guid: ESP, ..partition("EFI système 😀", 2 * MIB, 62 * MIB) },
+    ]
+}
+
+fn disk_guid() -> Guid {
+    Guid::derived("test disk", "etcd")
+}
+
+fn write_raw(dir: &tempfile::TempDir, pieces: &Pieces) -> PathBuf {
+    let path = dir.path().join("disk.raw");
+    raw::write(pieces, &Memory::default(), &mut std::fs::File::create(&path).unwrap(), &Cancel::new()).unwrap();
+    path
+}
+
+#[test]
+fn sgdisk_and_sfdisk_read_what_was_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    // Small; kbake's usual; too large for the MBR's 32 bits of sectors; not a multiple of 1 MiB.
+    for size in [70 * MIB, 20 << 30, 3 << 40, 100 * MIB + 512] {
+        let partitions = typical(size);
+        let path = write_raw(&dir, &disk(size, disk_guid(), None, partitions.clone()).unwrap());
+        let verdict = judge::run("sgdisk", &[&"-v", &path]);
+        assert!(verdict.contains("No problems found"), "{size}: {verdict}");
+
+        let dump: serde_json::Value = serde_json::from_str(&judge::run("sfdisk", &[&"--json", &path])).unwrap();
+        let table = &dump["partitiontable"];
+        assert_eq!(table["label"], "gpt");
+        assert_eq!(table["id"], disk_guid().to_string().to_uppercase());
+        assert_eq!((&table["firstlba"], &table["lastlba"]), (&34.into(), &(size / 512 - 34).into()));
+        for (number, expected) in partitions.iter().enumerate() {
+            let node = format!("{}{}", path.display(), number + 1);
+            let found = table["partitions"].as_array().unwrap().iter().find(|found| found["node"] == node).unwrap();
+            assert_eq!(found["start"], expected.start / 512);
+            assert_eq!(found["size"], expected.size / 512);
+            assert_eq!(found["type"], expected.type_guid.to_string().to_uppercase());
+            assert_eq!(found["uuid"], expected.guid.to_string().to_uppercase());
+            assert_eq!(found["name"], expected.name);
+        }
+    }
+}
+
+#[test]
+fn both_tables_are_whole() {
+    // With the front damaged, sgdisk loads the backup: its words say which checksum failed.
+    let dir = tempfile::tempdir().unwrap();
+    let path = write_raw(&dir, &disk(70 * MIB, disk_guid(), None, typical(70 * MIB)).unwrap());
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[512..1024].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    let listing = judge::output("sgdisk", &[&"-p", &path]);
+    let listing = String::from_utf8_lossy(&listing.stdout);
+    assert!(listing.contains("BIOS boot") && listing.contains("root"), "{listing}");
+}
+
+#[test]
+fn the_protective_mbr_is_as_the_specification_has_it() {
+    let code = std::array::from_fn(|at| at as u8 | 1);
+    let small = disk(70 * MIB, disk_guid(), Some(code), vec![]).unwrap();
+    let Data::Bytes(front) = &small.iter().next().unwrap().data else { panic!("the table is bytes") };
+    assert_eq!(front[..440], code, "GRUB's code");
+    assert_eq!(front[440..446], [0; 6]);
+    // 143,360 sectors: the last is cylinder 8, head 235, sector 35.
+    assert_eq!(front[446..462], [0, 0, 2, 0, 0xee, 235, 35, 8, 1, 0, 0, 0, 0xff, 0x2f, 0x02, 0]);
+    assert_eq!(front[462..510], [0; 48]);
+    assert_eq!(front[510..512], [0x55, 0xaa]);
+
+    let large = disk(3 << 40, disk_guid(), None, vec![]).unwrap();
+    let Data::Bytes(front) = &large.iter().next().unwrap().data else { panic!("the table is bytes") };
+    assert_eq!(front[446..462], [0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+}
+
+#[test]
+fn chs_of_known_sectors() {
+    for (lba, expected) in [(1, [0, 2, 0]), (62, [0, 63, 0]), (63, [1, 1, 0]), (16_450_559, [254, 255, 255]), (16_450_560, [255; 3])] {
+        assert_eq!(chs(lba), expected, "sector {lba}");
+    }
+}
+
+#[test]
+fn contents_are_moved_to_their_place() {
+    let size = 70 * MIB;
+    let pieces = disk(size, disk_guid(), None, typical(size)).unwrap();
+    let at: Vec<u64> = pieces.iter().map(|piece| piece.at).collect();
+    assert_eq!(at, [0, MIB, 2 * MIB, 64 * MIB, size - 33 * 512]);
+    assert_eq!(pieces.len(), size);
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let size = 10 * MIB;
+    let long = Pieces::new(2 * MIB, vec![]);
+    let cases = [
+        (size + 1, vec![], "its size must be a multiple of 512"),
+        (MIB, vec![], "at least 2 MiB"),
+        (size, vec![partition("a", 0, MIB)], "`a` starts at byte 0, the place is free from byte 1048576"),
+        (size, vec![partition("a", MIB + 512, MIB)], "`a` must start at a multiple of 1 MiB"),
+        (size, vec![partition("a", MIB, 100)], "whole sectors, not 100 bytes"),
+        (size, vec![partition("a", MIB, 0)], "whole sectors, not 0 bytes"),
+        (size, vec![partition("b", 2 * MIB, MIB), partition("a", MIB, 2 * MIB)], "`b` starts at byte 2097152"),
+        (size, vec![partition("a", MIB, 9 * MIB)], "reaches into the backup table at byte 10468864"),
+        (size, vec![partition("a", 100 * MIB, MIB)], "reaches into the backup table"),
+        (size, vec![partition("a", MIB, u64::MAX - 511)], "reaches into the backup table"),
+        (size, vec![Partition { content: long, ..partition("a", MIB, MIB) }], "the 2097152 bytes for `a` do not fit its 1048576"),
+        (size, vec![partition(&"ü".repeat(37), MIB, MIB)], "is too long"),
+        (1 << 30, (1..130).map(|at| partition("a", at * MIB, MIB)).collect(), "129 partitions are more than 128"),
+    ];
+    for (size, partitions, expected) in cases {
+        let error = disk(size, disk_guid(), None, partitions).unwrap_err();
+        assert_eq!(error.class(), Class::User);
+        assert!(error.to_string().contains(expected), "{error} has no {expected:?}");
+    }
+}
+
+#[test]
+fn the_usable_end_leaves_room_for_the_backup() {
+    assert_eq!(usable_end(20 << 30), (20 << 30) - MIB);
+    assert_eq!(usable_end(10 * MIB + 33 * 512), 10 * MIB);
+    assert_eq!(usable_end(10 * MIB + 32 * 512), 9 * MIB);
+    assert_eq!(usable_end(0), 0);
+}

@@ -1,0 +1,76 @@
+//! The header of a qcow2 file: [specification](https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt),
+//! sections "Header", "Header extensions" and "Feature name table". All numbers are big-endian.
+
+use super::{CLUSTER_BITS, REFCOUNT_ORDER};
+
+/// Bytes 0–3: `QFI` and 0xfb.
+const MAGIC: u32 = 0x5146_49fb;
+/// Bytes 4–7.
+const VERSION: u32 = 3;
+/// Bytes 72–79, bit 3: the compression type is not zlib.
+const INCOMPATIBLE_COMPRESSION: u64 = 1 << 3;
+/// Bytes 100–103: as long as QEMU writes it since the compression type (byte 104) is part of it.
+const HEADER_LENGTH: u32 = 112;
+/// Byte 104: zstd.
+const COMPRESSION_ZSTD: u8 = 1;
+/// The type of the header extension that names features.
+const FEATURE_NAME_TABLE: u32 = 0x6803_f857;
+/// The length of one name in it, in bytes.
+const FEATURE_NAME_LENGTH: usize = 46;
+
+/// What differs from one file to the next.
+pub(super) struct Header {
+    /// Bytes 24–31: the disk's size in bytes.
+    pub virtual_size: u64,
+    /// Bytes 36–39: entries of the L1 table.
+    pub l1_size: u32,
+    /// Bytes 40–47: where it is.
+    pub l1_offset: u64,
+    /// Bytes 48–55: where the refcount table is.
+    pub refcount_table_offset: u64,
+    /// Bytes 56–59: its length.
+    pub refcount_table_clusters: u32,
+}
+
+impl Header {
+    /// The bytes from the start of the file, header extensions included. No backing file, encryption or snapshots.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
+        let mut put = |field: &[u8]| bytes.extend_from_slice(field);
+        put(&MAGIC.to_be_bytes());
+        put(&VERSION.to_be_bytes());
+        put(&[0; 12]); // 8–19: backing file
+        put(&CLUSTER_BITS.to_be_bytes());
+        put(&self.virtual_size.to_be_bytes());
+        put(&[0; 4]); // 32–35: encryption
+        put(&self.l1_size.to_be_bytes());
+        put(&self.l1_offset.to_be_bytes());
+        put(&self.refcount_table_offset.to_be_bytes());
+        put(&self.refcount_table_clusters.to_be_bytes());
+        put(&[0; 12]); // 60–71: snapshots
+        put(&INCOMPATIBLE_COMPRESSION.to_be_bytes());
+        put(&[0; 16]); // 80–95: compatible and auto-clear features
+        put(&REFCOUNT_ORDER.to_be_bytes());
+        put(&HEADER_LENGTH.to_be_bytes());
+        put(&[COMPRESSION_ZSTD, 0, 0, 0, 0, 0, 0, 0]); // 104–111: and padding
+        debug_assert_eq!(bytes.len(), HEADER_LENGTH as usize);
+        bytes.extend_from_slice(&feature_names());
+        bytes
+    }
+}
+
+/// The feature name table and the end of the extensions. A QEMU before 5.1 cannot read zstd; with this it says that it
+/// lacks the "compression type" feature instead of a bare bit number.
+fn feature_names() -> Vec<u8> {
+    let mut entry = vec![0; 2 + FEATURE_NAME_LENGTH];
+    entry[0] = 0; // an incompatible feature
+    entry[1] = 3; // its bit
+    let name = b"compression type";
+    entry[2..][..name.len()].copy_from_slice(name);
+
+    let mut bytes = FEATURE_NAME_TABLE.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&(entry.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(&entry); // 48 bytes: a multiple of 8, as an extension must be
+    bytes.extend_from_slice(&[0; 8]); // type 0, length 0: the end
+    bytes
+}

@@ -1,0 +1,155 @@
+//! Reading, compressing and writing at the same time, in order, in bounded memory.
+//!
+//! One thread reads clusters and deals them out to the workers in turn; each worker compresses its own in order; the
+//! calling thread collects from the workers in the same turn. So the order is given by the dealing, whatever a thread's
+//! speed. A fixed set of buffers goes round, and the reader waits when all are on their way.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, Scope};
+
+use super::codec::{Codec, Compressed};
+use crate::disk::cluster::{CLUSTER, Cluster, Clusters, zeroed};
+use crate::disk::{ContentSource, Pieces};
+use crate::error::{Error, Result};
+use crate::value::Cancel;
+
+/// Clusters on their way at once: 16 MiB.
+const BUFFERS: usize = 256;
+/// More workers than this would each have too few buffers to even out fast and slow clusters.
+const MAX_WORKERS: usize = 64;
+
+/// A cluster on its way.
+pub(super) struct Job {
+    /// Which cluster of the disk.
+    pub index: u64,
+    /// How many bytes of pieces have been read up to its end.
+    pub done: u64,
+    /// Its contents, later its stored form.
+    buffer: Box<Cluster>,
+    /// The length of the stored form.
+    len: usize,
+}
+
+impl Job {
+    /// Whether the stored form is a zstd frame, and not the cluster itself.
+    pub fn is_frame(&self) -> bool {
+        self.len < CLUSTER
+    }
+
+    /// What is to be written.
+    pub fn stored(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+}
+
+/// What goes from the reader through a worker to the writer. The end is said aloud: a channel that merely closes is a
+/// thread that died, and must not pass for a whole disk.
+enum Step {
+    Job(Job),
+    Failed(Error),
+    End,
+}
+
+/// Gives each cluster of the disk that is not all zero, compressed, in ascending order, to `sink`.
+///
+/// # Errors
+/// The first one of the source, of zstd, of `sink` or of `cancel`, in the order of the disk.
+pub(super) fn run(
+    pieces: &Pieces,
+    source: &dyn ContentSource,
+    jobs: usize,
+    cancel: &Cancel,
+    sink: &mut dyn FnMut(&Job) -> Result<()>,
+) -> Result<()> {
+    let workers = jobs.clamp(1, MAX_WORKERS);
+    std::thread::scope(|scope| {
+        let (give_back, spare) = channel();
+        for _ in 0..BUFFERS {
+            give_back.send(zeroed()).map_err(|_| lost())?;
+        }
+        let mut inboxes = Vec::with_capacity(workers);
+        let mut outboxes = Vec::with_capacity(workers);
+        for _ in 0..workers {
+            let (inbox, work) = channel();
+            let (result, outbox) = channel();
+            start(scope, "compress", move || compress_all(&work, &result))?;
+            inboxes.push(inbox);
+            outboxes.push(outbox);
+        }
+        start(scope, "read", move || read_all(Clusters::new(pieces, source), &spare, &inboxes, cancel))?;
+        // Returning drops `give_back` and `outboxes`, which ends all threads that still run.
+        collect(&outboxes, &give_back, cancel, sink)
+    })
+}
+
+fn start<'scope>(scope: &'scope Scope<'scope, '_>, name: &str, body: impl FnOnce() + Send + 'scope) -> Result<()> {
+    Builder::new().name(name.into()).spawn_scoped(scope, body).map(drop).map_err(|e| Error::io("start a thread", &e))
+}
+
+/// The reader's thread. A failed send means that the writer has given up: its own error is the one to show.
+fn read_all(mut clusters: Clusters<'_>, spare: &Receiver<Box<Cluster>>, inboxes: &[Sender<Step>], cancel: &Cancel) {
+    for inbox in inboxes.iter().cycle() {
+        let Ok(mut buffer) = spare.recv() else { return };
+        let step = match cancel.check().and_then(|()| clusters.next(&mut buffer)) {
+            Ok(Some(index)) => Step::Job(Job { index, done: clusters.done(), buffer, len: CLUSTER }),
+            Ok(None) => Step::End,
+            Err(error) => Step::Failed(error),
+        };
+        let last = !matches!(step, Step::Job(_));
+        if inbox.send(step).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// A worker's thread.
+fn compress_all(work: &Receiver<Step>, result: &Sender<Step>) {
+    let mut codec = None;
+    for step in work {
+        let step = match step {
+            Step::Job(job) => compress(&mut codec, job).map_or_else(Step::Failed, Step::Job),
+            other => other,
+        };
+        if result.send(step).is_err() {
+            return;
+        }
+    }
+}
+
+fn compress(codec: &mut Option<Codec>, mut job: Job) -> Result<Job> {
+    let codec = match codec {
+        Some(codec) => codec,
+        None => codec.insert(Codec::new()?),
+    };
+    if let Compressed::Frame(frame) = codec.compress(&job.buffer)? {
+        job.len = frame.len();
+        job.buffer[..frame.len()].copy_from_slice(frame);
+    }
+    Ok(job)
+}
+
+/// The calling thread's part.
+fn collect(
+    outboxes: &[Receiver<Step>],
+    give_back: &Sender<Box<Cluster>>,
+    cancel: &Cancel,
+    sink: &mut dyn FnMut(&Job) -> Result<()>,
+) -> Result<()> {
+    for outbox in outboxes.iter().cycle() {
+        match outbox.recv().map_err(|_| lost())? {
+            Step::Job(job) => {
+                cancel.check()?;
+                sink(&job)?;
+                // The reader may be through and gone.
+                let _ = give_back.send(job.buffer);
+            }
+            Step::Failed(error) => return Err(error),
+            Step::End => return Ok(()),
+        }
+    }
+    Err(lost())
+}
+
+fn lost() -> Error {
+    Error::internal("a thread that writes the image ended too early")
+}
