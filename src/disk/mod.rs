@@ -7,6 +7,7 @@
 
 mod blob;
 pub mod cluster;
+pub mod ext4;
 pub mod gpt;
 #[cfg(test)]
 mod judge;

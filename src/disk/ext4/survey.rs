@@ -1,0 +1,278 @@
+//! The first half of laying out: which inodes there are, and what each needs, whatever the disk's size.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::tree::{Content, Kind, Layer, Meta, Node, Tree};
+use crate::value::{Epoch, TreePath};
+
+use super::block::BLOCK;
+use super::content;
+use super::directory::{Entry, Shape};
+use super::dirhash::DirHash;
+use super::inode::{self, Type};
+use super::xattr::Attributes;
+
+/// The most names of a file, and the most links that a directory counts (`EXT4_LINK_MAX`).
+const MAX_LINKS: u32 = 65_000;
+/// Blocks of lost+found: room that e2fsck can use on a full disk.
+const LOST_FOUND_BLOCKS: u64 = 4;
+/// The longest link target in the inode, in bytes.
+const MAX_SHORT_LINK: usize = 59;
+
+/// All inodes of a tree: the base's in path order (the root first), then the role's.
+pub struct Survey<'a> {
+    /// The inodes.
+    pub items: Vec<Item<'a>>,
+}
+
+/// One inode with what it needs.
+pub struct Item<'a> {
+    /// Its number.
+    pub inode: u32,
+    /// Owner, permissions, time.
+    pub meta: &'a Meta,
+    /// Where on the disk it belongs.
+    pub layer: Layer,
+    /// `i_links_count`.
+    pub links: u16,
+    /// What it is.
+    pub kind: Type,
+    /// Extended attributes.
+    pub xattrs: Attributes,
+    /// What it holds.
+    pub body: Body<'a>,
+}
+
+/// What an inode holds.
+pub enum Body<'a> {
+    /// A directory's entries.
+    Dir {
+        /// The directory that it is in.
+        parent: u32,
+        /// In name order, without `.` and `..`.
+        entries: Vec<Entry<'a>>,
+        /// How they are spread.
+        shape: Shape,
+        /// Blocks that it would have without the role's entries; no more than it has.
+        base_blocks: u64,
+    },
+    /// A regular file.
+    File {
+        /// Its bytes.
+        content: &'a Content,
+        /// The blocks that are no holes.
+        runs: Vec<Range<u64>>,
+    },
+    /// A link's target that needs a block.
+    LongLink(&'a [u8]),
+    /// A link's target in the inode.
+    ShortLink(&'a [u8]),
+    /// Nothing but these bytes in place of a block map.
+    Special([u8; 60]),
+}
+
+/// The lost+found of a tree that has none.
+pub fn lost_found(epoch: Epoch) -> (TreePath, Node) {
+    let meta = Meta::new(0o700, 0, 0, epoch.seconds().into());
+    (TreePath::fixed("lost+found"), Node { meta, kind: Kind::Dir, layer: Layer::Base })
+}
+
+impl<'a> Survey<'a> {
+    /// Looks at all of `tree`; `lost` stands in if it has no lost+found.
+    pub fn of(tree: &'a Tree, lost: &'a (TreePath, Node), hash_seed: [u8; 16]) -> Result<Survey<'a>> {
+        let listing = Listing::of(tree, lost)?;
+        let hash = DirHash::new(hash_seed);
+        let mut items = Vec::with_capacity(listing.nodes.len());
+        for layer in [Layer::Base, Layer::Role] {
+            for at in 0..listing.nodes.len() {
+                if listing.layer(at) == layer && !matches!(listing.nodes[at].1.kind, Kind::HardLink(_)) {
+                    items.push(listing.item(at, hash)?);
+                }
+            }
+        }
+        Ok(Survey { items })
+    }
+
+    /// The highest inode in use: all below it are in use or reserved.
+    pub fn last_inode(&self) -> u32 {
+        // The root is one of the reserved ten.
+        (self.items.len() + 9) as u32
+    }
+
+    /// Inodes that the filesystem must have: those of the tree and a quarter more.
+    pub fn inodes_wanted(&self) -> u64 {
+        u64::from(self.last_inode()) * 5 / 4
+    }
+}
+
+/// A tree as a list, with what its parts need to know of each other.
+struct Listing<'a> {
+    /// In path order.
+    nodes: Vec<(&'a TreePath, &'a Node)>,
+    /// The inode of each node; a hard link has its file's.
+    inodes: Vec<u32>,
+    /// The index of the directory of each node; the root's is the root.
+    parents: Vec<usize>,
+    /// The indexes of what is in each directory, in name order.
+    children: Vec<Vec<usize>>,
+    /// Names of each file, counted at the one that is no hard link.
+    names: Vec<u32>,
+    /// The index of lost+found.
+    lost: usize,
+}
+
+impl<'a> Listing<'a> {
+    fn of(tree: &'a Tree, lost: &'a (TreePath, Node)) -> Result<Self> {
+        let mut nodes: Vec<_> = tree.iter().collect();
+        let lost_at = match nodes.binary_search_by(|(path, _)| (*path).cmp(&lost.0)) {
+            Ok(at) => at,
+            Err(at) => {
+                nodes.insert(at, (&lost.0, &lost.1));
+                at
+            }
+        };
+        if nodes[lost_at].1.kind != Kind::Dir {
+            return Err(Error::user(format!("{} must be a folder: ext4's checker keeps what it finds there", lost.0)));
+        }
+        let count = nodes.len();
+        let mut listing =
+            Listing { nodes, inodes: vec![0; count], parents: vec![0; count], children: vec![Vec::new(); count], names: vec![1; count], lost: lost_at };
+        listing.find_parents();
+        listing.number()?;
+        Ok(listing)
+    }
+
+    /// A node's directory is the last one before it that it is in.
+    fn find_parents(&mut self) {
+        let mut open = vec![0];
+        for at in 1..self.nodes.len() {
+            while open.last().is_some_and(|&top: &usize| !self.nodes[at].0.is_within(self.nodes[top].0)) {
+                open.pop();
+            }
+            let parent = open.last().copied().unwrap_or(0);
+            self.parents[at] = parent;
+            self.children[parent].push(at);
+            if self.nodes[at].1.kind == Kind::Dir {
+                open.push(at);
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<()> {
+        let mut next = inode::LOST_FOUND + 1;
+        for layer in [Layer::Base, Layer::Role] {
+            for at in 0..self.nodes.len() {
+                if self.layer(at) != layer || matches!(self.nodes[at].1.kind, Kind::HardLink(_)) {
+                    continue;
+                }
+                self.inodes[at] = match at {
+                    0 => inode::ROOT,
+                    _ if at == self.lost => inode::LOST_FOUND,
+                    _ => {
+                        next += 1;
+                        next - 1
+                    }
+                };
+            }
+        }
+        for at in 0..self.nodes.len() {
+            let Kind::HardLink(target) = &self.nodes[at].1.kind else { continue };
+            let file = self.nodes.binary_search_by(|(path, _)| (*path).cmp(target));
+            let file = file.map_err(|_| Error::internal(format!("{}: a hard link to nothing, {target}", self.nodes[at].0)))?;
+            self.inodes[at] = self.inodes[file];
+            self.names[file] += 1;
+        }
+        Ok(())
+    }
+
+    /// The root and lost+found always belong to the base: without them no filesystem is one.
+    fn layer(&self, at: usize) -> Layer {
+        if at == 0 || at == self.lost { Layer::Base } else { self.nodes[at].1.layer }
+    }
+
+    fn item(&self, at: usize, hash: DirHash) -> Result<Item<'a>> {
+        let (path, node) = self.nodes[at];
+        if !inode::time_fits(node.meta.mtime) {
+            return Err(Error::user(format!("{path}: ext4 cannot store the time {}", node.meta.mtime))
+                .detail("expected seconds since 1970 between the years 1901 and 2446"));
+        }
+        let (kind, body) = match &node.kind {
+            Kind::Dir => (Type::Dir, self.directory(at, hash)?),
+            Kind::File(content) => (Type::File, Body::File { content, runs: content::runs(path, content)? }),
+            Kind::Symlink(target) => (Type::Symlink, link(path, target)?),
+            Kind::CharDev { major, minor } => (Type::CharDev, device(path, *major, *minor)?),
+            Kind::BlockDev { major, minor } => (Type::BlockDev, device(path, *major, *minor)?),
+            Kind::Fifo => (Type::Fifo, Body::Special([0; 60])),
+            Kind::Socket => (Type::Socket, Body::Special([0; 60])),
+            Kind::HardLink(_) => return Err(Error::internal(format!("{path}: a hard link has no inode of its own"))),
+        };
+        Ok(Item {
+            inode: self.inodes[at],
+            meta: &node.meta,
+            layer: self.layer(at),
+            links: self.links(at)?,
+            kind,
+            xattrs: Attributes::of(path, &node.meta.xattrs)?,
+            body,
+        })
+    }
+
+    /// Names of a file; for a directory its own two and one for each directory in it, or 1 when they are too many to
+    /// count (dir_nlink).
+    fn links(&self, at: usize) -> Result<u16> {
+        if self.nodes[at].1.kind == Kind::Dir {
+            let dirs = self.children[at].iter().filter(|&&child| self.nodes[child].1.kind == Kind::Dir).count();
+            let links = u32::try_from(dirs).unwrap_or(u32::MAX).saturating_add(2);
+            return Ok(if links > MAX_LINKS { 1 } else { links as u16 });
+        }
+        let links = self.names[at];
+        if links > MAX_LINKS {
+            return Err(Error::user(format!("{} has too many hard links for ext4", self.nodes[at].0))
+                .detail(format!("found {links} names, {MAX_LINKS} are allowed")));
+        }
+        Ok(links as u16)
+    }
+
+    fn directory(&self, at: usize, hash: DirHash) -> Result<Body<'a>> {
+        let entry = |&child: &usize| Entry { name: self.nodes[child].0.name(), inode: self.inodes[child], kind: self.kind(child) };
+        let path = self.nodes[at].0;
+        let entries: Vec<Entry> = self.children[at].iter().map(entry).collect();
+        let least = if at == self.lost { LOST_FOUND_BLOCKS } else { 1 };
+        let shape = Shape::of(path, &entries, hash, least)?;
+        let base: Vec<Entry> = self.children[at].iter().filter(|&&child| self.layer(child) == Layer::Base).map(entry).collect();
+        let blocks = shape.blocks();
+        let base_blocks = if base.len() == entries.len() { blocks } else { Shape::of(path, &base, hash, least)?.blocks().min(blocks) };
+        let parent = self.inodes[self.parents[at]];
+        Ok(Body::Dir { parent, entries, shape, base_blocks })
+    }
+
+    /// A hard link's is always a file.
+    fn kind(&self, at: usize) -> Type {
+        match &self.nodes[at].1.kind {
+            Kind::Dir => Type::Dir,
+            Kind::File(_) | Kind::HardLink(_) => Type::File,
+            Kind::Symlink(_) => Type::Symlink,
+            Kind::CharDev { .. } => Type::CharDev,
+            Kind::BlockDev { .. } => Type::BlockDev,
+            Kind::Fifo => Type::Fifo,
+            Kind::Socket => Type::Socket,
+        }
+    }
+}
+
+fn link<'a>(path: &TreePath, target: &'a [u8]) -> Result<Body<'a>> {
+    if target.is_empty() || target.len() >= BLOCK || target.contains(&0) {
+        return Err(Error::user(format!("{path}: ext4 cannot store this link's target"))
+            .detail(format!("found {} bytes; expected 1 to {}, none of them NUL", target.len(), BLOCK - 1)));
+    }
+    Ok(if target.len() <= MAX_SHORT_LINK { Body::ShortLink(target) } else { Body::LongLink(target) })
+}
+
+fn device<'a>(path: &TreePath, major: u32, minor: u32) -> Result<Body<'a>> {
+    let map = inode::device(major, minor);
+    map.map(Body::Special).ok_or_else(|| {
+        Error::user(format!("{path}: ext4 cannot store the device number {major}:{minor}"))
+            .detail("expected a major number below 4096 and a minor one below 1048576")
+    })
+}
