@@ -3,8 +3,11 @@
 //! The flow is one-way: recipe + lockfile → plan → blobs in the store → tree → disk bytes → `images/`.
 //! `ARCHITECTURE.md` has the map of the modules and the rules between them.
 
+pub mod cluster;
 pub mod disk;
 pub mod error;
+pub mod render;
+pub mod seed;
 pub mod tree;
 pub mod value;
 

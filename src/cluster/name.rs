@@ -1,0 +1,121 @@
+//! Host and domain names: RFC 1123 section 2.1, in the lower case that Kubernetes asks of node names.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest label of a domain name (RFC 1035 section 2.3.4), in bytes.
+const LABEL_MAX: usize = 63;
+/// The longest domain that leaves room for the longest host name and a dot in a name of 253 bytes.
+const DOMAIN_MAX: usize = 253 - LABEL_MAX - 1;
+
+/// A machine's short name: one DNS label, not only digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostName(String);
+
+/// A DNS domain of one or more labels, without final dot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Domain(String);
+
+/// Says why `label` is none; `None` when it is one.
+fn why_no_label(label: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if label.is_empty() {
+        return Some("a name between dots is empty".to_owned());
+    }
+    if label.len() > LABEL_MAX {
+        return Some(format!("a label may have {LABEL_MAX} bytes, this has {}", label.len()));
+    }
+    if let Some(bad) = label.chars().find(|&c| !allowed(c)) {
+        return Some(match bad {
+            'A'..='Z' => format!("`{bad}` is upper case; Kubernetes takes lower-case names only"),
+            '_' => "`_` is not allowed in host names; use `-`".to_owned(),
+            _ => format!("`{}` is not allowed; use a-z, 0-9 and `-`", bad.escape_debug()),
+        });
+    }
+    if label.starts_with('-') || label.ends_with('-') {
+        return Some("it starts or ends with `-`".to_owned());
+    }
+    None
+}
+
+fn only_digits(label: &str) -> bool {
+    label.bytes().all(|c| c.is_ascii_digit())
+}
+
+impl HostName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = text.escape_debug();
+        if text.contains('.') {
+            return Err(format!("host name `{shown}` holds a dot: give the short name, and what follows as the domain"));
+        }
+        if text.is_empty() {
+            return Err("the host name is empty".to_owned());
+        }
+        if let Some(why) = why_no_label(text) {
+            return Err(format!("host name `{shown}`: {why}"));
+        }
+        // The resolver reads `10` as the address 0.0.0.10 before it looks for a host of that name.
+        if only_digits(text) {
+            return Err(format!("host name `{shown}` has only digits, so it would be read as an address"));
+        }
+        if text == "localhost" {
+            return Err("host name `localhost` always means the machine that asks".to_owned());
+        }
+        Ok(HostName(text.to_owned()))
+    }
+}
+
+impl Domain {
+    /// The domain as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it belongs to multicast DNS (RFC 6762 section 3).
+    pub fn is_mdns(&self) -> bool {
+        self.0.rsplit('.').next() == Some("local")
+    }
+}
+
+impl FromStr for Domain {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = text.escape_debug();
+        if text.is_empty() {
+            return Err("the domain is empty".to_owned());
+        }
+        if text.len() > DOMAIN_MAX {
+            return Err(format!("the domain has {} bytes; with {DOMAIN_MAX} at most every host name still fits", text.len()));
+        }
+        if let Some(why) = text.split('.').find_map(why_no_label) {
+            return Err(format!("domain `{shown}`: {why}"));
+        }
+        // RFC 3696 section 2: a name that ends in digits could be an IPv4 address.
+        if text.rsplit('.').next().is_some_and(only_digits) {
+            return Err(format!("domain `{shown}` ends in a name of only digits, so it could be read as an address"));
+        }
+        Ok(Domain(text.to_owned()))
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

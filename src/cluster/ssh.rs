@@ -1,0 +1,168 @@
+//! Public keys that may log in, as `ssh-keygen` writes them and `authorized_keys` holds them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest line that is taken, in bytes: four times an RSA key of 16384 bits.
+const LINE_MAX: usize = 16 * 1024;
+
+/// One public key of any type: `TYPE BASE64 [COMMENT]` on one line, its parts in agreement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshKey {
+    kind: String,
+    blob: String,
+    comment: String,
+}
+
+impl SshKey {
+    /// All keys of a file: one per line, blank lines and `#` comments aside. `name` is how messages call the file.
+    ///
+    /// No message repeats what the file holds: it may be a private key.
+    pub fn parse_file(name: &str, text: &str) -> Result<Vec<Self>, String> {
+        if let Some(why) = why_not_public(text) {
+            return Err(format!("{name}: {why}"));
+        }
+        let mut keys = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            keys.push(line.parse().map_err(|why| format!("{name}, line {}: {why}", number + 1))?);
+        }
+        if keys.is_empty() {
+            return Err(format!("{name}: holds no public key"));
+        }
+        Ok(keys)
+    }
+
+    /// The key's type, such as `ssh-ed25519`.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+}
+
+/// Recognises what people give by mistake for a public key.
+fn why_not_public(text: &str) -> Option<&'static str> {
+    let text = text.trim_start();
+    // RFC 4716 keys have four dashes and a space, PEM and OpenSSH ones five dashes.
+    if text.starts_with("---- BEGIN SSH2 PUBLIC KEY") {
+        return Some("this is a public key in RFC 4716 format; convert it with `ssh-keygen -i -f FILE`");
+    }
+    if text.starts_with("-----BEGIN ") && text.lines().next().is_some_and(|line| line.contains("PUBLIC KEY")) {
+        return Some("this is a public key in PEM format; convert it with `ssh-keygen -i -m PKCS8 -f FILE`");
+    }
+    if text.contains("PRIVATE KEY-----") || text.starts_with("PuTTY-User-Key-File") || text.starts_with("SSH PRIVATE KEY FILE") {
+        return Some("this is a PRIVATE key, which must never leave its owner; give the public key, the file that ends in `.pub`");
+    }
+    None
+}
+
+impl FromStr for SshKey {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, String> {
+        if let Some(why) = why_not_public(line) {
+            return Err(why.to_owned());
+        }
+        if line.len() > LINE_MAX {
+            return Err(format!("a public key of {} bytes; {LINE_MAX} are allowed", line.len()));
+        }
+        if line.chars().any(|c| c.is_control() && c != '\t' || forbidden_in_yaml(c)) {
+            return Err("a public key is one line without control characters".to_owned());
+        }
+        let mut parts = line.trim().splitn(2, [' ', '\t']);
+        let kind = parts.next().unwrap_or_default();
+        let rest = parts.next().unwrap_or_default().trim_start();
+        let (blob, comment) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
+        check_kind(kind)?;
+        if blob.is_empty() {
+            return Err(format!("after the key type `{kind}` the key itself is missing"));
+        }
+        let bytes = decode_base64(blob).ok_or("the key is no valid base64: part of it may be missing")?;
+        check_blob(kind, &bytes)?;
+        Ok(SshKey { kind: kind.to_owned(), blob: blob.to_owned(), comment: comment.trim().replace('\t', " ") })
+    }
+}
+
+/// Characters that a YAML stream cannot hold or that would end a line in it, though Unicode does not call them control.
+fn forbidden_in_yaml(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// A type's name as RFC 4251 section 6 has it; options in front of it are not taken.
+fn check_kind(kind: &str) -> Result<(), String> {
+    if kind.is_empty() {
+        return Err("the public key is empty".to_owned());
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-.@".contains(c);
+    if kind.len() > 64 || !kind.chars().all(allowed) {
+        return Err("the line does not start with a key type such as `ssh-ed25519`; options in front of it are not supported".to_owned());
+    }
+    if kind.contains("-cert-v0") {
+        return Err(format!("`{kind}` is a certificate; give the public key that it certifies"));
+    }
+    Ok(())
+}
+
+/// The blob says its type again (RFC 4253 section 6.6), and all that follows are length-prefixed fields to the end.
+fn check_blob(kind: &str, bytes: &[u8]) -> Result<(), String> {
+    let mut rest = bytes;
+    let mut fields = Vec::new();
+    while !rest.is_empty() {
+        let Some((length, after)) = rest.split_first_chunk::<4>() else { return Err(CUT.to_owned()) };
+        let length = u32::from_be_bytes(*length) as usize;
+        if length > after.len() {
+            // A wrong first length is no SSH key at all; a later one is a key that lost its end.
+            let why = if fields.is_empty() { "the base64 text is no SSH public key" } else { CUT };
+            return Err(why.to_owned());
+        }
+        let (field, tail) = after.split_at(length);
+        fields.push(field);
+        rest = tail;
+    }
+    match fields.as_slice() {
+        [inner, _, ..] if *inner == kind.as_bytes() => Ok(()),
+        [inner, ..] if *inner != kind.as_bytes() => {
+            Err(format!("the line says `{kind}`, the key itself says `{}`", String::from_utf8_lossy(inner).escape_debug()))
+        }
+        _ => Err(CUT.to_owned()),
+    }
+}
+
+const CUT: &str = "the key is cut short: copy the whole line";
+
+/// Strict base64 (RFC 4648 section 4): padded, canonical, nothing else between.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    if text.len() % 4 != 0 {
+        return None;
+    }
+    let data = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
+    let mut bytes = Vec::with_capacity(data.len() * 3 / 4);
+    let (mut pool, mut held) = (0u32, 0);
+    for c in data.bytes() {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        pool = pool << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((pool >> held) as u8);
+            pool &= (1 << held) - 1;
+        }
+    }
+    (pool == 0).then_some(bytes)
+}
+
+impl fmt::Display for SshKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.blob)?;
+        if self.comment.is_empty() { Ok(()) } else { write!(f, " {}", self.comment) }
+    }
+}
