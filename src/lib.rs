@@ -4,7 +4,11 @@
 //! `ARCHITECTURE.md` has the map of the modules and the rules between them.
 
 pub mod disk;
+pub mod document;
 pub mod error;
+pub mod lock;
+pub mod recipe;
+pub mod resolve;
 pub mod tree;
 pub mod value;
 
