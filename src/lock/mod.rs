@@ -18,7 +18,7 @@ use crate::recipe::{ChannelName, Word};
 use crate::value::{Arch, Fingerprint, PackageArch, PackageName, PoolPath, RoleName, Sha256, Version};
 use crate::{Error, Result};
 
-pub use change::{Change, Cause, changes};
+pub use change::{Cause, Change, changes};
 pub use request::Request;
 
 /// The format that this kbake reads and writes.
@@ -114,7 +114,16 @@ impl Lock {
     /// A newer format, merge-conflict markers, bad or missing values, duplicates, and entries out of order, all with
     /// their place.
     pub fn parse(text: &str, file: &str) -> Result<Self> {
-        read::lock(text, file)
+        read::lock(text, file, read::Order::Sorted)
+    }
+
+    /// As [`Lock::parse`], for `kbake lock` itself: entries that a merge by hand left out of order are welcome, because
+    /// the lock is written anew.
+    ///
+    /// # Errors
+    /// As [`Lock::parse`], but for the order.
+    pub fn parse_merged(text: &str, file: &str) -> Result<Self> {
+        read::lock(text, file, read::Order::Any)
     }
 
     /// The one text of this lock.

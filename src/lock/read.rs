@@ -8,9 +8,17 @@ use crate::value::{PackageArch, PackageName};
 
 use super::{Entry, FORMAT, Lock, SetName};
 
-const REMEDY: &str = "take one side of the whole file (`git checkout --theirs -- FILE`), then run `kbake lock`: it completes the rest from the recipes";
+const REMEDY: &str =
+    "take one side of the whole file (`git checkout --theirs -- FILE`), then run `kbake lock`: it completes the rest from the recipes";
 
-pub(super) fn lock(text: &str, file: &str) -> Result<Lock> {
+/// Whether entries must be sorted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Sorted,
+    Any,
+}
+
+pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
     let mut root = document::open(file, text, REMEDY)?;
     format(&mut root, file)?;
     root.only(&["channel", "suite", "components", "arch", "request", "package"])?;
@@ -29,9 +37,12 @@ pub(super) fn lock(text: &str, file: &str) -> Result<Lock> {
         let key = (entry.name.clone(), entry.arch);
         if let Some(first) = places.get(&key) {
             let error = place.error(format!("`{}` ({}) is locked twice in `{file}`", entry.name, entry.arch));
-            return Err(first.note(error, "first here").hint("two merged branches may both have added it: remove the entry that you do not want"));
+            return Err(first
+                .note(error, "first here")
+                .hint("two merged branches may both have added it: remove the entry that you do not want"));
         }
         if let Some((last, _)) = places.last_key_value()
+            && order == Order::Sorted
             && key < *last
         {
             // The bytes would be sound, but the next `kbake lock` would move lines that its change does not concern.

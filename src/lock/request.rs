@@ -68,7 +68,9 @@ pub(super) fn check(lock: &Lock, file: &str, request: &Request) -> Result<()> {
     // A line removed by hand, or lost in a merge, leaves the request whole and the answer not.
     for (set, names) in &lock.request {
         let answered = |name: &PackageName| {
-            lock.entries().any(|entry| entry.name == *name && (entry.sets.contains(set) || (*set != SetName::Tool && entry.sets.contains(&SetName::Base))))
+            lock.entries().any(|entry| {
+                entry.name == *name && (entry.sets.contains(set) || (*set != SetName::Tool && entry.sets.contains(&SetName::Base)))
+            })
         };
         lines.extend(names.iter().filter(|name| !answered(name)).map(|name| format!("{set}: `{name}` is asked for, but has no entry")));
     }
