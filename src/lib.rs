@@ -5,9 +5,13 @@
 
 pub mod cluster;
 pub mod disk;
+pub mod document;
 pub mod error;
 pub mod render;
 pub mod seed;
+pub mod lock;
+pub mod recipe;
+pub mod resolve;
 pub mod tree;
 pub mod value;
 

@@ -1,14 +1,16 @@
-//! Small values that are valid by construction: digests, tree paths, the epoch, architectures, roles.
+//! Small values that are valid by construction: digests, tree paths, the epoch, architectures, roles, packages.
 //!
 //! Whatever reaches another module has been parsed here once and needs no second check. No I/O.
 
 mod cancel;
+mod debian;
 mod digest;
 mod guid;
 mod path;
 mod text;
 
 pub use cancel::Cancel;
+pub use debian::{Fingerprint, PackageArch, PackageName, PoolPath, Version};
 pub use digest::{Hasher, Sha256};
 pub use guid::Guid;
 pub use path::TreePath;

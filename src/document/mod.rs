@@ -1,0 +1,194 @@
+//! A TOML document whose values know where they stand, so that every complaint about one shows file, line,
+//! column and a caret. Recipes, sources and lockfiles are read through it. No I/O: texts come in by name.
+
+mod nearest;
+mod place;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use toml::de::DeTable;
+use toml::value::Datetime;
+
+use crate::{Error, Result};
+use place::Source;
+use raw::{Raw, RawKey};
+
+pub use nearest::nearest;
+pub use place::{Located, Place};
+
+/// One table of a document, out of which the reader takes the keys it knows.
+pub struct Section {
+    source: Arc<Source>,
+    title: String,
+    place: Place,
+    keys: BTreeMap<String, RawKey>,
+}
+
+/// Opens the document `text` that is called `file` in messages. `remedy` says what to do about a merge conflict
+/// left in it.
+///
+/// # Errors
+/// Merge-conflict markers, and whatever is not TOML.
+pub fn open(file: &str, text: &str, remedy: &str) -> Result<Section> {
+    let source = Arc::new(Source { file: file.to_owned(), text: text.to_owned() });
+    refuse_conflict(&source, remedy, &["<<<<<<<", "|||||||", ">>>>>>>"])?;
+    match DeTable::parse(text) {
+        Ok(root) => Ok(Section::of(&source, format!("`{file}`"), Place::new(&source, 0..0), raw::keys_of(root.into_inner()))),
+        Err(error) => {
+            // A lone divider may be honest text inside a string, so it only counts when the text is no TOML.
+            refuse_conflict(&source, remedy, &["======="])?;
+            let place = Place::new(&source, error.span().unwrap_or(0..0));
+            let reason = error.message().lines().collect::<Vec<_>>().join("; ");
+            Err(place.error(format!("`{file}` is no valid TOML: {reason}")))
+        }
+    }
+}
+
+fn refuse_conflict(source: &Arc<Source>, remedy: &str, markers: &[&str]) -> Result<()> {
+    let mut at = 0;
+    for line in source.text.split('\n') {
+        let bare = line.trim_end_matches('\r');
+        let is_marker = |marker: &str| bare.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        if markers.iter().any(|marker| is_marker(marker)) {
+            let place = Place::new(source, at..at + bare.len());
+            return Err(place.error(format!("`{}` holds an unresolved merge conflict", source.file)).hint(remedy));
+        }
+        at += line.len() + 1;
+    }
+    Ok(())
+}
+
+impl Section {
+    fn of(source: &Arc<Source>, title: String, place: Place, keys: Vec<RawKey>) -> Self {
+        let keys = keys.into_iter().map(|key| (key.name.clone(), key)).collect();
+        Section { source: Arc::clone(source), title, place, keys }
+    }
+
+    /// Where the section begins.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where a key stands, when it is there.
+    pub fn key_place(&self, key: &str) -> Option<Place> {
+        self.keys.get(key).map(|found| Place::new(&self.source, found.name_span.clone()))
+    }
+
+    /// The names of the keys, sorted.
+    pub fn key_names(&self) -> Vec<String> {
+        self.keys.keys().cloned().collect()
+    }
+
+    /// Refuses any key that is not `known`, with the nearest known one as a hint. Call it first, so that a
+    /// misspelt key is called misspelt, and not the right one missing.
+    pub fn only(&self, known: &[&str]) -> Result<()> {
+        // The first in the text, not in the alphabet.
+        let unknown = self.keys.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        let Some((name, key)) = unknown.min_by_key(|(_, key)| key.name_span.start) else { return Ok(()) };
+        let error = Place::new(&self.source, key.name_span.clone()).error(format!("unknown key `{}` in {}", name.escape_debug(), self.title));
+        Err(match nearest(name, known.iter().copied()) {
+            Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+            None => error.hint(format!("known here: {}", known.join(", "))),
+        })
+    }
+
+    /// A string that parses as `T`, if the key is there.
+    pub fn optional<T: FromStr<Err: fmt::Display>>(&mut self, key: &str) -> Result<Option<Located<T>>> {
+        let Some((place, value)) = self.take(key) else { return Ok(None) };
+        match value {
+            Raw::Text(text) => parse(key, &text, place).map(Some),
+            other => Err(wrong_type(key, "a string", &other, &place)),
+        }
+    }
+
+    /// A string that parses as `T`.
+    pub fn required<T: FromStr<Err: fmt::Display>>(&mut self, key: &str) -> Result<Located<T>> {
+        self.optional(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// A whole number from 0 up.
+    pub fn number(&mut self, key: &str) -> Result<Located<u64>> {
+        let (place, value) = self.take(key).ok_or_else(|| self.missing(key))?;
+        let Raw::Number(digits, radix) = &value else { return Err(wrong_type(key, "a whole number", &value, &place)) };
+        match u64::from_str_radix(digits, *radix) {
+            Ok(value) => Ok(Located { value, place }),
+            Err(_) => Err(place.error(format!("`{key}` is {digits}, which is not between 0 and {}", u64::MAX))),
+        }
+    }
+
+    /// A TOML date-time.
+    pub fn time(&mut self, key: &str) -> Result<Located<Datetime>> {
+        let (place, value) = self.take(key).ok_or_else(|| self.missing(key))?;
+        match value {
+            Raw::Time(value) => Ok(Located { value, place }),
+            other => Err(wrong_type(key, "a date and time like 2026-01-31T12:00:00Z", &other, &place)),
+        }
+    }
+
+    /// An array of strings that parse as `T`; empty when the key is absent.
+    pub fn list<T: FromStr<Err: fmt::Display>>(&mut self, key: &str) -> Result<Vec<Located<T>>> {
+        let Some((place, value)) = self.take(key) else { return Ok(Vec::new()) };
+        let Raw::List(items) = value else { return Err(wrong_type(key, "an array of strings", &value, &place)) };
+        let mut found = Vec::new();
+        for (span, item) in items {
+            let place = Place::new(&self.source, span);
+            match item {
+                Raw::Text(text) => found.push(parse(key, &text, place)?),
+                other => return Err(wrong_type(key, "an array of strings", &other, &place)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The tables `[[key]]`, in the order of the text; none when the key is absent.
+    pub fn sections(&mut self, key: &str) -> Result<Vec<Section>> {
+        let Some((place, value)) = self.take(key) else { return Ok(Vec::new()) };
+        let expected = format!("tables `[[{key}]]`");
+        let Raw::List(items) = value else { return Err(wrong_type(key, &expected, &value, &place)) };
+        let mut found = Vec::new();
+        for (span, item) in items {
+            let place = Place::new(&self.source, span);
+            match item {
+                Raw::Table(table) => found.push(Section::of(&self.source, format!("`[[{key}]]`"), place, table)),
+                other => return Err(wrong_type(key, &expected, &other, &place)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The table `[key]`, if it is there.
+    pub fn section(&mut self, key: &str) -> Result<Option<Section>> {
+        let Some((place, value)) = self.take(key) else { return Ok(None) };
+        match value {
+            Raw::Table(table) => Ok(Some(Section::of(&self.source, format!("`[{key}]`"), place, table))),
+            other => Err(wrong_type(key, &format!("a table `[{key}]`"), &other, &place)),
+        }
+    }
+
+    /// The error for a key that must be there and is not.
+    pub fn missing(&self, key: &str) -> Error {
+        self.place.error(format!("{} has no key `{key}`", self.title))
+    }
+
+    fn take(&mut self, key: &str) -> Option<(Place, Raw)> {
+        let found = self.keys.remove(key)?;
+        Some((Place::new(&self.source, found.span), found.value))
+    }
+}
+
+fn parse<T: FromStr<Err: fmt::Display>>(key: &str, text: &str, place: Place) -> Result<Located<T>> {
+    match text.parse() {
+        Ok(value) => Ok(Located { value, place }),
+        Err(reason) => Err(place.error(format!("bad `{key}`: {reason}"))),
+    }
+}
+
+fn wrong_type(key: &str, expected: &str, found: &Raw, place: &Place) -> Error {
+    place.error(format!("`{key}` must be {expected}, not {}", found.kind()))
+}

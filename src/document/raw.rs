@@ -1,0 +1,64 @@
+//! The parser's values as ours: nothing borrowed, and only the kinds that documents here use.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+use toml::value::Datetime;
+
+/// A value of the document.
+pub(super) enum Raw {
+    Text(String),
+    /// Digits and their base: the number may be too large for any type.
+    Number(String, u32),
+    Time(Datetime),
+    List(Vec<(Range<usize>, Raw)>),
+    Table(Vec<RawKey>),
+    /// A kind that nothing here takes, by its TOML name.
+    Other(&'static str),
+}
+
+/// A key with the spans of itself and of its value.
+pub(super) struct RawKey {
+    pub(super) name: String,
+    pub(super) name_span: Range<usize>,
+    pub(super) span: Range<usize>,
+    pub(super) value: Raw,
+}
+
+impl Raw {
+    fn of(value: DeValue<'_>) -> Self {
+        match value {
+            DeValue::String(text) => Raw::Text(text.into_owned()),
+            DeValue::Integer(digits) => Raw::Number(digits.as_str().to_owned(), digits.radix()),
+            DeValue::Datetime(time) => Raw::Time(time),
+            DeValue::Array(items) => Raw::List(items.into_iter().map(|item| (item.span(), Raw::of(item.into_inner()))).collect()),
+            DeValue::Table(table) => Raw::Table(keys_of(table)),
+            DeValue::Float(_) => Raw::Other("float"),
+            DeValue::Boolean(_) => Raw::Other("boolean"),
+        }
+    }
+
+    /// The kind, with its article, for "must be a string, not …".
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Raw::Text(_) => "a string",
+            Raw::Number(..) => "a whole number",
+            Raw::Time(_) => "a date or time",
+            Raw::List(_) => "an array",
+            Raw::Table(_) => "a table",
+            Raw::Other("boolean") => "a boolean",
+            Raw::Other(_) => "a fraction",
+        }
+    }
+}
+
+/// The keys of a parsed table.
+pub(super) fn keys_of(table: DeTable<'_>) -> Vec<RawKey> {
+    let key = |(name, value): (toml::Spanned<toml::de::DeString<'_>>, toml::Spanned<DeValue<'_>>)| RawKey {
+        name_span: name.span(),
+        name: name.into_inner().into_owned(),
+        span: value.span(),
+        value: Raw::of(value.into_inner()),
+    };
+    table.into_iter().map(key).collect()
+}

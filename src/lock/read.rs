@@ -1,0 +1,118 @@
+//! Text → lock, refusing what `kbake lock` would never have written where that could mislead.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Result;
+use crate::document::{self, Located, Place, Section};
+use crate::value::{PackageArch, PackageName};
+
+use super::{Entry, FORMAT, Lock, SetName};
+
+const REMEDY: &str =
+    "take one side of the whole file (`git checkout --theirs -- FILE`), then run `kbake lock`: it completes the rest from the recipes";
+
+/// Whether entries must be sorted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Sorted,
+    Any,
+}
+
+pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
+    let mut root = document::open(file, text, REMEDY)?;
+    format(&mut root, file)?;
+    root.only(&["channel", "suite", "components", "arch", "request", "package"])?;
+    let channel = root.required("channel")?.value;
+    let suite = root.required("suite")?.value;
+    let components = distinct(root.list("components")?, "component")?;
+    let arch = root.required("arch")?.value;
+    let request = match root.section("request")? {
+        Some(section) => request(section)?,
+        None => return Err(root.missing("request")),
+    };
+    let mut entries: BTreeMap<(PackageName, PackageArch), Entry> = BTreeMap::new();
+    let mut places: BTreeMap<(PackageName, PackageArch), Place> = BTreeMap::new();
+    for section in root.sections("package")? {
+        let (entry, place) = self::entry(section, &request)?;
+        let key = (entry.name.clone(), entry.arch);
+        if let Some(first) = places.get(&key) {
+            let error = place.error(format!("`{}` ({}) is locked twice in `{file}`", entry.name, entry.arch));
+            return Err(first
+                .note(error, "first here")
+                .hint("two merged branches may both have added it: remove the entry that you do not want"));
+        }
+        if let Some((last, _)) = places.last_key_value()
+            && order == Order::Sorted
+            && key < *last
+        {
+            // The bytes would be sound, but the next `kbake lock` would move lines that its change does not concern.
+            let error = place.error(format!("`{}` stands after `{}` in `{file}`, but entries are sorted by name", entry.name, last.0));
+            return Err(error.hint("if the file was merged by hand, run `kbake lock`: it sorts it and keeps the locked versions"));
+        }
+        places.insert(key.clone(), place);
+        entries.insert(key, entry);
+    }
+    Ok(Lock { channel, suite, components, arch, request, entries })
+}
+
+/// First of all, so that a newer kbake's words are not called misspelt.
+fn format(root: &mut Section, file: &str) -> Result<()> {
+    let found = root.number("format")?;
+    match found.value {
+        FORMAT => Ok(()),
+        newer if newer > FORMAT => {
+            let error = found.place.error(format!("`{file}` has the lock format {newer}; this kbake knows up to {FORMAT}"));
+            Err(error.hint("use the newer kbake that wrote it"))
+        }
+        other => Err(found.place.error(format!("`{file}` has the unknown lock format {other}; this kbake knows {FORMAT}"))),
+    }
+}
+
+fn request(mut section: Section) -> Result<BTreeMap<SetName, BTreeSet<PackageName>>> {
+    let mut sets = BTreeMap::new();
+    for key in section.key_names() {
+        let place = section.key_place(&key).unwrap_or_else(|| section.place().clone());
+        let set = key.parse::<SetName>().map_err(|reason| place.error(format!("bad set in `[request]`: {reason}")))?;
+        sets.insert(set, distinct(section.list(&key)?, "package")?);
+    }
+    Ok(sets)
+}
+
+fn distinct<T: Ord + std::fmt::Display>(items: Vec<Located<T>>, what: &str) -> Result<BTreeSet<T>> {
+    let mut set = BTreeSet::new();
+    for item in items {
+        if set.contains(&item.value) {
+            return Err(item.place.error(format!("the {what} `{}` is listed twice", item.value)));
+        }
+        set.insert(item.value);
+    }
+    Ok(set)
+}
+
+/// An entry, and the place of its name.
+fn entry(mut section: Section, request: &BTreeMap<SetName, BTreeSet<PackageName>>) -> Result<(Entry, Place)> {
+    section.only(&["name", "version", "arch", "source", "size", "sha256", "verified", "sets"])?;
+    let name = section.required::<PackageName>("name")?;
+    let sets = section.list::<SetName>("sets")?;
+    if sets.is_empty() {
+        return Err(section.missing("sets"));
+    }
+    if let Some(unknown) = sets.iter().find(|set| !request.contains_key(&set.value)) {
+        return Err(unknown.place.error(format!("the set `{}` of `{}` is not in `[request]`", unknown.value, name.value)));
+    }
+    let size = section.number("size")?;
+    if size.value == 0 {
+        return Err(size.place.error(format!("`{}` cannot have no bytes", name.value)));
+    }
+    let entry = Entry {
+        name: name.value,
+        version: section.required("version")?.value,
+        arch: section.required("arch")?.value,
+        source: section.required("source")?.value,
+        size: size.value,
+        sha256: section.required("sha256")?.value,
+        verified: section.required("verified")?.value,
+        sets: distinct(sets, "set")?,
+    };
+    Ok((entry, name.place))
+}

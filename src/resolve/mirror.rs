@@ -1,0 +1,163 @@
+//! The mirrors that the host's own apt is configured with, and how it reaches them.
+
+use crate::value::Cancel;
+use crate::{Error, Result};
+
+use super::disk;
+use super::host::{Host, run};
+
+/// The mirrors of the host that may carry `suite`, the likeliest first, each ending with a slash. Answered by the
+/// host's apt from its configuration alone, in either of its formats: `apt-get update` need never have been run.
+/// Empty when none is configured. Only `http`, `https` and `file`; a `mirror+file` list is read.
+///
+/// # Errors
+/// apt is missing, or cannot read its own configuration.
+pub fn host_mirrors(host: &Host, suite: &str, cancel: &Cancel) -> Result<Vec<String>> {
+    let configured = targets(host, cancel, &["--no-release-info"])?;
+    // Only after an update does apt know whose archive it is; a stranger's is then left out.
+    let known = targets(host, cancel, &[])?;
+    let strange =
+        |uri: &str| known.iter().any(|target| target.uri == uri && target.origin.as_deref().is_some_and(|origin| origin != "Debian"));
+    let mut ranked: Vec<(u8, String)> = Vec::new();
+    for target in configured.iter().filter(|target| !strange(&target.uri)) {
+        let Some(rank) = target.rank(suite) else { continue };
+        ranked.extend(expand(&target.uri)?.into_iter().map(|uri| (rank, uri)));
+    }
+    // Stable: equal ranks stay in apt's own order.
+    ranked.sort_by_key(|(rank, _)| *rank);
+    let mut mirrors: Vec<String> = Vec::new();
+    for (_, uri) in ranked {
+        if !mirrors.contains(&uri) {
+            mirrors.push(uri);
+        }
+    }
+    Ok(mirrors)
+}
+
+/// A mirror as it may be shown: without a password.
+pub fn shown(uri: &str) -> String {
+    match uri.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            format!("{scheme}://{}{path}", authority.rsplit_once('@').map_or(authority, |(_, host)| host))
+        }
+        None => uri.to_owned(),
+    }
+}
+
+/// A `Packages` index that the host's apt knows of.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    uri: String,
+    release: String,
+    component: String,
+    origin: Option<String>,
+}
+
+impl Target {
+    /// How likely it carries `suite`: 0 it says so, 1 it carries another release of the same shape. None for archives
+    /// of updates, security fixes, other components, and flat ones.
+    fn rank(&self, suite: &str) -> Option<u8> {
+        if self.component != "main" {
+            return None;
+        }
+        if self.release == suite {
+            return Some(0);
+        }
+        (!self.release.is_empty() && self.release.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())).then_some(1)
+    }
+}
+
+const FORMAT: &str = "$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)\t$(ORIGIN)";
+
+fn targets(host: &Host, cancel: &Cancel, options: &[&str]) -> Result<Vec<Target>> {
+    let mut command = host.command("apt-get");
+    command.arg("indextargets").args(options).args(["--format", FORMAT, "Created-By: Packages", "Target-Of: deb"]);
+    let output = run(command, cancel)?;
+    if !output.success {
+        let error = Error::user("the host's apt cannot read its own sources");
+        return Err(output.complaint().into_iter().fold(error, Error::detail).hint("mend them, or give a mirror with `--mirror URL`"));
+    }
+    Ok(parse_targets(&output.stdout))
+}
+
+fn parse_targets(text: &str) -> Vec<Target> {
+    let target = |line: &str| {
+        let mut fields = line.split('\t').map(str::to_owned);
+        let (uri, release, component) = (fields.next()?, fields.next()?, fields.next()?);
+        // apt leaves a variable that it has no value for as it stands.
+        let origin = fields.next().filter(|origin| !origin.is_empty() && !origin.starts_with("$("));
+        Some(Target { uri, release, component, origin })
+    };
+    text.lines().filter_map(target).collect()
+}
+
+/// A repository's address as the addresses that kbake can use.
+fn expand(uri: &str) -> Result<Vec<String>> {
+    if let Some(file) = uri.strip_prefix("mirror+file:") {
+        let file = format!("/{}", file.trim_matches('/'));
+        let Some(list) = disk::read_if_there(file.as_ref())? else { return Ok(Vec::new()) };
+        return Ok(parse_mirror_list(&list));
+    }
+    Ok(usable(uri).into_iter().collect())
+}
+
+/// The addresses of a list as apt-transport-mirror(1) has it: one per line, metadata after a tab.
+fn parse_mirror_list(text: &str) -> Vec<String> {
+    let words = text.lines().filter_map(|line| line.split_whitespace().next());
+    words.filter(|word| !word.starts_with('#')).filter_map(usable).collect()
+}
+
+/// `uri` with one final slash, if kbake speaks its scheme and nothing in it could break out of a line.
+pub(super) fn usable(uri: &str) -> Option<String> {
+    let uri = uri.strip_prefix("copy:").map_or_else(|| uri.to_owned(), |path| format!("file:{path}"));
+    let rest = ["http://", "https://", "file:/"].iter().find_map(|scheme| uri.strip_prefix(scheme))?;
+    let sound = !rest.trim_matches('/').is_empty() && !uri.contains(|c: char| c.is_whitespace() || c.is_control() || "\"[]".contains(c));
+    sound.then(|| format!("{}/", uri.trim_end_matches('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_parsed_and_ranked() {
+        let text = "http://a.invalid/debian/\tbookworm\tmain\t$(ORIGIN)\nhttp://b.invalid/\tbookworm-security\tmain\tDebian\n\
+                    http://c.invalid/\ttrixie\tmain\tDebian\nhttp://d.invalid/\t./\t\t\nhttp://e.invalid/\tbookworm\tcontrib\t\nbroken\n";
+        let ranks: Vec<_> = parse_targets(text).iter().map(|target| target.rank("bookworm")).collect();
+        assert_eq!(ranks, [Some(0), None, Some(1), None, None]);
+        assert_eq!(parse_targets(text)[0].origin, None);
+        assert_eq!(parse_targets(text)[1].origin.as_deref(), Some("Debian"));
+    }
+
+    #[test]
+    fn only_addresses_that_kbake_speaks() {
+        let cases = [
+            ("http://a.invalid/debian", Some("http://a.invalid/debian/")),
+            ("https://u:p@a.invalid//", Some("https://u:p@a.invalid/")),
+            ("copy:/srv/debian", Some("file:/srv/debian/")),
+            ("file:///srv/debian/", Some("file:///srv/debian/")),
+            ("cdrom:[Debian]/", None),
+            ("tor+http://a.invalid/", None),
+            ("http://", None),
+            ("http://a.invalid/ bookworm", None),
+            ("http://a.invalid/\nTrusted: yes", None),
+        ];
+        for (uri, expected) in cases {
+            assert_eq!(usable(uri).as_deref(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn mirror_lists() {
+        let text = "# first\nhttp://a.invalid/debian\tpriority:1 arch:amd64\n\nhttps://b.invalid/debian/\nftp://c.invalid/\n";
+        assert_eq!(parse_mirror_list(text), ["http://a.invalid/debian/", "https://b.invalid/debian/"]);
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(shown("https://user:secret@a.invalid/d/"), "https://a.invalid/d/");
+        assert_eq!(shown("http://a.invalid/@x"), "http://a.invalid/@x");
+        assert_eq!(shown("file:/srv"), "file:/srv");
+    }
+}

@@ -1,0 +1,269 @@
+//! Recipes and sources → lock entries, by the host's apt in a private state that sees one mirror, trusts one keyring
+//! and knows nothing of the host's own packages.
+//!
+//! The names go in, exact versions with digests come out; nothing is downloaded but indexes. The mirror that answered
+//! leaves no trace in the lock.
+
+mod apt;
+mod disk;
+mod host;
+mod mirror;
+mod pins;
+mod signature;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::document::{Located, nearest};
+use crate::error::Class;
+use crate::lock::{Change, Entry, Lock, Request, SetName, Verified, changes};
+use crate::recipe::{Recipe, Sources, Subject};
+use crate::value::{Cancel, Fingerprint, PackageName, Version};
+use crate::{Error, Result};
+
+use apt::Stanza;
+use state::{State, Way};
+
+pub use host::Host;
+pub use mirror::{host_mirrors, shown};
+pub use pins::Upgrade;
+
+/// Everything that asks a channel for packages.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The base's recipe, then all roles'.
+    pub recipes: &'a [Recipe],
+    /// The channel.
+    pub sources: &'a Sources,
+}
+
+/// How to resolve.
+pub struct Options<'a> {
+    /// What of the environment the tools may see.
+    pub host: &'a Host,
+    /// Mirrors that the user gave; they are asked before the host's own.
+    pub mirrors: &'a [String],
+    /// What may move to a newer version.
+    pub upgrade: Upgrade,
+    /// A folder for apt's private state, about 60 MB, removed at the end.
+    pub scratch: PathBuf,
+    /// The user's request to stop.
+    pub cancel: &'a Cancel,
+}
+
+/// What happens meanwhile, for the terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A mirror is asked for its indexes.
+    Asking { mirror: String },
+    /// A mirror did not do; the next one is asked.
+    Refused { mirror: String, reason: String },
+    /// A set's packages are resolved.
+    Resolving { set: SetName },
+}
+
+/// Resolves everything that is `wanted`, keeping what the `old` lock has.
+///
+/// # Errors
+/// A host tool is missing, no mirror answered with a good signature, a name that the suite does not have (with the place
+/// in its recipe), dependencies that cannot be met, or other bytes for a locked version.
+pub fn lock(wanted: Wanted<'_>, old: Option<&Lock>, options: &Options<'_>, events: &dyn Fn(Event)) -> Result<(Lock, Vec<Change>)> {
+    pins::check_upgrade(old, &options.upgrade)?;
+    let (state, key) = ask(wanted.sources, options, events)?;
+    let available = check_names(&state, wanted, old)?;
+    let none = BTreeSet::new();
+    let pins = old.map(|old| pins::pins(old, &options.upgrade, &available));
+    if let Some(pins) = &pins {
+        state.pin(&pins.kept)?;
+    }
+    let sets = resolve_sets(&state, wanted, events)?;
+    let entries = entries(&state, &sets, old, &options.upgrade, &key)?;
+    let lock = Lock::new(&Request::of(wanted.sources, wanted.recipes), entries)?;
+    let changes = changes(old, &lock, pins.as_ref().map_or(&none, |pins| &pins.vanished));
+    Ok((lock, changes))
+}
+
+/// The first mirror that offers the suite with a good signature, and the key that signed.
+fn ask<'a>(sources: &Sources, options: &Options<'a>, events: &dyn Fn(Event)) -> Result<(State<'a>, Fingerprint)> {
+    check_keyring(sources)?;
+    let mut mirrors = Vec::new();
+    for given in options.mirrors {
+        let usable = mirror::usable(given);
+        mirrors.push(usable.ok_or_else(|| {
+            Error::user(format!("`{}` is no mirror that kbake can ask", shown(given))).hint("give an http:, https: or file: address")
+        })?);
+    }
+    for own in host_mirrors(options.host, sources.suite.value.as_str(), options.cancel)? {
+        if !mirrors.contains(&own) {
+            mirrors.push(own);
+        }
+    }
+    let way = Way::of_host(options.host, options.cancel)?;
+    let mut refusals = Vec::new();
+    for mirror in &mirrors {
+        events(Event::Asking { mirror: shown(mirror) });
+        let state = State::new(options.host, &options.scratch, &way, sources, mirror, options.cancel)?;
+        let answer = state.update().and_then(|()| signature::signer(&state, sources));
+        match answer {
+            Ok(key) => return Ok((state, key)),
+            Err(error) if ![Class::Network, Class::Integrity].contains(&error.class()) => return Err(error),
+            Err(error) => {
+                events(Event::Refused { mirror: shown(mirror), reason: error.message().to_owned() });
+                refusals.push((shown(mirror), error));
+            }
+        }
+    }
+    Err(no_mirror(sources, refusals))
+}
+
+fn check_keyring(sources: &Sources) -> Result<()> {
+    if disk::read_if_there(sources.keyring.value.as_str().as_ref())?.is_some() {
+        return Ok(());
+    }
+    let error = sources.keyring.place.error(format!("the keyring `{}` is not there", sources.keyring.value));
+    Err(error.hint("install the package `debian-archive-keyring`, or name the file that holds the archive's keys"))
+}
+
+fn no_mirror(sources: &Sources, refusals: Vec<(String, Error)>) -> Error {
+    let suite = &sources.suite.value;
+    let broken = refusals.iter().any(|(_, error)| error.class() == Class::Integrity);
+    let class = if broken { Class::Integrity } else { Class::Network };
+    let (message, hint) = match refusals.is_empty() {
+        true => (format!("no mirror is known that could carry the suite `{suite}`"), "give one with `--mirror URL`"),
+        false => (
+            format!("no mirror offers the suite `{suite}` with a good signature"),
+            "nothing was changed; give another one with `--mirror URL`",
+        ),
+    };
+    let mut error = Error::new(class, message);
+    for (mirror, reason) in refusals {
+        // Its lines, with the mirror before the first.
+        for (i, line) in reason.to_string().lines().enumerate() {
+            error = error.detail(if i == 0 { format!("{mirror}: {line}") } else { format!("  {}", line.trim_start()) });
+        }
+    }
+    error.hint(hint)
+}
+
+/// The versions that the archive has of everything asked for or locked, after refusing what it does not have at all.
+fn check_names(state: &State<'_>, wanted: Wanted<'_>, old: Option<&Lock>) -> Result<BTreeMap<PackageName, BTreeSet<Version>>> {
+    let asked = wanted.recipes.iter().flat_map(|recipe| &recipe.packages).chain(&wanted.sources.tools);
+    let locked = old.iter().flat_map(|lock| lock.entries()).map(|entry| &entry.name);
+    let names: BTreeSet<&PackageName> = asked.clone().map(|package| &package.value).chain(locked).collect();
+    let output = state.run("apt-cache", ["madison"].into_iter().chain(names.iter().map(|name| name.as_str())))?;
+    let available = apt::available(&output.stdout);
+    match asked.into_iter().find(|package| !available.contains_key(&package.value)) {
+        None => Ok(available),
+        Some(package) => Err(not_there(state, wanted.sources, package)?),
+    }
+}
+
+/// Why a name cannot be locked: it is virtual, or unknown.
+fn not_there(state: &State<'_>, sources: &Sources, package: &Located<PackageName>) -> Result<Error> {
+    let (name, suite) = (&package.value, &sources.suite.value);
+    let providers = apt::providers(&state.run("apt-cache", ["showpkg", name.as_str()])?.stdout);
+    if !providers.is_empty() {
+        let names = providers.into_iter().collect::<Vec<_>>().join(", ");
+        let error = package.place.error(format!("`{name}` is a virtual package in the suite `{suite}`, and cannot be locked"));
+        return Ok(error.hint(format!("name one that provides it: {names}")));
+    }
+    let all = state.run("apt-cache", ["pkgnames"])?.stdout;
+    let error = package.place.error(format!("the suite `{suite}` has no package `{name}`"));
+    Ok(match nearest(name.as_str(), all.lines()) {
+        Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+        None => error.hint("check the name, or the `suite` and `components` of the sources file"),
+    })
+}
+
+/// Package → version, and the sets that need it.
+type Resolved = BTreeMap<PackageName, (Version, BTreeSet<SetName>)>;
+
+/// The base's closure first; a role's set is what it adds to that.
+fn resolve_sets(state: &State<'_>, wanted: Wanted<'_>, events: &dyn Fn(Event)) -> Result<Resolved> {
+    let asked = |subject: &dyn Fn(&Subject) -> bool| -> BTreeSet<PackageName> {
+        let recipes = wanted.recipes.iter().filter(|recipe| subject(&recipe.subject));
+        recipes.flat_map(|recipe| &recipe.packages).map(|package| package.value.clone()).collect()
+    };
+    events(Event::Resolving { set: SetName::Base });
+    let base = closure(state, &SetName::Base, asked(&|subject| *subject == Subject::Base))?;
+    let mut found: Resolved = BTreeMap::new();
+    let mut add = |set: &SetName, packages: BTreeMap<PackageName, Version>| {
+        for (name, version) in packages {
+            found.entry(name).or_insert_with(|| (version, BTreeSet::new())).1.insert(set.clone());
+        }
+    };
+    for recipe in wanted.recipes {
+        let Subject::Role(role) = &recipe.subject else { continue };
+        let set = SetName::Role(role.clone());
+        events(Event::Resolving { set: set.clone() });
+        // The base goes in by name, so that a role's choice among alternatives cannot change it.
+        let names = asked(&|subject| *subject == recipe.subject).into_iter().chain(base.keys().cloned()).collect();
+        let mut packages = closure(state, &set, names)?;
+        packages.retain(|name, _| !base.contains_key(name));
+        add(&set, packages);
+    }
+    add(&SetName::Base, base);
+    for tool in &wanted.sources.tools {
+        let stanza = only_stanza(state, &["show", "--no-all-versions", tool.value.as_str()])?;
+        add(&SetName::Tool, [(stanza.name, stanza.version)].into());
+    }
+    Ok(found)
+}
+
+/// All that must be installed for `names`, with the essential packages, on an empty system.
+fn closure(state: &State<'_>, set: &SetName, names: BTreeSet<PackageName>) -> Result<BTreeMap<PackageName, Version>> {
+    let arguments = ["install", "--simulate", "-q", "?essential"].into_iter().chain(names.iter().map(PackageName::as_str));
+    let output = state.run("apt-get", arguments)?;
+    if output.success {
+        return apt::installs(&output.stdout);
+    }
+    let error = Error::user(format!("apt finds no way to install the packages of `{set}` together"));
+    let told = output.stdout.lines().skip_while(|line| !line.starts_with("The following packages have unmet")).take(20);
+    let error = told.map(|line| line.trim_end().to_owned()).chain(output.complaint()).fold(error, Error::detail);
+    Err(error.hint("if locked versions stand in the way, `kbake lock --upgrade` lets all of them move"))
+}
+
+fn only_stanza(state: &State<'_>, arguments: &[&str]) -> Result<Stanza> {
+    let mut found = apt::stanzas(&state.run("apt-cache", arguments)?.stdout)?;
+    match (found.pop(), found.is_empty()) {
+        (Some(stanza), true) => Ok(stanza),
+        _ => Err(Error::internal(format!("`apt-cache {}` did not show one package", arguments.join(" ")))),
+    }
+}
+
+/// The lock's entries for everything resolved.
+fn entries(state: &State<'_>, found: &Resolved, old: Option<&Lock>, upgrade: &Upgrade, key: &Fingerprint) -> Result<Vec<Entry>> {
+    let named = found.iter().map(|(name, (version, _))| format!("{name}={version}"));
+    let output = state.run("apt-cache", ["show".to_owned()].into_iter().chain(named))?;
+    let mut stanzas: BTreeMap<PackageName, Stanza> = BTreeMap::new();
+    for stanza in apt::stanzas(&output.stdout)? {
+        stanzas.insert(stanza.name.clone(), stanza);
+    }
+    let before: BTreeMap<&PackageName, &Entry> = old.iter().flat_map(|lock| lock.entries()).map(|entry| (&entry.name, entry)).collect();
+    let mut entries = Vec::new();
+    for (name, (version, sets)) in found {
+        let stanza = stanzas.remove(name).filter(|stanza| stanza.version == *version);
+        let stanza = stanza.ok_or_else(|| Error::internal(format!("apt resolved `{name}` {version} and then did not show it")))?;
+        entries.push(entry(stanza, sets.clone(), before.get(name).copied(), upgrade, key)?);
+    }
+    Ok(entries)
+}
+
+fn entry(stanza: Stanza, sets: BTreeSet<SetName>, before: Option<&Entry>, upgrade: &Upgrade, key: &Fingerprint) -> Result<Entry> {
+    let Stanza { name, version, arch, source, size, sha256 } = stanza;
+    let mut verified = Verified::OpenPgp(key.clone());
+    if let Some(before) = before.filter(|before| before.version == version && before.arch == arch) {
+        if before.sha256 == sha256 {
+            // The same bytes: who vouched first stays, so that the line does not move.
+            verified = before.verified.clone();
+        } else if !pins::is_wanted(upgrade, &name) {
+            let error = Error::integrity(format!("the archive has other bytes for `{name}` {version} than the lockfile"));
+            let error = error.detail(format!("expected sha256:{}  found sha256:{sha256}", before.sha256));
+            return Err(error.hint(format!("a version's bytes never change in Debian; if it was truly re-released, run `kbake lock --upgrade {name}` and review the change")));
+        }
+    }
+    Ok(Entry { name, version, arch, source, size, sha256, verified, sets })
+}

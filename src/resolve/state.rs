@@ -1,0 +1,240 @@
+//! apt's private state: a temporary folder that holds one mirror's indexes, so that the host's own apt is neither
+//! read (but for proxies, certificates and passwords) nor touched.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::error::Class;
+use crate::recipe::Sources;
+use crate::value::{Cancel, PackageName, Version};
+use crate::{Error, Result};
+
+use super::disk;
+use super::host::{Host, Output, run};
+
+/// apt, looking at nothing but one mirror.
+pub(super) struct State<'a> {
+    host: &'a Host,
+    cancel: &'a Cancel,
+    folder: TempDir,
+    components: usize,
+}
+
+/// What the host's apt is told about the way to its mirrors, in apt.conf(5)'s syntax.
+pub(super) struct Way(String);
+
+/// Settings that say how a mirror is reached; none of them says what is trusted.
+const CARRIED: [&str; 6] =
+    ["Acquire::http", "Acquire::https", "Acquire::ForceIPv4", "Acquire::ForceIPv6", "Acquire::Retries", "Acquire::socks"];
+
+impl Way {
+    /// Asks the host's apt.
+    pub(super) fn of_host(host: &Host, cancel: &Cancel) -> Result<Self> {
+        let mut dump = host.command("apt-config");
+        dump.arg("dump");
+        let mut shell = host.command("apt-config");
+        shell.args(["shell", "netrc", "Dir::Etc::netrc/f", "netrcparts", "Dir::Etc::netrcparts/d"]);
+        let (dump, shell) = (run(dump, cancel)?, run(shell, cancel)?);
+        if !dump.success || !shell.success {
+            let error = Error::user("the host's apt cannot read its own configuration");
+            return Err([dump, shell].iter().flat_map(Output::complaint).fold(error, Error::detail));
+        }
+        Ok(Way(carried(&dump.stdout) + &netrc(&shell.stdout)))
+    }
+}
+
+/// The lines of `apt-config dump` that say how a mirror is reached.
+fn carried(dump: &str) -> String {
+    let is_carried = |line: &&str| {
+        let Some((name, value)) = line.split_once(' ') else { return false };
+        // A value with a quote inside would be read back as something else.
+        let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix("\";"));
+        let under = |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+        CARRIED.iter().any(|prefix| under(prefix)) && quoted.is_some_and(|value| !value.is_empty() && !value.contains('"'))
+    };
+    dump.lines().filter(is_carried).map(|line| format!("{line}\n")).collect()
+}
+
+/// The host's files of user names and passwords, from `name='path'` lines.
+fn netrc(shell: &str) -> String {
+    let path = |line: &str| line.split_once("='").and_then(|(_, rest)| rest.strip_suffix('\'')).map(str::to_owned);
+    let setting = |line: &str| {
+        let key = if line.starts_with("netrcparts=") { "netrcparts" } else { "netrc" };
+        path(line).filter(|path| !path.contains(['"', '\''])).map(|path| format!("Dir::Etc::{key} \"{path}\";\n"))
+    };
+    shell.lines().filter_map(setting).collect()
+}
+
+impl<'a> State<'a> {
+    /// A fresh state in `scratch` that knows `mirror` and nothing else. Nothing is fetched yet.
+    pub(super) fn new(host: &'a Host, scratch: &Path, way: &Way, sources: &Sources, mirror: &str, cancel: &'a Cancel) -> Result<Self> {
+        disk::make_dir(scratch)?;
+        let folder = TempDir::new_in(scratch).map_err(|error| Error::io(format!("create a folder in `{}`", scratch.display()), &error))?;
+        let state = State { host, cancel, folder, components: sources.components.len() };
+        let root = state.folder.path().to_str().filter(|root| !root.contains(['"', '\\', '\n']));
+        let root =
+            root.ok_or_else(|| Error::user(format!("apt cannot work in `{}`, because of the letters in its name", scratch.display())))?;
+        for folder in [
+            "lists/partial",
+            "cache/archives/partial",
+            "log",
+            "etc/apt.conf.d",
+            "etc/preferences.d",
+            "etc/sources.list.d",
+            "etc/trusted.gpg.d",
+        ] {
+            disk::make_dir(&state.path(folder))?;
+        }
+        disk::write(&state.path("status"), "")?;
+        disk::write(&state.path("apt.conf"), &(configuration(root, sources) + &way.0))?;
+        disk::write(&state.path("etc/sources.list.d/kbake.sources"), &source_entry(sources, mirror))?;
+        Ok(state)
+    }
+
+    /// A path inside the state.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs an apt tool, or gpgv, that sees only this state.
+    pub(super) fn run(&self, tool: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Output> {
+        let mut command = self.host.private_command(tool, self.path("apt.conf").as_os_str());
+        command.args(arguments);
+        run(command, self.cancel)
+    }
+
+    /// Fetches the mirror's indexes, with apt verifying them against the keyring.
+    ///
+    /// # Errors
+    /// [`Class::Integrity`] when the signature or a digest is wrong, else [`Class::Network`]; the details are apt's words.
+    pub(super) fn update(&self) -> Result<()> {
+        // Without the error mode, apt calls a failed download a warning.
+        let output = self.run("apt-get", ["update", "-q", "-o", "APT::Update::Error-Mode=any"])?;
+        let complaint = output.complaint();
+        if !output.success {
+            return Err(complaint
+                .iter()
+                .fold(Error::new(class_of(&complaint), "apt refused its indexes"), |error, line| error.detail(line)));
+        }
+        let found = self.run("apt-get", ["indextargets", "--format", "$(FILENAME)", "Created-By: Packages"])?;
+        if found.stdout.lines().count() < self.components {
+            let error = Error::new(Class::Network, "it has no package index for a component or for this machine");
+            return Err(complaint.into_iter().fold(error, Error::detail));
+        }
+        Ok(())
+    }
+
+    /// The signed release file that apt accepted.
+    pub(super) fn in_release(&self) -> Result<PathBuf> {
+        let found = disk::only_file(&self.path("lists"), "_InRelease")?;
+        found.ok_or_else(|| Error::integrity("it has no `InRelease`: kbake wants the signature inside the release file"))
+    }
+
+    /// Holds these packages at these versions, even when the archive has newer ones.
+    pub(super) fn pin(&self, versions: &BTreeMap<PackageName, Version>) -> Result<()> {
+        let mut text = String::new();
+        for (name, version) in versions {
+            // Writing to a string cannot fail. Above 1000 a pin wins over whatever apt would prefer.
+            let _ = write!(text, "Package: {name}\nPin: version {version}\nPin-Priority: 1001\n\n");
+        }
+        disk::write(&self.path("etc/preferences"), &text)
+    }
+}
+
+/// Signature and digest failures, by apt's words for them in the C locale.
+fn class_of(complaint: &[String]) -> Class {
+    const WORDS: [&str; 9] = [
+        "signature",
+        "is not signed",
+        "NO_PUBKEY",
+        "Hash Sum mismatch",
+        "unexpected size",
+        "Clearsigned file",
+        "No Hash entry",
+        "cannot be authenticated",
+        "changed its",
+    ];
+    let broken = complaint.iter().any(|line| WORDS.iter().any(|word| line.contains(word)));
+    if broken { Class::Integrity } else { Class::Network }
+}
+
+/// The whole configuration: apt reads this file first, and finds that the folders where it would go on are these.
+fn configuration(root: &str, sources: &Sources) -> String {
+    let arch = sources.arch;
+    format!(
+        r#"Dir::State "{root}";
+Dir::State::lists "{root}/lists";
+Dir::State::status "{root}/status";
+Dir::State::extended_states "{root}/extended_states";
+Dir::Cache "{root}/cache";
+Dir::Log "{root}/log";
+Dir::Etc "{root}/etc";
+Dir::Etc::main "apt.conf";
+Dir::Etc::parts "apt.conf.d";
+Dir::Etc::sourcelist "sources.list";
+Dir::Etc::sourceparts "sources.list.d";
+Dir::Etc::preferences "preferences";
+Dir::Etc::preferencesparts "preferences.d";
+Dir::Etc::trusted "trusted.gpg";
+Dir::Etc::trustedparts "trusted.gpg.d";
+APT::Architecture "{arch}";
+APT::Architectures {{ "{arch}"; }};
+APT::Install-Recommends "false";
+APT::Install-Suggests "false";
+// The resolver that all releases of apt have, so that the host's release does not choose the packages.
+APT::Solver "internal";
+APT::Get::AllowUnauthenticated "false";
+APT::Get::Show-User-Simulation-Note "false";
+// The state lies in a private folder that apt's own user may not enter.
+APT::Sandbox::User "root";
+Acquire::AllowInsecureRepositories "false";
+Acquire::AllowWeakRepositories "false";
+Acquire::AllowDowngradeToInsecureRepositories "false";
+Acquire::Languages "none";
+"#
+    )
+}
+
+fn source_entry(sources: &Sources, mirror: &str) -> String {
+    let components: Vec<&str> = sources.components.iter().map(|component| component.value.as_str()).collect();
+    format!(
+        "Types: deb\nURIs: {mirror}\nSuites: {}\nComponents: {}\nArchitectures: {}\nSigned-By: {}\n",
+        sources.suite.value,
+        components.join(" "),
+        sources.arch,
+        sources.keyring.value
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_way_is_carried_over() {
+        let dump = "Acquire::http::Proxy \"http://p.invalid:3128\";\nAcquire::https::CAInfo \"/ca.pem\";\nAcquire::httpx \"1\";\n\
+                    Acquire::AllowInsecureRepositories \"1\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::http \"\";\n\
+                    APT::Update::Post-Invoke:: \"rm\";\nAcquire::http::User-Agent \"a\"b\";\nAcquire::Retries \"3\";\n";
+        let expected = "Acquire::http::Proxy \"http://p.invalid:3128\";\nAcquire::https::CAInfo \"/ca.pem\";\nAcquire::Retries \"3\";\n";
+        assert_eq!(carried(dump), expected);
+    }
+
+    #[test]
+    fn passwords_stay_where_the_host_has_them() {
+        let shell = "netrc='/etc/apt/auth.conf'\nnetrcparts='/etc/apt/auth.conf.d/'\n";
+        assert_eq!(netrc(shell), "Dir::Etc::netrc \"/etc/apt/auth.conf\";\nDir::Etc::netrcparts \"/etc/apt/auth.conf.d/\";\n");
+        assert_eq!(netrc("netrc='/a'\\''b'\nbroken\n"), "");
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let class = |line: &str| class_of(&[line.to_owned()]);
+        assert_eq!(class("E: The repository 'file:/x test InRelease' is not signed."), Class::Integrity);
+        assert_eq!(class("E: Failed to fetch x  Hash Sum mismatch"), Class::Integrity);
+        assert_eq!(class("E: Failed to fetch x  Could not connect to a.invalid:80"), Class::Network);
+    }
+}
