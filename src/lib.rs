@@ -5,6 +5,9 @@
 
 pub mod disk;
 pub mod error;
+pub mod fetch;
+pub mod fsx;
+pub mod store;
 pub mod tree;
 pub mod value;
 

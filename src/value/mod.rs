@@ -5,9 +5,11 @@
 mod cancel;
 mod digest;
 mod path;
+mod size;
 mod text;
 
 pub use cancel::Cancel;
 pub use digest::{Hasher, Sha256};
 pub use path::TreePath;
+pub use size::Size;
 pub use text::{Arch, Epoch, RoleName, escape, unescape};
