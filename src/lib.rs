@@ -12,6 +12,9 @@ pub mod seed;
 pub mod lock;
 pub mod recipe;
 pub mod resolve;
+pub mod fetch;
+pub mod fsx;
+pub mod store;
 pub mod tree;
 pub mod value;
 

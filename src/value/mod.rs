@@ -7,6 +7,7 @@ mod debian;
 mod digest;
 mod guid;
 mod path;
+mod size;
 mod text;
 
 pub use cancel::Cancel;
@@ -14,4 +15,5 @@ pub use debian::{Fingerprint, PackageArch, PackageName, PoolPath, Version};
 pub use digest::{Hasher, Sha256};
 pub use guid::Guid;
 pub use path::TreePath;
+pub use size::Size;
 pub use text::{Arch, Epoch, RoleName, escape, unescape};

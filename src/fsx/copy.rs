@@ -1,0 +1,62 @@
+//! Copies that cost as little as the filesystem allows: shared extents where it can, holes kept where it cannot.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use rustix::fs::SeekFrom as Extent;
+use rustix::io::Errno;
+
+use super::{Temp, open_read, step};
+use crate::error::{Error, Result};
+
+/// Puts a copy of `from` at `to` with exactly `mode`, whole or not at all. The two never share an inode, so a
+/// user who writes into the copy cannot harm the original.
+pub fn copy_or_reflink(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    let source = open_read(from)?;
+    copy_file(&source, to, mode).map_err(|error| error.detail(format!("copied from {}", from.display())))
+}
+
+/// As [`copy_or_reflink`], from a file that is open.
+pub(crate) fn copy_file(source: &File, to: &Path, mode: u32) -> Result<()> {
+    let temp = Temp::beside(to)?;
+    step(temp.path()).and_then(|()| copy_bytes(source, temp.file())).map_err(|e| Error::io(format!("write {}", to.display()), &e))?;
+    temp.replace(to, mode)
+}
+
+fn copy_bytes(source: &File, target: &File) -> io::Result<()> {
+    // Another filesystem, or one without reflinks, refuses in several ways; a real trouble shows in the copy.
+    if rustix::fs::ioctl_ficlone(target, source).is_ok() {
+        return Ok(());
+    }
+    let size = source.metadata()?.len();
+    target.set_len(size)?;
+    let mut at = 0;
+    while let Some((start, end)) = next_data(source, at, size)? {
+        let (mut source, mut target) = (source, target);
+        source.seek(SeekFrom::Start(start))?;
+        target.seek(SeekFrom::Start(start))?;
+        // Between two files this is copy_file_range where the kernel has it.
+        let copied = io::copy(&mut source.take(end - start), &mut target)?;
+        if copied != end - start {
+            return Err(io::Error::other(format!("the source shrank while it was copied ({} of {size} bytes)", start + copied)));
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+/// The next stretch at or behind `at` that is no hole. A filesystem that knows no holes has one stretch.
+fn next_data(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
+    if at >= size {
+        return Ok(None);
+    }
+    let start = match rustix::fs::seek(file, Extent::Data(at)) {
+        Ok(start) => start,
+        Err(Errno::NXIO) => return Ok(None),
+        Err(Errno::INVAL | Errno::NOTSUP) => return Ok(Some((at, size))),
+        Err(e) => return Err(e.into()),
+    };
+    let end = rustix::fs::seek(file, Extent::Hole(start))?;
+    Ok(Some((start, end.min(size))))
+}

@@ -1,0 +1,147 @@
+//! The only door to the host's files: every error names its path, listings are sorted, what is written is
+//! written whole or not at all, and modes never depend on the umask.
+
+mod copy;
+#[cfg(test)]
+pub(crate) mod fault;
+mod stamp;
+mod temp;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+
+pub(crate) use copy::copy_file;
+pub use copy::copy_or_reflink;
+pub use stamp::Stamp;
+pub use temp::{Persisted, Temp, reap};
+pub(crate) use temp::{is_at, try_lock};
+
+use crate::error::{Error, Result};
+
+/// Before each change of the disk; tests make it fail or crash there.
+#[cfg(test)]
+pub(crate) use fault::step;
+#[cfg(not(test))]
+#[inline]
+pub(crate) fn step(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// The whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| Error::io(format!("read {}", path.display()), &e))
+}
+
+/// The whole file, or none when nothing is there.
+pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(format!("read {}", path.display()), &e)),
+    }
+}
+
+/// The whole file as text.
+///
+/// # Errors
+/// Also when it is not UTF-8; the line is named.
+pub fn read_to_string(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|e| {
+        let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|&&b| b == b'\n').count() + 1;
+        Error::user(format!("{} is not UTF-8 text", path.display())).detail(format!("the first other byte is in line {line}"))
+    })
+}
+
+/// Opens an existing file for reading.
+pub fn open_read(path: &Path) -> Result<File> {
+    File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), &e))
+}
+
+/// Whether something is there (a dangling link is).
+pub fn exists(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
+    }
+}
+
+/// The folder and those above it, with the modes that the umask gives.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    step(path).and_then(|()| fs::create_dir_all(path)).map_err(|e| Error::io(format!("create the folder {}", path.display()), &e))
+}
+
+/// One folder, with exactly `mode` when it is new. One that is there keeps its mode.
+pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
+    let what = || format!("create the folder {}", path.display());
+    match step(path).and_then(|()| fs::DirBuilder::new().mode(mode).create(path)) {
+        // The umask may have taken bits away.
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|e| Error::io(what(), &e)),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) => Err(Error::io(what(), &e)),
+    }
+}
+
+/// The names in a folder, sorted by bytes.
+pub fn list(path: &Path) -> Result<Vec<OsString>> {
+    let what = |e: std::io::Error| Error::io(format!("list the folder {}", path.display()), &e);
+    let names: std::io::Result<Vec<_>> = fs::read_dir(path).map_err(what)?.map(|entry| entry.map(|e| e.file_name())).collect();
+    let mut names = names.map_err(what)?;
+    names.sort();
+    Ok(names)
+}
+
+/// Removes a file or link; one that is gone already is fine.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(format!("remove {}", path.display()), &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with all that is in it, without following links; one that is gone already is fine.
+pub fn remove_dir_all(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(format!("remove the folder {}", path.display()), &e)),
+        _ => Ok(()),
+    }
+}
+
+/// The size of a file in bytes; none when nothing is there.
+pub fn size(path: &Path) -> Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(Some(meta.len())),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
+    }
+}
+
+/// Puts `bytes` at `path` with exactly `mode`, in place of what was there: a reader, and a machine after a power
+/// cut, sees the old file or the whole new one.
+pub fn write_atomic(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
+    let mut temp = Temp::beside(path)?;
+    temp.write_all(bytes).map_err(|e| Error::io(format!("write {}", path.display()), &e))?;
+    temp.replace(path, mode)
+}
+
+/// The bytes that an ordinary user can still write to the filesystem that holds `path`.
+pub fn free_space(path: &Path) -> Result<u64> {
+    let found = rustix::fs::statvfs(path).map_err(|e| Error::io(format!("ask for the free space at {}", path.display()), &e.into()))?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Makes the names in a folder last over a power cut.
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+    let done = step(path).and_then(|()| File::open(path)).and_then(|dir| dir.sync_all());
+    match done {
+        // Some network and FUSE filesystems cannot sync a folder and say so like this.
+        Err(e) if e.kind() == ErrorKind::InvalidInput => Ok(()),
+        done => done.map_err(|e| Error::io(format!("sync the folder {}", path.display()), &e)),
+    }
+}

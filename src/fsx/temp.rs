@@ -1,0 +1,226 @@
+//! Files on their way to their name: written beside it, and renamed once they are whole and on the disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
+
+use super::{step, sync_dir};
+use crate::error::{Error, Result};
+
+/// So many names are tried before giving up: more writers of one name at once than this are a loop, not work.
+const NAMES: u32 = 10_000;
+
+/// A file that has no final name yet. Dropped without one, it is removed.
+///
+/// Its writer holds a lock (`flock`) on it as long as it lives. So what a killed process left is known by being
+/// unlocked, and [`reap`] removes it without guessing by age or process number.
+#[derive(Debug)]
+pub struct Temp {
+    file: File,
+    path: PathBuf,
+    done: bool,
+}
+
+/// What came of a rename that replaces nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persisted {
+    /// The file has its name.
+    Done,
+    /// Another file had that name already, and keeps it.
+    WasThere,
+}
+
+impl Temp {
+    /// A new file beside `target`, hidden, readable by the owner only.
+    pub fn beside(target: &Path) -> Result<Temp> {
+        let name = target.file_name().ok_or_else(|| Error::user(format!("{} is no file name", target.display())))?;
+        let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut stem = std::ffi::OsString::from(".");
+        stem.push(name);
+        stem.push(".kbake-");
+        Self::create(dir, &stem)
+    }
+
+    /// A new file in `dir` whose name starts with `stem`, readable by the owner only. What a dead process left
+    /// under the name is removed.
+    pub fn create(dir: &Path, stem: &std::ffi::OsStr) -> Result<Temp> {
+        let mut failed = None;
+        for n in 0..NAMES {
+            let mut name = stem.to_owned();
+            name.push(n.to_string());
+            let path = dir.join(name);
+            match Self::try_create(&path) {
+                Ok(Some(temp)) => return Ok(temp),
+                Ok(None) => {}
+                Err(e) => {
+                    failed = Some(Error::io(format!("create {}", path.display()), &e));
+                    break;
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::user(format!("all {NAMES} temporary names in {} are taken", dir.display()))))
+    }
+
+    /// None when the name is another's.
+    fn try_create(path: &Path) -> io::Result<Option<Temp>> {
+        step(path)?;
+        let new = || {
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)
+        };
+        let file = match new() {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                if !reap(path)? {
+                    return Ok(None);
+                }
+                match new() {
+                    Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(None),
+                    file => file?,
+                }
+            }
+            file => file?,
+        };
+        // Between the two calls above, another process's cleaning may have taken the file for a leftover.
+        let ours = match try_lock(&file) {
+            Ok(locked) => locked && is_at(&file, path)?,
+            Err(e) if e.kind() == ErrorKind::Unsupported => true,
+            Err(e) => return Err(e),
+        };
+        Ok(ours.then(|| Temp { file, path: path.to_owned(), done: false }))
+    }
+
+    /// Takes over a file that is already at `path` and locked by the caller.
+    pub(crate) fn adopt(file: File, path: PathBuf) -> Temp {
+        Temp { file, path, done: false }
+    }
+
+    /// The file, for reading back and seeking.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where it is now.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves the file where it is for a later process to go on with.
+    pub(crate) fn keep(mut self) {
+        self.done = true;
+    }
+
+    /// Puts it on the disk with exactly `mode`, and then under the name `to`, in place of what was there.
+    pub fn replace(mut self, to: &Path, mode: u32) -> Result<()> {
+        let what = |e: io::Error| Error::io(format!("write {}", to.display()), &e);
+        self.settle(mode).map_err(what)?;
+        step(to).and_then(|()| fs::rename(&self.path, to)).map_err(what)?;
+        self.done = true;
+        sync_parent(to)
+    }
+
+    /// Puts it on the disk with exactly `mode`, and then under the name `to`, unless something is there already.
+    pub fn place(mut self, to: &Path, mode: u32) -> Result<Persisted> {
+        let what = |e: io::Error| Error::io(format!("write {}", to.display()), &e);
+        self.settle(mode).map_err(what)?;
+        step(to).map_err(what)?;
+        let placed = match renameat_with(CWD, &self.path, CWD, to, RenameFlags::NOREPLACE) {
+            // Filesystems without that flag: a second name does not replace either, then the first one goes.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::hard_link(&self.path, to).map(|()| false),
+            renamed => renamed.map(|()| true).map_err(io::Error::from),
+        };
+        match placed {
+            Ok(renamed) => self.done = renamed,
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(Persisted::WasThere),
+            Err(e) => return Err(what(e)),
+        }
+        sync_parent(to)?;
+        Ok(Persisted::Done)
+    }
+
+    fn settle(&mut self, mode: u32) -> io::Result<()> {
+        step(&self.path)?;
+        self.file.set_permissions(fs::Permissions::from_mode(mode))?;
+        step(&self.path)?;
+        // Without it a power cut leaves empty files under names that promise contents.
+        self.file.sync_all()
+    }
+}
+
+impl Write for Temp {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        step(&self.path)?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Temp {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer)
+    }
+}
+
+impl Seek for Temp {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if !self.done {
+            // Nothing can be done about a failure here; the next process reaps what stays.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes the temporary file at `path` if its writer is dead. True when nothing is there any more.
+pub fn reap(path: &Path) -> io::Result<bool> {
+    let file = match OpenOptions::new().read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(true),
+        // A link, or another user's file: not ours to remove.
+        Err(_) => return Ok(false),
+    };
+    if !file.metadata()?.is_file() || !matches!(try_lock(&file), Ok(true)) {
+        return Ok(false);
+    }
+    if is_at(&file, path)? {
+        fs::remove_file(path)?;
+    }
+    Ok(true)
+}
+
+/// Takes the exclusive lock on `file` if no other process or thread has it.
+///
+/// # Errors
+/// `Unsupported` where the filesystem has no locks.
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(Errno::NOLCK | Errno::NOSYS | Errno::NOTSUP) => Err(ErrorKind::Unsupported.into()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Whether `path` still names this very file.
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    sync_dir(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}

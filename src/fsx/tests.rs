@@ -1,0 +1,197 @@
+use std::fs;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+
+use super::*;
+use crate::Class;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn names(path: &Path) -> Vec<String> {
+    list(path).unwrap().into_iter().map(|name| name.into_string().unwrap()).collect()
+}
+
+#[test]
+fn every_error_names_the_path() {
+    let dir = folder();
+    let gone = dir.path().join("gone/file");
+    let blocked = dir.path().join("plain");
+    fs::write(&blocked, "x").unwrap();
+    let errors = [
+        read(&gone).unwrap_err(),
+        read_to_string(&gone).unwrap_err(),
+        open_read(&gone).map(|_| ()).unwrap_err(),
+        list(&gone).unwrap_err(),
+        write_atomic(&gone, 0o644, b"").unwrap_err(),
+        free_space(&gone).unwrap_err(),
+        copy_or_reflink(&gone, &blocked, 0o644).unwrap_err(),
+        copy_or_reflink(&blocked, &gone, 0o644).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.class(), Class::User);
+        assert!(error.message().contains("gone"), "{error}");
+        assert!(error.message().contains("No such file"), "{error}");
+    }
+    assert!(create_dir_all(&blocked.join("below")).unwrap_err().message().contains("plain/below"));
+    assert!(create_dir(&blocked, 0o755).unwrap_err().message().contains("plain"));
+}
+
+#[test]
+fn text_that_is_none_names_the_line() {
+    let dir = folder();
+    let path = dir.path().join("recipe.toml");
+    fs::write(&path, b"a\nb\n\xff").unwrap();
+    let error = read_to_string(&path).unwrap_err().to_string();
+    assert!(error.contains("recipe.toml is not UTF-8") && error.contains("line 3"), "{error}");
+}
+
+#[test]
+fn listings_are_sorted() {
+    let dir = folder();
+    for name in ["b", "a.b", "a", "B", "ä"] {
+        fs::write(dir.path().join(name), "").unwrap();
+    }
+    assert_eq!(names(dir.path()), ["B", "a", "a.b", "b", "ä"]);
+}
+
+#[test]
+fn an_atomic_write_replaces_and_sets_the_mode() {
+    let dir = folder();
+    let path = dir.path().join("out");
+    for (mode, bytes) in [(0o600, "one"), (0o644, "two"), (0o666, ""), (0o444, "four"), (0o444, "five")] {
+        write_atomic(&path, mode, bytes.as_bytes()).unwrap();
+        assert_eq!(read_to_string(&path).unwrap(), bytes);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+    }
+    assert_eq!(names(dir.path()), ["out"]);
+}
+
+#[test]
+fn an_atomic_write_does_not_follow_a_link() {
+    let dir = folder();
+    let (path, victim) = (dir.path().join("out"), dir.path().join("victim"));
+    fs::write(&victim, "mine").unwrap();
+    symlink(&victim, &path).unwrap();
+    // The name of the temporary file can be guessed, so a link may wait there, too.
+    symlink(&victim, dir.path().join(".out.kbake-0")).unwrap();
+    write_atomic(&path, 0o644, b"new").unwrap();
+    assert_eq!(read_to_string(&victim).unwrap(), "mine");
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_alone() {
+    let dir = folder();
+    let path = dir.path().join("out");
+    write_atomic(&path, 0o644, b"old").unwrap();
+    let mut met = 0;
+    for steps in 0.. {
+        fault::after(dir.path(), steps, fault::Fault::NoSpace);
+        let result = write_atomic(&path, 0o644, b"new");
+        let text = read_to_string(&path).unwrap();
+        if !fault::clear(dir.path()) {
+            result.unwrap();
+            break;
+        }
+        met += 1;
+        assert_eq!(result.unwrap_err().class(), Class::NoSpace);
+        assert!(text == "old" || text == "new", "{text}");
+        assert_eq!(names(dir.path()), ["out"], "after {steps} steps");
+    }
+    assert!(met >= 5, "create, write, mode, sync, rename: {met}");
+    assert_eq!(read_to_string(&path).unwrap(), "new");
+}
+
+#[test]
+fn leftovers_of_the_dead_are_reaped_and_those_of_the_living_are_not() {
+    let dir = folder();
+    let target = dir.path().join("out");
+    fs::write(dir.path().join(".out.kbake-0"), "left by a killed process").unwrap();
+    let living = Temp::beside(&target).unwrap();
+    assert!(living.path().ends_with(".out.kbake-0"), "the leftover's name is used again");
+    assert!(!reap(living.path()).unwrap());
+    let second = Temp::beside(&target).unwrap();
+    assert!(second.path().ends_with(".out.kbake-1"));
+    drop(living);
+    second.replace(&target, 0o644).unwrap();
+    assert_eq!(names(dir.path()), ["out"]);
+}
+
+#[test]
+fn many_writers_of_one_file_leave_one_whole_file() {
+    let dir = folder();
+    let target = dir.path().join("out");
+    std::thread::scope(|scope| {
+        for n in 0..8u8 {
+            let target = &target;
+            scope.spawn(move || (0..20).for_each(|_| write_atomic(target, 0o644, &[n; 10_000]).unwrap()));
+        }
+    });
+    let bytes = read(&target).unwrap();
+    assert_eq!(bytes.len(), 10_000);
+    assert!(bytes.iter().all(|b| *b == bytes[0]));
+    assert_eq!(names(dir.path()), ["out"]);
+}
+
+#[test]
+fn placing_replaces_nothing() {
+    let dir = folder();
+    let to = dir.path().join("to");
+    let mut first = Temp::create(dir.path(), "t-".as_ref()).unwrap();
+    first.write_all(b"first").unwrap();
+    assert_eq!(first.place(&to, 0o444).unwrap(), Persisted::Done);
+    let second = Temp::create(dir.path(), "t-".as_ref()).unwrap();
+    assert_eq!(second.place(&to, 0o444).unwrap(), Persisted::WasThere);
+    assert_eq!(read(&to).unwrap(), b"first");
+    assert_eq!(names(dir.path()), ["to"]);
+}
+
+#[test]
+fn copies_keep_bytes_and_holes_and_share_no_inode() {
+    let dir = folder();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let file = fs::File::create(&from).unwrap();
+    file.set_len(64 << 20).unwrap();
+    file.write_all_at(&[7; 100_000], 5 << 20).unwrap();
+    file.write_all_at(&[9; 3], (64 << 20) - 3).unwrap();
+    file.sync_all().unwrap();
+    copy_or_reflink(&from, &to, 0o640).unwrap();
+    assert!(read(&from).unwrap() == read(&to).unwrap());
+    let (a, b) = (fs::metadata(&from).unwrap(), fs::metadata(&to).unwrap());
+    assert_eq!(b.mode() & 0o7777, 0o640);
+    assert_ne!(a.ino(), b.ino());
+    assert!(b.blocks() * 512 < 2 << 20, "{} bytes are used for 100 kB of data", b.blocks() * 512);
+    for size in [0, 1, 4096] {
+        fs::write(&from, vec![1; size]).unwrap();
+        copy_or_reflink(&from, &to, 0o644).unwrap();
+        assert_eq!(read(&to).unwrap(), vec![1; size]);
+    }
+    assert_eq!(names(dir.path()), ["from", "to"]);
+}
+
+#[test]
+fn a_stamp_notices_every_change() {
+    let dir = folder();
+    let path = dir.path().join("image");
+    assert_eq!(Stamp::of(&path).unwrap(), None);
+    assert_eq!(Stamp::of(dir.path()).unwrap(), None, "a folder has none");
+    fs::write(&path, "abc").unwrap();
+    let stamp = Stamp::of(&path).unwrap().unwrap();
+    assert_eq!(Stamp::of(&path).unwrap(), Some(stamp));
+    // Same size, and mtime set back: what a careless restore from a backup does.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, "abd").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+    let after = Stamp::of(&path).unwrap().unwrap();
+    assert_eq!(after.mtime_ns, stamp.mtime_ns);
+    assert_ne!(after, stamp);
+}
+
+#[test]
+fn free_space_is_plausible() {
+    let dir = folder();
+    let free = free_space(dir.path()).unwrap();
+    assert!((1 << 20..1 << 60).contains(&free), "{free}");
+}

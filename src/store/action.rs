@@ -1,0 +1,141 @@
+//! Action entries: which blobs an action with a given key gave the last time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Blob, FILE_MODE, Store};
+use crate::error::{Error, Result};
+use crate::fsx;
+use crate::value::Sha256;
+
+/// What an action gave: blobs by name. The names are up to the action's kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Action {
+    /// The blobs.
+    pub outputs: BTreeMap<String, Blob>,
+}
+
+/// The answer to the question whether an action was done before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// It was, and all its blobs are there, with the right sizes.
+    Hit(Action),
+    /// It must be done.
+    Miss(Miss),
+}
+
+/// Why an action must be done (again).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Miss {
+    /// It never was.
+    Absent,
+    /// Its entry cannot be read.
+    Unreadable(String),
+    /// Its entry is not what was written.
+    Unsound(String),
+    /// A blob that it names is gone, or has another size.
+    BlobGone { name: String, digest: Sha256 },
+}
+
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Miss::Absent => f.write_str("not done before"),
+            Miss::Unreadable(why) => write!(f, "its entry cannot be read: {why}"),
+            Miss::Unsound(why) => write!(f, "its entry is damaged: {why}"),
+            Miss::BlobGone { name, digest } => write!(f, "its `{name}` (sha256:{digest}) is gone or has another size"),
+        }
+    }
+}
+
+/// The entry's text. `kind` and `key` repeat its name and `check` covers all, so that neither a misplaced nor a
+/// flipped entry can name another action's blobs.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    kind: String,
+    key: String,
+    outputs: BTreeMap<String, EntryBlob>,
+    check: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryBlob {
+    digest: String,
+    size: u64,
+}
+
+impl Store {
+    /// Looks up the action `kind` (a fixed word of the program) with the key `key`. Never fails: whatever is wrong
+    /// with an entry is a reason to do the action.
+    pub fn action(&self, kind: &str, key: &Sha256) -> Lookup {
+        match self.load(kind, key) {
+            Ok(action) => Lookup::Hit(action),
+            Err(miss) => Lookup::Miss(miss),
+        }
+    }
+
+    /// Remembers what an action gave. Its blobs are in the store by then.
+    ///
+    /// # Errors
+    /// [`crate::Class::Internal`] when one is not.
+    pub fn put_action(&self, kind: &str, key: &Sha256, action: &Action) -> Result<()> {
+        for (name, blob) in &action.outputs {
+            if self.size(&blob.digest)? != Some(blob.size) {
+                return Err(Error::internal(format!(
+                    "action {kind}-{key} names `{name}` (sha256:{}), which is not in the store",
+                    blob.digest
+                )));
+            }
+        }
+        let outputs = action
+            .outputs
+            .iter()
+            .map(|(name, blob)| (name.clone(), EntryBlob { digest: blob.digest.to_string(), size: blob.size }))
+            .collect();
+        let entry = Entry { kind: kind.to_owned(), key: key.to_string(), outputs, check: check(kind, key, action).to_string() };
+        let mut text = serde_json::to_vec_pretty(&entry).map_err(|e| Error::internal(format!("an action cannot be written: {e}")))?;
+        text.push(b'\n');
+        fsx::write_atomic(&self.action_path(kind, key), FILE_MODE, &text)
+    }
+
+    fn load(&self, kind: &str, key: &Sha256) -> Result<Action, Miss> {
+        let unsound = |why: &str| Miss::Unsound(why.to_owned());
+        let bytes = fsx::read_if_present(&self.action_path(kind, key)).map_err(|e| Miss::Unreadable(e.message().to_owned()))?;
+        let entry: Entry = serde_json::from_slice(&bytes.ok_or(Miss::Absent)?).map_err(|e| unsound(&e.to_string()))?;
+        let mut action = Action::default();
+        for (name, blob) in entry.outputs {
+            let digest = blob.digest.parse().map_err(|e: String| unsound(&e))?;
+            action.outputs.insert(name, Blob { digest, size: blob.size });
+        }
+        if entry.kind != kind || entry.key != key.to_string() || entry.check != check(kind, key, &action).to_string() {
+            return Err(unsound("its check sum does not fit"));
+        }
+        for (name, blob) in &action.outputs {
+            match self.holds(&blob.digest, Some(blob.size)) {
+                Ok(true) => {}
+                Ok(false) => return Err(Miss::BlobGone { name: name.clone(), digest: blob.digest }),
+                Err(e) => return Err(Miss::Unreadable(e.message().to_owned())),
+            }
+        }
+        Ok(action)
+    }
+
+    fn action_path(&self, kind: &str, key: &Sha256) -> PathBuf {
+        assert!(!kind.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "`{kind}` is no kind of action");
+        self.root().join("actions").join(format!("{kind}-{key}.json"))
+    }
+}
+
+/// Covers everything that an entry says, unambiguously: names are length-prefixed.
+fn check(kind: &str, key: &Sha256, action: &Action) -> Sha256 {
+    let mut text = format!("{} {kind} {key}\n", kind.len());
+    for (name, blob) in &action.outputs {
+        text.push_str(&format!("{} {name} {} {}\n", name.len(), blob.digest, blob.size));
+    }
+    Sha256::of(text)
+}

@@ -1,0 +1,225 @@
+//! Reading blobs, and finding out in time when one is damaged.
+
+use std::borrow::Borrow;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::fsx;
+use crate::value::{Hasher, Sha256};
+
+const BUFFER: usize = 256 << 10;
+
+/// A blob's file, open for reading at any place by any number of threads. What [`BlobFile::read_at`] gives is not
+/// verified: readers over parts verify those, see [`BlobFile::range`].
+#[derive(Debug)]
+pub struct BlobFile {
+    file: File,
+    path: PathBuf,
+    quarantine: PathBuf,
+    digest: Sha256,
+    size: u64,
+}
+
+/// Reads a whole blob.
+pub type VerifyingReader = Verifying<BlobFile>;
+/// Reads a part of a blob that has a digest of its own.
+pub type RangeReader<'a> = Verifying<&'a BlobFile>;
+
+impl BlobFile {
+    pub(super) fn open(path: PathBuf, quarantine: PathBuf, digest: Sha256) -> Result<Option<BlobFile>> {
+        let what = |e: io::Error| Error::io(format!("open {}", path.display()), &e);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(what(e)),
+        };
+        let size = file.metadata().map_err(what)?.len();
+        Ok(Some(BlobFile { file, path, quarantine, digest, size }))
+    }
+
+    /// The digest that its name promises.
+    pub fn digest(&self) -> Sha256 {
+        self.digest
+    }
+
+    /// Its size in bytes, as found.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The file itself, for copies that share its extents.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Bytes from `offset` on, unverified; 0 only at the end.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    /// Fills `buffer` from `offset` on, unverified.
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    /// Reads `len` bytes from `offset` on, which must have `digest` as theirs. The read that would give the last
+    /// of them fails when they do not; then the blob is hashed as a whole, and goes to quarantine if it is to blame.
+    pub fn range(&self, offset: u64, len: u64, digest: Sha256) -> Result<RangeReader<'_>> {
+        if offset.checked_add(len).is_none_or(|end| end > self.size) {
+            return Err(self.blame(&format!("{len} bytes from byte {offset} on were expected, it has {}", self.size)));
+        }
+        Verifying::new(self, offset, len, digest)
+    }
+
+    /// Hashes all of it.
+    ///
+    /// # Errors
+    /// Damage; the file is then in quarantine.
+    pub fn verify(&self) -> Result<()> {
+        let found = self.hash().map_err(|e| Error::io(format!("read {}", self.path.display()), &e))?;
+        if found == self.digest { Ok(()) } else { Err(self.damaged(&format!("found sha256:{found}"))) }
+    }
+
+    fn hash(&self) -> io::Result<Sha256> {
+        let (mut hasher, mut buffer, mut at) = (Hasher::new(), vec![0; BUFFER], 0);
+        loop {
+            match self.read_at(&mut buffer, at) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(n) => {
+                    hasher.update(&buffer[..n]);
+                    at += n as u64;
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Moves the file out of the blobs, unless another process has already put a new one in its place.
+    pub(super) fn quarantine(&self) -> Option<&Path> {
+        let moved = matches!(fsx::is_at(&self.file, &self.path), Ok(true)) && fs::rename(&self.path, &self.quarantine).is_ok();
+        moved.then_some(&*self.quarantine)
+    }
+
+    fn damaged(&self, found: &str) -> Error {
+        let error = Error::integrity(format!("blob {} in the store is damaged", self.digest))
+            .detail(format!("expected sha256:{}  {found}", self.digest));
+        let error = match self.quarantine() {
+            Some(path) => error.detail(format!("moved to {}", path.display())),
+            None => error,
+        };
+        error.hint("run the command again: what was lost is fetched or made anew; if it happens twice, check the disk")
+    }
+
+    /// The error for a reader whose expectation (`trouble`) failed: either the blob is damaged, or the expectation is wrong.
+    pub(super) fn blame(&self, trouble: &str) -> Error {
+        match self.verify() {
+            Err(damage) => damage,
+            Ok(()) => Error::integrity(format!("blob {} does not hold what is looked for in it", self.digest))
+                .detail(trouble)
+                .detail("the blob itself is sound, so what names its parts is wrong"),
+        }
+    }
+}
+
+/// Reads bytes that have a known digest. The read that would give the last of them fails when they do not have it,
+/// and so does every later one: whoever has read all has read what was meant.
+#[derive(Debug)]
+pub struct Verifying<B> {
+    blob: B,
+    offset: u64,
+    len: u64,
+    at: u64,
+    expected: Sha256,
+    hasher: HasherState,
+}
+
+/// The hasher has no `Debug`, and after a failure there is none.
+enum HasherState {
+    Running(Box<Hasher>),
+    Sound,
+    Failed(Error),
+}
+
+impl std::fmt::Debug for HasherState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            HasherState::Running(_) => "Running",
+            HasherState::Sound => "Sound",
+            HasherState::Failed(_) => "Failed",
+        })
+    }
+}
+
+impl Verifying<BlobFile> {
+    pub(super) fn whole(blob: BlobFile) -> Result<Self> {
+        let (len, digest) = (blob.size, blob.digest);
+        Verifying::new(blob, 0, len, digest)
+    }
+}
+
+impl<B: Borrow<BlobFile>> Verifying<B> {
+    fn new(blob: B, offset: u64, len: u64, expected: Sha256) -> Result<Self> {
+        let mut reader = Verifying { blob, offset, len, at: 0, expected, hasher: HasherState::Running(Box::default()) };
+        // Of no bytes no read is the last.
+        if len == 0 {
+            reader.settle()?;
+        }
+        Ok(reader)
+    }
+
+    /// How many bytes it gives in all.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it gives none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Compares the digests, all bytes read.
+    fn settle(&mut self) -> Result<()> {
+        let HasherState::Running(hasher) = std::mem::replace(&mut self.hasher, HasherState::Sound) else { return Ok(()) };
+        let found = hasher.finish();
+        if found == self.expected {
+            return Ok(());
+        }
+        Err(self.fail(&format!("expected sha256:{}  found sha256:{found}  from byte {} on", self.expected, self.offset)))
+    }
+
+    fn fail(&mut self, trouble: &str) -> Error {
+        let blob = self.blob.borrow();
+        let error = blob.blame(trouble);
+        self.hasher = HasherState::Failed(error.clone());
+        error
+    }
+}
+
+impl<B: Borrow<BlobFile>> Read for Verifying<B> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let hasher = match &mut self.hasher {
+            HasherState::Failed(error) => return Err(error.clone().into()),
+            HasherState::Sound => return Ok(0),
+            HasherState::Running(hasher) => hasher,
+        };
+        let most = usize::try_from(self.len - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let n = self.blob.borrow().read_at(&mut buffer[..most], self.offset + self.at)?;
+        if n == 0 {
+            let trouble = format!("it ends at byte {} of {}", self.offset + self.at, self.offset + self.len);
+            return Err(self.fail(&trouble).into());
+        }
+        hasher.update(&buffer[..n]);
+        self.at += n as u64;
+        if self.at == self.len {
+            self.settle()?;
+        }
+        Ok(n)
+    }
+}

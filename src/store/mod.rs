@@ -1,0 +1,235 @@
+//! Blobs by their SHA-256, what was made from what, and the locks that let processes share both.
+//!
+//! ```text
+//! format            "1\n"; a newer number is refused
+//! lock              held shared by every command, exclusive by the garbage collection
+//! blobs/sha256/     one file per blob, named by its digest, mode 0444
+//! actions/          <kind>-<key>.json: what an action with this key gave
+//! locks/            one file per plan, for single flight
+//! stamps/           what is known of files outside the store, so that they need not be hashed again
+//! tmp/              files being written; partial-<digest> are downloads to go on with
+//! quarantine/       blobs that were found damaged
+//! ```
+//!
+//! A blob that has its name is whole and on the disk; an action entry is written after its blobs. So a crash
+//! at any point leaves a store that is sound, with at most a file in `tmp/` that the next command removes.
+//! Bytes leave the store for an image only through readers that hash them.
+
+mod action;
+mod blob;
+mod lock;
+mod output;
+mod partial;
+mod source;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+pub use action::{Action, Lookup, Miss};
+pub use blob::{BlobFile, RangeReader, Verifying, VerifyingReader};
+pub use lock::PlanLock;
+pub use partial::{Claim, Partial};
+pub use source::StoreSource;
+pub use write::BlobWriter;
+
+use crate::error::{Class, Error, Result};
+use crate::fsx;
+use crate::value::{Cancel, Sha256, Size};
+
+/// The layout that this code reads and writes.
+const FORMAT: u32 = 1;
+/// In the order in which they are created.
+const FOLDERS: [&str; 7] = ["blobs", "blobs/sha256", "actions", "locks", "stamps", "tmp", "quarantine"];
+/// Of blobs: nobody writes them again.
+const BLOB_MODE: u32 = 0o444;
+/// Of everything else. Explicit, because a umask of 0 would let every user write into the store.
+const FILE_MODE: u32 = 0o644;
+const FOLDER_MODE: u32 = 0o755;
+/// Of downloads that a later command goes on with.
+const PARTIAL: &str = "partial-";
+
+/// How a command uses the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Adds and reads; beside others.
+    Shared,
+    /// May remove what others would read; alone.
+    Exclusive,
+}
+
+/// Bytes in the store, by name and number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Blob {
+    /// The SHA-256 of the bytes.
+    pub digest: Sha256,
+    /// How many there are.
+    pub size: u64,
+}
+
+/// An open store. Its lock is held until it is dropped.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store at `root`, creating it when it is new, and removes what dead processes left in `tmp/`.
+    ///
+    /// Waits while another process holds the store in a way that excludes `access`; `on_wait` is called once when
+    /// it comes to that.
+    ///
+    /// # Errors
+    /// A newer format, a folder that is something else, a filesystem without locks; `cancel` while waiting.
+    pub fn open(root: &Path, access: Access, cancel: &Cancel, on_wait: &dyn Fn()) -> Result<Store> {
+        refuse_other_folder(root)?;
+        fsx::create_dir_all(root)?;
+        // An absolute root, so that what is remembered about paths does not depend on the current folder.
+        let root = fs::canonicalize(root).map_err(|e| Error::io(format!("open the store {}", root.display()), &e))?;
+        let lock = lock::acquire(&root.join("lock"), access, cancel, on_wait)?;
+        let store = Store { root, _lock: lock };
+        store.settle_format()?;
+        store.clean()?;
+        Ok(store)
+    }
+
+    /// Its folder, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a blob's file is, or would be. Its bytes are not verified: for humans and for foreign tools that do so.
+    pub fn path(&self, digest: &Sha256) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.to_string())
+    }
+
+    /// Whether a blob is there. Its bytes are looked at when they are read.
+    pub fn contains(&self, digest: &Sha256) -> Result<bool> {
+        self.holds(digest, None)
+    }
+
+    /// A blob's size in bytes; none when it is not there.
+    pub fn size(&self, digest: &Sha256) -> Result<Option<u64>> {
+        fsx::size(&self.path(digest))
+    }
+
+    /// Whether a blob is there and, where `size` is known, has that size. A damaged one of
+    /// another size goes to quarantine.
+    pub fn holds(&self, digest: &Sha256, size: Option<u64>) -> Result<bool> {
+        let Some(found) = self.size(digest)? else { return Ok(false) };
+        // The trace of a power cut on a filesystem that lost the bytes but kept the name.
+        let hollow = found == 0 && *digest != Sha256::of(b"");
+        if hollow || size.is_some_and(|size| size != found) {
+            // Either the file is damaged or `size` is wrong; only the bytes can tell.
+            return match self.blob(digest)?.map(|blob| blob.verify()) {
+                Some(Err(error)) if error.class() != Class::Integrity => Err(error),
+                _ => Ok(false),
+            };
+        }
+        Ok(true)
+    }
+
+    /// Opens a blob for reading at any place; none when it is not there.
+    pub fn blob(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
+        BlobFile::open(self.path(digest), self.root.join("quarantine").join(digest.to_string()), *digest)
+    }
+
+    /// Opens a blob for reading from start to end; none when it is not there. The read that would give the last
+    /// byte fails when the bytes do not have the digest, and the file goes to quarantine, so that the next command
+    /// gets it anew.
+    pub fn reader(&self, digest: &Sha256) -> Result<Option<VerifyingReader>> {
+        self.blob(digest)?.map(Verifying::whole).transpose()
+    }
+
+    /// A new blob. `expected` is the digest that it must have, `max_size` the most bytes that it may have.
+    pub fn writer(&self, expected: Option<Sha256>, max_size: Option<u64>) -> Result<BlobWriter<'_>> {
+        BlobWriter::create(self, expected, max_size)
+    }
+
+    /// Makes `bytes` a blob, unless they are one.
+    pub fn insert(&self, bytes: &[u8]) -> Result<Blob> {
+        let blob = Blob { digest: Sha256::of(bytes), size: bytes.len() as u64 };
+        if self.holds(&blob.digest, Some(blob.size))? {
+            return Ok(blob);
+        }
+        let mut writer = self.writer(Some(blob.digest), None)?;
+        writer.put(bytes)?;
+        writer.commit()
+    }
+
+    /// Fails with [`Class::NoSpace`] and the figures when fewer than `bytes` are free.
+    pub fn require_space(&self, bytes: u64) -> Result<()> {
+        let free = fsx::free_space(&self.root)?;
+        if free >= bytes {
+            return Ok(());
+        }
+        Err(Error::new(Class::NoSpace, format!("not enough space for the store {}", self.root.display()))
+            .detail(format!("needed {}  free {}", Size(bytes), Size(free)))
+            .hint(format!("free {}, or point $KBAKE_STORE at a larger disk", Size(bytes - free))))
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// Checks the format, or gives a new store its folders and, last, its format.
+    fn settle_format(&self) -> Result<()> {
+        let path = self.root.join("format");
+        let text = fsx::read_if_present(&path)?;
+        if let Some(bytes) = &text {
+            let number = std::str::from_utf8(bytes).ok().and_then(|text| text.trim_end().parse::<u32>().ok());
+            match number {
+                Some(FORMAT) => {}
+                Some(number) if number > FORMAT => {
+                    return Err(Error::user(format!("the store {} was made by a newer kbake", self.root.display()))
+                        .detail(format!("its format is {number}, this kbake knows {FORMAT}"))
+                        .hint("use that kbake, or point $KBAKE_STORE at another folder"));
+                }
+                _ => {
+                    return Err(Error::user(format!("{} does not hold a store's format", path.display())).hint(
+                        "everything in a store can be fetched or made again: remove the folder, or point $KBAKE_STORE at another one",
+                    ));
+                }
+            }
+        }
+        for folder in FOLDERS {
+            fsx::create_dir(&self.root.join(folder), FOLDER_MODE)?;
+        }
+        if text.is_none() {
+            fsx::write_atomic(&path, FILE_MODE, format!("{FORMAT}\n").as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files of dead writers; downloads stay unless their blob has come.
+    fn clean(&self) -> Result<()> {
+        let tmp = self.tmp();
+        for name in fsx::list(&tmp)? {
+            let partial = name.to_str().and_then(|name| name.strip_prefix(PARTIAL));
+            let wanted = match partial.map(str::parse::<Sha256>) {
+                Some(Ok(digest)) => !self.contains(&digest)?,
+                _ => false,
+            };
+            if !wanted {
+                // What cannot be removed now is no reason to stop; it is only a file too many.
+                let _ = fsx::reap(&tmp.join(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A folder full of other things is a mistyped path, and the garbage collection must never run there.
+fn refuse_other_folder(root: &Path) -> Result<()> {
+    if !fsx::exists(root)? || fsx::exists(&root.join("format"))? || fsx::exists(&root.join("lock"))? {
+        return Ok(());
+    }
+    if fsx::list(root)?.is_empty() {
+        return Ok(());
+    }
+    Err(Error::user(format!("{} is not empty and not a store", root.display())).hint("point $KBAKE_STORE at a new or empty folder"))
+}

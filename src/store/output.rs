@@ -1,0 +1,68 @@
+//! Files outside the store that hold a blob's bytes: how they get there, and how they are known again.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{FILE_MODE, Store};
+use crate::error::{Error, Result};
+use crate::fsx::{self, Stamp};
+use crate::value::Sha256;
+
+/// What is remembered of a file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    path: String,
+    digest: String,
+    stamp: Stamp,
+}
+
+impl Store {
+    /// Puts a copy of a blob at the absolute path `to`, whole or not at all, with exactly `mode`, and remembers it.
+    /// The blob is hashed first.
+    ///
+    /// # Errors
+    /// A blob that is missing or damaged.
+    pub fn export(&self, digest: &Sha256, to: &Path, mode: u32) -> Result<()> {
+        let blob = self.blob(digest)?.ok_or_else(|| {
+            Error::integrity(format!("blob {digest} is gone from the store {}", self.root().display()))
+                .hint("run the command again: what was lost is fetched or made anew")
+        })?;
+        blob.verify()?;
+        fsx::copy_file(blob.file(), to, mode)?;
+        match Stamp::of(to)? {
+            Some(stamp) => self.put_stamp(to, &stamp, digest),
+            None => Ok(()),
+        }
+    }
+
+    /// The digest of the file at the absolute path `path`, when it is known and the file has not changed since.
+    /// Whatever is odd about the entry counts as not known.
+    pub fn stamp(&self, path: &Path) -> Result<Option<Sha256>> {
+        let Some(now) = Stamp::of(path)? else { return Ok(None) };
+        let Ok(Some(bytes)) = fsx::read_if_present(&self.stamp_path(path)?) else { return Ok(None) };
+        let Ok(entry) = serde_json::from_slice::<Entry>(&bytes) else { return Ok(None) };
+        Ok(if entry.stamp == now && entry.path == shown(path) { entry.digest.parse().ok() } else { None })
+    }
+
+    /// Remembers that the file at the absolute path `path` has `digest`. `stamp` was taken before its bytes were
+    /// hashed, so that a change in between is noticed.
+    pub fn put_stamp(&self, path: &Path, stamp: &Stamp, digest: &Sha256) -> Result<()> {
+        let entry = Entry { path: shown(path), digest: digest.to_string(), stamp: *stamp };
+        let text = serde_json::to_vec(&entry).map_err(|e| Error::internal(format!("a stamp cannot be written: {e}")))?;
+        fsx::write_atomic(&self.stamp_path(path)?, FILE_MODE, &text)
+    }
+
+    fn stamp_path(&self, path: &Path) -> Result<PathBuf> {
+        if !path.is_absolute() {
+            return Err(Error::internal(format!("{} is not absolute, and a store serves many folders", path.display())));
+        }
+        Ok(self.root().join("stamps").join(format!("{}.json", Sha256::of(path.as_os_str().as_bytes()))))
+    }
+}
+
+fn shown(path: &Path) -> String {
+    crate::value::escape(path.as_os_str().as_bytes())
+}

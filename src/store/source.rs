@@ -1,0 +1,26 @@
+//! The store as the source of a disk's contents.
+
+use std::io::{self, Read};
+
+use super::{Store, Verifying};
+use crate::disk::ContentSource;
+use crate::error::Error;
+use crate::value::Sha256;
+
+/// Gives the disk writers the store's blobs, verified while they are read.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreSource<'a>(pub &'a Store);
+
+impl ContentSource for StoreSource<'_> {
+    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        let Some(blob) = self.0.blob(digest)? else {
+            return Err(Error::integrity(format!("blob {digest} is gone from the store {}", self.0.root().display()))
+                .hint("run the command again: what was lost is fetched or made anew")
+                .into());
+        };
+        if blob.size() != size {
+            return Err(blob.blame(&format!("{size} bytes were expected, it has {}", blob.size())).into());
+        }
+        Ok(Box::new(Verifying::whole(blob)?))
+    }
+}

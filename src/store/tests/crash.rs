@@ -1,0 +1,146 @@
+//! The write protocol under a full disk and under SIGKILL, at every single step.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitStatus};
+
+use super::*;
+use crate::fsx::fault::{self, Fault};
+
+const MARK: &str = "KBAKE_TEST_CRASH";
+
+/// What a command does with a store, from its creation on. `dir` holds the store and an output.
+fn work(dir: &Path) -> Result<()> {
+    let store = try_open(&dir.join("store"))?;
+    let small = store.insert(b"small")?;
+    let mut writer = store.writer(None, None)?;
+    for n in 0..3u8 {
+        writer.put(&[n; 5000])?;
+    }
+    let large = writer.commit()?;
+    if let Claim::Ours(mut partial) = store.partial(&Sha256::of(b"downloaded"), Some(10))? {
+        // What an earlier run got may be all of it.
+        let rest = &b"downloaded"[partial.len() as usize..];
+        for chunk in rest.chunks(4) {
+            partial.put(chunk)?;
+        }
+        partial.commit()?;
+    }
+    let _lock = store.plan_lock(&key(), &Cancel::new(), &|| {})?;
+    store.put_action("image", &key(), &Action { outputs: [("a".to_owned(), small), ("b".to_owned(), large)].into() })?;
+    store.export(&large.digest, &dir.join("out"), 0o644)
+}
+
+fn key() -> Sha256 {
+    Sha256::of(b"key")
+}
+
+/// What must hold at every moment, for a process that starts then.
+fn check(dir: &Path, when: &str) {
+    let store = open(&dir.join("store"));
+    for name in names(&store.root().join("blobs/sha256")) {
+        let path = store.path(&name.parse().unwrap());
+        assert_eq!(Sha256::of(fs::read(&path).unwrap()).to_string(), name, "{when}");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o444, "{when}");
+    }
+    assert_eq!(names(&store.root().join("quarantine")), [""; 0], "{when}");
+    for name in names(&store.tmp()) {
+        assert!(name.starts_with(PARTIAL), "{when}: {name} was not removed");
+    }
+    match store.action("image", &key()) {
+        Lookup::Hit(action) => assert_eq!(action.outputs.len(), 2, "{when}"),
+        Lookup::Miss(miss) => assert_eq!(miss, Miss::Absent, "{when}"),
+    }
+    let out = dir.join("out");
+    if let Ok(bytes) = fs::read(&out) {
+        assert_eq!(bytes.len(), 15_000, "{when}");
+    }
+    if let Some(digest) = store.stamp(&out).unwrap() {
+        assert_eq!(digest, Sha256::of(fs::read(&out).unwrap()), "{when}");
+    }
+}
+
+fn finish(dir: &Path, when: &str) {
+    work(dir).unwrap_or_else(|e| panic!("{when}: the next run fails: {e}"));
+    check(dir, when);
+    let store = open(&dir.join("store"));
+    assert!(matches!(store.action("image", &key()), Lookup::Hit(_)), "{when}");
+    assert_eq!(store.stamp(&dir.join("out")).unwrap(), Some(Sha256::of(fs::read(dir.join("out")).unwrap())), "{when}");
+    assert!(!names(dir).iter().any(|name| name.contains("kbake-")), "{when}: {:?}", names(dir));
+}
+
+#[test]
+fn a_full_disk_at_any_step_leaves_a_sound_store() {
+    let mut met = 0;
+    for steps in 0.. {
+        let when = format!("full after {steps} steps");
+        let dir = tempfile::tempdir().unwrap();
+        fault::after(dir.path(), steps, Fault::NoSpace);
+        let result = work(dir.path());
+        if !fault::clear(dir.path()) {
+            result.unwrap();
+            break;
+        }
+        met += 1;
+        let error = result.expect_err(&when);
+        assert_eq!(error.class(), Class::NoSpace, "{when}: {error}");
+        assert!(error.to_string().contains("KBAKE_STORE"), "{when}: {error}");
+        let tmp = dir.path().join("store/tmp");
+        if tmp.exists() {
+            assert_eq!(names(&tmp), [""; 0], "{when}: something half-written was left");
+        }
+        check(dir.path(), &when);
+        finish(dir.path(), &when);
+    }
+    assert!(met >= 40, "only {met} steps were tried");
+}
+
+#[test]
+fn a_kill_at_any_step_leaves_a_sound_store() {
+    let mut killed = 0;
+    for steps in 0.. {
+        let when = format!("killed after {steps} steps");
+        let dir = tempfile::tempdir().unwrap();
+        let status = child(dir.path(), steps, "022");
+        if status.success() {
+            break;
+        }
+        assert_eq!(status.signal(), Some(9), "{when}");
+        killed += 1;
+        check(dir.path(), &when);
+        finish(dir.path(), &when);
+    }
+    assert!(killed >= 40, "only {killed} steps were tried");
+}
+
+#[test]
+fn modes_do_not_depend_on_the_umask() {
+    for umask in ["000", "022", "077", "277"] {
+        let dir = tempfile::tempdir().unwrap();
+        // Even the folder's own creation is under the umask; with 277 root alone could go on in it.
+        fs::create_dir(dir.path().join("store")).unwrap();
+        assert!(child(dir.path(), u32::MAX, umask).success(), "umask {umask}");
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o7777;
+        let small = format!("store/blobs/sha256/{}", Sha256::of(b"small"));
+        let action = format!("store/actions/image-{}.json", key());
+        let modes = [mode(&small), mode("store/blobs/sha256"), mode("store/tmp"), mode("store/format"), mode(&action), mode("out")];
+        assert_eq!(modes, [0o444, 0o755, 0o755, 0o644, 0o644, 0o644], "umask {umask}");
+    }
+}
+
+/// Runs [`work`] in a process of its own.
+fn child(dir: &Path, steps: u32, umask: &str) -> ExitStatus {
+    let script = format!("umask {umask}; exec \"$0\" --exact store::tests::crash::in_a_child --quiet");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(std::env::current_exe().unwrap());
+    command.env(MARK, format!("{steps} {}", dir.display())).stdout(std::process::Stdio::null());
+    command.status().unwrap()
+}
+
+/// The body of [`child`]; as a test of its own it has nothing to do.
+#[test]
+fn in_a_child() {
+    let Ok(order) = std::env::var(MARK) else { return };
+    let (steps, dir) = order.split_once(' ').unwrap();
+    fault::after(Path::new(dir), steps.parse().unwrap(), Fault::Kill);
+    work(Path::new(dir)).unwrap();
+}

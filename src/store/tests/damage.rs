@@ -1,0 +1,171 @@
+//! Blobs that changed on the disk: found before a reader has given the last byte, and out of the way after.
+
+use super::*;
+
+type Damage = (&'static str, fn(&mut Vec<u8>));
+
+const DAMAGES: [Damage; 6] = [
+    ("a bit in the first byte", |bytes| bytes[0] ^= 1),
+    ("a bit in the last byte", |bytes| *bytes.last_mut().unwrap() ^= 0x80),
+    ("a byte less", |bytes| drop(bytes.pop())),
+    ("a byte more", |bytes| bytes.push(0)),
+    ("nothing left", Vec::clear),
+    ("zeros, as after a power cut", |bytes| bytes.fill(0)),
+];
+
+fn good() -> Vec<u8> {
+    (0..700_000u32).map(|n| (n * n >> 7) as u8).collect()
+}
+
+fn harm(store: &Store, digest: &Sha256, damage: fn(&mut Vec<u8>)) {
+    let path = store.path(digest);
+    let mut bytes = fs::read(&path).unwrap();
+    damage(&mut bytes);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&path, bytes).unwrap();
+}
+
+/// Reads as a disk writer does, and says how many bytes it was given before the error.
+fn read_until_error(mut reader: impl std::io::Read) -> (usize, Error) {
+    let (mut buffer, mut given) = (vec![0; 4096], 0);
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => panic!("damaged bytes were read to the end"),
+            Ok(n) => given += n,
+            Err(e) => {
+                let error = Error::io("read", &e);
+                assert!(reader.read(&mut buffer).is_err(), "the failure lasts");
+                return (given, error);
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_found_and_quarantined() {
+    for (name, damage) in DAMAGES {
+        let (_dir, store) = fresh();
+        let blob = store.insert(&good()).unwrap();
+        harm(&store, &blob.digest, damage);
+        let error = match store.reader(&blob.digest) {
+            // Of an empty file, no read can be the last.
+            Err(error) => error,
+            Ok(reader) => {
+                let (given, error) = read_until_error(reader.unwrap());
+                assert!(given < good().len() + 1, "{name}: {given} bytes were given");
+                error
+            }
+        };
+        assert_eq!(error.class(), Class::Integrity, "{name}");
+        let shown = error.to_string();
+        assert!(shown.contains("is damaged") && shown.contains("expected sha256") && shown.contains("found sha256"), "{name}: {shown}");
+        assert!(shown.contains("quarantine") && shown.contains("run the command again"), "{name}: {shown}");
+        assert!(!store.contains(&blob.digest).unwrap(), "{name}: the next command gets it anew");
+        assert_eq!(names(&store.root().join("quarantine")), [blob.digest.to_string()], "{name}");
+        store.insert(&good()).unwrap();
+        assert_eq!(read_all(&store, &blob.digest).unwrap(), good(), "{name}");
+    }
+}
+
+#[test]
+fn the_disk_writers_source_refuses_damage_and_absence() {
+    use crate::disk::ContentSource as _;
+    for (name, damage) in DAMAGES {
+        let (_dir, store) = fresh();
+        let blob = store.insert(&good()).unwrap();
+        harm(&store, &blob.digest, damage);
+        let error = match StoreSource(&store).open(&blob.digest, blob.size) {
+            Err(e) => Error::io("open", &e),
+            Ok(reader) => read_until_error(reader).1,
+        };
+        assert_eq!(error.class(), Class::Integrity, "{name}");
+        assert!(!store.contains(&blob.digest).unwrap(), "{name}");
+        let gone = Error::io("open", &StoreSource(&store).open(&blob.digest, blob.size).err().unwrap());
+        assert!(gone.message().contains("is gone from the store"), "{gone}");
+    }
+    let (_dir, store) = fresh();
+    let blob = store.insert(b"sound").unwrap();
+    let error = Error::io("open", &StoreSource(&store).open(&blob.digest, 4).err().unwrap());
+    assert!(error.to_string().contains("the blob itself is sound"), "{error}");
+    assert!(store.contains(&blob.digest).unwrap(), "a wrong question harms no blob");
+    let mut bytes = Vec::new();
+    StoreSource(&store).open(&blob.digest, 5).unwrap().read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"sound");
+}
+
+#[test]
+fn ranges_verify_themselves() {
+    let (_dir, store) = fresh();
+    let bytes = good();
+    let blob = store.insert(&bytes).unwrap();
+    let file = store.blob(&blob.digest).unwrap().unwrap();
+    for (offset, len) in [(0, 0), (0, 700_000), (1, 65_536), (699_999, 1), (700_000, 0)] {
+        let part = &bytes[offset..offset + len];
+        let mut found = Vec::new();
+        file.range(offset as u64, len as u64, Sha256::of(part)).unwrap().read_to_end(&mut found).unwrap();
+        assert_eq!(found, part);
+    }
+    let mut exact = [0; 3];
+    file.read_exact_at(&mut exact, 5).unwrap();
+    assert_eq!(exact, bytes[5..8]);
+    // A wrong index is no reason to throw the blob away.
+    let (_, error) = read_until_error(file.range(0, 10, Sha256::of(&bytes[1..11])).unwrap());
+    assert!(error.to_string().contains("the blob itself is sound"), "{error}");
+    assert!(file.range(0, 0, Sha256::of(b"x")).is_err());
+    for (offset, len) in [(700_000, 1), (u64::MAX, 2), (0, u64::MAX)] {
+        assert_eq!(file.range(offset, len, Sha256::of(b"")).unwrap_err().class(), Class::Integrity);
+    }
+    assert!(store.contains(&blob.digest).unwrap());
+    harm(&store, &blob.digest, |bytes| bytes[100_000] ^= 4);
+    let (_, error) = read_until_error(file.range(99_000, 2000, Sha256::of(&bytes[99_000..101_000])).unwrap());
+    assert!(error.to_string().contains("is damaged"), "{error}");
+    assert!(!store.contains(&blob.digest).unwrap());
+}
+
+#[test]
+fn a_reader_of_the_damaged_file_spares_its_successor() {
+    let (_dir, store) = fresh();
+    let blob = store.insert(&good()).unwrap();
+    harm(&store, &blob.digest, |bytes| bytes[9] = !bytes[9]);
+    let (one, two) = (store.reader(&blob.digest).unwrap().unwrap(), store.reader(&blob.digest).unwrap().unwrap());
+    read_until_error(one);
+    store.insert(&good()).unwrap();
+    read_until_error(two);
+    assert_eq!(read_all(&store, &blob.digest).unwrap(), good(), "the new file is not quarantined for the old one");
+}
+
+#[test]
+fn a_wrong_size_is_noticed_without_reading_and_healed() {
+    for (name, damage) in [DAMAGES[2], DAMAGES[3], DAMAGES[4]] {
+        let (_dir, store) = fresh();
+        let blob = store.insert(&good()).unwrap();
+        harm(&store, &blob.digest, damage);
+        assert!(!store.holds(&blob.digest, Some(blob.size)).unwrap(), "{name}");
+        assert!(!store.path(&blob.digest).exists(), "{name}");
+        store.insert(&good()).unwrap();
+        harm(&store, &blob.digest, damage);
+        let mut writer = store.writer(None, None).unwrap();
+        writer.put(&good()).unwrap();
+        writer.commit().unwrap();
+        assert_eq!(read_all(&store, &blob.digest).unwrap(), good(), "{name}: a writer replaces it");
+    }
+    let (_dir, store) = fresh();
+    let blob = store.insert(b"sound").unwrap();
+    assert!(!store.holds(&blob.digest, Some(4)).unwrap());
+    assert!(store.contains(&blob.digest).unwrap(), "a wrong lockfile harms no blob");
+}
+
+#[test]
+fn damaged_blobs_are_not_exported() {
+    for (name, damage) in DAMAGES {
+        let (dir, store) = fresh();
+        let blob = store.insert(&good()).unwrap();
+        let out = dir.path().join("etcd.qcow2");
+        fs::write(&out, "the image of yesterday").unwrap();
+        harm(&store, &blob.digest, damage);
+        assert_eq!(store.export(&blob.digest, &out, 0o644).unwrap_err().class(), Class::Integrity, "{name}");
+        assert_eq!(store.export(&blob.digest, &out, 0o644).unwrap_err().class(), Class::Integrity, "{name}: gone");
+        assert_eq!(fs::read(&out).unwrap(), b"the image of yesterday", "{name}");
+        assert_eq!(store.stamp(&out).unwrap(), None, "{name}");
+    }
+}

@@ -1,0 +1,79 @@
+//! Writing blobs.
+
+use std::io::{self, Write};
+
+use super::{BLOB_MODE, Blob, Store};
+use crate::error::{Error, Result};
+use crate::fsx::{self, Temp};
+use crate::value::{Hasher, Sha256, Size};
+
+/// Takes a blob's bytes and hashes them on the way. Dropped before [`BlobWriter::commit`], it leaves nothing.
+pub struct BlobWriter<'a> {
+    store: &'a Store,
+    temp: Temp,
+    hasher: Hasher,
+    size: u64,
+    expected: Option<Sha256>,
+    max_size: Option<u64>,
+}
+
+impl<'a> BlobWriter<'a> {
+    pub(super) fn create(store: &'a Store, expected: Option<Sha256>, max_size: Option<u64>) -> Result<Self> {
+        let temp = Temp::create(&store.tmp(), "blob-".as_ref())?;
+        Ok(BlobWriter { store, temp, hasher: Hasher::new(), size: 0, expected, max_size })
+    }
+
+    /// Takes all of `bytes`. As [`Write::write_all`], with the store's own error.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes).map_err(|e| Error::io(format!("write to the store {}", self.store.root().display()), &e))
+    }
+
+    /// How many bytes it has taken.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Makes the bytes a blob that lasts. One that is there already stays as it is.
+    ///
+    /// # Errors
+    /// [`crate::Class::Integrity`] when the bytes do not have the expected digest; nothing is kept then.
+    pub fn commit(self) -> Result<Blob> {
+        let blob = Blob { digest: self.hasher.finish(), size: self.size };
+        if let Some(expected) = self.expected
+            && expected != blob.digest
+        {
+            return Err(Error::integrity("hash mismatch").detail(format!("expected sha256:{expected}  found sha256:{}", blob.digest)));
+        }
+        place(self.store, self.temp, blob)
+    }
+}
+
+/// Gives a file whose bytes are known to be `blob` its name.
+pub(super) fn place(store: &Store, temp: Temp, blob: Blob) -> Result<Blob> {
+    let path = store.path(&blob.digest);
+    if store.holds(&blob.digest, Some(blob.size))? {
+        // Its writer may be about to sync the folder only now, and who calls us will rely on the name.
+        fsx::sync_dir(path.parent().unwrap_or(store.root()))?;
+        return Ok(blob);
+    }
+    temp.place(&path, BLOB_MODE)?;
+    Ok(blob)
+}
+
+impl Write for BlobWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(max) = self.max_size
+            && self.size.saturating_add(bytes.len() as u64) > max
+        {
+            return Err(Error::integrity(format!("more than the expected {} ({max} bytes)", Size(max))).into());
+        }
+        let n = self.temp.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
