@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod error;
 pub mod tree;
+pub mod unpack;
 pub mod value;
 
 pub use error::{Class, Error, Result};
