@@ -16,6 +16,7 @@ pub mod fetch;
 pub mod fsx;
 pub mod store;
 pub mod tree;
+pub mod unpack;
 pub mod value;
 
 pub use error::{Class, Error, Result};

@@ -1,0 +1,139 @@
+//! Compressed streams, told apart by their first bytes; what comes out is bounded.
+
+use std::io::{self, BufReader, Read};
+
+use super::{Named, read_up_to};
+use crate::error::{Class, Error, Result};
+
+/// The longest magic that is looked at, in bytes.
+const SNIFF_LEN: usize = 6;
+/// Compressed bytes held at a time.
+const BUFFER: usize = 64 << 10;
+/// The most memory an xz decoder may take, in KiB: `xz -9` needs a 64 MiB dictionary.
+const XZ_MEMORY_KIB: u32 = 96 << 10;
+/// The largest window a zstd frame may ask for, as a power of two: 128 MiB, what `zstd` itself takes unasked.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Not at all, as far as its first bytes tell.
+    Plain,
+    /// gzip ([RFC 1952](https://www.rfc-editor.org/rfc/rfc1952)).
+    Gzip,
+    /// xz ([the .xz file format](https://tukaani.org/xz/xz-file-format.txt)).
+    Xz,
+    /// Zstandard ([RFC 8878](https://www.rfc-editor.org/rfc/rfc8878)).
+    Zstd,
+}
+
+impl Format {
+    /// Tells the format by a stream's first bytes.
+    pub fn sniff(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] => Format::Gzip,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Format::Xz,
+            // A frame, or a skippable frame before it (RFC 8878, 3.1.1 and 3.1.2).
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Format::Zstd,
+            _ => Format::Plain,
+        }
+    }
+
+    /// What file names of the format end with: `.gz`; nothing for a plain one.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Format::Plain => "",
+            Format::Gzip => ".gz",
+            Format::Xz => ".xz",
+            Format::Zstd => ".zst",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Format::Plain => "plain",
+            Format::Gzip => "gzip",
+            Format::Xz => "xz",
+            Format::Zstd => "zstd",
+        }
+    }
+}
+
+/// Opens a stream of whatever format its first bytes tell. `what` names it in messages.
+///
+/// The reader fails when more than `limit` bytes come out, when the stream is corrupt or cut off, and when
+/// something else follows it; a reader that failed once goes on failing. Every failure is an [`Error`] inside.
+pub fn open<'a>(input: impl Read + 'a, what: &str, limit: u64) -> Result<(Format, Decoded<'a>)> {
+    let mut input = Named { inner: input, what: what.to_owned() };
+    let mut start = [0; SNIFF_LEN];
+    let got = read_up_to(&mut input, &mut start).map_err(|e| Error::io("read", &e))?;
+    let format = Format::sniff(&start[..got]);
+    let whole = io::Cursor::new(start).take(got as u64).chain(input);
+    let inner: Box<dyn Read + 'a> = match format {
+        Format::Plain => Box::new(whole),
+        Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole))),
+        Format::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(BufReader::with_capacity(BUFFER, whole), true, XZ_MEMORY_KIB)),
+        Format::Zstd => {
+            let failed = |e| Error::internal(format!("{what}: cannot start a zstd decoder: {e}"));
+            let mut decoder = zstd::Decoder::new(whole).map_err(failed)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(failed)?;
+            Box::new(decoder)
+        }
+    };
+    Ok((format, Decoded { inner, format, what: what.to_owned(), limit, left: limit, failed: None }))
+}
+
+/// The bytes that come out of a compressed stream.
+pub struct Decoded<'a> {
+    inner: Box<dyn Read + 'a>,
+    format: Format,
+    what: String,
+    limit: u64,
+    left: u64,
+    /// Decoders must not be asked again after a failure: some would panic.
+    failed: Option<Error>,
+}
+
+impl Decoded<'_> {
+    fn read_inner(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        // One byte more than allowed is asked for, to tell "exactly the limit" from "beyond it".
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(1).min(buffer.len());
+        let got = loop {
+            match self.inner.read(&mut buffer[..most]) {
+                Ok(n) => break n as u64,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.named(&e)),
+            }
+        };
+        if got > self.left {
+            return Err(Error::integrity(format!("{}: holds more than the {} bytes that are allowed", self.what, self.limit))
+                .detail(format!("read as a {} stream; it may be a decompression bomb", self.format.name())));
+        }
+        self.left -= got;
+        Ok(got as usize)
+    }
+
+    fn named(&self, error: &io::Error) -> Error {
+        if error.get_ref().is_some_and(|e| e.is::<Error>()) {
+            return Error::io("read", error);
+        }
+        let (what, format) = (&self.what, self.format.name());
+        Error::new(Class::Integrity, format!("{what}: is cut off or corrupt as a {format} stream")).detail(error.to_string())
+    }
+}
+
+impl Read for Decoded<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone().into());
+        }
+        // The xz decoder takes "nothing read" for the end of a block.
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.read_inner(buffer).map_err(|error| {
+            self.failed = Some(error.clone());
+            error.into()
+        })
+    }
+}
