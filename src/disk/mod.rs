@@ -5,6 +5,7 @@
 //! The ext4 writer makes the pieces of a partition, the GPT writer those around it; the qcow2 and raw writers
 //! turn the whole into a file.
 
+pub mod grub;
 mod pieces;
 
 pub use pieces::{ContentSource, Data, Piece, Pieces};
