@@ -9,6 +9,7 @@ mod blob;
 pub mod cluster;
 pub mod ext4;
 pub mod gpt;
+pub mod grub;
 pub mod iso9660;
 #[cfg(test)]
 mod judge;

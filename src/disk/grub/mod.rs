@@ -1,0 +1,70 @@
+//! GRUB for a BIOS (SeaBIOS is QEMU's default), placed without running any GRUB tool.
+//!
+//! A BIOS reads one sector, so GRUB starts in steps, each from a file of Debian's package `grub-pc-bin`:
+//!
+//! | file | where it goes | what it does |
+//! |---|---|---|
+//! | `boot.img` | the first 440 bytes of the disk | loads one sector: [`boot_sector`] |
+//! | `diskboot.img` | the first sector of the BIOS boot partition | loads the rest of that partition |
+//! | `lzma_decompress.img` | behind it | unpacks what follows to 1 MiB |
+//! | `kernel.img`, modules, early configuration, prefix | behind it, one LZMA stream | GRUB itself: [`CoreImage`] |
+//!
+//! The core is what `grub-mkimage -O i386-pc` makes of the same input, but for the compressor: the unpacked stream is
+//! equal byte for byte, and the tests hold that. Reed–Solomon codes, which `grub-bios-setup` adds for cores in sectors
+//! that other programs scribble on, are left out: a partition of our own needs none.
+//!
+//! All modules that the boot needs are in the core. The root filesystem holds nothing of GRUB but the text of
+//! [`Menu::text`], and a kernel upgrade in the guest needs no GRUB tool, because the menu boots the links `/vmlinuz`
+//! and `/initrd.img`, which Debian's `linux-base` maintains.
+//!
+//! Facts from GRUB's sources: `include/grub/offsets.h` (fields), `include/grub/kernel.h` (module area),
+//! `include/grub/i386/pc/boot.h` (boot sector); in its manual: [Images](https://www.gnu.org/software/grub/manual/grub/html_node/Images.html),
+//! [BIOS installation](https://www.gnu.org/software/grub/manual/grub/html_node/BIOS-installation.html).
+
+mod core_image;
+mod elf;
+mod files;
+mod menu;
+mod sector;
+#[cfg(test)]
+mod tests;
+
+pub use core_image::CoreImage;
+pub use files::GrubFiles;
+pub use menu::{MENU_PATH, Menu, early_config, prefix};
+pub use sector::{BOOT_CODE_LEN, boot_sector};
+
+/// The folder of the package `grub-pc-bin` that holds the files, without a leading slash.
+pub const FILES_DIR: &str = "usr/lib/grub/i386-pc";
+
+/// The GPT type of a BIOS boot partition, as text:
+/// [BIOS installation](https://www.gnu.org/software/grub/manual/grub/html_node/BIOS-installation.html).
+pub const BIOS_BOOT_TYPE: &str = "21686148-6449-6E6F-744E-656564454649";
+
+/// What a kbake disk needs to boot, and the few commands that a person at GRUB's prompt needs to look around.
+///
+/// `biosdisk`, `part_gpt`, `ext2` (it reads ext4) and `search_fs_uuid` find the root; `normal`, `test` and
+/// `keystatus` run the menu; `serial` shows it on a serial console; `linux` boots. The rest is for people.
+pub const MODULES: &[&str] = &[
+    "biosdisk",
+    "part_gpt",
+    "ext2",
+    "search_fs_uuid",
+    "serial",
+    "normal",
+    "test",
+    "keystatus",
+    "linux",
+    "echo",
+    "ls",
+    "cat",
+    "configfile",
+    "reboot",
+    "halt",
+];
+
+/// Bytes of a sector. GRUB's BIOS code knows no other size.
+const SECTOR: usize = 512;
+
+/// Where GRUB's kernel is linked to run: `GRUB_KERNEL_I386_PC_LINK_ADDR` in `include/grub/offsets.h`.
+const LINK_ADDRESS: u32 = 0x9000;

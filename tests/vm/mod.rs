@@ -1,0 +1,281 @@
+//! Virtual machines for tests: QEMU in pure emulation, cut off from every network but its forwarded ports.
+//!
+//! Traps that the code knows of:
+//! - One emulated processor of the plain kind (`qemu64`) boots fastest: more of them, or a richer kind, only costs.
+//! - QEMU accepts a connection to a forwarded port at once, long before anyone listens in the guest. So only bytes from
+//!   the guest prove anything, and the waits here ask for them.
+//! - A free port is free only until somebody else takes it: when QEMU cannot have it, another is tried.
+
+#![allow(dead_code, reason = "every test crate uses its own part")]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// QEMU's machine types that people use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// The i440FX of 1996, QEMU's default.
+    Pc,
+    /// The Q35, libvirt's default.
+    Q35,
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Setup<'a> {
+    pub machine: Machine,
+    pub memory_mib: u32,
+    /// The virtio disks, the boot disk first. A name that ends in `.qcow2` is one, all others are raw. Writes of the
+    /// guest are thrown away.
+    pub disks: &'a [&'a Path],
+    /// Ports of the guest that are forwarded from free ports of 127.0.0.1. Nothing else goes in or out.
+    pub ports: &'a [u16],
+}
+
+/// A running machine; killed when dropped. When the test is failing, its console's tail is printed.
+pub struct Vm {
+    qemu: Child,
+    folder: TempDir,
+    forwards: Vec<Forward>,
+    started: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Forward {
+    guest: u16,
+    host: u16,
+}
+
+/// How many lines of the console a failure shows.
+const TAIL_LINES: usize = 60;
+/// Between two looks at something that is waited for.
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl Vm {
+    /// Starts QEMU. Panics when it is missing or refuses.
+    pub fn start(setup: &Setup) -> Vm {
+        for _ in 0..10 {
+            let forwards: Vec<Forward> = setup.ports.iter().map(|&guest| Forward { guest, host: free_port() }).collect();
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let mut command = qemu(setup, &forwards, folder.path());
+            let qemu = spawn(&mut command);
+            let mut vm = Vm { qemu, folder, forwards, started: Instant::now() };
+            // QEMU binds its ports before the guest runs, so a refusal shows at once.
+            std::thread::sleep(PAUSE);
+            if !vm.is_over() || !vm.messages().contains("Could not set up host forwarding") {
+                return vm;
+            }
+        }
+        panic!("found no free port for QEMU in ten attempts");
+    }
+
+    /// The host's port that leads to the guest's port `guest`.
+    pub fn port(&self, guest: u16) -> u16 {
+        self.forwards.iter().find(|forward| forward.guest == guest).expect("a port of the setup").host
+    }
+
+    /// What the guest has written to its first serial line.
+    pub fn console(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.folder.path().join("console")).unwrap_or_default()).into_owned()
+    }
+
+    /// How long it has been running.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Waits until the console shows `text`; gives the time since the start. Panics at `deadline` (since the start), or
+    /// when the machine stops before that.
+    pub fn wait_for_console(&mut self, text: &str, deadline: Duration) -> Duration {
+        self.wait_for(&format!("`{text}` on the console"), deadline, |vm| vm.console().contains(text).then_some(()));
+        self.age()
+    }
+
+    /// Waits until an HTTP server in the guest answers `GET path` with status 200; gives the answer's body.
+    pub fn wait_for_http(&mut self, guest_port: u16, path: &str, deadline: Duration) -> String {
+        let port = self.port(guest_port);
+        self.wait_for(&format!("an answer to GET {path} from port {guest_port}"), deadline, |_| http_get(port, path))
+    }
+
+    /// Waits until `ssh` can run a command as `key.user`; gives the time since the start.
+    pub fn wait_for_ssh(&mut self, key: &SshKey, deadline: Duration) -> Duration {
+        self.wait_for("a login by ssh", deadline, |vm| vm.ssh(key, "true").status.success().then_some(()));
+        self.age()
+    }
+
+    /// Runs a command in the guest by ssh; the setup must forward port 22. Panics when there is no ssh on the host; an
+    /// unreachable guest is exit status 255, as ssh says it.
+    pub fn ssh(&self, key: &SshKey, command: &str) -> Output {
+        let mut ssh = Command::new("ssh");
+        // Nothing of the user's own configuration, keys or known hosts takes part.
+        ssh.args(["-F", "none", "-i"]).arg(&key.path).args(["-p", &self.port(22).to_string()]);
+        for option in [
+            "BatchMode=yes",
+            "IdentitiesOnly=yes",
+            "IdentityAgent=none",
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "GlobalKnownHostsFile=/dev/null",
+            "LogLevel=ERROR",
+            // An emulated processor takes seconds for a key exchange.
+            "ConnectTimeout=20",
+            "ServerAliveInterval=10",
+            "ServerAliveCountMax=6",
+            "KexAlgorithms=curve25519-sha256",
+        ] {
+            ssh.args(["-o", option]);
+        }
+        ssh.arg(format!("{}@127.0.0.1", key.user)).arg(command).stdin(Stdio::null());
+        output(&mut ssh)
+    }
+
+    /// Runs a command in the guest and gives its standard output. Panics when it fails.
+    pub fn ssh_ok(&self, key: &SshKey, command: &str) -> String {
+        let output = self.ssh(key, command);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "`{command}` in the guest failed: {}\n{text}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        text
+    }
+
+    /// Waits until the machine has switched itself off. Panics at `deadline` (since the start).
+    pub fn wait_for_exit(&mut self, deadline: Duration) -> ExitStatus {
+        loop {
+            if let Some(status) = self.qemu.try_wait().expect("QEMU's status") {
+                return status;
+            }
+            assert!(self.age() < deadline, "the machine still runs after {deadline:?}");
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn wait_for<T>(&mut self, what: &str, deadline: Duration, mut look: impl FnMut(&Vm) -> Option<T>) -> T {
+        loop {
+            // The order matters: what a machine says last, it may say just before it stops.
+            let over = self.is_over();
+            if let Some(found) = look(self) {
+                return found;
+            }
+            assert!(!over, "QEMU stopped before there was {what}: {}", self.messages());
+            assert!(self.age() < deadline, "no {what} within {deadline:?}");
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.qemu.try_wait().expect("QEMU's status").is_some()
+    }
+
+    /// What QEMU itself has to say.
+    fn messages(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("messages")).unwrap_or_default()
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+        if std::thread::panicking() {
+            let console = self.console();
+            let lines: Vec<&str> = console.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+            eprintln!("--- QEMU says ---\n{}--- the console's last lines ---\n{}\n---", self.messages(), tail.join("\n"));
+        }
+    }
+}
+
+/// A throw-away key, whose public half goes into a seed.
+pub struct SshKey {
+    /// Whom it lets in.
+    pub user: String,
+    /// The line for `authorized_keys`.
+    pub public: String,
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl SshKey {
+    /// Makes a key pair for `user`.
+    pub fn generate(user: &str) -> SshKey {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("key");
+        let made = output(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(&path));
+        assert!(made.status.success(), "ssh-keygen failed: {}", String::from_utf8_lossy(&made.stderr));
+        let public = std::fs::read_to_string(path.with_extension("pub")).expect("the public key").trim().to_owned();
+        SshKey { user: user.to_owned(), public, path, _folder: folder }
+    }
+}
+
+/// Runs a host's tool to its end. Panics with the remedy when it is missing.
+pub fn output(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| missing(command, &error))
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.spawn().unwrap_or_else(|error| missing(command, &error))
+}
+
+fn missing(command: &Command, error: &std::io::Error) -> ! {
+    let tool = command.get_program().to_string_lossy();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => panic!("{tool} is missing: run tests/setup.sh"),
+        _ => panic!("cannot run {tool}: {error}"),
+    }
+}
+
+fn qemu(setup: &Setup, forwards: &[Forward], folder: &Path) -> Command {
+    let machine = match setup.machine {
+        Machine::Pc => "pc,accel=tcg",
+        Machine::Q35 => "q35,accel=tcg",
+    };
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-machine", machine, "-cpu", "qemu64", "-smp", "1", "-m", &setup.memory_mib.to_string()])
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial"])
+        .arg(format!("file:{}", option(&folder.join("console"))));
+    for disk in setup.disks {
+        let format = if disk.extension().is_some_and(|end| end == "qcow2") { "qcow2" } else { "raw" };
+        command.args(["-drive", &format!("if=virtio,format={format},snapshot=on,file={}", option(disk))]);
+    }
+    let forwards: String = forwards.iter().map(|forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest)).collect();
+    let messages = std::fs::File::create(folder.join("messages")).expect("a file in a temporary folder");
+    // QEMU keeps the writes that it throws away in $TMPDIR.
+    command
+        .args(["-nic", &format!("user,model=virtio-net-pci,restrict=on{forwards}")])
+        .env("TMPDIR", folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(messages);
+    command
+}
+
+/// A path inside one of QEMU's options, where a comma is doubled.
+fn option(path: &Path) -> String {
+    path.to_str().expect("a path in UTF-8").replace(',', ",,")
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// The body of a 200 answer, or none yet.
+fn http_get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split_ascii_whitespace().nth(1)?;
+    (status == "200").then(|| body.to_owned())
+}
