@@ -3,6 +3,7 @@
 //! The flow is one-way: recipe + lockfile → plan → blobs in the store → tree → disk bytes → `images/`.
 //! `ARCHITECTURE.md` has the map of the modules and the rules between them.
 
+pub mod base;
 pub mod disk;
 pub mod error;
 pub mod tree;
