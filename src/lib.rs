@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` has the map of the modules and the rules between them.
 
 pub mod cluster;
+pub mod base;
 pub mod disk;
 pub mod document;
 pub mod error;

@@ -1,0 +1,146 @@
+//! What the host must have before a base can be made: programs, Perl's standard modules, namespaces.
+//!
+//! All that is missing is said at once, with the package that has it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::sandbox::{self, HOST_PATH, Mode};
+use crate::error::{Error, Result};
+use crate::value::Arch;
+
+/// Programs that mmdebstrap, the hooks and the sandbox run on the host, with their Debian packages.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("apt-cache", "apt"),
+    ("apt-config", "apt"),
+    ("apt-get", "apt"),
+    ("cat", "coreutils"),
+    ("chroot", "coreutils"),
+    ("cp", "coreutils"),
+    ("dpkg", "dpkg"),
+    ("dpkg-deb", "dpkg"),
+    ("env", "coreutils"),
+    ("find", "findutils"),
+    ("hostname", "hostname"),
+    ("ln", "coreutils"),
+    ("mkdir", "coreutils"),
+    ("mknod", "coreutils"),
+    ("mount", "mount"),
+    ("perl", "perl"),
+    ("rm", "coreutils"),
+    ("sed", "sed"),
+    ("setpriv", "util-linux"),
+    ("sh", "dash"),
+    ("tar", "tar"),
+    ("umount", "mount"),
+    ("unshare", "util-linux"),
+];
+/// What an unprivileged caller needs besides: programs that may map subordinate ids.
+const ID_MAPPERS: &[(&str, &str)] = &[("newgidmap", "uidmap"), ("newuidmap", "uidmap")];
+/// The modules that mmdebstrap loads. All are in the package `perl`; `perl-base` lacks some.
+const PERL_MODULES: &str = "use English; use Getopt::Long; use Pod::Usage; use File::Copy; use File::Path; use File::Temp; \
+    use File::Basename; use File::Find; use Cwd; require 'syscall.ph'; require 'sys/ioctl.ph'; use Fcntl; use List::Util; use POSIX; \
+    use Carp; use Term::ANSIColor; use Socket; use Time::HiRes; use Math::BigInt; use Text::ParseWords; use version;";
+/// Settings of the kernel that keep users from making namespaces, with the value that does.
+const FORBIDDING: &[(&str, &str)] = &[
+    ("kernel/unprivileged_userns_clone", "0"),
+    ("kernel/apparmor_restrict_unprivileged_userns", "1"),
+    ("user/max_user_namespaces", "0"),
+    ("user/max_net_namespaces", "0"),
+];
+
+/// Whether a base can be made here, and how.
+///
+/// # Errors
+/// Everything that is missing, with the packages to install or the setting to change.
+pub fn check(arch: Arch) -> Result<Mode> {
+    let native = match arch {
+        Arch::Amd64 => "x86_64",
+    };
+    if !cfg!(target_os = "linux") || std::env::consts::ARCH != native {
+        return Err(Error::user(format!("the base for {arch} can only be made on a Linux host of that architecture"))
+            .detail(format!("this one is {} {}", std::env::consts::OS, std::env::consts::ARCH))
+            .hint("build on such a host, or take over its store: the outcome is the same everywhere"));
+    }
+    let mode = Mode::of_caller();
+    check_programs(mode, HOST_PATH)?;
+    check_namespaces(mode)?;
+    Ok(mode)
+}
+
+/// Looks for all programs in the folders of `path`, then for Perl's modules.
+pub(super) fn check_programs(mode: Mode, path: &str) -> Result<()> {
+    let mappers = if mode == Mode::Unprivileged { ID_MAPPERS } else { &[] };
+    let mut missing: Vec<(&str, &str)> = PROGRAMS.iter().chain(mappers).filter(|(program, _)| !is_in(program, path)).copied().collect();
+    if is_in("perl", path) && !has_perl_modules(path) {
+        missing.push(("Perl's standard modules", "perl"));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    let short = Error::user("this host lacks programs that making the base system needs");
+    let short = missing.iter().fold(short, |error, (program, package)| error.detail(format!("{program} (Debian package {package})")));
+    Err(short.hint(format!("as root: apt-get install {}", packages.join(" "))))
+}
+
+fn is_in(program: &str, path: &str) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let runs = |file: &Path| std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    path.split(':').any(|folder| runs(&Path::new(folder).join(program)))
+}
+
+fn has_perl_modules(path: &str) -> bool {
+    let mut perl = Command::new("perl");
+    perl.env_clear().env("PATH", path).args(["-e", PERL_MODULES]);
+    perl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// Makes the namespaces once, for nothing: what can forbid it is too much to predict.
+fn check_namespaces(mode: Mode) -> Result<()> {
+    // An id as high as `nobody`'s must be mapped: packages own files by it.
+    let probe = "chown 65534:65534 \"$0\"";
+    let folder = match mode {
+        Mode::Root => None,
+        Mode::Unprivileged => Some(tempfile::tempdir().map_err(|e| Error::io("make a temporary folder", &e))?),
+    };
+    let mut command = match &folder {
+        None => sandbox::command(mode, HOST_PATH, &["true"]),
+        Some(folder) => {
+            let mut command = sandbox::command(mode, HOST_PATH, &["sh", "-c", probe]);
+            command.arg(folder.path());
+            command
+        }
+    };
+    let output = command.stdout(Stdio::null()).output().map_err(|e| Error::io("start unshare", &e))?;
+    if let Some(folder) = folder {
+        sandbox::remove(mode, HOST_PATH, folder.path())?;
+    }
+    if output.status.success() {
+        return Ok(());
+    }
+    let refused = Error::user("this host does not let kbake make the namespaces in which the base system is installed");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let refused = said.lines().fold(refused, |error, line| error.detail(line.to_owned()));
+    Err(reasons(mode).into_iter().fold(refused, Error::hint))
+}
+
+/// What to look at when namespaces are refused.
+fn reasons(mode: Mode) -> Vec<String> {
+    let mut hints = Vec::new();
+    for (setting, value) in FORBIDDING {
+        if std::fs::read_to_string(Path::new("/proc/sys").join(setting)).is_ok_and(|found| found.trim() == *value) {
+            hints.push(format!("the kernel's setting {} is {value}, which forbids it", setting.replace('/', ".")));
+        }
+    }
+    match mode {
+        Mode::Root => hints.push("in a container, give it CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount".into()),
+        Mode::Unprivileged => {
+            hints.push("/etc/subuid and /etc/subgid must give you 65536 ids each: as root, usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER".into());
+            hints.push("unshare must know --map-auto (util-linux 2.38 or later); as root no user namespace is needed".into());
+        }
+    }
+    hints
+}

@@ -1,0 +1,172 @@
+//! Runs a program in namespaces of its own: root there, no network, no other process in sight, and nothing outlives it.
+//!
+//! As root only the namespaces are new; otherwise a user namespace maps the caller to root and the ids of `/etc/subuid`
+//! to all others. Both give the same tree. Killing `unshare` kills the first process in the process namespace, and with
+//! that the kernel ends all the others: that is what makes an interruption clean.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::error::{Class, Error, Result};
+use crate::value::Cancel;
+
+/// Where the host's programs are looked for: never the caller's `PATH`.
+pub const HOST_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+/// How many of a failed program's last lines an error shows.
+const TAIL: usize = 25;
+/// How often a request to stop is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How a tree with many owners is made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The caller is root.
+    Root,
+    /// In a user namespace, with the caller's subordinate ids.
+    Unprivileged,
+}
+
+impl Mode {
+    /// What the caller's rights give.
+    pub fn of_caller() -> Self {
+        if rustix::process::geteuid().is_root() { Mode::Root } else { Mode::Unprivileged }
+    }
+
+    /// The options of `unshare(1)` that make a user namespace, if one is needed.
+    fn user_namespace(self) -> &'static [&'static str] {
+        match self {
+            Mode::Root => &[],
+            Mode::Unprivileged => &["--user", "--map-auto", "--map-root-user"],
+        }
+    }
+}
+
+/// A command that will run `program` inside, with nothing of the caller's environment, in the folder `/`.
+///
+/// `setpriv` asks the kernel to kill `unshare` when kbake itself is killed, and `--kill-child` hands that on.
+pub fn command(mode: Mode, path: &str, program: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", "unshare"]).args(mode.user_namespace());
+    command.args(["--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]);
+    // The host's name would be seen by maintainer scripts; the umask by everything.
+    command.args(["sh", "-c", "umask 022 && hostname localhost && exec \"$@\"", "sandbox"]).args(program);
+    command.env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+    command.current_dir("/").stdin(Stdio::null());
+    command
+}
+
+/// Runs `command`, hands its standard output to `read`, and each line of its standard error to `line`.
+///
+/// # Errors
+/// [`Class::Interrupted`] when asked to stop: everything that was started is then dead. Otherwise the program's failure
+/// with its last lines, or what `read` said when that came first.
+pub fn run<T>(
+    mut command: Command,
+    what: &str,
+    line: &(dyn Fn(&str) + Sync),
+    cancel: &Cancel,
+    read: impl FnOnce(&mut dyn Read) -> Result<T>,
+) -> Result<T> {
+    cancel.check()?;
+    // A group of its own: Ctrl-C on the terminal is for kbake alone, which then ends all of it at once.
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(|e| Error::io(format_args!("start {what}"), &e))?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(Error::internal(format!("{what} was started without pipes")));
+    };
+    let mut stdout = Watched { inner: stdout, ended: false };
+    let done = AtomicBool::new(false);
+    let pid = Pid::from_child(&child);
+    let (taken, ended, tail) = std::thread::scope(|scope| {
+        scope.spawn(|| kill_when_asked(pid, cancel, &done));
+        let lines = scope.spawn(|| follow(stderr, line));
+        // An archive's padding may go on behind its end: a writer must not find the pipe closed before it is through.
+        let taken = read(&mut stdout).and_then(|value| {
+            let rest = std::io::copy(&mut stdout, &mut std::io::sink());
+            rest.map(|_| value).map_err(|e| Error::io(format_args!("read from {what}"), &e))
+        });
+        let ended = stdout.ended;
+        drop(stdout);
+        // The standard error ends when the last process inside has closed it: after this none is left.
+        let tail = lines.join().unwrap_or_default();
+        done.store(true, Ordering::Relaxed);
+        (taken, ended, tail)
+    });
+    let status = child.wait().map_err(|e| Error::io(format_args!("wait for {what}"), &e))?;
+    cancel.check()?;
+    match taken {
+        Ok(value) if status.success() => Ok(value),
+        Err(error) if status.success() || !ended => Err(error),
+        _ => Err(failure(status, what, tail)),
+    }
+}
+
+/// Knows whether the writer has closed its end: then a reader's complaint is the consequence, not the cause.
+struct Watched<R> {
+    inner: R,
+    ended: bool,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.ended |= count == 0 && !buffer.is_empty();
+        Ok(count)
+    }
+}
+
+/// Kills `pid` once a stop is asked for. The process is not waited for before `done`, so its number stays its own.
+fn kill_when_asked(pid: Pid, cancel: &Cancel, done: &AtomicBool) {
+    while !done.load(Ordering::Relaxed) {
+        if cancel.check().is_err() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Reports every line and keeps the last ones.
+fn follow(stderr: impl Read, line: &(dyn Fn(&str) + Sync)) -> VecDeque<String> {
+    let mut tail = VecDeque::new();
+    let mut reader = BufReader::new(stderr);
+    let mut bytes = Vec::new();
+    // By bytes: a maintainer script may print what is no UTF-8.
+    while matches!(reader.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
+        let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        bytes.clear();
+        line(&text);
+        tail.push_back(text);
+        if tail.len() > TAIL {
+            tail.pop_front();
+        }
+    }
+    tail
+}
+
+fn failure(status: ExitStatus, what: &str, tail: VecDeque<String>) -> Error {
+    let class = if tail.iter().any(|line| line.contains("No space left on device")) { Class::NoSpace } else { Class::User };
+    tail.into_iter().fold(Error::new(class, format!("{what} failed ({status})")), Error::detail)
+}
+
+/// Removes `folder` and all in it, also what belongs to subordinate ids.
+pub fn remove(mode: Mode, path: &str, folder: &Path) -> Result<()> {
+    let failed = |e: &std::io::Error| Error::io(format_args!("remove {}", folder.display()), e);
+    match std::fs::remove_dir_all(folder) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if mode == Mode::Root || e.kind() != std::io::ErrorKind::PermissionDenied => return Err(failed(&e)),
+        Err(_) => {}
+    }
+    let output = command(mode, path, &["rm", "-rf", "--one-file-system", "--"]).arg(folder).output().map_err(|e| failed(&e))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::user(format!("cannot remove {}", folder.display())).detail(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
