@@ -3,18 +3,23 @@
 //! The flow is one-way: recipe + lockfile → plan → blobs in the store → tree → disk bytes → `images/`.
 //! `ARCHITECTURE.md` has the map of the modules and the rules between them.
 
-pub mod cluster;
+pub mod bake;
 pub mod base;
+pub mod cli;
+pub mod cluster;
 pub mod disk;
 pub mod document;
 pub mod error;
-pub mod render;
-pub mod seed;
-pub mod lock;
-pub mod recipe;
-pub mod resolve;
 pub mod fetch;
 pub mod fsx;
+pub mod lock;
+pub mod plan;
+pub mod project;
+pub mod recipe;
+pub mod render;
+pub mod report;
+pub mod resolve;
+pub mod seed;
 pub mod store;
 pub mod tree;
 pub mod unpack;

@@ -10,6 +10,8 @@ mod sources;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use crate::Result;
 use crate::document::{self, Located, Place, Section};
@@ -30,6 +32,32 @@ pub enum Subject {
     Role(RoleName),
 }
 
+/// Files and units that belong together and that kbake's own code writes, by the name that recipes use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// An etcd member that takes its settings from the seed.
+    Etcd,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Part::Etcd => "etcd",
+        })
+    }
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "etcd" => Ok(Part::Etcd),
+            _ => Err(format!("unknown part `{}`; known: etcd", text.escape_debug())),
+        }
+    }
+}
+
 /// One recipe file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
@@ -39,6 +67,8 @@ pub struct Recipe {
     pub subject: Subject,
     /// One sentence for people.
     pub description: String,
+    /// What kbake's own code adds, in the order of the text.
+    pub parts: Vec<Located<Part>>,
     /// Packages by name, in the order of the text.
     pub packages: Vec<Located<PackageName>>,
     /// Files, folders, links and removals, sorted by path.
@@ -65,18 +95,20 @@ impl Recipe {
     /// Anything that is not TOML, unknown or missing keys, bad values, and duplicates, all with their place.
     pub fn parse(file: &str, text: &str, subject: Subject) -> Result<Self> {
         let mut root = document::open(file, text, REMEDY)?;
-        root.only(&["description", "packages", "file", "dir", "symlink", "remove", "units"])?;
+        root.only(&["description", "parts", "packages", "file", "dir", "symlink", "remove", "units"])?;
         if let Subject::Role(role) = &subject
             && ["base", "tool"].contains(&role.as_str())
         {
             return Err(root.place().error(format!("a role cannot be called `{role}`: the lockfile uses that word")).hint("rename the file"));
         }
         let description = root.required::<String>("description")?.value;
+        let parts = root.list("parts")?;
+        refuse_twins(&parts, "part")?;
         let packages = root.list("packages")?;
         refuse_twins(&packages, "package")?;
         let entries = entry::all(&mut root)?;
         let units = Units::read(&mut root)?;
-        Ok(Recipe { file: file.to_owned(), subject, description, packages, entries, units })
+        Ok(Recipe { file: file.to_owned(), subject, description, parts, packages, entries, units })
     }
 }
 

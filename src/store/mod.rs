@@ -20,6 +20,7 @@ mod blob;
 mod lock;
 mod output;
 mod partial;
+mod scratch;
 mod source;
 mod write;
 

@@ -1,0 +1,94 @@
+//! The disk of a virtual machine: GRUB for the BIOS, and one root filesystem to the end.
+
+use std::collections::BTreeMap;
+
+use crate::disk::ext4::{self, Size};
+use crate::disk::gpt::{self, Partition};
+use crate::disk::grub::{self, CoreImage, GrubFiles};
+use crate::disk::{Data, Piece, Pieces};
+use crate::error::{Error, Result};
+use crate::lock::Entry as Locked;
+use crate::plan::Plan;
+use crate::store::Store;
+use crate::tree::{Content, Kind, Layer, Tree};
+use crate::unpack::{self, Memory, Policy};
+use crate::value::TreePath;
+
+/// Where the partition with GRUB's core image begins, in bytes.
+const CORE_START: u64 = 1 << 20;
+/// Its size in bytes.
+const CORE_SIZE: u64 = 1 << 20;
+/// Where the root partition begins, in bytes.
+pub const ROOT_START: u64 = CORE_START + CORE_SIZE;
+/// The root partition's number, from 1.
+const ROOT_NUMBER: u32 = 2;
+/// The sector size of the disk, in bytes.
+const SECTOR: u64 = 512;
+/// The journal's length in blocks of 4 KiB: 64 MiB, as mke2fs chooses for a disk of this size.
+const JOURNAL_BLOCKS: u32 = 16384;
+
+/// The package that has GRUB's images and modules.
+const GRUB_PACKAGE: &str = "grub-pc-bin";
+
+/// Everything in GRUB's folder, out of the locked package in the store.
+pub fn grub_files(store: &Store, packages: &[Locked]) -> Result<GrubFiles> {
+    let locked = packages.iter().find(|package| package.name.as_str() == GRUB_PACKAGE).ok_or_else(|| {
+        Error::user(format!("the channel's `tools` do not name `{GRUB_PACKAGE}`, which makes the disk bootable"))
+            .hint("add it to the sources file, and run `kbake lock`")
+    })?;
+    let reader = store.reader(&locked.sha256)?.ok_or_else(|| Error::internal(format!("{} is not in the store", locked.source)))?;
+    let policy = Policy::package(locked.source.to_string(), Layer::Base);
+    let mut contents = Memory::default();
+    let tree = unpack::deb::data(reader, &policy, &mut contents)?;
+    let mut named = BTreeMap::new();
+    for (path, node) in tree.below(&TreePath::fixed(grub::FILES_DIR)) {
+        if let Kind::File(Content::Blob { digest, .. }) = &node.kind {
+            let bytes = contents.blobs.get(digest).cloned().unwrap_or_default();
+            named.insert(String::from_utf8_lossy(path.name()).into_owned(), bytes);
+        }
+    }
+    GrubFiles::new(named)
+}
+
+/// The whole disk, as a value.
+pub fn disk(plan: &Plan, tree: &Tree, files: &GrubFiles) -> Result<Pieces> {
+    let root_uuid = *plan.root_uuid().as_bytes();
+    let size = plan.disk_size();
+    let core = CoreImage::new(files, grub::MODULES, &grub::prefix(ROOT_NUMBER), &grub::early_config(&root_uuid))?;
+    let core_lba = CORE_START / SECTOR;
+    let core_bytes = core.placed_at(core_lba);
+    if core_bytes.len() as u64 > CORE_SIZE {
+        return Err(Error::internal(format!("GRUB's core image has {} bytes, its partition {CORE_SIZE}", core_bytes.len())));
+    }
+    let root = ext4::layout(
+        tree,
+        &ext4::Params {
+            uuid: root_uuid,
+            label: plan.root_label().to_owned(),
+            hash_seed: *plan.guid("directory hash seed").as_bytes(),
+            epoch: plan.epoch(),
+            size: Size::Fit { slack: plan.root_slack() },
+            journal_blocks: JOURNAL_BLOCKS,
+        },
+    )?;
+    let end = gpt::usable_end(size);
+    let partitions = vec![
+        Partition {
+            name: "bios-boot".into(),
+            type_guid: gpt::BIOS_BOOT,
+            guid: plan.guid("boot partition"),
+            start: CORE_START,
+            size: CORE_SIZE,
+            content: Pieces::new(CORE_SIZE, vec![Piece { at: 0, data: Data::Bytes(core_bytes) }]),
+        },
+        Partition {
+            name: "root".into(),
+            type_guid: gpt::LINUX_ROOT_X86_64,
+            guid: plan.guid("root partition"),
+            start: ROOT_START,
+            size: end - ROOT_START,
+            content: root,
+        },
+    ];
+    gpt::disk(size, plan.guid("disk"), Some(grub::boot_sector(files, core_lba)), partitions)
+}

@@ -1,0 +1,208 @@
+//! The verbs in order: plan → blobs → base tree → tree → disk → image. The only module that knows the sequence.
+//!
+//! Each step is a function from values to a value; what a step made is remembered in the store under the digest of
+//! what went in, and looked up before it is made again.
+
+mod machine;
+mod overlay;
+mod pantry;
+mod resolve;
+mod units;
+
+use std::path::Path;
+
+pub use pantry::Pantry;
+pub use resolve::{Resolved, request, resolve};
+
+use crate::disk::{qcow2, readback};
+use crate::error::{Error, Result};
+use crate::fetch;
+use crate::fsx;
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::store::{Action, Blob, Lookup, Store};
+use crate::tree::pack::PackIndex;
+use crate::tree::Tree;
+use crate::value::{Cancel, RoleName, Sha256};
+
+/// The kinds of action that the store remembers.
+const BASE: &str = "base";
+const IMAGE: &str = "image";
+
+/// What a bake works with.
+pub struct Bake<'a> {
+    /// Where blobs are and go.
+    pub store: &'a Store,
+    /// How missing ones are fetched.
+    pub fetch: fetch::Options,
+    /// The mirrors that the host knows, asked for only when something is missing.
+    pub host_mirrors: &'a (dyn Fn(&str) -> Result<Vec<String>> + Sync),
+    /// How many threads compress.
+    pub jobs: usize,
+    /// Who is told.
+    pub report: &'a dyn Report,
+    /// Whether to stop.
+    pub cancel: &'a Cancel,
+}
+
+/// An image in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Baked {
+    /// The qcow2 file.
+    pub image: Blob,
+    /// The digest of the tree's text.
+    pub tree: Sha256,
+    /// Whether anything had to be made for it.
+    pub made: bool,
+}
+
+/// A finished filesystem, and where its contents are.
+pub struct Stocked {
+    /// The filesystem.
+    pub tree: Tree,
+    /// Its contents.
+    pub source: Pantry,
+}
+
+impl Bake<'_> {
+    /// The image of a plan: looked up, or made.
+    pub fn image(&self, resolved: &Resolved) -> Result<Baked> {
+        let plan = &resolved.plan;
+        if let Some(baked) = self.known_image(plan) {
+            return Ok(baked);
+        }
+        let key = plan.key();
+        let waiting = || self.report.say(&format!("{}: another kbake is baking it; waiting", plan.role()));
+        let _flight = self.store.plan_lock(&key, self.cancel, &waiting)?;
+        if let Some(baked) = self.known_image(plan) {
+            return Ok(baked);
+        }
+        let stocked = self.tree(resolved)?;
+        let (image, tree) = self.write_image(resolved, &stocked)?;
+        let outputs = [("image".to_owned(), image), ("tree".to_owned(), tree)].into();
+        self.store.put_action(IMAGE, &key, &Action { outputs })?;
+        Ok(Baked { image, tree: tree.digest, made: true })
+    }
+
+    fn known_image(&self, plan: &Plan) -> Option<Baked> {
+        let Lookup::Hit(action) = self.store.action(IMAGE, &plan.key()) else { return None };
+        let output = |name: &str| action.outputs.get(name).copied();
+        Some(Baked { image: output("image")?, tree: output("tree")?.digest, made: false })
+    }
+
+    /// The whole tree of a plan: the base with the role's files on top.
+    pub fn tree(&self, resolved: &Resolved) -> Result<Stocked> {
+        let plan = &resolved.plan;
+        let base = self.base(resolved)?;
+        let accounts = overlay::Accounts::of(&base.tree, &base.source)?;
+        let tree = overlay::overlay(base.tree, plan.files(), &accounts, plan.epoch())?;
+        let tree = units::apply(tree, plan.presets(), &base.source, plan.epoch())?;
+        Ok(Stocked { tree, source: base.source })
+    }
+
+    /// The base tree of a plan: looked up, or installed.
+    fn base(&self, resolved: &Resolved) -> Result<Stocked> {
+        let key = resolved.plan.base_key();
+        if let Some(stocked) = self.known_base(&key)? {
+            return Ok(stocked);
+        }
+        let waiting = || self.report.say("another kbake is installing the same packages; waiting");
+        let _flight = self.store.plan_lock(&key, self.cancel, &waiting)?;
+        if let Some(stocked) = self.known_base(&key)? {
+            return Ok(stocked);
+        }
+        self.fetch_packages(resolved)?;
+        let (tree, pack) = pantry::install(self, resolved)?;
+        let text = self.store.insert(tree.to_text().as_bytes())?;
+        let outputs = [("pack".to_owned(), pack), ("tree".to_owned(), text)].into();
+        self.store.put_action(BASE, &key, &Action { outputs })?;
+        self.known_base(&key)?.ok_or_else(|| Error::internal("the base tree that was just stored cannot be read back"))
+    }
+
+    fn known_base(&self, key: &Sha256) -> Result<Option<Stocked>> {
+        let Lookup::Hit(action) = self.store.action(BASE, key) else { return Ok(None) };
+        let (Some(tree), Some(pack)) = (action.outputs.get("tree"), action.outputs.get("pack")) else { return Ok(None) };
+        let (Some(mut text), Some(pack)) = (self.store.reader(&tree.digest)?, self.store.blob(&pack.digest)?) else { return Ok(None) };
+        let text = std::io::read_to_string(&mut text).map_err(|e| Error::io("read the base tree from the store", &e))?;
+        let tree = Tree::parse_text(&text, "the base tree in the store")?;
+        let source = Pantry::new(pack, PackIndex::of(&tree)?);
+        Ok(Some(Stocked { tree, source }))
+    }
+
+    /// Fetches what a plan needs and the store does not have.
+    pub fn fetch_packages(&self, resolved: &Resolved) -> Result<()> {
+        let wants = pantry::wants(resolved);
+        let mut missing = Vec::new();
+        for want in wants {
+            if !self.store.holds(&want.digest, want.size)? {
+                missing.push(want);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut options = self.fetch.clone();
+        if !options.offline {
+            options.mirrors.extend((self.host_mirrors)(&resolved.suite)?);
+        }
+        self.report.begin(&format!("fetching {} packages", missing.len()), missing.iter().filter_map(|want| want.size).sum());
+        let fetched = fetch::fetch(self.store, &missing, &options, &pantry::Downloads::new(self.report), self.cancel);
+        self.report.done();
+        fetched
+    }
+
+    /// Lays out the disk and writes it into the store: the image, and the text of its tree.
+    fn write_image(&self, resolved: &Resolved, stocked: &Stocked) -> Result<(Blob, Blob)> {
+        let plan = &resolved.plan;
+        let text = self.store.insert(stocked.tree.to_text().as_bytes())?;
+        let grub = machine::grub_files(self.store, &resolved.tools)?;
+        let disk = machine::disk(plan, &stocked.tree, &grub)?;
+        let total = crate::disk::cluster::data_len(&disk);
+        // Never more than the data itself: clusters that do not shrink are stored as they are.
+        self.store.require_space(total)?;
+        self.report.begin(&format!("writing the image of {}", plan.role()), total);
+        let mut scratch = self.store.scratch_file()?;
+        let progress = |done| self.report.reached(done);
+        let written = qcow2::write(&disk, &stocked.source, plan.disk_size(), self.jobs, &mut scratch, self.cancel, &progress);
+        self.report.done();
+        written?;
+        let image = self.store.adopt(scratch, self.cancel)?;
+        Ok((image, text))
+    }
+
+    /// Reads a written image back through independent readers, and compares every file with the plan's tree and
+    /// every byte with the disk that was laid out.
+    pub fn verify(&self, resolved: &Resolved, image: &Path) -> Result<readback::VerifyReport> {
+        let stocked = self.tree(resolved)?;
+        let grub = machine::grub_files(self.store, &resolved.tools)?;
+        let disk = machine::disk(&resolved.plan, &stocked.tree, &grub)?;
+        readback::compare(image, &disk, &stocked.source, self.cancel)?;
+        readback::verify_tree(image, machine::ROOT_START, &stocked.tree, self.cancel)?.into_result()
+    }
+
+    /// Puts an image at the absolute path `to`, unless it is there already. Gives whether it had to be written.
+    pub fn place(&self, image: &Blob, to: &Path) -> Result<bool> {
+        if self.store.stamp(to)? == Some(image.digest) {
+            return Ok(false);
+        }
+        if let Some(folder) = to.parent() {
+            fsx::create_dir_all(folder)?;
+        }
+        self.store.export(&image.digest, to, 0o644)?;
+        Ok(true)
+    }
+}
+
+/// Fails when an image is not what everyone else got from the same plan.
+pub fn hold_against(expected: Option<(Sha256, Sha256)>, role: &RoleName, baked: &Baked) -> Result<()> {
+    let Some((tree, image)) = expected else { return Ok(()) };
+    if baked.image.digest == image {
+        return Ok(());
+    }
+    let what = if baked.tree == tree { "the tree is the expected one, so the disk writers differ" } else { "the installed tree differs already" };
+    Err(Error::integrity(format!("the image of `{role}` is not the one that images/expected.toml names for this plan"))
+        .detail(format!("expected sha256:{image}  found sha256:{}", baked.image.digest))
+        .detail(what)
+        .hint(format!("`kbake tree {role}` prints what was installed; please report this with your host's release"))
+        .hint("to use the image all the same: --accept-new-digest"))
+}

@@ -1,0 +1,191 @@
+//! What a bake is made of: fetched packages, and the installed base as one blob of contents.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Read, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Bake, Resolved};
+use crate::base;
+use crate::error::{Error, Result};
+use crate::fetch::{Events, Source, Want};
+use crate::fsx::Temp;
+use crate::lock::Entry as Locked;
+use crate::report::Report;
+use crate::store::{Blob, BlobFile};
+use crate::tree::pack::{self, PackIndex};
+use crate::tree::{Content, ContentSource, Tree};
+use crate::unpack::Sink;
+use crate::value::{Hasher, Sha256, TreePath};
+
+/// The contents of a base tree: its pack in the store.
+pub struct Pantry {
+    pack: BlobFile,
+    index: PackIndex,
+}
+
+impl Pantry {
+    /// The contents of the tree that `index` was made from.
+    pub fn new(pack: BlobFile, index: PackIndex) -> Self {
+        Pantry { pack, index }
+    }
+}
+
+impl ContentSource for Pantry {
+    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        match self.index.get(digest) {
+            Some((offset, known)) if known == size => Ok(Box::new(self.pack.range(offset, size, *digest)?)),
+            _ => Err(Error::internal(format!("the base has no content sha256:{digest} of {size} bytes")).into()),
+        }
+    }
+}
+
+/// What fetching must bring for a plan.
+pub fn wants(resolved: &Resolved) -> Vec<Want> {
+    let want = |package: &Locked| Want {
+        name: package.name.to_string(),
+        source: Source::Pool(package.source.to_string()),
+        digest: package.sha256,
+        size: Some(package.size),
+    };
+    resolved.packages.iter().chain(&resolved.tools).map(want).collect()
+}
+
+/// Tells the report how the downloads go on, as one sum.
+pub struct Downloads<'a> {
+    report: &'a dyn Report,
+    /// Bytes that are there, by name of the want.
+    have: Mutex<BTreeMap<String, u64>>,
+}
+
+impl<'a> Downloads<'a> {
+    /// Nothing is there yet.
+    pub fn new(report: &'a dyn Report) -> Self {
+        Downloads { report, have: Mutex::default() }
+    }
+}
+
+impl Events for Downloads<'_> {
+    fn waiting(&self, want: &Want) {
+        self.report.say(&format!("another kbake fetches {}; waiting", want.name));
+    }
+
+    fn progress(&self, want: &Want, at: u64) {
+        let mut have = self.have.lock().unwrap_or_else(PoisonError::into_inner);
+        have.insert(want.name.clone(), at);
+        self.report.reached(have.values().sum());
+    }
+
+    fn retry(&self, want: &Want, pause: Duration, reason: &str) {
+        self.report.say(&format!("{}: {reason}; trying again in {:.1} s", want.name, pause.as_secs_f32()));
+    }
+
+    fn finished(&self, want: &Want) {
+        self.progress(want, want.size.unwrap_or(0));
+    }
+}
+
+/// Installs a plan's packages. Gives the normalised tree and the blob of its contents.
+pub fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
+    let plan = &resolved.plan;
+    let mode = base::host_check(plan.arch())?;
+    let deb = |package: &Locked| base::Deb {
+        name: package.name.to_string(),
+        version: package.version.to_string(),
+        arch: package.arch.to_string(),
+        path: bake.store.path(&package.sha256),
+        digest: package.sha256,
+        size: package.size,
+    };
+    let debs: Vec<base::Deb> = resolved.packages.iter().map(deb).collect();
+    bake.report.say(&format!("installing {} packages (once for this lockfile; minutes)", debs.len()));
+    let spec = base::Spec { debs, mmdebstrap: deb(&resolved.installer), epoch: plan.epoch(), arch: plan.arch() };
+    let scratch = bake.store.work_folder("base", &plan.base_key())?;
+    let mut spool = Spool::new(bake)?;
+    let event = |line: &str| bake.report.say(&format!("  {line}"));
+    let tree = base::build(&spec, mode, &scratch, &mut spool, &event, bake.cancel)?;
+    let stored = spool.finish()?;
+    let mut writer = bake.store.writer(None, None)?;
+    pack::write(&tree, &stored, &mut writer)?;
+    Ok((tree, writer.commit()?))
+}
+
+/// Contents in the order in which the installed tree's archive has them, each once, in a temporary file. Only what the
+/// normalised tree still names goes on into the pack.
+struct Spool {
+    out: BufWriter<std::fs::File>,
+    temp: Temp,
+    places: BTreeMap<Sha256, (u64, u64)>,
+    end: u64,
+}
+
+/// A spool that is written, for reading.
+struct Spooled {
+    temp: Temp,
+    places: BTreeMap<Sha256, (u64, u64)>,
+}
+
+impl Spool {
+    fn new(bake: &Bake) -> Result<Self> {
+        let temp = bake.store.scratch_file()?;
+        let file = temp.file().try_clone().map_err(|e| Error::io("open a temporary file of the store", &e))?;
+        Ok(Spool { out: BufWriter::with_capacity(1 << 20, file), temp, places: BTreeMap::new(), end: 0 })
+    }
+
+    fn finish(mut self) -> Result<Spooled> {
+        self.out.flush().map_err(|e| Error::io("write the installed files to the store", &e))?;
+        Ok(Spooled { temp: self.temp, places: self.places })
+    }
+}
+
+impl Sink for Spool {
+    fn put(&mut self, path: &TreePath, size: u64, bytes: &mut dyn Read) -> Result<Content> {
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; 256 << 10];
+        let mut len = 0;
+        loop {
+            let n = match bytes.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(Error::io(format!("read {path} of the installed tree"), &e)),
+            };
+            hasher.update(&buffer[..n]);
+            self.out.write_all(&buffer[..n]).map_err(|e| Error::io("write the installed files to the store", &e))?;
+            len += n as u64;
+        }
+        if len != size {
+            return Err(Error::integrity(format!("{path} of the installed tree has {len} bytes instead of {size}")));
+        }
+        let digest = hasher.finish();
+        self.places.entry(digest).or_insert((self.end, size));
+        self.end += size;
+        Ok(Content::Blob { digest, size })
+    }
+}
+
+impl ContentSource for Spooled {
+    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        match self.places.get(digest) {
+            Some(&(at, known)) if known == size => Ok(Box::new(Stretch { file: self.temp.file(), at, end: at + size })),
+            _ => Err(Error::internal(format!("sha256:{digest} was not spooled")).into()),
+        }
+    }
+}
+
+/// A part of the spool. Not verified: the pack's own readers do that whenever its bytes are used.
+struct Stretch<'a> {
+    file: &'a std::fs::File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Stretch<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = buffer.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
+        let n = self.file.read_at(&mut buffer[..len], self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}

@@ -1,0 +1,138 @@
+//! Recipes and lockfile → plan: whose packages, which files, in which order they override each other.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use crate::base;
+use crate::disk::grub;
+use crate::error::{Error, Result};
+use crate::lock::{Entry as Locked, Request};
+use crate::plan::{self, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
+use crate::project::{Channel, Project};
+use crate::recipe::{Body, Intent, Part, Recipe, Subject};
+use crate::render;
+use crate::value::{RoleName, TreePath};
+
+/// The tool that is run to install packages.
+const INSTALLER: &str = "mmdebstrap";
+
+/// A role's plan, and the packages it is made of.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The plan.
+    pub plan: Plan,
+    /// What is installed.
+    pub packages: Vec<Locked>,
+    /// What installs it.
+    pub installer: Locked,
+    /// The suite that all were locked from.
+    pub suite: String,
+    /// What is run or read at bake time, the installer included.
+    pub tools: Vec<Locked>,
+}
+
+/// Resolves `role`. Nothing is fetched; the lockfile must fit the recipes.
+pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<Resolved> {
+    let name = channel.sources.channel.as_str();
+    let lock = channel.lock.as_ref().ok_or_else(|| {
+        Error::user(format!("{} is missing", crate::project::lock_name(name))).hint(format!("run `kbake lock --channel {name}` to write it"))
+    })?;
+    lock.check(&crate::project::lock_name(name), &request(channel))?;
+    let missing = || Error::internal(format!("the role `{role}` has no recipe"));
+    let recipe = channel.recipe(&Subject::Role(role.clone())).ok_or_else(missing)?;
+    let base_recipe = channel.recipe(&Subject::Base).ok_or_else(missing)?;
+
+    let installed: Vec<Locked> = lock.packages_of(role)?.into_iter().cloned().collect();
+    let tools: Vec<Locked> = channel.sources.tools.iter().map(|tool| lock.tool(tool.value.as_str()).cloned()).collect::<Result<_>>()?;
+    let installer = tools.iter().find(|tool| tool.name.as_str() == INSTALLER).ok_or_else(|| {
+        Error::user(format!("`tools` in {} does not name `{INSTALLER}`, which installs the packages", channel.sources.file))
+            .hint(format!("add it, and run `kbake lock --channel {name}`"))
+    })?;
+    let mut files = rendered(role, [base_recipe, recipe])?;
+    let mut presets = BTreeMap::new();
+    for recipe in [base_recipe, recipe] {
+        add_entries(project, recipe, &mut files)?;
+        add_presets(recipe, &mut presets);
+    }
+    let plan = Plan::new(Inputs {
+        role: role.clone(),
+        arch: channel.sources.arch,
+        epoch: channel.sources.epoch,
+        base_format: base::format(),
+        packages: installed.iter().map(package).collect(),
+        installer: package(installer),
+        tools: tools.iter().filter(|tool| tool.name != installer.name).map(package).collect(),
+        files,
+        presets,
+    })?;
+    let installer = installer.clone();
+    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools })
+}
+
+/// What the recipes ask for, to hold against the lockfile or to resolve.
+pub fn request(channel: &Channel) -> Request {
+    Request::of(&channel.sources, &channel.recipes)
+}
+
+fn package(locked: &Locked) -> Package {
+    Package { name: locked.name.as_str().to_owned(), digest: locked.sha256 }
+}
+
+/// The files that kbake's own code writes: the shared ones, the boot menu, and those of the recipe's parts.
+fn rendered(role: &RoleName, recipes: [&Recipe; 2]) -> Result<BTreeMap<TreePath, PlannedNode>> {
+    let uuid = *plan::root_uuid(role).as_bytes();
+    let mut files: BTreeMap<_, _> = render::base_entries(uuid).into_iter().map(from_render).collect();
+    let menu = grub::Menu { title: "Linux", root: uuid, arguments: grub::Menu::CONSOLES }.text()?;
+    let menu_path = TreePath::parse(grub::MENU_PATH.as_bytes(), true).map_err(Error::internal)?;
+    files.insert(menu_path, PlannedNode { mode: 0o644, owner: Owner::root(), kind: PlannedKind::File(menu.into_bytes().into()) });
+    for part in recipes.iter().flat_map(|recipe| &recipe.parts) {
+        let entries = match part.value {
+            Part::Etcd => render::etcd_entries(),
+        };
+        files.extend(entries.into_iter().map(from_render));
+    }
+    Ok(files)
+}
+
+fn from_render(entry: render::Entry) -> (TreePath, PlannedNode) {
+    let owned = |owner: render::Owner| Owner { user: owner.user.into(), group: owner.group.into() };
+    match entry {
+        render::Entry::Dir { path, mode, owner } => (path, PlannedNode { mode, owner: owned(owner), kind: PlannedKind::Dir }),
+        render::Entry::File { path, mode, owner, bytes } => {
+            (path, PlannedNode { mode, owner: owned(owner), kind: PlannedKind::File(bytes.into()) })
+        }
+        render::Entry::Symlink { path, target } => (path, PlannedNode::symlink(target)),
+        render::Entry::Absent { path } => (path, PlannedNode::absent()),
+    }
+}
+
+/// A recipe's own entries win over what kbake writes, and a role's over the base's.
+fn add_entries(project: &Project, recipe: &Recipe, files: &mut BTreeMap<TreePath, PlannedNode>) -> Result<()> {
+    let named = |user: &dyn Display, group: &dyn Display| Owner { user: user.to_string(), group: group.to_string() };
+    for located in &recipe.entries {
+        let node = match &located.value.intent {
+            Intent::Dir { mode, owner, group } => PlannedNode { mode: mode.bits(), owner: named(owner, group), kind: PlannedKind::Dir },
+            Intent::File { body, mode, owner, group } => {
+                let bytes = match &body.value {
+                    Body::Text(text) => text.clone().into_bytes(),
+                    Body::Source(source) => {
+                        let name = format!("recipes/{source}");
+                        project.bytes(&name)?.ok_or_else(|| body.place.error(format!("{name} is missing")))?
+                    }
+                };
+                PlannedNode { mode: mode.bits(), owner: named(owner, group), kind: PlannedKind::File(bytes.into()) }
+            }
+            Intent::Symlink { target } => PlannedNode::symlink(target.clone().into_bytes()),
+            Intent::Remove => PlannedNode::absent(),
+        };
+        files.insert(located.value.path.clone(), node);
+    }
+    Ok(())
+}
+
+fn add_presets(recipe: &Recipe, presets: &mut BTreeMap<String, Preset>) {
+    let lists = [(&recipe.units.enable, Preset::Enable), (&recipe.units.disable, Preset::Disable), (&recipe.units.mask, Preset::Mask)];
+    for (units, preset) in lists {
+        presets.extend(units.iter().map(|unit| (unit.value.to_string(), preset)));
+    }
+}

@@ -1,0 +1,163 @@
+//! The command line, as typed. What it resolves to is decided in `cli::run`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Bakes reproducible Kubernetes node images from pinned inputs.
+#[derive(Debug, Parser)]
+#[command(name = "kbake", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Where recipes/ and lockfiles/ are [default: the current folder if it has recipes/, else those shipped in the binary]
+    #[arg(long, global = true, value_name = "DIR", env = "KBAKE_PROJECT")]
+    pub project: Option<PathBuf>,
+    /// The store of blobs and built images [default: $XDG_CACHE_HOME/kbake or ~/.cache/kbake]
+    #[arg(long, global = true, value_name = "DIR", env = "KBAKE_STORE")]
+    pub store: Option<PathBuf>,
+    /// The package source: recipes/sources/CHANNEL.toml with lockfiles/CHANNEL.lock
+    #[arg(long, global = true, value_name = "CHANNEL", default_value = "debian")]
+    pub channel: String,
+    /// Say less: no progress, only results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bake role images: images/ROLE.qcow2
+    Build(Build),
+    /// Fetch what the roles need into the store, for a later `build --offline`
+    Fetch(Fetch),
+    /// Print a role's plan: everything that decides its image, and nothing else
+    Plan {
+        /// A recipe in recipes/roles/
+        role: String,
+        /// Print only the plan's digest, the build's identity
+        #[arg(long)]
+        key: bool,
+    },
+    /// Print a role's filesystem: every path with mode, owner, time and digest
+    Tree {
+        /// A recipe in recipes/roles/
+        role: String,
+        #[command(flatten)]
+        sources: Sources,
+    },
+    /// Resolve the recipes' packages to exact files and write the lockfile
+    Lock(Lock),
+    /// Write a node's seed: a private NoCloud volume with its name, network and keys
+    Seed(Box<Seed>),
+    /// List the roles that can be built
+    Roles,
+    /// Write the recipes and lockfiles that are shipped in this binary into a folder, for editing
+    Init {
+        /// The folder; files that exist are kept
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
+}
+
+/// Where bytes come from.
+#[derive(Debug, Args)]
+pub struct Sources {
+    /// Open no socket; what is missing in the store is listed
+    #[arg(long)]
+    pub offline: bool,
+    /// A package mirror, tried before the host's own; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub mirror: Vec<String>,
+    /// How many downloads, and how many threads to compress with [default: the number of processors]
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<std::num::NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Recipes in recipes/roles/
+    #[arg(required = true, value_name = "ROLE")]
+    pub roles: Vec<String>,
+    #[command(flatten)]
+    pub sources: Sources,
+    /// The folder for the images
+    #[arg(short, long, value_name = "DIR", default_value = "images")]
+    pub out: PathBuf,
+    /// Read everything back from the written image, and compare each file with the tree
+    #[arg(long)]
+    pub verify: bool,
+    /// Keep an image whose digest is not the one in images/expected.toml
+    #[arg(long)]
+    pub accept_new_digest: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Fetch {
+    /// Recipes in recipes/roles/
+    #[arg(required = true, value_name = "ROLE")]
+    pub roles: Vec<String>,
+    #[command(flatten)]
+    pub sources: Sources,
+}
+
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// Take new versions: of one package, or of all when no NAME is given. May be repeated
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub upgrade: Vec<String>,
+    /// Only check, without network, that the lockfile fits the recipes
+    #[arg(long, conflicts_with = "upgrade")]
+    pub check: bool,
+    /// A package mirror, tried before the host's own; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub mirror: Vec<String>,
+}
+
+/// Who may reach a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listen {
+    /// The node itself
+    Loopback,
+    /// Everyone on the node's networks: closed ones only
+    All,
+}
+
+#[derive(Debug, Args)]
+pub struct Seed {
+    /// The node's host name
+    pub name: String,
+    /// The node's role
+    #[arg(long, default_value = "etcd")]
+    pub role: String,
+    /// The node's DNS domain
+    #[arg(long)]
+    pub domain: Option<String>,
+    /// A static address with prefix length, as 192.168.3.11/24 [default: DHCP]
+    #[arg(long, value_name = "ADDRESS/LEN", requires = "gateway")]
+    pub address: Option<String>,
+    /// The default gateway, with --address
+    #[arg(long, value_name = "ADDRESS", requires = "address")]
+    pub gateway: Option<String>,
+    /// A DNS server, with --address; may be repeated
+    #[arg(long, value_name = "ADDRESS", requires = "address")]
+    pub dns: Vec<String>,
+    /// The MAC address of the network card to configure [default: the first wired one]
+    #[arg(long)]
+    pub mac: Option<String>,
+    /// A file with public ssh keys, one a line, for the user `debian`; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub ssh_key: Vec<PathBuf>,
+    /// Who may reach etcd's client port, which is plain text and without authentication in this release
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = Listen::Loopback)]
+    pub etcd_listen: Listen,
+    /// The file to write, mode 0600 [default: images/seeds/NAME.iso]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}

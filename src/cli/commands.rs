@@ -1,0 +1,212 @@
+//! The commands, each in a few lines: resolve what was typed, call the library, print.
+
+use std::path::{Path, PathBuf};
+
+use super::args::{Build, Fetch, Lock, Sources};
+use super::{Session, current_folder, processors};
+use crate::bake::{self, Bake, Resolved};
+use crate::error::{Error, Result};
+use crate::fetch;
+use crate::fsx;
+use crate::project::{self, Expected, Project};
+use crate::report::Report as _;
+use crate::resolve;
+use crate::value::{Sha256, Size};
+
+impl Session<'_> {
+    /// `kbake build`.
+    pub fn build(&self, args: &Build) -> Result<()> {
+        let project = self.project()?;
+        let expected = project.expected()?;
+        // All roles are resolved first: a mistake in the last recipe must not show after the first image.
+        let all = self.resolve_all(&project, &args.roles)?;
+        self.bake(&args.sources, |bake| all.iter().try_for_each(|resolved| self.build_one(args, bake, resolved, &expected)))
+    }
+
+    fn build_one(&self, args: &Build, bake: &Bake, resolved: &Resolved, expected: &Expected) -> Result<()> {
+        let (role, key) = (resolved.plan.role(), resolved.plan.key());
+        let recorded = expected.of(role, &key);
+        let baked = bake.image(resolved)?;
+        if !args.accept_new_digest {
+            bake::hold_against(recorded, role, &baked)?;
+        }
+        let shown = args.out.join(format!("{role}.qcow2"));
+        let path = current_folder()?.join(&shown);
+        let placed = bake.place(&baked.image, &path)?;
+        if args.verify {
+            self.shell.say(&format!("{role}: reading everything back"));
+            let report = bake.verify(resolved, &path)?;
+            self.shell.say(&format!("{role}: every byte is as laid out, and {} paths are as in the tree", report.entries));
+        }
+        let what = match (baked.made, placed) {
+            (true, _) => "built",
+            (false, true) => "taken from the store",
+            (false, false) => "up to date",
+        };
+        self.shell.say(&format!("{role}: {what}, {}", Size(baked.image.size)));
+        self.shell.data(&format!("{} sha256:{}\n", shown.display(), baked.image.digest));
+        if recorded.is_none() {
+            let lines = project::expected_lines(role, &key, &baked.tree, &baked.image.digest);
+            self.shell.say(&format!("to hold later builds against this one, put into images/expected.toml:\n{}", lines.trim_end()));
+        }
+        self.shell.say(&boot_commands(role.as_str(), &shown));
+        Ok(())
+    }
+
+    /// `kbake fetch`.
+    pub fn fetch(&self, args: &Fetch) -> Result<()> {
+        let all = self.resolve_all(&self.project()?, &args.roles)?;
+        self.bake(&args.sources, |bake| {
+            for resolved in &all {
+                bake.fetch_packages(resolved)?;
+                let packages = resolved.packages.len() + resolved.tools.len();
+                self.shell.say(&format!("{}: {packages} packages are in the store", resolved.plan.role()));
+            }
+            Ok(())
+        })
+    }
+
+    /// `kbake plan`.
+    pub fn plan(&self, role: &str, key: bool) -> Result<()> {
+        let resolved = self.resolve_one(role)?;
+        let text = if key { format!("{}\n", resolved.plan.key()) } else { resolved.plan.text() };
+        self.shell.data(&text);
+        Ok(())
+    }
+
+    /// `kbake tree`.
+    pub fn tree(&self, role: &str, sources: &Sources) -> Result<()> {
+        let resolved = self.resolve_one(role)?;
+        let text = self.bake(sources, |bake| Ok(bake.tree(&resolved)?.tree.to_text()))?;
+        self.shell.data(&text);
+        Ok(())
+    }
+
+    /// `kbake roles`.
+    pub fn roles(&self) -> Result<()> {
+        let channel = self.project()?.channel(&self.global.channel)?;
+        for recipe in &channel.recipes {
+            if let crate::recipe::Subject::Role(role) = &recipe.subject {
+                self.shell.data(&format!("{role}\t{}\n", recipe.description));
+            }
+        }
+        Ok(())
+    }
+
+    /// `kbake init`.
+    pub fn init(&self, dir: &Path) -> Result<()> {
+        let written = Project::init(dir)?;
+        for name in &written {
+            self.shell.data(&format!("{}\n", dir.join(name).display()));
+        }
+        if written.is_empty() {
+            self.shell.say("everything is there already");
+        }
+        Ok(())
+    }
+
+    /// `kbake lock`.
+    pub fn lock(&self, args: &Lock) -> Result<()> {
+        let project = self.project()?;
+        let name = project::lock_name(&self.global.channel);
+        if args.check {
+            let channel = project.channel(&self.global.channel)?;
+            let lock = channel.lock.as_ref().ok_or_else(|| {
+                Error::user(format!("{name} is missing")).hint(format!("run `kbake lock --channel {}`", self.global.channel))
+            })?;
+            lock.check(&name, &bake::request(&channel))?;
+            self.shell.say(&format!("{name} fits the recipes"));
+            return Ok(());
+        }
+        let Project::Folder(folder) = &project else {
+            return Err(Error::user("there are no recipes here to lock").hint("`kbake init` writes the shipped ones into this folder, for editing"));
+        };
+        let channel = project.channel_to_lock(&self.global.channel)?;
+        let host = host();
+        let scratch = self.store()?.work_folder("lock", &Sha256::of(&name))?;
+        let options = resolve::Options { host: &host, mirrors: &args.mirror, upgrade: upgrade(&args.upgrade)?, scratch, cancel: self.cancel };
+        let wanted = resolve::Wanted { recipes: &channel.recipes, sources: &channel.sources };
+        let (lock, changes) = resolve::lock(wanted, channel.lock.as_ref(), &options, &|event| self.shell.say(&lock_event(&event)))?;
+        for change in &changes {
+            self.shell.data(&format!("{change}\n"));
+        }
+        let path = folder.join(&name);
+        let text = lock.to_text();
+        if project.text(&name)?.as_deref() == Some(&text) {
+            self.shell.say(&format!("{name} is unchanged"));
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            fsx::create_dir_all(parent)?;
+        }
+        fsx::write_atomic(&path, 0o644, text.as_bytes())?;
+        self.shell.say(&format!("{name} is written; review the change"));
+        Ok(())
+    }
+
+    fn resolve_all(&self, project: &Project, roles: &[String]) -> Result<Vec<Resolved>> {
+        let roles = roles.iter().map(|role| project.role(role)).collect::<Result<Vec<_>>>()?;
+        let channel = project.channel(&self.global.channel)?;
+        roles.iter().map(|role| bake::resolve(project, &channel, role)).collect()
+    }
+
+    fn resolve_one(&self, role: &str) -> Result<Resolved> {
+        let project = self.project()?;
+        let role = project.role(role)?;
+        bake::resolve(&project, &project.channel(&self.global.channel)?, &role)
+    }
+
+    /// Hands `work` what a bake works with.
+    fn bake<T>(&self, sources: &Sources, work: impl FnOnce(&Bake) -> Result<T>) -> Result<T> {
+        let store = self.store()?;
+        let host = host();
+        let bake = Bake {
+            store: &store,
+            fetch: fetch::Options { offline: sources.offline, mirrors: sources.mirror.clone(), ..fetch::Options::default() },
+            host_mirrors: &|suite| resolve::host_mirrors(&host, suite, self.cancel),
+            jobs: sources.jobs.map_or_else(processors, std::num::NonZero::get),
+            report: self.shell,
+            cancel: self.cancel,
+        };
+        work(&bake)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the cli is where the environment is read")]
+fn host() -> resolve::Host {
+    resolve::Host::from_vars(std::env::vars_os())
+}
+
+fn lock_event(event: &resolve::Event) -> String {
+    match event {
+        resolve::Event::Asking { mirror } => format!("asking {mirror}"),
+        resolve::Event::Refused { mirror, reason } => format!("{mirror}: {reason}"),
+        resolve::Event::Resolving { set } => format!("resolving {set}"),
+    }
+}
+
+fn upgrade(names: &[String]) -> Result<resolve::Upgrade> {
+    if names.is_empty() {
+        return Ok(resolve::Upgrade::Nothing);
+    }
+    if names.iter().any(String::is_empty) {
+        return Ok(resolve::Upgrade::All);
+    }
+    let name = |name: &String| name.parse().map_err(|why| Error::user(format!("--upgrade: {why}")));
+    names.iter().map(name).collect::<Result<_>>().map(resolve::Upgrade::Names)
+}
+
+/// How to boot an image: on a machine without /dev/kvm, QEMU falls back to emulation.
+fn boot_commands(role: &str, image: &Path) -> String {
+    let seed = PathBuf::from(format!("images/seeds/{role}0.iso"));
+    format!(
+        "\nto boot it as the node {role}0 (2379 is etcd's port, 2222 leads to ssh; the image itself stays unchanged):\n\n  \
+         kbake seed {role}0 --role {role} --ssh-key ~/.ssh/id_ed25519.pub --etcd-listen all\n  \
+         qemu-system-x86_64 -machine q35,accel=kvm:tcg -m 1024 -nographic \\\n    \
+         -drive file={},if=virtio,format=qcow2,snapshot=on \\\n    \
+         -drive file={},if=virtio,format=raw,readonly=on \\\n    \
+         -nic user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:2379-:2379,hostfwd=tcp:127.0.0.1:2222-:22\n",
+        image.display(),
+        seed.display(),
+    )
+}

@@ -1,0 +1,100 @@
+//! Arguments, messages, progress, the environment. The only module that prints.
+
+mod args;
+mod commands;
+mod seed;
+mod shell;
+mod signal;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::args::{Cli, Command, Global};
+use self::shell::Shell;
+use crate::error::{Class, Error, Result};
+use crate::project::Project;
+use crate::store::{Access, Store};
+use crate::value::Cancel;
+
+/// Runs the command line `args` (with the program's name) and gives the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // `--help` and `--version` come this way too, for stdout. A closed pipe is no reason to complain.
+            let _ = answer.print();
+            return ExitCode::from(if answer.use_stderr() { Class::Usage.exit_code() } else { 0 });
+        }
+    };
+    let shell = Shell::new(cli.global.quiet);
+    let cancel = Cancel::new();
+    let outcome = signal::install(&cancel).and_then(|()| run(&cli, &shell, &cancel));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell.error(&error);
+            ExitCode::from(error.class().exit_code())
+        }
+    }
+}
+
+fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
+    let session = Session { global: &cli.global, shell, cancel };
+    match &cli.command {
+        Command::Build(args) => session.build(args),
+        Command::Fetch(args) => session.fetch(args),
+        Command::Plan { role, key } => session.plan(role, *key),
+        Command::Tree { role, sources } => session.tree(role, sources),
+        Command::Lock(args) => session.lock(args),
+        Command::Seed(args) => session.seed(args),
+        Command::Roles => session.roles(),
+        Command::Init { dir } => session.init(dir),
+    }
+}
+
+/// What every command has.
+struct Session<'a> {
+    global: &'a Global,
+    shell: &'a Shell,
+    cancel: &'a Cancel,
+}
+
+impl Session<'_> {
+    /// The project that the command works on.
+    fn project(&self) -> Result<Project> {
+        Project::find(self.global.project.as_deref(), &current_folder()?)
+    }
+
+    /// The store, opened for work beside other kbakes.
+    fn store(&self) -> Result<Store> {
+        let root = match &self.global.store {
+            Some(root) => root.clone(),
+            None => default_store()?,
+        };
+        let waiting = || self.shell.notice("another kbake has the store to itself; waiting");
+        Store::open(&root, Access::Shared, self.cancel, &waiting)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the cli is where the current folder is known")]
+fn current_folder() -> Result<PathBuf> {
+    std::env::current_dir().map_err(|e| Error::io("find the current folder", &e))
+}
+
+/// By the [XDG base directories](https://specifications.freedesktop.org/basedir-spec/latest/): a cache, since
+/// everything in the store can be made again.
+#[expect(clippy::disallowed_methods, reason = "the cli is where the environment is read")]
+fn default_store() -> Result<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache"))).map(|cache| cache.join("kbake")).ok_or_else(|| {
+        Error::user("there is no home folder for the store").hint("name a folder with --store or $KBAKE_STORE")
+    })
+}
+
+/// The processors that this process may use.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,211 @@
+//! The plan: everything that decides an image's bytes, resolved, sorted, as text. Its SHA-256 is the build's identity.
+//!
+//! In the plan: formats, architecture, epoch, disk geometry, filesystem identity, the packages' digests, and each
+//! file that the role adds. Not in it: URLs, mirrors, versions, paths of the checkout, user, host, clock, threads.
+//! No I/O.
+//!
+//! ```text
+//! kbake-plan 1
+//! image-format 1
+//! arch amd64
+//! epoch 1767225600
+//! disk-size 21474836480
+//! root-slack 536870912
+//! root-label kbake-root
+//! root-uuid 6c0f…
+//! base-format 1 5d1e…
+//! installer mmdebstrap 88b2…
+//! deb adduser 3f0c…
+//! tool grub-pc-bin 77aa…
+//! dir /etc/etcd 0755 root root
+//! file /etc/fstab 0644 root root 212 9c1e…
+//! symlink /etc/localtime /usr/share/zoneinfo/UTC
+//! ```
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+pub use file::{Owner, PlannedKind, PlannedNode, Preset};
+
+use crate::error::{Error, Result};
+use crate::value::{Arch, Epoch, Guid, RoleName, Sha256, TreePath};
+
+/// The version of the plan's own text.
+const PLAN_FORMAT: u32 = 1;
+
+/// The version of everything that turns a plan into bytes, from the tree to the qcow2 file. It is raised whenever
+/// kbake would make other bytes from the same plan; the golden digests in `images/expected.toml` guard it.
+pub const IMAGE_FORMAT: u32 = 1;
+
+/// The size of the disk that the guest sees, in bytes: 20 GiB.
+const DISK_SIZE: u64 = 20 << 30;
+
+/// Free space in the root filesystem before it grows at first boot, in bytes: the node must be able to boot, and to
+/// log why when growing fails.
+const ROOT_SLACK: u64 = 512 << 20;
+
+/// The label of the root filesystem; at most 16 bytes.
+const ROOT_LABEL: &str = "kbake-root";
+
+/// The UUID of a role's root filesystem. Rendered files name it (`/etc/fstab`, `grub.cfg`) before there is a plan.
+pub fn root_uuid(role: &RoleName) -> Guid {
+    guid("root filesystem", role)
+}
+
+fn guid(part: &str, role: &RoleName) -> Guid {
+    Guid::derived(&format!("kbake {part}"), role.as_str())
+}
+
+/// A package by name and contents. Two lists of them are equal when they install the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Package {
+    /// Debian's name of the package.
+    pub name: String,
+    /// The digest of its `.deb`.
+    pub digest: Sha256,
+}
+
+/// What the resolver hands in to [`Plan::new`].
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// Whose image it is; names the filesystem, so that two roles' disks can be attached to one machine.
+    pub role: RoleName,
+    /// The machine.
+    pub arch: Arch,
+    /// The image's "now".
+    pub epoch: Epoch,
+    /// What stands for the base step's own doing: its hooks and normaliser.
+    pub base_format: String,
+    /// Everything that is installed.
+    pub packages: Vec<Package>,
+    /// What installs it.
+    pub installer: Package,
+    /// What kbake reads at bake time, and that is not installed.
+    pub tools: Vec<Package>,
+    /// What the role adds on top.
+    pub files: BTreeMap<TreePath, PlannedNode>,
+    /// What happens to units, by name.
+    pub presets: BTreeMap<String, Preset>,
+}
+
+/// A build, fully resolved.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    inputs: Inputs,
+}
+
+impl Plan {
+    /// Sorts and checks `inputs`.
+    pub fn new(mut inputs: Inputs) -> Result<Self> {
+        for list in [&mut inputs.packages, &mut inputs.tools] {
+            list.sort();
+            list.dedup();
+            if let Some(pair) = list.windows(2).find(|pair| pair[0].name == pair[1].name) {
+                return Err(Error::user(format!("package `{}` is locked twice, with two digests", pair[0].name))
+                    .detail(format!("sha256:{}", pair[0].digest))
+                    .detail(format!("sha256:{}", pair[1].digest))
+                    .hint("run `kbake lock` to write the lockfile anew"));
+            }
+        }
+        Ok(Plan { inputs })
+    }
+
+    /// The role that this plan is for.
+    pub fn role(&self) -> &RoleName {
+        &self.inputs.role
+    }
+
+    /// The image's "now".
+    pub fn epoch(&self) -> Epoch {
+        self.inputs.epoch
+    }
+
+    /// The architecture.
+    pub fn arch(&self) -> Arch {
+        self.inputs.arch
+    }
+
+    /// The size of the disk in bytes.
+    pub fn disk_size(&self) -> u64 {
+        DISK_SIZE
+    }
+
+    /// Free space for the first boot, in bytes.
+    pub fn root_slack(&self) -> u64 {
+        ROOT_SLACK
+    }
+
+    /// The root filesystem's label.
+    pub fn root_label(&self) -> &'static str {
+        ROOT_LABEL
+    }
+
+    /// The root filesystem's UUID.
+    pub fn root_uuid(&self) -> Guid {
+        root_uuid(&self.inputs.role)
+    }
+
+    /// An identifier for a part of this role's disk: the same in every build, another for every role and part.
+    pub fn guid(&self, part: &str) -> Guid {
+        guid(part, &self.inputs.role)
+    }
+
+    /// The files that the role adds.
+    pub fn files(&self) -> &BTreeMap<TreePath, PlannedNode> {
+        &self.inputs.files
+    }
+
+    /// Everything that is installed, sorted by name.
+    pub fn packages(&self) -> &[Package] {
+        &self.inputs.packages
+    }
+
+    /// What happens to units at boot, by name.
+    pub fn presets(&self) -> &BTreeMap<String, Preset> {
+        &self.inputs.presets
+    }
+
+    /// The lines that decide the base tree alone: every role with equal lines shares it.
+    pub fn base_text(&self) -> String {
+        let i = &self.inputs;
+        let mut text = format!("arch {}\nepoch {}\nbase-format {}\n", i.arch, i.epoch, i.base_format);
+        let _ = writeln!(text, "installer {} {}", i.installer.name, i.installer.digest);
+        for package in &i.packages {
+            let _ = writeln!(text, "deb {} {}", package.name, package.digest);
+        }
+        text
+    }
+
+    /// The whole plan.
+    pub fn text(&self) -> String {
+        let mut text = format!("kbake-plan {PLAN_FORMAT}\nimage-format {IMAGE_FORMAT}\n");
+        let _ = writeln!(text, "disk-size {DISK_SIZE}\nroot-slack {ROOT_SLACK}\nroot-label {ROOT_LABEL}");
+        let _ = writeln!(text, "root-uuid {}", self.root_uuid());
+        text.push_str(&self.base_text());
+        for tool in &self.inputs.tools {
+            let _ = writeln!(text, "tool {} {}", tool.name, tool.digest);
+        }
+        for (path, node) in &self.inputs.files {
+            let _ = writeln!(text, "{}", node.line(path));
+        }
+        for (unit, preset) in &self.inputs.presets {
+            let _ = writeln!(text, "unit {unit} {}", preset.word());
+        }
+        text
+    }
+
+    /// The identity of the build: the digest of [`Plan::text`].
+    pub fn key(&self) -> Sha256 {
+        Sha256::of(self.text())
+    }
+
+    /// The identity of the base tree: the digest of [`Plan::base_text`].
+    pub fn base_key(&self) -> Sha256 {
+        Sha256::of(self.base_text())
+    }
+}
+
+#[cfg(test)]
+mod tests;

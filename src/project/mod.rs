@@ -1,0 +1,165 @@
+//! Finds recipes, sources, lockfiles and expected digests: in a folder, or as shipped in the binary.
+//!
+//! So `kbake build` works in a checkout, in a folder that `kbake init` made, and anywhere else with what this version
+//! ships. Names are relative and with `/`, as they are shown: `recipes/roles/etcd.toml`.
+
+mod expected;
+mod shipped;
+
+use std::path::{Path, PathBuf};
+
+pub use expected::{Expected, lines as expected_lines};
+
+use crate::error::{Error, Result};
+use crate::fsx;
+use crate::lock::Lock;
+use crate::recipe::{Recipe, Sources, Subject};
+use crate::value::RoleName;
+
+/// Where a project's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Project {
+    /// In this folder.
+    Folder(PathBuf),
+    /// In the binary.
+    Shipped,
+}
+
+/// What one channel's files say, read and checked one by one.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    /// `recipes/base.toml`, then all of `recipes/roles/`, in order of their names.
+    pub recipes: Vec<Recipe>,
+    /// `recipes/sources/<channel>.toml`.
+    pub sources: Sources,
+    /// `lockfiles/<channel>.lock`, when it was written already.
+    pub lock: Option<Lock>,
+}
+
+impl Project {
+    /// The project in `named`, or else in `current` when it has recipes, or else what is shipped.
+    pub fn find(named: Option<&Path>, current: &Path) -> Result<Self> {
+        let is_project = |folder: &Path| fsx::exists(&folder.join("recipes/sources"));
+        match named {
+            Some(folder) if is_project(folder)? => Ok(Project::Folder(folder.to_owned())),
+            Some(folder) => Err(Error::user(format!("{} has no recipes/sources", folder.display()))
+                .hint(format!("`kbake init {}` writes the shipped recipes there", folder.display()))),
+            None if is_project(current)? => Ok(Project::Folder(current.to_owned())),
+            None => Ok(Project::Shipped),
+        }
+    }
+
+    /// The bytes of a file, if it is there.
+    pub fn bytes(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match self {
+            Project::Folder(folder) => fsx::read_if_present(&folder.join(name)),
+            Project::Shipped => Ok(shipped::get(name).map(<[u8]>::to_vec)),
+        }
+    }
+
+    /// The text of a file, if it is there.
+    pub fn text(&self, name: &str) -> Result<Option<String>> {
+        let Some(bytes) = self.bytes(name)? else { return Ok(None) };
+        String::from_utf8(bytes).map(Some).map_err(|e| {
+            let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
+            Error::user(format!("{name} is no UTF-8 text (line {line})"))
+        })
+    }
+
+    /// The names of the roles, sorted.
+    pub fn roles(&self) -> Result<Vec<RoleName>> {
+        let files = match self {
+            Project::Folder(folder) => {
+                let list = fsx::list(&folder.join("recipes/roles"))?;
+                list.into_iter().filter_map(|name| name.into_string().ok()).collect()
+            }
+            Project::Shipped => shipped::in_folder("recipes/roles/"),
+        };
+        let stem = |file: &String| file.strip_suffix(".toml").map(str::to_owned);
+        let mut roles = Vec::new();
+        for name in files.iter().filter_map(stem) {
+            roles.push(name.parse().map_err(|why| Error::user(format!("recipes/roles/{name}.toml: {why}")))?);
+        }
+        Ok(roles)
+    }
+
+    /// The role called `name`.
+    ///
+    /// # Errors
+    /// A role without a recipe, with the known ones.
+    pub fn role(&self, name: &str) -> Result<RoleName> {
+        let known = self.roles()?;
+        known.iter().find(|role| role.as_str() == name).cloned().ok_or_else(|| {
+            let list: Vec<&str> = known.iter().map(RoleName::as_str).collect();
+            Error::user(format!("unknown role `{}`", name.escape_debug()))
+                .detail(format!("known: {}", list.join(", ")))
+                .hint("a role is a recipe: recipes/roles/<role>.toml")
+        })
+    }
+
+    /// Reads all that belongs to the channel `name`.
+    pub fn channel(&self, name: &str) -> Result<Channel> {
+        self.read_channel(name, Lock::parse)
+    }
+
+    /// As [`Project::channel`], for whoever writes the lockfile anew: entries that a merge by hand left out of order are
+    /// accepted.
+    pub fn channel_to_lock(&self, name: &str) -> Result<Channel> {
+        self.read_channel(name, Lock::parse_merged)
+    }
+
+    fn read_channel(&self, name: &str, read_lock: fn(&str, &str) -> Result<Lock>) -> Result<Channel> {
+        let required = |file: &str| {
+            self.text(file)?.ok_or_else(|| Error::user(format!("{file} is missing")).hint("`kbake init` writes the shipped recipes"))
+        };
+        // The name becomes part of a path; sources files are named like roles are.
+        let named: RoleName = name.parse().map_err(|_| Error::user(format!("`{}` is no channel name", name.escape_debug())))?;
+        let sources_file = format!("recipes/sources/{named}.toml");
+        let lock_file = lock_name(named.as_str());
+        let mut recipes = vec![Recipe::parse("recipes/base.toml", &required("recipes/base.toml")?, Subject::Base)?];
+        for role in self.roles()? {
+            let file = format!("recipes/roles/{role}.toml");
+            recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Role(role))?);
+        }
+        Ok(Channel {
+            recipes,
+            sources: Sources::parse(&sources_file, &required(&sources_file)?)?,
+            lock: self.text(&lock_file)?.map(|text| read_lock(&text, &lock_file)).transpose()?,
+        })
+    }
+
+    /// What everyone must get, as far as it was recorded.
+    pub fn expected(&self) -> Result<Expected> {
+        const FILE: &str = "images/expected.toml";
+        Ok(self.text(FILE)?.map(|text| Expected::parse(FILE, &text)).transpose()?.unwrap_or_default())
+    }
+
+    /// Writes the shipped files into `folder`, and gives the names of those that were not there yet.
+    pub fn init(folder: &Path) -> Result<Vec<&'static str>> {
+        let mut written = Vec::new();
+        for (name, bytes) in shipped::FILES {
+            let path = folder.join(name);
+            if fsx::exists(&path)? {
+                continue;
+            }
+            if let Some(parent) = path.parent() {
+                fsx::create_dir_all(parent)?;
+            }
+            fsx::write_atomic(&path, 0o644, bytes)?;
+            written.push(*name);
+        }
+        Ok(written)
+    }
+}
+
+impl Channel {
+    /// The recipe of a subject.
+    pub fn recipe(&self, subject: &Subject) -> Option<&Recipe> {
+        self.recipes.iter().find(|recipe| recipe.subject == *subject)
+    }
+}
+
+/// The lockfile of a channel, relative to the project.
+pub fn lock_name(channel: &str) -> String {
+    format!("lockfiles/{channel}.lock")
+}

@@ -1,0 +1,49 @@
+//! The recipes, lockfiles and expected digests of this version, inside the binary.
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => { [$(($name, include_bytes!(concat!("../../", $name)))),*] };
+}
+
+/// Name and contents, sorted by name. A test holds the list against the folders.
+pub const FILES: &[(&str, &[u8])] = &shipped![
+    "images/expected.toml",
+    "lockfiles/debian.lock",
+    "recipes/base.toml",
+    "recipes/roles/etcd.toml",
+    "recipes/sources/debian.toml",
+];
+
+/// The contents of one file.
+pub fn get(name: &str) -> Option<&'static [u8]> {
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+}
+
+/// The names of the files right below `folder` (with its final slash), without it.
+pub fn in_folder(folder: &str) -> Vec<String> {
+    FILES.iter().filter_map(|(name, _)| name.strip_prefix(folder)).filter(|name| !name.contains('/')).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::fsx;
+
+    fn files_below(folder: &str, names: &mut Vec<String>) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in fsx::list(&root.join(folder)).unwrap() {
+            let name = format!("{folder}/{}", name.to_str().unwrap());
+            if root.join(&name).is_dir() { files_below(&name, names) } else { names.push(name) }
+        }
+    }
+
+    #[test]
+    fn everything_in_the_folders_is_shipped() {
+        let mut names = vec!["images/expected.toml".to_owned()];
+        files_below("lockfiles", &mut names);
+        files_below("recipes", &mut names);
+        names.sort();
+        assert_eq!(FILES.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
+    }
+}

@@ -1,0 +1,48 @@
+//! Files and folders that work needs while it goes on, in the store's `tmp/`, on the disk where results will be.
+
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::path::PathBuf;
+
+use super::{Blob, Store, write};
+use crate::error::{Error, Result};
+use crate::fsx::{self, Temp};
+use crate::value::{Cancel, Hasher, Sha256};
+
+/// Bytes that are hashed at a time.
+const BUFFER: usize = 1 << 20;
+
+impl Store {
+    /// A new temporary file. Dropped, it is gone; what a dead process left is removed by the next one.
+    pub fn scratch_file(&self) -> Result<Temp> {
+        Temp::create(&self.tmp(), "scratch-".as_ref())
+    }
+
+    /// The folder for the work on the action `kind` with the key `key`. Whoever holds the action's
+    /// [`Store::plan_lock`] has it alone, and what is in it already was left by a dead process.
+    pub fn work_folder(&self, kind: &str, key: &Sha256) -> Result<PathBuf> {
+        let folder = self.tmp().join(format!("work-{kind}-{key}"));
+        fsx::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// Makes a finished temporary file a blob. It is read once more to be hashed: a writer that seeks cannot hash on
+    /// the way.
+    pub fn adopt(&self, mut temp: Temp, cancel: &Cancel) -> Result<Blob> {
+        let failed = |e: &std::io::Error| Error::io("read a temporary file of the store", e);
+        let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, vec![0; BUFFER]);
+        temp.seek(SeekFrom::Start(0)).map_err(|e| failed(&e))?;
+        loop {
+            cancel.check()?;
+            match temp.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => {
+                    hasher.update(&buffer[..n]);
+                    size += n as u64;
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(failed(&e)),
+            }
+        }
+        write::place(self, temp, Blob { digest: hasher.finish(), size })
+    }
+}

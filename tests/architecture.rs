@@ -1,0 +1,132 @@
+//! Holds the module table of ARCHITECTURE.md against the imports in `src/`: no module uses one that its row does
+//! not name, no row is missing or left over, and every module begins with its charter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// module → the modules it may use, from the table's rows: | `module` | charter | may use | effects |
+fn table() -> BTreeMap<String, BTreeSet<String>> {
+    let text = fs::read_to_string(Path::new(ROOT).join("ARCHITECTURE.md")).unwrap();
+    let mut rows = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "a module's row has four cells: {line}");
+        let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+        let module = names(cells[0]).pop_first().unwrap();
+        assert!(rows.insert(module.clone(), names(cells[2])).is_none(), "`{module}` has two rows");
+    }
+    rows
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The top-level module that a file belongs to: `src/disk/gpt.rs` → `disk`.
+fn module_of(file: &Path) -> String {
+    let inside = file.strip_prefix(Path::new(ROOT).join("src")).unwrap();
+    inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The top-level modules that a source text names as `crate::module` or inside `use crate::{…}`.
+fn used_modules(text: &str) -> BTreeSet<String> {
+    let code: String = text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
+    let mut used = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        match rest.strip_prefix('{') {
+            None => _ = used.insert(word(rest)),
+            Some(group) => {
+                let (mut depth, mut start) = (0, 0);
+                for (i, c) in group.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => {
+                            used.insert(word(group[start..i].trim_start()));
+                            break;
+                        }
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => {
+                            used.insert(word(group[start..i].trim_start()));
+                            start = i + 1;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    // `crate::Error`, `crate::Result` and `crate::Class` are re-exports of `error`.
+    used.into_iter().filter(|name| name.starts_with(char::is_lowercase)).collect()
+}
+
+#[test]
+fn modules_use_only_what_the_table_allows() {
+    let table = table();
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for file in rust_files(&Path::new(ROOT).join("src")) {
+        let module = module_of(&file);
+        if ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        seen.insert(module.clone());
+        let Some(allowed) = table.get(&module) else {
+            wrong.push(format!("src/{module} has no row in ARCHITECTURE.md"));
+            continue;
+        };
+        let own: BTreeSet<String> = [module.clone(), "error".into()].into();
+        for used in used_modules(&fs::read_to_string(&file).unwrap()) {
+            if !allowed.contains(&used) && !own.contains(&used) {
+                wrong.push(format!("{} uses `{used}`, which the row of `{module}` does not allow", file.display()));
+            }
+        }
+    }
+    wrong.extend(table.keys().filter(|name| !seen.contains(*name)).map(|name| format!("`{name}` has a row and no code")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_has_no_cycle() {
+    let table = table();
+    // A module may only use modules that come earlier in an order that can be found by removing leaves.
+    let mut left = table.clone();
+    loop {
+        let leaves: Vec<String> =
+            left.iter().filter(|(_, uses)| uses.iter().all(|used| !left.contains_key(used))).map(|(name, _)| name.clone()).collect();
+        if leaves.is_empty() {
+            break;
+        }
+        left.retain(|name, _| !leaves.contains(name));
+    }
+    assert!(left.is_empty(), "these use each other in a circle: {:?}", left.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn every_module_begins_with_its_charter() {
+    for file in rust_files(&Path::new(ROOT).join("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let is_tests = file.file_name().is_some_and(|name| name == "tests.rs") || file.components().any(|part| part.as_os_str() == "tests");
+        assert!(is_tests || text.starts_with("//! "), "{} does not begin with `//!` and what it is for", file.display());
+    }
+}
+
+#[test]
+fn imports_are_understood() {
+    let used = used_modules("use crate::{disk::{gpt, raw}, tree::Tree};\nlet x = crate::plan::Plan; // crate::cli\nuse crate::Result;");
+    assert_eq!(used, ["disk", "plan", "tree"].map(String::from).into());
+}
