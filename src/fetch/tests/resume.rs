@@ -84,7 +84,8 @@ fn a_source_is_not_blamed_for_anothers_bytes() {
 #[test]
 fn lies_about_ranges_make_it_start_over() {
     let bytes = payload(300_000);
-    let lies: [(&str, fn(&[u8]) -> Answer); 6] = [
+    type Lie = (&'static str, fn(&[u8]) -> Answer);
+    let lies: [Lie; 6] = [
         ("the whole in place of the rest", |bytes| Answer::ok(bytes)),
         ("another part", |bytes| Answer::new(206, &bytes[1..]).header("Content-Range: bytes 1-299999/300000")),
         ("the first part", |bytes| Answer::new(206, bytes).header("Content-Range: bytes 0-299999/300000")),
@@ -99,7 +100,6 @@ fn lies_about_ranges_make_it_start_over() {
             None => Answer::ok(&body),
             Some(_) => lie(&body),
         });
-        // A second source with the same bytes, so that a mismatch of mixed bytes would be this one's fault.
         let case = Case::new().mirrors(&[&server]);
         match case.fetch(&[want(&bytes)]) {
             Ok(_) => assert!(case.has(&want(&bytes)), "{name}"),
@@ -197,7 +197,8 @@ fn an_interrupted_download_goes_on_in_the_next_run() {
 fn what_an_earlier_run_left_is_checked() {
     let bytes = payload(300_000);
     let wrong = vec![0; 400_000];
-    let leftovers: [(&str, &[u8], &[Option<&str>]); 5] = [
+    type Left<'a> = (&'a str, &'a [u8], &'a [Option<&'a str>]);
+    let leftovers: [Left; 5] = [
         ("all of it", &bytes, &[]),
         ("all, but wrong", &wrong[..300_000], &[None]),
         ("too much", &wrong, &[None]),
