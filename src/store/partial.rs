@@ -33,6 +33,11 @@ pub struct Partial<'a> {
 }
 
 impl Store {
+    /// How many bytes of a blob an unfinished download has left.
+    pub fn partial_size(&self, digest: &Sha256) -> Result<u64> {
+        Ok(fsx::size(&self.tmp().join(format!("{PARTIAL}{digest}")))?.unwrap_or(0))
+    }
+
     /// Claims the download of a blob of `size` bytes, where that is known.
     pub fn partial(&self, digest: &Sha256, size: Option<u64>) -> Result<Claim<'_>> {
         let path = self.tmp().join(format!("{PARTIAL}{digest}"));

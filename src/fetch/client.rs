@@ -1,0 +1,198 @@
+//! The HTTP client, and one transfer as a stream of messages.
+//!
+//! A transfer runs in a thread of its own that nobody waits for, because a blocking read cannot be interrupted:
+//! the worker takes what comes, looks at the cancel request in between, and leaves when it wants to.
+
+use std::error::Error as _;
+use std::io::{ErrorKind, Read as _};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{ACCEPT_ENCODING, RANGE};
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Url, tls};
+
+use super::answer::Head;
+use super::source::shown;
+use super::{Options, Proxy};
+use crate::error::{Error, Result};
+
+const REDIRECTS: usize = 10;
+/// One message of a body at most, and how many may wait: 1 MiB per download.
+const CHUNK: usize = 128 << 10;
+const WAITING: usize = 8;
+/// So much of a refusal's body is read, for the sake of using the connection again.
+const DRAIN: u64 = 64 << 10;
+
+/// What a transfer says, in this order: a head, data, an end. A failure may come at any point and is the last.
+pub(super) enum Message {
+    Head(Head),
+    Data(Vec<u8>),
+    End,
+    Failed(Broken),
+}
+
+/// Why a transfer broke.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub reason: String,
+    pub kind: BrokenKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BrokenKind {
+    /// There was no connection.
+    Unreachable,
+    /// The connection broke or was silent.
+    Cut,
+    /// A redirection that is not followed; asking again gives the same.
+    Redirect,
+}
+
+/// The one client of a command: it keeps connections open.
+pub(super) fn build(options: &Options) -> Result<Client> {
+    // reqwest takes the process's provider. A second call changes nothing and says so by an error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = || -> Result<_> {
+        let builder = Client::builder()
+            .user_agent(&options.user_agent)
+            .referer(false)
+            .redirect(Policy::custom(follow))
+            .connect_timeout(options.connect_timeout)
+            // In reqwest's blocking client this bounds the wait for the head, and then each single read.
+            .timeout(options.idle_timeout);
+        Ok(match &options.proxy {
+            Proxy::System => builder,
+            Proxy::Direct => builder.no_proxy(),
+            Proxy::Url(url) => {
+                builder.proxy(reqwest::Proxy::all(url).map_err(|_| Error::user("the proxy's address cannot be understood"))?)
+            }
+        })
+    };
+    // A host without CA certificates can still use plain http mirrors: the digests protect what comes. Then
+    // https trusts nobody and fails by itself.
+    let made = builder()?.build().or_else(|_| {
+        builder()?
+            .tls_certs_only(std::iter::empty::<tls::Certificate>())
+            .build()
+            .map_err(|e| Error::internal(format!("no HTTP client can be made: {}", root(&e))))
+    })?;
+    Ok(made)
+}
+
+fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    match refusal(attempt.previous(), attempt.url()) {
+        None => attempt.follow(),
+        Some(reason) => attempt.error(reason),
+    }
+}
+
+/// Why a redirection to `next` is not followed, if it is not: ten steps, http and https only, and never from https
+/// back to http. `previous` begins with the address that was asked.
+fn refusal(previous: &[Url], next: &Url) -> Option<String> {
+    let to = shown(next);
+    let from_https = previous.last().is_some_and(|url| url.scheme() == "https");
+    match next.scheme() {
+        _ if previous.len() > REDIRECTS => Some(format!("redirects more than {REDIRECTS} times, the last to {to}")),
+        "http" if from_https => Some(format!("redirects from https to plain http ({to}), which is not followed")),
+        "http" | "https" => None,
+        _ => Some(format!("redirects to {to}, which is not followed: only http and https are")),
+    }
+}
+
+/// Asks for `url`, from byte `from` on.
+pub(super) fn start(client: &Client, url: &Url, from: u64) -> Result<Receiver<Message>> {
+    let (sender, receiver) = sync_channel(WAITING);
+    let (client, url) = (client.clone(), url.clone());
+    let thread = std::thread::Builder::new().name("kbake-transfer".to_owned());
+    thread.spawn(move || transfer(&client, &url, from, &sender)).map_err(|e| Error::io("start a thread", &e))?;
+    Ok(receiver)
+}
+
+/// Returns early when nobody listens any more.
+fn transfer(client: &Client, url: &Url, from: u64, to: &SyncSender<Message>) {
+    // What is hashed is what the server stores, so it must not be packed for the journey.
+    let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+    if from > 0 {
+        request = request.header(RANGE, format!("bytes={from}-"));
+    }
+    let mut response = match request.send() {
+        Ok(response) => response,
+        Err(e) => return drop(to.send(Message::Failed(broken(&e)))),
+    };
+    let head = Head::of(&response, url);
+    let wanted = response.status().is_success();
+    if to.send(Message::Head(head)).is_err() {
+        return;
+    }
+    if wanted {
+        body(&mut response, to);
+    } else {
+        let _ = std::io::copy(&mut response.take(DRAIN), &mut std::io::sink());
+    }
+}
+
+fn body(response: &mut Response, to: &SyncSender<Message>) {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let message = match response.read(&mut buffer) {
+            Ok(0) => Message::End,
+            Ok(n) => Message::Data(buffer[..n].to_vec()),
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            Err(e) => Message::Failed(match e.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>()) {
+                Some(inner) => broken(inner),
+                None => Broken { reason: e.to_string(), kind: BrokenKind::Cut },
+            }),
+        };
+        let last = !matches!(message, Message::Data(_));
+        if to.send(message).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// reqwest's own text names the whole address, password and all; only the innermost cause is used.
+fn broken(error: &reqwest::Error) -> Broken {
+    let cause = root(error);
+    let (kind, reason) = if error.is_redirect() {
+        (BrokenKind::Redirect, cause)
+    } else if error.is_connect() {
+        (BrokenKind::Unreachable, format!("cannot be reached: {cause}"))
+    } else if error.is_timeout() {
+        (BrokenKind::Cut, "was silent for too long".to_owned())
+    } else {
+        (BrokenKind::Cut, format!("broke off: {cause}"))
+    };
+    Broken { reason, kind }
+}
+
+fn root(error: &reqwest::Error) -> String {
+    let mut cause = error.source();
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    cause.map_or_else(|| "of an unknown cause".to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirections_stay_few_and_safe() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let from = |text: &str, n: usize| vec![url(text); n];
+        assert_eq!(refusal(&from("http://a.test/", 1), &url("https://b.test/")), None);
+        assert_eq!(refusal(&from("http://a.test/", 10), &url("http://b.test/")), None);
+        assert_eq!(refusal(&from("https://a.test/", 1), &url("https://b.test/")), None);
+        for (previous, next, reason) in [
+            (from("http://a.test/", 11), "http://b.test/", "more than 10 times"),
+            (from("https://a.test/", 1), "http://u:secret@b.test/?k=secret", "from https to plain http (http://b.test/?…)"),
+            (from("http://a.test/", 1), "file:///etc/shadow", "to file:///etc/shadow, which is not followed"),
+            (from("http://a.test/", 1), "ftp://u:secret@b.test/x", "to ftp://b.test/x, which"),
+        ] {
+            let found = refusal(&previous, &url(next)).expect(next);
+            assert!(found.contains(reason) && !found.contains("secret"), "{found}");
+        }
+    }
+}

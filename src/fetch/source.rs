@@ -1,0 +1,102 @@
+//! From what the lock says to the addresses that are asked, and how these are shown.
+
+use reqwest::Url;
+
+use super::{Options, Source, Want};
+
+/// The addresses to ask for `want`, in order; text that is no address stays text, to be reported.
+pub(super) fn addresses(want: &Want, options: &Options) -> Vec<Result<Url, (String, String)>> {
+    let texts: Vec<String> = match &want.source {
+        Source::Pool(path) => options.mirrors.iter().map(|base| format!("{}/{}", base.trim_end_matches('/'), escape_path(path))).collect(),
+        Source::Urls(urls) => urls.iter().flat_map(|url| rewrite(url, &options.rewrites)).collect(),
+    };
+    texts.iter().map(|text| parse(text)).collect()
+}
+
+fn rewrite(url: &str, rewrites: &[(String, String)]) -> Vec<String> {
+    let fitting: Vec<String> =
+        rewrites.iter().filter_map(|(prefix, new)| url.strip_prefix(prefix.as_str()).map(|rest| format!("{new}{rest}"))).collect();
+    if fitting.is_empty() { vec![url.to_owned()] } else { fitting }
+}
+
+/// A file's name may hold what means something else in an address.
+fn escape_path(path: &str) -> String {
+    path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
+}
+
+fn parse(text: &str) -> Result<Url, (String, String)> {
+    // The text itself is not shown: what does not parse cannot be stripped of a password.
+    let url = Url::parse(text).map_err(|e| ("an address".to_owned(), format!("it cannot be understood: {e}")))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err((shown(&url), format!("only http and https are fetched, not {other}"))),
+    }
+}
+
+/// An address without what may be secret in it: user, password, query, fragment.
+pub(super) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // These fail only where an address can have no such part.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let query = url.query().is_some();
+    url.set_query(None);
+    url.set_fragment(None);
+    if query { format!("{url}?…") } else { url.to_string() }
+}
+
+/// Which server it is: scheme, host and port.
+pub(super) fn server(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Sha256;
+
+    fn asked(source: Source, options: &Options) -> Vec<String> {
+        let want = Want { name: "x".to_owned(), source, digest: Sha256::of(b""), size: None };
+        addresses(&want, options)
+            .into_iter()
+            .map(|address| address.map_or_else(|(shown, why)| format!("{shown}: {why}"), |url| url.to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn pool_paths_go_below_each_mirror() {
+        let options = Options { mirrors: vec!["http://a.test/debian/".to_owned(), "https://b.test".to_owned()], ..Options::default() };
+        let found = asked(Source::Pool("pool/main/g/gcc/g++_1.0~rc+b1_amd64.deb".to_owned()), &options);
+        assert_eq!(
+            found,
+            ["http://a.test/debian/pool/main/g/gcc/g++_1.0~rc+b1_amd64.deb", "https://b.test/pool/main/g/gcc/g++_1.0~rc+b1_amd64.deb"]
+        );
+        let found = asked(Source::Pool("pool/a%3a?b#c".to_owned()), &options);
+        assert_eq!(found[1], "https://b.test/pool/a%253a%3Fb%23c");
+    }
+
+    #[test]
+    fn rewrites_replace_and_never_fall_back_to_the_outside() {
+        let rewrites = [("https://up.test/", "http://one.test/up/"), ("https://up.test/k8s/", "http://two.test/"), ("https://other", "x")];
+        let options = Options { rewrites: rewrites.map(|(a, b)| (a.to_owned(), b.to_owned())).into(), ..Options::default() };
+        let urls = Source::Urls(vec!["https://up.test/k8s/kubelet".to_owned(), "https://elsewhere.test/kubelet".to_owned()]);
+        assert_eq!(asked(urls, &options), ["http://one.test/up/k8s/kubelet", "http://two.test/kubelet", "https://elsewhere.test/kubelet"]);
+    }
+
+    #[test]
+    fn other_schemes_and_nonsense_are_refused() {
+        let urls = ["file:///etc/passwd", "ftp://u:secret@h.test/x", "no url:secret@"].map(str::to_owned).into();
+        let found = asked(Source::Urls(urls), &Options::default());
+        assert_eq!(found[0], "file:///etc/passwd: only http and https are fetched, not file");
+        assert!(found[2].contains("cannot be understood"), "{found:?}");
+        assert!(!found.concat().contains("secret"), "{found:?}");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let url = Url::parse("https://user:pw@h.test:8443/a/b?token=t#f").unwrap();
+        assert_eq!(shown(&url), "https://h.test:8443/a/b?…");
+        assert_eq!(shown(&Url::parse("http://h.test/a").unwrap()), "http://h.test/a");
+        assert_eq!(server(&url), "https://h.test:8443");
+    }
+}

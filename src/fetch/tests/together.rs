@@ -1,0 +1,166 @@
+//! Many artifacts, many threads, several processes.
+
+use super::*;
+
+fn many(n: usize) -> Vec<(String, Vec<u8>, Want)> {
+    (0..n)
+        .map(|n| {
+            let path = format!("pool/main/{n}");
+            let bytes = payload(1000 * n + 7)[n..].to_vec();
+            let want = Want { name: format!("artifact-{n}"), source: Source::Pool(path.clone()), ..want(&bytes) };
+            (path, bytes, want)
+        })
+        .collect()
+}
+
+fn wants(all: &[(String, Vec<u8>, Want)]) -> Vec<Want> {
+    all.iter().map(|(_, _, want)| want.clone()).collect()
+}
+
+/// Gives each path its bytes, after what `trouble` says to the n-th artifact's requests.
+fn serving(all: &[(String, Vec<u8>, Want)], trouble: fn(usize, &Request, Answer) -> Answer) -> Server {
+    let bytes: Vec<Vec<u8>> = all.iter().map(|(_, bytes, _)| bytes.clone()).collect();
+    Server::start(move |request| {
+        let n: usize = request.path.rsplit('/').next().unwrap().parse().unwrap();
+        trouble(n, request, Answer::ranged(request, &bytes[n]))
+    })
+}
+
+#[test]
+fn connections_are_used_again() {
+    let all = many(20);
+    let server = serving(&all, |_, _, answer| answer);
+    let gone = always(Answer::new(404, b"no"));
+    let mut case = Case::new().mirrors(&[&gone, &server]);
+    case.options.jobs = 1;
+    case.fetch(&wants(&all)).unwrap();
+    assert_eq!((server.requests().len(), gone.requests().len()), (20, 20));
+    assert!(server.connections() <= 3, "{} connections", server.connections());
+    assert!(gone.connections() <= 3, "{} connections to where nothing is", gone.connections());
+}
+
+#[test]
+fn many_artifacts_come_through_much_trouble() {
+    let all = many(60);
+    let server = serving(&all, |n, request, answer| match (n % 6, request.nth) {
+        (0, 0) => Answer::new(503, b"busy"),
+        (1, 0) => answer.cut(n * 300),
+        (2, 0) => answer.cut(0),
+        (3, 0) => Answer::new(500, b"").header("Retry-After: 0"),
+        (4, 0) => answer.framed(Framing::Chunked),
+        _ => answer,
+    });
+    for jobs in [0, 1, 16] {
+        let mut case = Case::new().mirrors(&[&server]);
+        case.options.jobs = jobs;
+        case.fetch(&wants(&all)).unwrap();
+        assert!(all.iter().all(|(_, _, want)| case.has(want)), "{jobs} jobs");
+    }
+}
+
+#[test]
+fn one_failure_does_not_keep_the_others_away() {
+    let all = many(12);
+    let server = serving(&all, |n, _, answer| match n {
+        3 => Answer::new(404, b""),
+        5 => Answer::ok(&vec![0; answer.body.len()]),
+        _ => answer,
+    });
+    for jobs in [1, 8] {
+        let mut case = Case::new().mirrors(&[&server]);
+        case.options.jobs = jobs;
+        let error = case.fetch(&wants(&all)).unwrap_err();
+        assert_eq!(error.class(), Class::Integrity);
+        let shown = error.to_string();
+        assert!(shown.starts_with("cannot fetch 2 of 12 artifacts; hash mismatch for `artifact-5`\n  artifact-3 ("), "{shown}");
+        assert!(shown.contains("  artifact-5 (") && shown.contains("kbake lock --upgrade artifact-5"), "{shown}");
+        let here = all.iter().filter(|(_, _, want)| case.store.contains(&want.digest).unwrap()).count();
+        assert_eq!(here, 10, "{jobs} jobs");
+    }
+}
+
+#[test]
+fn without_a_network_it_does_not_try_everything() {
+    let all = many(50);
+    let closed = always(Answer::ok(b"")).base();
+    let mut case = Case::new();
+    case.options.mirrors = vec![closed];
+    case.options.jobs = 2;
+    let error = case.fetch(&wants(&all)).unwrap_err();
+    assert_eq!(error.class(), Class::Network);
+    let shown = error.to_string();
+    assert!(
+        shown.contains("cannot be reached: ") && shown.contains("more were not tried") && shown.contains("hint: check the network"),
+        "{shown}"
+    );
+    assert!(shown.lines().count() < 12, "{shown}");
+}
+
+#[test]
+fn a_dead_mirror_is_asked_last_from_then_on() {
+    let all = many(10);
+    let server = serving(&all, |_, _, answer| answer);
+    let closed = always(Answer::ok(b"")).base();
+    let mut case = Case::new().mirrors(&[&server]);
+    case.options.mirrors.insert(0, closed);
+    case.options.jobs = 1;
+    let told = case.fetch(&wants(&all)).unwrap();
+    assert!(!told.lines().iter().any(|line| line.starts_with("retry")), "{told:?}");
+    assert!(all.iter().all(|(_, _, want)| case.has(want)));
+}
+
+#[test]
+fn two_processes_download_once() {
+    let bytes = payload(400_000);
+    let body = bytes.clone();
+    let server = Server::start(move |request| {
+        // Long enough for the other to come.
+        std::thread::sleep(Duration::from_millis(200));
+        Answer::ranged(request, &body)
+    });
+    let case = Case::new().mirrors(&[&server]);
+    let run = || {
+        // A store of its own, as another process has; the locks are per open file.
+        let store = open(case.dir.path());
+        let told = Told::default();
+        fetch(&store, &[want(&bytes)], &case.options, &told, &Cancel::new()).unwrap();
+        told.lines()
+    };
+    let lines = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(server.requests().len(), 1);
+    let count = |what: &str| lines.iter().filter(|line| line.starts_with(what)).count();
+    assert_eq!((count("started"), count("waiting"), count("finished")), (1, 3, 4), "{lines:?}");
+    assert!(case.has(&want(&bytes)));
+}
+
+#[test]
+fn who_waits_takes_over_from_one_who_fails() {
+    let bytes = payload(400_000);
+    let (body, slow) = (bytes.clone(), always(Answer::ok(&bytes[..100_000]).framed(Framing::Length(400_000)).ending(Ending::Hang)));
+    let good = Server::start(move |request| Answer::ranged(request, &body));
+    let case = Case::new();
+    let cancel = Cancel::new();
+    let with = |server: &Server, events: &dyn Events, cancel: &Cancel| {
+        let options = Options { mirrors: vec![server.base()], ..case.options.clone() };
+        fetch(&open(case.dir.path()), &[want(&bytes)], &options, events, cancel)
+    };
+    struct StopsOther(Cancel);
+    impl Events for StopsOther {
+        fn waiting(&self, _: &Want) {
+            self.0.flag().store(true, Ordering::SeqCst);
+        }
+    }
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| with(&slow, &(), &cancel));
+        while case.store.partial_size(&Sha256::of(&bytes)).unwrap() < 100_000 {
+            std::thread::yield_now();
+        }
+        with(&good, &StopsOther(cancel.clone()), &Cancel::new()).unwrap();
+        assert_eq!(first.join().unwrap().unwrap_err().class(), Class::Interrupted);
+    });
+    assert_eq!(good.ranges(), [Some("bytes=100000-".to_owned())]);
+    assert!(case.has(&want(&bytes)));
+}

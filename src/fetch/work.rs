@@ -1,0 +1,351 @@
+//! One artifact: its sources in turn, until one has given the right bytes or all have failed for good.
+
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::answer::{Head, Verdict, looks_like_html};
+use super::client::{self, BrokenKind, Message};
+use super::pace::{LOOK, Pace, backoff, pause};
+use super::source::{addresses, server, shown};
+use super::{Job, Source, Want, lock};
+use crate::error::Error;
+use crate::store::{Claim, Partial};
+use crate::value::{Sha256, Size};
+
+/// A download that broke off after so many new bytes goes on at once, and is not counted as a failure: a large
+/// file over a bad line comes in pieces.
+const WORTH_MORE: u64 = 1 << 20;
+
+/// Why an artifact did not come.
+pub(super) enum Failure {
+    /// Nothing else can come either.
+    Fatal(Error),
+    /// Its sources.
+    Sources(Failed),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Fatal(error)
+    }
+}
+
+/// What each source said at last.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub sources: Vec<(String, Why)>,
+}
+
+/// Why a source did not give an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Why {
+    Mismatch(Sha256),
+    Portal(String),
+    Unreachable(String),
+    Other(String),
+}
+
+impl Failed {
+    /// Whether no source even answered.
+    pub fn nothing_reached(&self) -> bool {
+        !self.sources.is_empty() && self.sources.iter().all(|(_, why)| matches!(why, Why::Unreachable(_)))
+    }
+}
+
+/// One source of an artifact.
+struct Candidate {
+    url: Url,
+    /// Whether it was asked from byte 0 again because its ranges, or bytes of others, were no good.
+    started_over: bool,
+    /// What came of it the last time, and whether asking again is useless.
+    why: Option<(Why, bool)>,
+}
+
+/// How asking a source once ended.
+enum Ended {
+    /// All bytes are there, and have the digest.
+    Complete,
+    /// The bytes are all there, and wrong.
+    Mismatch(Why),
+    /// Its ranges cannot be used.
+    StartOver(String),
+    /// Ask again later.
+    Later { why: Why, pause: Option<Duration> },
+    /// Never ask it again.
+    Never(Why),
+}
+
+/// Brings one artifact into the store.
+pub(super) fn fetch_one(job: &Job<'_>, want: &Want) -> Result<(), Failure> {
+    let Some(mut partial) = claim(job, want)? else { return Ok(()) };
+    job.events.started(want, partial.len());
+    if settle_old(&mut partial, want)? {
+        partial.commit()?;
+        return Ok(());
+    }
+    let mut sources = Sources::new(job, want)?;
+    let mut round = 0;
+    loop {
+        let mut asked = None;
+        for n in 0..sources.candidates.len() {
+            if sources.candidates[n].why.as_ref().is_some_and(|(_, useless)| *useless) {
+                continue;
+            }
+            match sources.ask(n, &mut partial)? {
+                Asked::Complete => {
+                    partial.commit()?;
+                    return Ok(());
+                }
+                Asked::Failed(pause) => asked = pause.or(asked),
+            }
+        }
+        let Some(reason) = sources.hope() else { return Err(Failure::Sources(sources.give_up())) };
+        if round == job.options.retries {
+            return Err(Failure::Sources(sources.give_up()));
+        }
+        let own = backoff(round, job.options.backoff, job.options.max_backoff);
+        let time = asked.unwrap_or_default().clamp(own, job.options.max_backoff.max(own));
+        job.events.retry(want, time, &reason);
+        pause(time, job.cancel)?;
+        round += 1;
+    }
+}
+
+/// The right to download, once no other process or thread is at it. None when another one brought it.
+fn claim<'a>(job: &Job<'a>, want: &Want) -> Result<Option<Partial<'a>>, Error> {
+    let mut told = false;
+    loop {
+        job.cancel.check()?;
+        match job.store.partial(&want.digest, want.size)? {
+            Claim::Ours(partial) => return Ok(Some(partial)),
+            Claim::Present => return Ok(None),
+            Claim::Busy if !std::mem::replace(&mut told, true) => job.events.waiting(want),
+            Claim::Busy => pause(LOOK, job.cancel)?,
+        }
+    }
+}
+
+/// What an earlier run left may be all of it, or too much. True when it is all.
+fn settle_old(partial: &mut Partial<'_>, want: &Want) -> Result<bool, Error> {
+    if partial.is_empty() && want.size != Some(0) {
+        return Ok(false);
+    }
+    if partial.found() == want.digest {
+        return Ok(true);
+    }
+    if want.size.is_some_and(|size| partial.len() >= size) {
+        partial.reset()?;
+    }
+    Ok(false)
+}
+
+/// The sources of one artifact, and the state of asking them.
+struct Sources<'a> {
+    job: &'a Job<'a>,
+    want: &'a Want,
+    candidates: Vec<Candidate>,
+    /// Addresses that cannot be asked at all.
+    unusable: Vec<(String, Why)>,
+    /// The only source of all bytes that are there, if one is.
+    giver: Option<usize>,
+}
+
+/// How it went on after all immediate repetitions.
+enum Asked {
+    Complete,
+    Failed(Option<Duration>),
+}
+
+impl<'a> Sources<'a> {
+    fn new(job: &'a Job<'_>, want: &'a Want) -> Result<Sources<'a>, Error> {
+        let (mut candidates, mut unusable) = (Vec::new(), Vec::new());
+        for address in addresses(want, job.options) {
+            match address {
+                Ok(url) => candidates.push(Candidate { url, started_over: false, why: None }),
+                Err((shown, reason)) => unusable.push((shown, Why::Other(reason))),
+            }
+        }
+        if candidates.is_empty() && unusable.is_empty() {
+            let error = Error::user(format!("no source is known for `{}`", want.name));
+            return Err(match &want.source {
+                Source::Pool(path) => {
+                    error.detail(path).hint("no mirror is configured: name one in kbake's configuration or in the host's apt sources")
+                }
+                Source::Urls(_) => error.hint("its lock entry names no address"),
+            });
+        }
+        let down = lock(&job.down);
+        // Stable: the user's order within each of the two groups.
+        candidates.sort_by_key(|candidate| down.contains(&server(&candidate.url)));
+        drop(down);
+        Ok(Sources { job, want, candidates, unusable, giver: None })
+    }
+
+    /// Asks one source, and again at once where that is sensible.
+    fn ask(&mut self, n: usize, partial: &mut Partial<'_>) -> Result<Asked, Error> {
+        loop {
+            let before = partial.len();
+            if before == 0 {
+                self.giver = Some(n);
+            }
+            let ended = self.ask_once(n, partial)?;
+            let alone = self.giver == Some(n);
+            let candidate = &mut self.candidates[n];
+            let (why, useless, pause) = match ended {
+                Ended::Complete => return Ok(Asked::Complete),
+                Ended::Mismatch(_) if !alone => {
+                    // Some of the bytes are an earlier run's or another source's, and any of them may be to blame.
+                    partial.reset()?;
+                    continue;
+                }
+                Ended::Mismatch(why) => {
+                    partial.reset()?;
+                    (why, true, None)
+                }
+                Ended::StartOver(_) if !std::mem::replace(&mut candidate.started_over, true) => {
+                    partial.reset()?;
+                    continue;
+                }
+                Ended::StartOver(reason) => (Why::Other(reason), true, None),
+                Ended::Later { .. } if partial.len() >= before.saturating_add(WORTH_MORE) => continue,
+                Ended::Later { why, pause } => (why, false, pause),
+                Ended::Never(why) => (why, true, None),
+            };
+            if let Why::Unreachable(_) = why {
+                lock(&self.job.down).insert(server(&candidate.url));
+            }
+            candidate.why = Some((why, useless));
+            return Ok(Asked::Failed(pause));
+        }
+    }
+
+    /// One request, and its body into `partial`.
+    fn ask_once(&mut self, n: usize, partial: &mut Partial<'_>) -> Result<Ended, Error> {
+        let from = partial.len();
+        let messages = client::start(&self.job.client, &self.candidates[n].url, from)?;
+        let mut pace = Pace::new(self.job.options.min_rate, self.job.options.idle_timeout);
+        let mut head: Option<Head> = None;
+        let mut first = true;
+        loop {
+            self.job.cancel.check()?;
+            let message = match messages.recv_timeout(LOOK) {
+                Ok(message) => message,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::internal("a transfer's thread has died")),
+            };
+            match message {
+                Message::Head(found) => match self.begin(n, &found, partial)? {
+                    Some(ended) => return Ok(ended),
+                    None => head = Some(found),
+                },
+                Message::Data(bytes) => {
+                    let start = std::mem::replace(&mut first, false) && partial.is_empty();
+                    if let Some(ended) = self.take(&bytes, start, head.as_ref(), partial)? {
+                        return Ok(ended);
+                    }
+                    if !pace.keeps(bytes.len() as u64) {
+                        let why = Why::Other(format!("is too slow: {} after a long while", Size(partial.len())));
+                        return Ok(Ended::Later { why, pause: None });
+                    }
+                }
+                Message::End => return Ok(self.end(partial, None, head.as_ref())),
+                Message::Failed(broken) => {
+                    return Ok(match broken.kind {
+                        BrokenKind::Unreachable => Ended::Later { why: Why::Unreachable(broken.reason), pause: None },
+                        BrokenKind::Redirect => Ended::Never(Why::Other(broken.reason)),
+                        BrokenKind::Cut if head.is_none() => Ended::Later { why: Why::Other(broken.reason), pause: None },
+                        BrokenKind::Cut => self.end(partial, Some(broken.reason), head.as_ref()),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Judges the head. None to go on with the body.
+    fn begin(&mut self, n: usize, head: &Head, partial: &mut Partial<'_>) -> Result<Option<Ended>, Error> {
+        Ok(match head.judge(partial.len(), self.want.size) {
+            Verdict::Take { start_over, total } => {
+                let most = self.most();
+                if total.is_some_and(|total| total > most) {
+                    return Ok(Some(Ended::Never(Why::Other(format!("is larger than {}", Size(most))))));
+                }
+                // It ignores ranges, but what it sends is whole.
+                if start_over {
+                    partial.reset()?;
+                    self.giver = Some(n);
+                    self.job.events.progress(self.want, 0);
+                } else if self.giver != Some(n) {
+                    self.giver = None;
+                }
+                None
+            }
+            Verdict::StartOver(reason) => Some(Ended::StartOver(reason)),
+            Verdict::Later { reason, pause } => Some(Ended::Later { why: Why::Other(reason), pause }),
+            Verdict::Refuse(reason) => Some(Ended::Never(Why::Other(reason))),
+            Verdict::Portal(reason) => Some(Ended::Never(Why::Portal(reason))),
+        })
+    }
+
+    /// Takes a piece of the body. None to go on.
+    fn take(&self, bytes: &[u8], start: bool, head: Option<&Head>, partial: &mut Partial<'_>) -> Result<Option<Ended>, Error> {
+        if start
+            && looks_like_html(bytes)
+            && let Some(head) = head
+            && (head.content_length.is_none() || head.content_length != self.want.size)
+        {
+            return Ok(Some(Ended::Never(Why::Portal(head.html()))));
+        }
+        if partial.len().saturating_add(bytes.len() as u64) > self.most() {
+            partial.reset()?;
+            return Ok(Some(Ended::Never(Why::Other(format!("sent more than the locked {} ({} bytes)", Size(self.most()), self.most())))));
+        }
+        partial.put(bytes)?;
+        self.job.events.progress(self.want, partial.len());
+        Ok(None)
+    }
+
+    /// No more bytes come; `broke` says why, when it was no clean end.
+    fn end(&self, partial: &Partial<'_>, broke: Option<String>, head: Option<&Head>) -> Ended {
+        let found = partial.found();
+        if found == self.want.digest {
+            return Ended::Complete;
+        }
+        // Without a locked size only a clean end says that these were all.
+        let short = self.want.size.map_or(broke.is_some(), |size| partial.len() < size);
+        if short {
+            let of = self.want.size.map(|size| format!(" of {size}")).unwrap_or_default();
+            let how = broke.as_deref().unwrap_or("ended too early");
+            return Ended::Later { why: Why::Other(format!("{how} (after {}{of} bytes)", partial.len())), pause: None };
+        }
+        Ended::Mismatch(match head {
+            Some(head) if head.is_html() => Why::Portal(head.html()),
+            _ => Why::Mismatch(found),
+        })
+    }
+
+    fn most(&self) -> u64 {
+        self.want.size.unwrap_or(self.job.options.max_unsized)
+    }
+
+    /// The reason of the first source that may still give it; none when there is no such source.
+    fn hope(&self) -> Option<String> {
+        let (why, _) = self.candidates.iter().filter_map(|candidate| candidate.why.as_ref()).find(|(_, useless)| !useless)?;
+        Some(why.to_string())
+    }
+
+    fn give_up(self) -> Failed {
+        let asked = self.candidates.into_iter().filter_map(|candidate| Some((shown(&candidate.url), candidate.why?.0)));
+        Failed { sources: asked.chain(self.unusable).collect() }
+    }
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Why::Mismatch(found) => write!(f, "found sha256:{found}"),
+            Why::Portal(text) | Why::Unreachable(text) | Why::Other(text) => f.write_str(text),
+        }
+    }
+}
