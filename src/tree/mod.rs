@@ -5,6 +5,8 @@
 
 mod node;
 mod source;
+pub mod pack;
+pub mod text;
 
 use std::collections::BTreeMap;
 
