@@ -69,7 +69,8 @@ fn unknown_keys_name_the_nearest() {
 #[test]
 fn wrong_types_say_both() {
     let text = "number = 1.5\ntext = 7\nlist = ['a', 2]\ntables = 'x'\ntime = 'x'\nbig = 99999999999999999999\nnegative = -1\nyes = true";
-    let cases: [(&str, fn(&mut Section) -> Option<Error>); 8] = [
+    type Read = fn(&mut Section) -> Option<Error>;
+    let cases: [(&str, Read); 8] = [
         ("a.toml:1:10", |s| s.number("number").err()),
         ("`text` must be a string, not a whole number", |s| s.required::<String>("text").err()),
         ("`list` must be an array of strings, not a whole number\n  a.toml:3:14", |s| s.list::<String>("list").err()),

@@ -205,3 +205,17 @@ fn one_package_moved_two_ways_conflicts_and_is_reported() {
     assert!(!clean);
     assert!(failure(&merged).contains("unresolved merge conflict"));
 }
+
+proptest::proptest! {
+    /// Whatever a merge, an editor or a broken disk makes of a lock: an error with a place or a sound lock, never a panic.
+    #[test]
+    fn damaged_locks_never_panic(start in 0usize..1200, length in 0usize..60, patch in "[ -~\n\u{e9}\u{1F600}]{0,12}") {
+        let mut text = small();
+        let start = start.min(text.len());
+        text.replace_range(start..(start + length).min(text.len()), &patch);
+        match Lock::parse(&text, "debian.lock") {
+            Ok(lock) => proptest::prop_assert_eq!(Lock::parse(&lock.to_text(), "again").unwrap(), lock),
+            Err(error) => proptest::prop_assert!(error.to_string().contains("debian.lock:"), "{}", error),
+        }
+    }
+}
