@@ -91,7 +91,8 @@ impl Section {
         // The first in the text, not in the alphabet.
         let unknown = self.keys.iter().filter(|(name, _)| !known.contains(&name.as_str()));
         let Some((name, key)) = unknown.min_by_key(|(_, key)| key.name_span.start) else { return Ok(()) };
-        let error = Place::new(&self.source, key.name_span.clone()).error(format!("unknown key `{}` in {}", name.escape_debug(), self.title));
+        let error =
+            Place::new(&self.source, key.name_span.clone()).error(format!("unknown key `{}` in {}", name.escape_debug(), self.title));
         Err(match nearest(name, known.iter().copied()) {
             Some(meant) => error.hint(format!("did you mean `{meant}`?")),
             None => error.hint(format!("known here: {}", known.join(", "))),

@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn distances() {
-        let cases = [("", "", 0), ("", "abc", 3), ("abc", "abc", 0), ("abc", "acb", 1), ("packges", "packages", 1), ("kitten", "sitting", 3)];
+        let cases =
+            [("", "", 0), ("", "abc", 3), ("abc", "abc", 0), ("abc", "acb", 1), ("packges", "packages", 1), ("kitten", "sitting", 3)];
         for (a, b, expected) in cases {
             assert_eq!((distance(a, b), distance(b, a)), (expected, expected), "{a} {b}");
         }

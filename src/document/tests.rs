@@ -22,7 +22,8 @@ fn toml_errors_show_line_column_and_caret() {
 
 #[test]
 fn nothing_that_is_no_toml_panics() {
-    let texts = ["\u{feff}", "\"", "a", "a = \"ü", "[", "[[", "a = [1,", "\r\n=", "a=\"\\uD800\"", "= ", "a = \u{0}", "ü = ", "\t\tb = [\n\n"];
+    let texts =
+        ["\u{feff}", "\"", "a", "a = \"ü", "[", "[[", "a = [1,", "\r\n=", "a=\"\\uD800\"", "= ", "a = \u{0}", "ü = ", "\t\tb = [\n\n"];
     for text in texts {
         if let Err(error) = open_text(text) {
             assert!(error.to_string().contains("a.toml:"), "{text:?}: {error}");
@@ -57,10 +58,7 @@ fn conflict_markers_have_their_own_message() {
 #[test]
 fn unknown_keys_name_the_nearest() {
     let shown = failure(open_text("z = 1\npackges = []\n").unwrap().only(&["packages", "z"]));
-    assert_eq!(
-        shown,
-        "unknown key `packges` in `a.toml`\n  a.toml:2:1\n  2 | packges = []\n    | ^^^^^^^\nhint: did you mean `packages`?"
-    );
+    assert_eq!(shown, "unknown key `packges` in `a.toml`\n  a.toml:2:1\n  2 | packges = []\n    | ^^^^^^^\nhint: did you mean `packages`?");
     let shown = failure(open_text("zebra = 1\nant = 1\n").unwrap().only(&["file", "dir"]));
     assert!(shown.starts_with("unknown key `zebra`") && shown.ends_with("hint: known here: file, dir"), "{shown}");
     let mut root = open_text("[[file]]\npaht = 'x'\n").unwrap();
@@ -71,7 +69,8 @@ fn unknown_keys_name_the_nearest() {
 #[test]
 fn wrong_types_say_both() {
     let text = "number = 1.5\ntext = 7\nlist = ['a', 2]\ntables = 'x'\ntime = 'x'\nbig = 99999999999999999999\nnegative = -1\nyes = true";
-    let cases: [(&str, fn(&mut Section) -> Option<Error>); 8] = [
+    type Read = fn(&mut Section) -> Option<Error>;
+    let cases: [(&str, Read); 8] = [
         ("a.toml:1:10", |s| s.number("number").err()),
         ("`text` must be a string, not a whole number", |s| s.required::<String>("text").err()),
         ("`list` must be an array of strings, not a whole number\n  a.toml:3:14", |s| s.list::<String>("list").err()),

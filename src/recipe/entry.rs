@@ -70,9 +70,12 @@ impl std::str::FromStr for Target {
     }
 }
 
+/// Reads what one kind of table wants at its path.
+type Reader = fn(&mut Section) -> Result<Intent>;
+
 /// All entries of a recipe, sorted by path.
 pub(super) fn all(root: &mut Section) -> Result<Vec<Located<Entry>>> {
-    let kinds: [(&str, fn(&mut Section) -> Result<Intent>); 4] =
+    let kinds: [(&str, Reader); 4] =
         [("dir", dir), ("file", file), ("symlink", symlink), ("remove", |section| section.only(&["path"]).map(|()| Intent::Remove))];
     let mut entries = Vec::new();
     for (key, read) in kinds {

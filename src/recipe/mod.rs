@@ -99,7 +99,10 @@ impl Recipe {
         if let Subject::Role(role) = &subject
             && ["base", "tool"].contains(&role.as_str())
         {
-            return Err(root.place().error(format!("a role cannot be called `{role}`: the lockfile uses that word")).hint("rename the file"));
+            return Err(root
+                .place()
+                .error(format!("a role cannot be called `{role}`: the lockfile uses that word"))
+                .hint("rename the file"));
         }
         let description = root.required::<String>("description")?.value;
         let parts = root.list("parts")?;

@@ -66,8 +66,7 @@ impl FromStr for OwnerName {
 pub struct UnitName(String);
 
 /// The unit types of systemd.unit(5).
-const UNIT_TYPES: [&str; 11] =
-    ["service", "socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope"];
+const UNIT_TYPES: [&str; 11] = ["service", "socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope"];
 
 impl FromStr for UnitName {
     type Err = String;

@@ -142,6 +142,16 @@ fn collect(drain: Option<Drain>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Fails unless all tools are there. Asked first: without gpgv, apt would call a good archive unsigned.
+pub(super) fn check_tools(host: &Host, cancel: &Cancel) -> Result<()> {
+    for tool in ["apt-get", "apt-cache", "apt-config", "gpgv"] {
+        let mut command = host.command(tool);
+        command.arg("--version");
+        run(command, cancel)?;
+    }
+    Ok(())
+}
+
 fn missing(tool: &str) -> Error {
     let package = match tool {
         "apt-get" | "apt-cache" | "apt-config" => "apt",

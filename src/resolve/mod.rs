@@ -88,6 +88,7 @@ pub fn lock(wanted: Wanted<'_>, old: Option<&Lock>, options: &Options<'_>, event
 
 /// The first mirror that offers the suite with a good signature, and the key that signed.
 fn ask<'a>(sources: &Sources, options: &Options<'a>, events: &dyn Fn(Event)) -> Result<(State<'a>, Fingerprint)> {
+    host::check_tools(options.host, options.cancel)?;
     check_keyring(sources)?;
     let mut mirrors = Vec::new();
     for given in options.mirrors {

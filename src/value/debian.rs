@@ -165,8 +165,17 @@ mod tests {
         for version in ["", "-1", "1 2", "1*", "1/2", "1\n", &"1".repeat(256)] {
             assert!(version.parse::<Version>().is_err(), "{version}");
         }
-        let paths =
-            ["", "pool/.deb", "/pool/a.deb", "pool/../a.deb", "pool//a.deb", "http://x/pool/a.deb", "pool/a.rpm", "pool/a b.deb", "pool/.a/b.deb"];
+        let paths = [
+            "",
+            "pool/.deb",
+            "/pool/a.deb",
+            "pool/../a.deb",
+            "pool//a.deb",
+            "http://x/pool/a.deb",
+            "pool/a.rpm",
+            "pool/a b.deb",
+            "pool/.a/b.deb",
+        ];
         for path in paths {
             assert!(path.parse::<PoolPath>().is_err(), "{path}");
         }
