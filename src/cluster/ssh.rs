@@ -135,7 +135,7 @@ const CUT: &str = "the key is cut short: copy the whole line";
 
 /// Strict base64 (RFC 4648 section 4): padded, canonical, nothing else between.
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let data = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
