@@ -62,6 +62,7 @@ impl FromStr for SshKey {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
+        let line = line.trim();
         if let Some(why) = why_not_public(line) {
             return Err(why.to_owned());
         }
@@ -71,7 +72,7 @@ impl FromStr for SshKey {
         if line.chars().any(|c| c.is_control() && c != '\t' || forbidden_in_yaml(c)) {
             return Err("a public key is one line without control characters".to_owned());
         }
-        let mut parts = line.trim().splitn(2, [' ', '\t']);
+        let mut parts = line.splitn(2, [' ', '\t']);
         let kind = parts.next().unwrap_or_default();
         let rest = parts.next().unwrap_or_default().trim_start();
         let (blob, comment) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
@@ -134,7 +135,7 @@ const CUT: &str = "the key is cut short: copy the whole line";
 
 /// Strict base64 (RFC 4648 section 4): padded, canonical, nothing else between.
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let data = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);

@@ -1,1 +1,316 @@
+use proptest::prelude::*;
 
+use super::*;
+
+const ED25519: &str = "AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ";
+const ECDSA: &str = "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHkw8zWEwVAu2GOUKQQU9cVu3/Pxg+hmykuGsFfJKgXpU0DNHjeC7+COrVfGDHhaaX7CG8q/CPJ5Plv5Z8q6l0I=";
+const RSA: &str = "AAAAB3NzaC1yc2EAAAADAQABAAABAQDcNGJzg76aKv+vrDjC8ZBCQpaMwpj4uVUNDofNLg9uG9WdF4QV4kypAoJsQ1eNOHSYEBUY5JBeNrGBGcM8tR4I67ldwvl0sbsBqDZ4nKY6cHCTojE8r+HBcHB9JSP/x+DBBT4WyQerlBC5hcCkxXo7ez5/BI06mXF2opTe+5GaoPZOBZFgQwfmGLxB5jSDbgUPRjbOyd5iGvXW5fIJsCCUtl5IwZMnGe//dZnT28bvnBTJ12PdRYzbuS9ENPbUpHUsyRhbZJn6iezk1aRxsnvcBsGPO5i1trRS7GsNi+w1MG8UB1bm+EW3d0KVxzZAceWOdmyIYU7xDcF9mlBdKgKf";
+
+fn refusal<T: std::str::FromStr<Err = String> + std::fmt::Debug>(text: &str) -> String {
+    text.parse::<T>().expect_err(text)
+}
+
+/// Each text is refused, for the reason given.
+fn refused<T: std::str::FromStr<Err = String> + std::fmt::Debug>(cases: &[(&str, &str)]) {
+    for (text, why) in cases {
+        let error = refusal::<T>(text);
+        assert!(error.contains(why), "{text:?}: {error}");
+        assert!(!error.contains('\n'), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn host_names() {
+    let longest = "a".repeat(63);
+    for good in ["etcd0", "0x", "a", "1a", "a-b--c", longest.as_str()] {
+        assert_eq!(good.parse::<HostName>().unwrap().to_string(), good);
+    }
+    let too_long = "a".repeat(64);
+    refused::<HostName>(&[
+        ("", "is empty"),
+        ("Etcd0", "`E` is upper case"),
+        ("etcd_0", "`_` is not allowed"),
+        ("-a", "starts or ends with `-`"),
+        ("a-", "starts or ends with `-`"),
+        ("a.b", "holds a dot"),
+        ("a b", "` ` is not allowed"),
+        ("a\nb", "`\\n` is not allowed"),
+        ("ü", "`ü` is not allowed"),
+        ("127", "only digits"),
+        ("localhost", "always means the machine that asks"),
+        (&too_long, "may have 63 bytes, this has 64"),
+    ]);
+}
+
+#[test]
+fn domains() {
+    for good in ["kbake.test", "lan", "a.b-c.d2"] {
+        assert_eq!(good.parse::<Domain>().unwrap().to_string(), good);
+    }
+    let too_long = ["a".repeat(60), "b".repeat(60), "c".repeat(60), "d".repeat(7)].join(".");
+    refused::<Domain>(&[
+        ("", "is empty"),
+        (".", "is empty"),
+        ("a.", "between dots is empty"),
+        (".a", "between dots is empty"),
+        ("a..b", "between dots is empty"),
+        ("Kbake.test", "upper case"),
+        ("a.10", "only digits"),
+        (&too_long, "189 at most"),
+    ]);
+    assert!("k8s.local".parse::<Domain>().unwrap().is_mdns());
+    assert!(!"local.test".parse::<Domain>().unwrap().is_mdns());
+    assert!(!"notlocal".parse::<Domain>().unwrap().is_mdns());
+}
+
+#[test]
+fn macs() {
+    assert_eq!("52:54:00:AB:cd:ef".parse::<Mac>().unwrap().to_string(), "52:54:00:ab:cd:ef");
+    refused::<Mac>(&[
+        ("", "six pairs"),
+        ("52:54:00:12:34", "six pairs"),
+        ("52:54:00:12:34:56:78", "six pairs"),
+        ("52-54-00-12-34-56", "six pairs"),
+        ("52:54:00:12:34:5", "six pairs"),
+        ("52:54:00:12:34:+5", "six pairs"),
+        ("52:54:00:12:34:5g", "six pairs"),
+        ("01:00:5e:00:00:01", "multicast"),
+        ("ff:ff:ff:ff:ff:ff", "multicast"),
+        ("00:00:00:00:00:00", "all zero"),
+    ]);
+}
+
+#[test]
+fn cidrs() {
+    for good in ["192.168.3.11/24", "10.0.0.1/32", "2001:db8::1/64", "10.0.0.0/31"] {
+        assert_eq!(good.parse::<Cidr>().unwrap().to_string(), good);
+    }
+    refused::<Cidr>(&[
+        ("192.168.3.11", "lacks its prefix length"),
+        ("192.168.3/24", "does not start with an IP address"),
+        ("192.168.003.11/24", "does not start with an IP address"),
+        ("node/24", "does not start with an IP address"),
+        ("192.168.3.11/33", "must be 1 to 32"),
+        ("192.168.3.11/0", "must be 1 to 32"),
+        ("192.168.3.11/+24", "must be 1 to 32"),
+        ("192.168.3.11/024", "must be 1 to 32"),
+        ("192.168.3.11/", "must be 1 to 32"),
+        ("2001:db8::1/129", "must be 1 to 128"),
+        ("fe80::1%eth0/64", "does not start with an IP address"),
+    ]);
+}
+
+fn address(address: &str, gateway: &str, dns: &[&str]) -> Result<StaticAddress, String> {
+    let gateway = if gateway.is_empty() { None } else { Some(gateway.parse().unwrap()) };
+    StaticAddress::new(address.parse().unwrap(), gateway, dns.iter().map(|server| server.parse().unwrap()).collect())
+}
+
+#[test]
+fn static_addresses_that_work() {
+    for (own, gateway) in [
+        ("192.168.3.11/24", "192.168.3.1"),
+        ("192.168.3.11/24", ""),
+        ("10.0.0.0/31", "10.0.0.1"),
+        ("10.0.1.0/16", "10.0.0.1"),
+        ("2001:db8::11/64", "2001:db8::1"),
+        ("2001:db8::11/64", "fe80::1"),
+    ] {
+        let result = address(own, gateway, &["1.1.1.1", "2001:db8::53"]);
+        assert!(result.is_ok(), "{own} {gateway}: {result:?}");
+    }
+}
+
+#[test]
+fn static_addresses_that_cannot_work() {
+    for (own, gateway, dns, why) in [
+        ("192.168.3.0/24", "", "", "network's own address"),
+        ("192.168.3.255/24", "", "", "broadcast address"),
+        ("10.255.255.255/8", "", "", "broadcast address"),
+        ("127.0.0.1/8", "", "", "loopback"),
+        ("::1/64", "", "", "loopback"),
+        ("0.0.0.0/8", "", "", "unspecified"),
+        ("0.1.2.3/8", "", "", "reserved"),
+        ("255.255.255.255/8", "", "", "reserved"),
+        ("224.0.0.1/8", "", "", "multicast"),
+        ("2001:db8::/64", "", "", "all the network's routers"),
+        ("::ffff:10.0.0.1/120", "", "", "IPv6 clothes"),
+        ("192.168.3.11/24", "192.168.4.1", "", "`192.168.4.1` is outside the node's network `192.168.3.11/24`"),
+        ("192.168.3.11/24", "192.168.3.11", "", "own address"),
+        ("192.168.3.11/24", "192.168.3.255", "", "broadcast"),
+        ("192.168.3.11/24", "2001:db8::1", "", "outside"),
+        ("192.168.3.11/24", "fe80::1", "", "outside"),
+        ("2001:db8::11/64", "192.168.3.1", "", "outside"),
+        ("192.168.3.11/24", "", "0.0.0.0", "no name server"),
+        ("192.168.3.11/24", "", "127.0.0.53", "no name server"),
+        ("192.168.3.11/24", "", "1.1.1.1 1.1.1.1", "given twice"),
+    ] {
+        let dns: Vec<&str> = dns.split_whitespace().collect();
+        let error = address(own, gateway, &dns).expect_err(own);
+        assert!(error.contains(why), "{own} {gateway}: {error}");
+    }
+}
+
+#[test]
+fn keys_of_every_type() {
+    let sk = blob(&[b"sk-ssh-ed25519@openssh.com", &[7; 32], b"ssh:"]);
+    let unheard_of = blob(&[b"ssh-mldsa65@example.org", &[1; 1952]]);
+    for (kind, key) in [
+        ("ssh-ed25519", ED25519),
+        ("ecdsa-sha2-nistp256", ECDSA),
+        ("ssh-rsa", RSA),
+        ("sk-ssh-ed25519@openssh.com", sk.as_str()),
+        ("ssh-mldsa65@example.org", unheard_of.as_str()),
+    ] {
+        let parsed: SshKey = format!("{kind} {key} jürgen@host  two words\r\n").parse().unwrap_or_else(|why| panic!("{kind}: {why}"));
+        assert_eq!(parsed.to_string(), format!("{kind} {key} jürgen@host  two words"));
+        assert_eq!(parsed.kind(), kind);
+        assert_eq!(format!(" {kind}\t {key}").parse::<SshKey>().unwrap().to_string(), format!("{kind} {key}"));
+    }
+}
+
+#[test]
+fn what_is_no_public_key() {
+    let cert = blob(&[b"ssh-ed25519-cert-v01@openssh.com", &[1; 32], &[2; 32]]);
+    let lonely = blob(&[b"ssh-ed25519"]);
+    let cases = [
+        (String::new(), "is empty"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----".to_owned(), "PRIVATE key"),
+        ("-----BEGIN EC PRIVATE KEY-----".to_owned(), "PRIVATE key"),
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----".to_owned(), "PRIVATE key"),
+        ("PuTTY-User-Key-File-3: ssh-ed25519".to_owned(), "PRIVATE key"),
+        ("-----BEGIN PUBLIC KEY-----".to_owned(), "PEM format"),
+        ("---- BEGIN SSH2 PUBLIC KEY ----".to_owned(), "RFC 4716"),
+        ("ssh-ed25519".to_owned(), "the key itself is missing"),
+        (format!("ssh-rsa {ED25519}"), "the line says `ssh-rsa`, the key itself says `ssh-ed25519`"),
+        (format!("ssh-ed25519 {}", &ED25519[..ED25519.len() - 1]), "no valid base64"),
+        (format!("ssh-ed25519 {}", &ED25519[..ED25519.len() - 4]), "cut short"),
+        (format!("ssh-ed25519 {lonely}"), "cut short"),
+        ("ssh-ed25519 AAAA".to_owned(), "cut short"),
+        ("ssh-ed25519 aGVsbG8gd29ybGQh".to_owned(), "no SSH public key"),
+        (format!("ssh-ed25519 {}é", &ED25519[..40]), "no valid base64"),
+        (format!("ssh-ed25519-cert-v01@openssh.com {cert}"), "is a certificate"),
+        (format!("from=\"10.0.0.1\" ssh-ed25519 {ED25519}"), "options in front of it"),
+        (format!("ssh-ed25519 {ED25519} a\nssh-rsa {RSA}"), "one line"),
+        (format!("ssh-ed25519 {ED25519} a\0b"), "one line"),
+        (format!("ssh-ed25519 {ED25519} a\u{2028}b"), "one line"),
+        (format!("ssh-ed25519 {ED25519} {}", "x".repeat(20_000)), "16384 are allowed"),
+    ];
+    for (line, why) in cases {
+        let error = refusal::<SshKey>(&line);
+        assert!(error.contains(why), "{line:?}: {error}");
+    }
+}
+
+#[test]
+fn a_private_key_is_refused_and_never_repeated() {
+    let canary = "c2VjcmV0Y2FuYXJ5";
+    for text in [
+        format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{canary}\n-----END OPENSSH PRIVATE KEY-----\n"),
+        format!("ssh-ed25519 {ED25519}\n-----BEGIN RSA PRIVATE KEY-----\n{canary}\n"),
+        format!("PuTTY-User-Key-File-2: ssh-rsa\nPrivate-Lines: 1\n{canary}\n"),
+        format!("{canary}{canary}{canary}{canary}{canary}\n{canary}\n"),
+    ] {
+        let error = SshKey::parse_file("id_ed25519", &text).unwrap_err();
+        assert!(!error.contains(canary), "{error}");
+        assert!(error.starts_with("id_ed25519"), "{error}");
+    }
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n";
+    assert!(SshKey::parse_file("id_ed25519", key).unwrap_err().contains("the file that ends in `.pub`"));
+}
+
+#[test]
+fn files_of_keys() {
+    let text = format!("# mine\n\nssh-ed25519 {ED25519} a\r\n  ssh-rsa {RSA} b\n");
+    assert_eq!(SshKey::parse_file("keys", &text).unwrap().len(), 2);
+    let error = SshKey::parse_file("keys", &format!("{text}ssh-rsa AAAA")).unwrap_err();
+    assert!(error.starts_with("keys, line 5: the key is cut short"), "{error}");
+    assert_eq!(SshKey::parse_file("keys", "# none\n").unwrap_err(), "keys: holds no public key");
+}
+
+/// An SSH public key made of these fields, in base64.
+fn blob(fields: &[&[u8]]) -> String {
+    let bytes: Vec<u8> = fields.iter().flat_map(|field| [&(field.len() as u32).to_be_bytes(), *field].concat()).collect();
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let pool = chunk.iter().fold(0u32, |pool, &byte| pool << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let digit = (pool >> (18 - 6 * place)) as usize & 63;
+            text.push(if place > chunk.len() { '=' } else { DIGITS[digit] as char });
+        }
+    }
+    text
+}
+
+fn node() -> Node {
+    Node {
+        name: "etcd0".parse().unwrap(),
+        domain: None,
+        role: "etcd".parse().unwrap(),
+        network: Addressing::Dhcp,
+        mac: None,
+        ssh_keys: vec![format!("ssh-ed25519 {ED25519}").parse().unwrap()],
+        etcd: Some(EtcdNode { listen: EtcdListen::Loopback }),
+    }
+}
+
+#[test]
+fn warnings_name_what_will_disappoint() {
+    assert_eq!(node().warnings(), Vec::<String>::new());
+    let cases = [
+        (Node { domain: Some("k8s.local".parse().unwrap()), ..node() }, "multicast DNS"),
+        (Node { ssh_keys: Vec::new(), ..node() }, "nobody will be able to log in"),
+        (Node { etcd: Some(EtcdNode { listen: EtcdListen::All }), ..node() }, "plain HTTP"),
+        (Node { network: Addressing::Static(address("10.0.0.2/24", "", &[]).unwrap()), ..node() }, "both would take it"),
+    ];
+    for (node, why) in cases {
+        let warnings = node.warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains(why), "{warnings:?}");
+    }
+}
+
+#[test]
+fn full_names() {
+    assert_eq!(node().fqdn(), "etcd0");
+    assert_eq!(Node { domain: Some("kbake.test".parse().unwrap()), ..node() }.fqdn(), "etcd0.kbake.test");
+}
+
+proptest! {
+    /// No text makes a parser panic, and what is accepted shows as it was given.
+    #[test]
+    fn parsers_survive_anything(text in "\\PC{0,80}|[a-z0-9.:/-]{0,40}|ssh-rsa [A-Za-z0-9+/=]{0,40}") {
+        if let Ok(name) = text.parse::<HostName>() { prop_assert_eq!(name.to_string(), text.clone()); }
+        if let Ok(name) = text.parse::<Domain>() { prop_assert_eq!(name.to_string(), text.clone()); }
+        if let Ok(mac) = text.parse::<Mac>() { prop_assert_eq!(mac.to_string(), text.to_lowercase()); }
+        if let Ok(cidr) = text.parse::<Cidr>() {
+            prop_assert_eq!(cidr.to_string().parse::<Cidr>(), Ok(cidr));
+            let _ = StaticAddress::new(cidr, None, Vec::new());
+        }
+        let _ = text.parse::<SshKey>();
+        let _ = SshKey::parse_file("f", &text);
+    }
+
+    /// A damaged key is refused or still is a key; its damage never gets through as another type.
+    #[test]
+    fn damaged_keys(at in 0usize..68, byte in 0u8..128) {
+        let mut key = ED25519.as_bytes().to_vec();
+        key[at] = byte;
+        if let Ok(parsed) = format!("ssh-ed25519 {}", String::from_utf8(key).unwrap()).parse::<SshKey>() {
+            prop_assert_eq!(parsed.kind(), "ssh-ed25519");
+            prop_assert!(!parsed.to_string().contains('\n'));
+        }
+    }
+
+    /// A gateway is taken exactly when it shares the network's bits and is neither end nor the node itself.
+    #[test]
+    fn gateways(own in any::<u32>(), gateway in any::<u32>(), prefix in 1u8..=30, near in any::<bool>()) {
+        let mask = u32::MAX << (32 - u32::from(prefix));
+        let (own, gateway) = (own & 0x3fff_ffff | 0x8000_0000, if near { own & 0x3fff_ffff & mask | 0x8000_0000 & mask | gateway & !mask } else { gateway });
+        let cidr: Cidr = format!("{}/{prefix}", std::net::Ipv4Addr::from(own)).parse().unwrap();
+        prop_assume!(own & !mask != 0 && own | mask != u32::MAX);
+        let next = std::net::Ipv4Addr::from(gateway);
+        let inside = own & mask == gateway & mask && gateway != own && gateway & !mask != 0 && gateway | mask != u32::MAX;
+        let odd = next.is_loopback() || next.is_multicast() || next.octets()[0] == 0 || next.octets()[0] >= 240;
+        prop_assert_eq!(StaticAddress::new(cidr, Some(next.into()), Vec::new()).is_ok(), inside && !odd);
+    }
+}

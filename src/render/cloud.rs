@@ -3,6 +3,8 @@
 //! Only what cloud-init applies before ordinary services start is used: names, keys, `write_files`. `runcmd` and
 //! `packages` come after multi-user.target, far too late, and stay out.
 
+use std::net::IpAddr;
+
 use super::etcd::{ETCD_ENV, etcd_env};
 use super::yaml::Yaml;
 use crate::cluster::{Addressing, Node, StaticAddress};
@@ -107,11 +109,15 @@ pub fn network_config(node: &Node) -> String {
 
 fn static_pairs(node: &Node, network: &StaticAddress) -> Vec<(&'static str, Yaml)> {
     let mut pairs = vec![("dhcp4", Yaml::Bool(false)), ("addresses", Yaml::texts([network.address()]))];
-    if let Some(gateway) = network.gateway() {
+    match network.gateway() {
+        None => {}
         // `to: default` is newer than Debian 12's cloud-init, and `gateway4` is deprecated in later ones.
-        let all = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
-        let route = Yaml::Map(vec![("to", Yaml::text(all)), ("via", Yaml::text(gateway))]);
-        pairs.push(("routes", Yaml::List(vec![route])));
+        Some(IpAddr::V4(gateway)) => {
+            let route = Yaml::Map(vec![("to", Yaml::text("0.0.0.0/0")), ("via", Yaml::text(gateway))]);
+            pairs.push(("routes", Yaml::List(vec![route])));
+        }
+        // Debian 12's cloud-init (22.4.2) makes `::/64` of a route to `::/0`: seen with its own renderer.
+        Some(IpAddr::V6(gateway)) => pairs.push(("gateway6", Yaml::text(gateway))),
     }
     let mut names = Vec::new();
     if let Some(domain) = &node.domain {

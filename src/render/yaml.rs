@@ -150,4 +150,4 @@ fn quote(text: &str) -> String {
 
 #[cfg(test)]
 #[path = "yaml_tests.rs"]
-mod tests;
+pub(super) mod tests;

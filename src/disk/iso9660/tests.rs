@@ -117,7 +117,6 @@ fn judges_see_label_owner_mode_and_time() {
     }
 }
 
-/// Linux's own reader is not at hand without root; blkid's and the three names' are.
 #[test]
 fn the_declared_size_is_the_size() {
     for len in [0, 1, 2048, 5000] {
