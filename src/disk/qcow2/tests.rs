@@ -205,12 +205,16 @@ fn the_bytes_are_pinned() {
 
 #[test]
 fn progress_goes_up_to_the_whole() {
-    let (pieces, source) = mixed();
-    let seen = std::cell::RefCell::new(Vec::new());
-    write(&pieces, &source, 20 << 30, 2, &mut Cursor::new(Vec::new()), &Cancel::new(), &|done| seen.borrow_mut().push(done)).unwrap();
-    let seen = seen.into_inner();
-    assert!(seen.is_sorted());
-    assert_eq!(seen.last(), Some(&crate::disk::cluster::data_len(&pieces)));
+    let (mixed, source) = mixed();
+    let zeros = Pieces::new(C, vec![Piece { at: 0, data: Data::Bytes(vec![0; 1000]) }]);
+    for pieces in [mixed, zeros] {
+        let seen = std::cell::RefCell::new(Vec::new());
+        let note = |done| seen.borrow_mut().push(done);
+        write(&pieces, &source, pieces.len(), 2, &mut Cursor::new(Vec::new()), &Cancel::new(), &note).unwrap();
+        let seen = seen.into_inner();
+        assert!(seen.is_sorted());
+        assert_eq!(seen.last(), Some(&data_len(&pieces)));
+    }
 }
 
 #[test]
