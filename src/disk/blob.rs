@@ -66,8 +66,9 @@ impl Open<'_> {
 
     fn finish(&mut self) -> Result<()> {
         if self.some(&mut [0])? != 0 {
-            return Err(Error::integrity(format!("blob {} is too long", self.digest))
-                .detail(format!("expected {} bytes, found more", self.size)));
+            return Err(
+                Error::integrity(format!("blob {} is too long", self.digest)).detail(format!("expected {} bytes, found more", self.size))
+            );
         }
         Ok(())
     }

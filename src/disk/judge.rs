@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{ContentSource, Data, Piece, Pieces};
 use crate::value::Sha256;
 
-/// Runs a tool in the C locale, whatever its exit status.
+/// Runs a tool in a fixed locale, whatever its exit status.
 ///
 /// # Panics
 /// When the tool is missing: a test that cannot judge has failed.

@@ -3,7 +3,7 @@
 //!
 //! A disk is a [`Pieces`]: the stretches that are not zero, in order, each either bytes or a part of a blob.
 //! The ext4 writer makes the pieces of a partition, the GPT writer those around it; the qcow2 and raw writers
-//! turn the whole into a file.
+//! turn the whole into a file, which `readback` opens again to check it.
 
 mod blob;
 pub mod cluster;

@@ -9,6 +9,9 @@ use crate::disk::cluster::{CLUSTER, Cluster};
 use crate::error::{Error, Result};
 
 /// The zstd level. Part of every image's bytes: to change it is to change the image format.
+///
+/// On a gigabyte of a Debian system (programs, libraries, documents), with level 3 as 100: level 1 takes 76 of its time for
+/// 104 of its size, 2 takes 87 for 102, 4 takes 116 for 99, 5 over 200 for 97. Own table sizes gained nothing.
 pub const LEVEL: i32 = 3;
 
 /// A cluster's stored form.

@@ -89,7 +89,7 @@ impl Layout {
         let (table_clusters, blocks) = refcount_clusters(at / HOST_CLUSTER);
         self.refcounts.resize((at / HOST_CLUSTER + table_clusters + blocks) as usize, 0);
         // What lies between the data and the end are tables, each used once.
-        let data_end = self.next.next_multiple_of(HOST_CLUSTER) / HOST_CLUSTER;
+        let data_end = self.next.div_ceil(HOST_CLUSTER);
         self.refcounts[data_end as usize..].fill(1);
 
         let first_block = refcount_table_offset + table_clusters * HOST_CLUSTER;
@@ -188,6 +188,6 @@ mod tests {
         let entries = &layout.l2[0].1;
         assert_eq!(entries[0], COMPRESSED | HOST_CLUSTER, "no sector but the first");
         assert_eq!(entries[1], COMPRESSED | 128 << 54 | (HOST_CLUSTER + 100));
-        assert_eq!(entries[2], COPIED | 3 * HOST_CLUSTER);
+        assert_eq!(entries[2], COPIED | (3 * HOST_CLUSTER));
     }
 }

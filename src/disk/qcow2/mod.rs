@@ -14,6 +14,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 pub use codec::{Codec, Compressed, LEVEL};
 
+use super::cluster::data_len;
 use super::{ContentSource, Pieces};
 use crate::error::{Error, Result};
 use crate::value::Cancel;
@@ -42,7 +43,7 @@ pub struct Summary {
 /// Writes the disk as a qcow2 file to `out`, which is empty. Beyond the pieces it is zero up to `virtual_size` bytes.
 ///
 /// `jobs` threads compress (at least one); one more reads, and the calling thread writes. `progress` is told how many
-/// bytes of pieces are done, of [`super::cluster::data_len`]. Memory: 16 MiB of clusters and 64 KiB per 512 MiB of disk
+/// bytes of pieces are done, of [`data_len`]. Memory: 16 MiB of clusters and 64 KiB per 512 MiB of disk
 /// that holds data, whatever the disk's size.
 ///
 /// # Errors
@@ -78,6 +79,8 @@ pub fn write(
         sink.put(offset, &bytes)?;
     }
     sink.out.flush().map_err(|e| failed(&e))?;
+    // Zeros at the end were read too.
+    progress(data_len(pieces));
     Ok(summary)
 }
 

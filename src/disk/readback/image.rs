@@ -19,6 +19,9 @@ const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 /// Unpacked clusters that are kept, so that many small reads unpack each only once.
 const CACHE_SLOTS: usize = 64;
 
+/// L2 tables that are kept: enough for 32 GiB of disk at QEMU's usual cluster size.
+const L2_KEPT: usize = 64;
+
 /// An open image.
 pub struct Image {
     file: File,
@@ -27,7 +30,7 @@ pub struct Image {
     cluster_bits: u32,
     codec: Stored,
     l1: Vec<u64>,
-    /// The L2 tables that have been needed, by their L1 index.
+    /// L2 tables that have been needed, by their L1 index.
     l2: BTreeMap<u64, Vec<u64>>,
     /// Unpacked clusters, each in the slot of its index modulo the number of slots.
     cache: Vec<Option<(u64, Vec<u8>)>>,
@@ -141,6 +144,9 @@ impl Image {
         }
         if !self.l2.contains_key(&l1_index) {
             let bytes = self.file_bytes(offset, 1 << self.cluster_bits, false)?;
+            if self.l2.len() == L2_KEPT {
+                self.l2.clear();
+            }
             self.l2.insert(l1_index, numbers(&bytes));
         }
         Ok(self.l2.get(&l1_index).map(|table| &table[..]))

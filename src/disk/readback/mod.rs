@@ -24,8 +24,11 @@ use crate::value::Cancel;
 pub fn compare(path: &Path, pieces: &Pieces, source: &dyn ContentSource, cancel: &Cancel) -> Result<()> {
     let mut image = Image::open(path)?;
     if image.size() < pieces.len() {
-        return Err(Error::integrity(format!("{} is too small", path.display()))
-            .detail(format!("expected at least {} bytes of disk, found {}", pieces.len(), image.size())));
+        return Err(Error::integrity(format!("{} is too small", path.display())).detail(format!(
+            "expected at least {} bytes of disk, found {}",
+            pieces.len(),
+            image.size()
+        )));
     }
     let mut expected = Clusters::new(pieces, source);
     let mut wanted = zeroed();
@@ -47,9 +50,13 @@ pub fn compare(path: &Path, pieces: &Pieces, source: &dyn ContentSource, cancel:
         found[len..].fill(0);
         let right = if next == Some(index) { &wanted } else { &zero };
         if let Some(inside) = right.iter().zip(found.iter()).position(|(a, b)| a != b) {
-            return Err(Error::integrity(format!("{} differs from what was to be written at byte {}", path.display(), start + inside as u64))
-                .detail(format!("expected {:#04x}, found {:#04x}", right[inside], found[inside]))
-                .hint("the disk under it may be failing; remove the image and build it again"));
+            return Err(Error::integrity(format!(
+                "{} differs from what was to be written at byte {}",
+                path.display(),
+                start + inside as u64
+            ))
+            .detail(format!("expected {:#04x}, found {:#04x}", right[inside], found[inside]))
+            .hint("the disk under it may be failing; remove the image and build it again"));
         }
         if next == Some(index) {
             next = expected.next(&mut wanted)?;
