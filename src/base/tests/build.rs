@@ -1,0 +1,181 @@
+//! The build around mmdebstrap, with a stand-in for it: a Perl script that packs a small root.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+
+use crate::base::{Deb, Mode, Spec, build, plan_lines};
+use crate::tree::{Kind, Tree};
+use crate::unpack::Memory;
+use crate::value::{Arch, Cancel, Epoch, Sha256, TreePath};
+use crate::{Class, Result};
+
+/// Prints what it was given as lines of a file, and leaves a host key and a log, as packages do.
+const STAND_IN: &str = r#"
+use strict; use warnings; use File::Path qw(make_path);
+my $root = "$ENV{TMPDIR}/root"; my $scratch = $ENV{KBAKE_SCRATCH};
+make_path("$root/etc/ssh", "$root/var/log", "$root/usr/bin");
+sub put { my ($name, $text) = @_; open my $f, '>', "$root/$name" or die "$name: $!"; print $f $text; close $f; }
+sub list { my ($name) = @_; open my $f, '<', "$scratch/$name" or die "$name: $!"; local $/; my $t = <$f>; $t =~ s/\n/,/g; return $t; }
+put('etc/seen', join("\n", 'essential ' . list('essential'), 'rest ' . list('rest'), "epoch $ENV{SOURCE_DATE_EPOCH}",
+    (map { "argument $_" } @ARGV), (map { "deb $_" } sort map { s,.*/,,r } glob("'$scratch/debs/*'")), ''));
+put('etc/ssh/ssh_host_rsa_key', "-----BEGIN RSA PRIVATE KEY-----\ncanary\n");
+put('var/log/dpkg.log', "canary " . time . "\n");
+print STDERR "kbake: a step\nSetting up one:amd64 (1) ...\n";
+die "told to fail\n" if -e "$scratch/debs/fails.deb";
+sleep 1000 if -e "$scratch/debs/hangs.deb";
+exec 'tar', '--sort=name', '--numeric-owner', '--format=pax', '-C', $root, '-c', '.';
+"#;
+
+/// A package as `dpkg-deb` makes it, uncompressed inside.
+fn package(control: &str, script: Option<&str>) -> Vec<u8> {
+    fn member(out: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+        writeln!(out, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100_644, bytes.len()).unwrap();
+        out.extend_from_slice(bytes);
+        out.resize(out.len().next_multiple_of(2), b'\n');
+    }
+    fn archive(entries: &[(&str, Option<&str>)]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, text) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o755);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_size(text.map_or(0, str::len) as u64);
+            header.set_entry_type(if text.is_some() { tar::EntryType::Regular } else { tar::EntryType::Directory });
+            tar.append_data(&mut header, name, text.unwrap_or_default().as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+    let mut data = vec![("./", None)];
+    if script.is_some() {
+        data.extend([("./usr/", None), ("./usr/bin/", None), ("./usr/bin/mmdebstrap", script)]);
+    }
+    let mut out = b"!<arch>\n".to_vec();
+    member(&mut out, "debian-binary", b"2.0\n");
+    member(&mut out, "control.tar", &archive(&[("./", None), ("./control", Some(control))]));
+    member(&mut out, "data.tar", &archive(&data));
+    out
+}
+
+fn deb(folder: &Path, name: &str, fields: &str, script: Option<&str>) -> Deb {
+    let bytes = package(&format!("Package: {name}\nVersion: 1-1\nArchitecture: all\n{fields}"), script);
+    let path = folder.join(format!("blob of {name}"));
+    std::fs::write(&path, &bytes).unwrap();
+    Deb { name: name.into(), version: "1-1".into(), arch: "all".into(), path, digest: Sha256::of(&bytes), size: bytes.len() as u64 }
+}
+
+/// A base of three packages and whatever is named.
+fn spec(folder: &Path, more: &[&str]) -> Spec {
+    let mut debs = vec![deb(folder, "base-files", "Essential: yes\n", None), deb(folder, "apt", "", None), deb(folder, "one", "", None)];
+    debs.extend(more.iter().map(|name| deb(folder, name, "", None)));
+    let mmdebstrap = deb(folder, "mmdebstrap", "", Some(STAND_IN));
+    Spec { debs, mmdebstrap, epoch: Epoch::from_seconds(1_700_000_000).unwrap(), arch: Arch::Amd64 }
+}
+
+fn build_in(folder: &Path, spec: &Spec, cancel: &Cancel, event: &(dyn Fn(&str) + Sync)) -> (Result<Tree>, Memory) {
+    let scratch = folder.join("scratch folder = odd");
+    let _ = std::fs::create_dir(&scratch);
+    let mut memory = Memory::default();
+    let made = build(spec, Mode::of_caller(), &scratch, &mut memory, event, cancel);
+    assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "the scratch folder is left empty");
+    (made, memory)
+}
+
+#[test]
+fn packages_become_a_tree_without_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = spec(folder.path(), &[]);
+    spec.debs.reverse();
+    let lines = Mutex::new(Vec::new());
+    let (tree, memory) = build_in(folder.path(), &spec, &Cancel::new(), &|line| lines.lock().unwrap().push(line.to_owned()));
+    let tree = tree.unwrap();
+    assert_eq!(lines.into_inner().unwrap(), ["checking the packages", "a step", "configuring one (one of 3)"]);
+    assert!(tree.get(&TreePath::fixed("etc/ssh/ssh_host_rsa_key")).is_none());
+    assert!(tree.iter().all(|(_, node)| node.meta.mtime <= 1_700_000_000));
+    assert_eq!(memory.blobs.len(), 1, "neither key nor log was kept");
+    let Kind::File(content) = &tree.get(&TreePath::fixed("etc/seen")).unwrap().kind else { panic!() };
+    let seen = memory.blobs.values().next().unwrap();
+    assert_eq!(content.size(), seen.len() as u64);
+    let seen = std::str::from_utf8(seen).unwrap();
+    for expected in [
+        "essential base-files,apt,\n",
+        "rest one,\n",
+        "epoch 1700000000\n",
+        "argument --mode=root\n",
+        "argument --architectures=amd64\n",
+        "deb one.deb\n",
+    ] {
+        assert!(seen.contains(expected), "{seen}");
+    }
+    let again = build_in(folder.path(), &spec, &Cancel::new(), &|_| {});
+    assert_eq!((again.0.unwrap(), again.1), (tree, memory), "a second later it is the same");
+}
+
+#[test]
+fn bad_packages_are_named_and_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = spec(folder.path(), &[]);
+    let with = |change: &dyn Fn(&mut Spec)| {
+        let mut spec = good.clone();
+        change(&mut spec);
+        build_in(folder.path(), &spec, &Cancel::new(), &|_| {}).0.unwrap_err()
+    };
+    type Change<'a> = &'a dyn Fn(&mut Spec);
+    let cases: [(Change<'_>, Class, &str); 9] = [
+        (&|spec| spec.debs[2].digest = Sha256::of("x"), Class::Integrity, "hash mismatch for `one`"),
+        (&|spec| spec.debs[2].size -= 1, Class::Integrity, "hash mismatch for `one`"),
+        (&|spec| spec.mmdebstrap.digest = Sha256::of("x"), Class::Integrity, "hash mismatch for `mmdebstrap`"),
+        (&|spec| spec.mmdebstrap = spec.debs[2].clone(), Class::Integrity, "/usr/bin/mmdebstrap is not in it"),
+        (&|spec| spec.debs[2].version = "2-1".into(), Class::Integrity, "expected one 2-1 all, found one 1-1 all"),
+        (&|spec| spec.debs[2].name = "../one".into(), Class::User, "`../one` is no package name"),
+        (&|spec| drop(spec.debs.remove(1)), Class::User, "`apt` is missing"),
+        (&|spec| spec.debs[2].path.push("none"), Class::User, "cannot open"),
+        (&|spec| spec.epoch = Epoch::from_seconds(i64::from(i32::MAX)).unwrap(), Class::User, "clock is behind the epoch"),
+    ];
+    for (change, class, expected) in cases {
+        let error = with(change);
+        assert_eq!(error.class(), class, "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    let twice = with(&|spec| spec.debs.push(spec.debs[0].clone()));
+    assert!(twice.to_string().contains("base-files"), "{twice}");
+}
+
+#[test]
+fn a_failing_or_stopped_installation_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (failed, _) = build_in(folder.path(), &spec(folder.path(), &["fails"]), &Cancel::new(), &|_| {});
+    assert!(failed.unwrap_err().to_string().contains("told to fail"));
+    let cancel = Cancel::new();
+    let flag = cancel.flag();
+    let stop =
+        |line: &str| flag.store(line == "a step" || flag.load(std::sync::atomic::Ordering::Relaxed), std::sync::atomic::Ordering::Relaxed);
+    let (stopped, _) = build_in(folder.path(), &spec(folder.path(), &["hangs"]), &cancel, &stop);
+    assert_eq!(stopped.unwrap_err().class(), Class::Interrupted);
+}
+
+#[test]
+fn the_plan_depends_on_all_that_decides_and_on_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = spec(folder.path(), &[]);
+    let lines = plan_lines(&good);
+    assert!(lines.is_sorted());
+    assert!(lines.contains(&format!("base-deb one {}", good.debs[2].digest)));
+    let mut same = good.clone();
+    same.debs.reverse();
+    same.debs[0].path = "/elsewhere".into();
+    assert_eq!(plan_lines(&same), lines);
+    let changes: [&dyn Fn(&mut Spec); 4] = [
+        &|spec| spec.debs[0].digest = Sha256::of("x"),
+        &|spec| drop(spec.debs.pop()),
+        &|spec| spec.mmdebstrap.digest = Sha256::of("x"),
+        &|spec| spec.epoch = Epoch::from_seconds(5).unwrap(),
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut other = good.clone();
+        change(&mut other);
+        assert_ne!(plan_lines(&other), lines, "change {index}");
+    }
+}
