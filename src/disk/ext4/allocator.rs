@@ -22,11 +22,13 @@ impl<'a> Allocator<'a> {
         Allocator { fixed, next: 0, used: Vec::new() }
     }
 
-    /// Goes to the next 64 KiB boundary (if it is not at one) that has a free block.
+    /// Goes to the next 64 KiB boundary (if it is not at one) with a free block.
     pub fn align(&mut self) {
         loop {
             self.next = self.next.next_multiple_of(CLUSTER);
-            if self.room() > 0 {
+            // May jump over fixed metadata, which need not end on a boundary.
+            self.room();
+            if self.next.is_multiple_of(CLUSTER) {
                 return;
             }
         }

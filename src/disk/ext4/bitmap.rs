@@ -28,10 +28,7 @@ pub fn inodes(used: u32, count: u32) -> Vec<u8> {
 /// The parts of `ranges` (sorted, disjoint) that lie in `span`.
 pub fn within<'a>(span: &'a Range<u64>, ranges: &'a [Range<u64>]) -> impl Iterator<Item = Range<u64>> + 'a {
     let first = ranges.partition_point(|range| range.end <= span.start);
-    ranges[first..]
-        .iter()
-        .take_while(|range| range.start < span.end)
-        .map(|range| range.start.max(span.start)..range.end.min(span.end))
+    ranges[first..].iter().take_while(|range| range.start < span.end).map(|range| range.start.max(span.start)..range.end.min(span.end))
 }
 
 fn set(bits: &mut [u8], range: Range<u64>) {

@@ -53,8 +53,11 @@ impl Shape {
             return Ok(Shape::Linear(least));
         }
         Index::of(entries, hash).map(Shape::Indexed).ok_or_else(|| {
-            Error::user(format!("the folder {path} has too many entries for ext4"))
-                .detail(format!("found {} entries; a two-level index has room for {} blocks of them", entries.len(), htree::MAX_LEAVES))
+            Error::user(format!("the folder {path} has too many entries for ext4")).detail(format!(
+                "found {} entries; a two-level index has room for {} blocks of them",
+                entries.len(),
+                htree::MAX_LEAVES
+            ))
         })
     }
 

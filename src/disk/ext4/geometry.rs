@@ -171,7 +171,6 @@ impl Geometry {
 
     /// The group of an inode.
     pub fn group_of(&self, inode: u32) -> usize {
-
         ((inode - 1) / self.inodes_per_group) as usize
     }
 }

@@ -83,9 +83,7 @@ impl Index {
         let above: Vec<(u32, u32)> = below.iter().map(|chunk| chunk[0].0).zip(1..).collect();
         let mut blocks = vec![root(inode, parent, u8::from(nodes > 0), if nodes > 0 { &above } else { &leaves }, seed)];
         blocks.extend(below.into_iter().map(|chunk| node(chunk, seed)));
-        blocks.extend(self.leaves.iter().map(|(_, range)| {
-            leaf(self.order[range.clone()].iter().map(|&at| &entries[at as usize]), seed)
-        }));
+        blocks.extend(self.leaves.iter().map(|(_, range)| leaf(self.order[range.clone()].iter().map(|&at| &entries[at as usize]), seed)));
         blocks
     }
 }

@@ -136,8 +136,14 @@ impl<'a> Listing<'a> {
             return Err(Error::user(format!("{} must be a folder: ext4's checker keeps what it finds there", lost.0)));
         }
         let count = nodes.len();
-        let mut listing =
-            Listing { nodes, inodes: vec![0; count], parents: vec![0; count], children: vec![Vec::new(); count], names: vec![1; count], lost: lost_at };
+        let mut listing = Listing {
+            nodes,
+            inodes: vec![0; count],
+            parents: vec![0; count],
+            children: vec![Vec::new(); count],
+            names: vec![1; count],
+            lost: lost_at,
+        };
         listing.find_parents();
         listing.number()?;
         Ok(listing)
@@ -263,8 +269,11 @@ impl<'a> Listing<'a> {
 
 fn link<'a>(path: &TreePath, target: &'a [u8]) -> Result<Body<'a>> {
     if target.is_empty() || target.len() >= BLOCK || target.contains(&0) {
-        return Err(Error::user(format!("{path}: ext4 cannot store this link's target"))
-            .detail(format!("found {} bytes; expected 1 to {}, none of them NUL", target.len(), BLOCK - 1)));
+        return Err(Error::user(format!("{path}: ext4 cannot store this link's target")).detail(format!(
+            "found {} bytes; expected 1 to {}, none of them NUL",
+            target.len(),
+            BLOCK - 1
+        )));
     }
     Ok(if target.len() <= MAX_SHORT_LINK { Body::ShortLink(target) } else { Body::LongLink(target) })
 }

@@ -22,10 +22,10 @@ const ENTRY: usize = 16;
 const END: usize = 4;
 
 /// Name prefixes that are stored as a number. Access control lists are whole names with an empty rest.
-const PREFIXES: [(&[u8], u8); 5] =
-    [(b"user.", 1), (ACL_ACCESS, 2), (ACL_DEFAULT, 3), (b"trusted.", 4), (b"security.", 6)];
+const PREFIXES: [(&[u8], u8); 5] = [(b"user.", 1), (ACL_ACCESS, 2), (ACL_DEFAULT, 3), (b"trusted.", 4), (b"security.", 6)];
 const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
 const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
+const ACL_PREFIX: &[u8] = b"system.";
 
 /// One inode's attributes, ready but for the block's checksum.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,7 +106,7 @@ fn stored(path: &TreePath, name: &[u8], value: &[u8]) -> Result<Attribute> {
         .iter()
         .find_map(|(text, number)| name.strip_prefix(*text).map(|rest| (*number, rest)))
         .ok_or_else(|| bad("expected a name in user., trusted., security., or that of a POSIX access control list"))?;
-    let acl = name == ACL_ACCESS || name == ACL_DEFAULT;
+    let acl = name.starts_with(ACL_PREFIX);
     if rest.is_empty() != acl || rest.len() > 255 || rest.contains(&0) {
         return Err(bad("expected 1 to 255 bytes behind the prefix, none of them NUL"));
     }

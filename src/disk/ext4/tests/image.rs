@@ -1,0 +1,159 @@
+//! Trees to write, and a writer that is as simple as can be.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::NamedTempFile;
+
+use crate::disk::ext4::{Params, Size, layout};
+use crate::disk::{ContentSource, Data, Pieces};
+use crate::tree::{Content, Kind, Layer, Meta, Node, Segment, Tree};
+use crate::value::{Epoch, Sha256, TreePath};
+
+pub const EPOCH: u32 = 1_700_000_000;
+
+pub fn params(size: Size) -> Params {
+    Params {
+        uuid: *b"kbake ext4 tests",
+        label: "root".to_owned(),
+        hash_seed: *b"seed of the hash",
+        epoch: Epoch::from_seconds(EPOCH.into()).unwrap(),
+        size,
+        journal_blocks: 1024,
+    }
+}
+
+pub fn fit() -> Params {
+    params(Size::Fit { slack: 0 })
+}
+
+/// Blobs by digest, in memory.
+#[derive(Debug, Default, Clone)]
+pub struct Blobs(pub BTreeMap<Sha256, Vec<u8>>);
+
+impl ContentSource for Blobs {
+    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        let bytes = self.0.get(digest).ok_or_else(|| io::Error::other(format!("no blob {digest}")))?;
+        assert_eq!(bytes.len() as u64, size);
+        Ok(Box::new(bytes.as_slice()))
+    }
+}
+
+/// A tree that is easy to fill, with its blobs.
+#[derive(Clone)]
+pub struct Sample {
+    pub tree: Tree,
+    pub blobs: Blobs,
+    pub layer: Layer,
+}
+
+impl Sample {
+    pub fn new() -> Self {
+        let tree = Tree::new(Meta::new(0o755, 0, 0, EPOCH.into()));
+        Sample { tree, blobs: Blobs::default(), layer: Layer::Base }
+    }
+
+    pub fn node(&mut self, path: &[u8], meta: Meta, kind: Kind) {
+        let path = TreePath::parse(path, false).unwrap();
+        self.tree.insert(path, Node { meta, kind, layer: self.layer }).unwrap();
+    }
+
+    pub fn add(&mut self, path: &str, kind: Kind) {
+        self.node(path.as_bytes(), Meta::new(0o755, 0, 0, EPOCH.into()), kind);
+    }
+
+    pub fn dir(&mut self, path: &str) {
+        self.add(path, Kind::Dir);
+    }
+
+    pub fn file(&mut self, path: &str, bytes: &[u8]) {
+        let content = self.blob(bytes);
+        self.add(path, Kind::File(content));
+    }
+
+    pub fn blob(&mut self, bytes: &[u8]) -> Content {
+        let digest = Sha256::of(bytes);
+        self.blobs.0.insert(digest, bytes.to_vec());
+        Content::Blob { digest, size: bytes.len() as u64 }
+    }
+
+    pub fn segment(&mut self, offset: u64, bytes: &[u8]) -> Segment {
+        let Content::Blob { digest, size } = self.blob(bytes) else { unreachable!() };
+        Segment { offset, digest, size }
+    }
+
+    pub fn xattr(&mut self, path: &str, name: &str, value: &[u8]) {
+        let meta = self.tree.meta_mut(&TreePath::fixed(path)).unwrap();
+        meta.xattrs.insert(name.as_bytes().to_vec(), value.to_vec());
+    }
+
+    /// Written to a file, and passed by e2fsck.
+    pub fn image(&self, params: &Params) -> NamedTempFile {
+        let file = write(&layout(&self.tree, params).unwrap(), &self.blobs);
+        fsck(file.path());
+        file
+    }
+}
+
+/// Bytes that differ from block to block and from seed to seed, and are not zero.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&(state | 0x0101_0101_0101_0101).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// Writes pieces the way every writer may: in one pass, each blob read once from start to end.
+pub fn write(pieces: &Pieces, blobs: &Blobs) -> NamedTempFile {
+    let temp = NamedTempFile::new().unwrap();
+    write_to(temp.as_file(), pieces, blobs);
+    temp
+}
+
+fn write_to(file: &File, pieces: &Pieces, blobs: &Blobs) {
+    file.set_len(pieces.len()).unwrap();
+    let mut reader: Option<Box<dyn Read + Send + '_>> = None;
+    for piece in pieces.iter() {
+        match &piece.data {
+            Data::Bytes(bytes) => file.write_all_at(bytes, piece.at).unwrap(),
+            Data::Blob { digest, size, offset, len } => {
+                if *offset == 0 {
+                    reader = Some(blobs.open(digest, *size).unwrap());
+                }
+                let mut buffer = vec![0; *len as usize];
+                reader.as_mut().unwrap().read_exact(&mut buffer).unwrap();
+                file.write_all_at(&buffer, piece.at).unwrap();
+            }
+        }
+    }
+}
+
+/// Runs a host tool; gives its exit code and all that it said.
+pub fn tool(name: &str, args: &[&str]) -> (i32, Vec<u8>) {
+    // Distributions keep these tools where only root looks.
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let result = Command::new(name).args(args).env("PATH", path).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").output();
+    let output = match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => panic!("{name} is missing: run tests/setup.sh"),
+        result => result.unwrap(),
+    };
+    let mut said = output.stdout;
+    said.extend_from_slice(&output.stderr);
+    (output.status.code().unwrap_or(-1), said)
+}
+
+pub fn fsck(image: &Path) {
+    let (code, said) = tool("e2fsck", &["-fn", image.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&said);
+    assert!(code == 0 && !said.to_lowercase().contains("fix"), "e2fsck -fn says {code}:\n{said}");
+}
