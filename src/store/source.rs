@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::{Store, Verifying};
-use crate::disk::ContentSource;
+use crate::tree::ContentSource;
 use crate::error::Error;
 use crate::value::Sha256;
 

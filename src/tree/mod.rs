@@ -4,8 +4,8 @@
 //! node's parent is a directory, hard links point at files, and iteration is always in path order.
 
 mod node;
-mod source;
 pub mod pack;
+mod source;
 pub mod text;
 
 use std::collections::BTreeMap;

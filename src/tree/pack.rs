@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use super::{Content, Kind, Tree};
-use crate::disk::ContentSource;
+use super::ContentSource;
 use crate::error::{Error, Result};
 use crate::value::{Hasher, Sha256};
 

@@ -195,7 +195,7 @@ fn stat(text: &str) -> Seen {
         i64::from(u32::from_str_radix(low, 16).unwrap() as i32) + (i64::from(extra) << 32)
     };
     for label in [" ctime:", " atime:", "crtime:"] {
-        assert_eq!(time(label), EPOCH.into(), "{label}");
+        assert_eq!(time(label), i64::from(EPOCH), "{label}");
     }
     let mut kind = after("Type:").split("  ").next().unwrap().trim().to_owned();
     if kind.ends_with("special") {
