@@ -4,6 +4,8 @@
 //! node's parent is a directory, hard links point at files, and iteration is always in path order.
 
 mod node;
+pub mod pack;
+pub mod text;
 
 use std::collections::BTreeMap;
 

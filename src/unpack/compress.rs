@@ -137,3 +137,6 @@ impl Read for Decoded<'_> {
         })
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

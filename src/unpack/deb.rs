@@ -226,3 +226,6 @@ impl io::Write for Hashing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

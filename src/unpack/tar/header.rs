@@ -27,6 +27,16 @@ enum Flavour {
     Gnu,
 }
 
+/// What an old GNU header says about a sparse file.
+pub struct GnuSparse {
+    /// The first pairs of offset and length, in bytes.
+    pub pairs: Vec<(u64, u64)>,
+    /// Whether a block of more pairs follows.
+    pub more: bool,
+    /// The file's length in bytes.
+    pub size: u64,
+}
+
 /// Why a block is no header.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoHeader {
@@ -114,11 +124,12 @@ impl Block {
         Ok((part("device's major number", major, 0xfff)?, part("device's minor number", minor, 0xf_ffff)?))
     }
 
-    /// Old GNU sparse: the first pairs of offset and length, whether a block of more follows, the file's true length.
-    pub fn gnu_sparse(&self) -> Result<(Vec<(u64, u64)>, bool, u64), String> {
+    /// The map of an old GNU sparse file.
+    pub fn gnu_sparse(&self) -> Result<GnuSparse, String> {
         let gnu = self.header.as_gnu().ok_or("is a GNU sparse file in another format")?;
         let raw: Vec<u8> = gnu.sparse.iter().flat_map(|pair| [pair.offset, pair.numbytes].concat()).collect();
-        Ok((sparse_pairs(&raw)?, gnu.isextended[0] != 0, unsigned("true size", &gnu.realsize, u64::MAX)?))
+        let size = unsigned("true size", &gnu.realsize, u64::MAX)?;
+        Ok(GnuSparse { pairs: sparse_pairs(&raw)?, more: gnu.isextended[0] != 0, size })
     }
 }
 

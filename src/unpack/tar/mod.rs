@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use self::blocks::Blocks;
-use self::header::{BLOCK, Block, NoHeader, OCTAL_MAX};
+use self::header::{BLOCK, Block, GnuSparse, NoHeader, OCTAL_MAX};
 use self::pax::Pax;
 use self::sparse::Map;
 use super::build::Builder;
@@ -74,7 +74,7 @@ struct Entry {
     stored: u64,
     meta: Meta,
     device: Option<(u32, u32)>,
-    gnu_sparse: Option<(Vec<(u64, u64)>, bool, u64)>,
+    gnu_sparse: Option<GnuSparse>,
     pax_sparse: Option<sparse::Form>,
 }
 
@@ -169,7 +169,7 @@ impl<R: Read> Archive<'_, R> {
         self.check_size(stored)?;
         let content = match (entry.gnu_sparse, entry.pax_sparse) {
             (None, None) => self.content(&path, stored)?,
-            (Some((pairs, more, size)), None) => self.gnu_sparse(&path, stored, pairs, more, size)?,
+            (Some(map), None) => self.gnu_sparse(&path, stored, map)?,
             (None, Some(sparse::Form::InHeader { size, pairs, .. })) => self.stretches(&path, stored, size, &pairs)?,
             (None, Some(sparse::Form::InData { size, .. })) => self.sparse_in_data(&path, stored, size)?,
             (Some(_), Some(_)) => return Err(self.at_member("is sparse in two forms at once")),
@@ -190,7 +190,8 @@ impl<R: Read> Archive<'_, R> {
         Ok(content)
     }
 
-    fn gnu_sparse(&mut self, path: &TreePath, stored: u64, mut pairs: Vec<(u64, u64)>, mut more: bool, size: u64) -> Result<Content> {
+    fn gnu_sparse(&mut self, path: &TreePath, stored: u64, map: GnuSparse) -> Result<Content> {
+        let GnuSparse { mut pairs, mut more, size } = map;
         while more {
             let Some(block) = self.blocks.block()? else { return Err(self.unfinished()) };
             // 21 pairs of 24 bytes, then the flag.
