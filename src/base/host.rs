@@ -55,11 +55,10 @@ const FORBIDDING: &[(&str, &str)] = &[
 /// Everything that is missing, with the packages to install or the setting to change.
 pub fn check(arch: Arch) -> Result<Mode> {
     let native = match arch {
-        Arch::Amd64 => "x86_64",
+        Arch::Amd64 => cfg!(all(target_os = "linux", target_arch = "x86_64")),
     };
-    if !cfg!(target_os = "linux") || std::env::consts::ARCH != native {
+    if !native {
         return Err(Error::user(format!("the base for {arch} can only be made on a Linux host of that architecture"))
-            .detail(format!("this one is {} {}", std::env::consts::OS, std::env::consts::ARCH))
             .hint("build on such a host, or take over its store: the outcome is the same everywhere"));
     }
     let mode = Mode::of_caller();
@@ -100,24 +99,9 @@ fn has_perl_modules(path: &str) -> bool {
 
 /// Makes the namespaces once, for nothing: what can forbid it is too much to predict.
 fn check_namespaces(mode: Mode) -> Result<()> {
-    // An id as high as `nobody`'s must be mapped: packages own files by it.
-    let probe = "chown 65534:65534 \"$0\"";
-    let folder = match mode {
-        Mode::Root => None,
-        Mode::Unprivileged => Some(tempfile::tempdir().map_err(|e| Error::io("make a temporary folder", &e))?),
-    };
-    let mut command = match &folder {
-        None => sandbox::command(mode, HOST_PATH, &["true"]),
-        Some(folder) => {
-            let mut command = sandbox::command(mode, HOST_PATH, &["sh", "-c", probe]);
-            command.arg(folder.path());
-            command
-        }
-    };
-    let output = command.stdout(Stdio::null()).output().map_err(|e| Error::io("start unshare", &e))?;
-    if let Some(folder) = folder {
-        sandbox::remove(mode, HOST_PATH, folder.path())?;
-    }
+    // An id as high as `nobody`'s must be mapped: packages use it.
+    let probe = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "true"];
+    let output = sandbox::command(mode, HOST_PATH, &probe).stdout(Stdio::null()).output().map_err(|e| Error::io("start setpriv", &e))?;
     if output.status.success() {
         return Ok(());
     }
@@ -138,7 +122,7 @@ fn reasons(mode: Mode) -> Vec<String> {
     match mode {
         Mode::Root => hints.push("in a container, give it CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount".into()),
         Mode::Unprivileged => {
-            hints.push("/etc/subuid and /etc/subgid must give you 65536 ids each: as root, usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER".into());
+            hints.push("/etc/subuid and /etc/subgid must give you 65536 ids each that no one else has: see usermod(8), --add-subuids and --add-subgids".into());
             hints.push("unshare must know --map-auto (util-linux 2.38 or later); as root no user namespace is needed".into());
         }
     }

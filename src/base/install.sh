@@ -26,6 +26,10 @@ if [ -s "$KBAKE_SCRATCH/audit" ]; then
     exit 1
 fi
 rm -rf "$root/.kbake"
+# The one locale that needs no generating. Without a setting cloud-init tries en_US at first boot, and its unit fails.
+if [ -d "$root/etc/default" ]; then
+    echo 'LANG=C.UTF-8' >"$root/etc/default/locale"
+fi
 echo 'kbake: building the initramfs' >&2
 for kernel in "$root"/boot/vmlinuz-*; do
     if [ -e "$kernel" ]; then

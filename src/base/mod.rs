@@ -35,6 +35,8 @@ use crate::value::{Arch, Cancel, Epoch, Hasher, Sha256, TreePath};
 /// Changes whenever the same packages would give another tree for a reason that the scripts' digest does not show:
 /// another rule of the normaliser, another option of mmdebstrap.
 const FORMAT: u32 = 1;
+/// The folder in the scratch folder that all is in.
+const WORK: &str = "base";
 /// Where the script lies in mmdebstrap's package.
 const SCRIPT: &str = "usr/bin/mmdebstrap";
 /// The script's size is 316 kB; a package with more than this in its place is another one.
@@ -99,19 +101,25 @@ pub fn plan_lines(spec: &Spec) -> Vec<String> {
 
 /// Installs the packages and gives the normalised tree; the contents of its files go to `sink`.
 ///
-/// `scratch` is an empty folder that only the caller can write to, with room for three times the unpacked packages; it
-/// is empty again afterwards, whatever the outcome. `event` is called with short lines, also from another thread.
+/// `scratch` is a folder that only the caller can write to and no other build uses, with room for the packages twice and
+/// for all that is in them; it is empty again afterwards, whatever the outcome ([`clean`] does it after a SIGKILL). `event` is called with short lines, also from another thread.
 ///
 /// # Errors
 /// A package that is not what its digest says, or not the one that was locked; a set that is no base system; the
 /// failure of mmdebstrap with its last lines; an interruption.
 pub fn build(spec: &Spec, mode: Mode, scratch: &Path, sink: &mut dyn Sink, event: &(dyn Fn(&str) + Sync), cancel: &Cancel) -> Result<Tree> {
-    let work = scratch.join("base");
-    let made = make(spec, mode, &work, sink, event, cancel);
-    let removed = sandbox::remove(mode, HOST_PATH, &work);
+    clean(mode, scratch)?;
+    let made = make(spec, mode, &scratch.join(WORK), sink, event, cancel);
+    let removed = clean(mode, scratch);
     let tree = made?;
     removed?;
     Ok(tree)
+}
+
+/// Removes what a build that was killed has left in `scratch`: an unprivileged caller's own `rm` cannot, for it holds
+/// folders of subordinate ids.
+pub fn clean(mode: Mode, scratch: &Path) -> Result<()> {
+    sandbox::remove(mode, HOST_PATH, &scratch.join(WORK))
 }
 
 fn make(spec: &Spec, mode: Mode, work: &Path, sink: &mut dyn Sink, event: &(dyn Fn(&str) + Sync), cancel: &Cancel) -> Result<Tree> {

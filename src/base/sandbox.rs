@@ -20,7 +20,9 @@ use crate::value::Cancel;
 /// Where the host's programs are looked for: never the caller's `PATH`.
 pub const HOST_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// How many of a failed program's last lines an error shows.
-const TAIL: usize = 25;
+const TAIL: usize = 20;
+/// How many lines before them are shown, too, because they speak of an error: a cause is often far above the end.
+const ERRORS: usize = 10;
 /// How often a request to stop is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -84,7 +86,7 @@ pub fn run<T>(
     let mut stdout = Watched { inner: stdout, ended: false };
     let done = AtomicBool::new(false);
     let pid = Pid::from_child(&child);
-    let (taken, ended, tail) = std::thread::scope(|scope| {
+    let (taken, ended, said) = std::thread::scope(|scope| {
         scope.spawn(|| kill_when_asked(pid, cancel, &done));
         let lines = scope.spawn(|| follow(stderr, line));
         // An archive's padding may go on behind its end: a writer must not find the pipe closed before it is through.
@@ -95,16 +97,16 @@ pub fn run<T>(
         let ended = stdout.ended;
         drop(stdout);
         // The standard error ends when the last process inside has closed it: after this none is left.
-        let tail = lines.join().unwrap_or_default();
+        let said = lines.join().unwrap_or_default();
         done.store(true, Ordering::Relaxed);
-        (taken, ended, tail)
+        (taken, ended, said)
     });
     let status = child.wait().map_err(|e| Error::io(format_args!("wait for {what}"), &e))?;
     cancel.check()?;
     match taken {
         Ok(value) if status.success() => Ok(value),
         Err(error) if status.success() || !ended => Err(error),
-        _ => Err(failure(status, what, tail)),
+        _ => Err(failure(status, what, said)),
     }
 }
 
@@ -132,9 +134,9 @@ fn kill_when_asked(pid: Pid, cancel: &Cancel, done: &AtomicBool) {
     }
 }
 
-/// Reports every line and keeps the last ones.
-fn follow(stderr: impl Read, line: &(dyn Fn(&str) + Sync)) -> VecDeque<String> {
-    let mut tail = VecDeque::new();
+/// Reports every line and keeps the last ones, and those before that speak of an error.
+fn follow(stderr: impl Read, line: &(dyn Fn(&str) + Sync)) -> Vec<String> {
+    let (mut errors, mut tail) = (Vec::new(), VecDeque::new());
     let mut reader = BufReader::new(stderr);
     let mut bytes = Vec::new();
     // By bytes: a maintainer script may print what is no UTF-8.
@@ -143,16 +145,16 @@ fn follow(stderr: impl Read, line: &(dyn Fn(&str) + Sync)) -> VecDeque<String> {
         bytes.clear();
         line(&text);
         tail.push_back(text);
-        if tail.len() > TAIL {
-            tail.pop_front();
-        }
+        let passed = if tail.len() > TAIL { tail.pop_front() } else { None };
+        errors.extend(passed.filter(|text| errors.len() < ERRORS && text.contains("error")));
     }
-    tail
+    errors.extend(tail);
+    errors
 }
 
-fn failure(status: ExitStatus, what: &str, tail: VecDeque<String>) -> Error {
-    let class = if tail.iter().any(|line| line.contains("No space left on device")) { Class::NoSpace } else { Class::User };
-    tail.into_iter().fold(Error::new(class, format!("{what} failed ({status})")), Error::detail)
+fn failure(status: ExitStatus, what: &str, lines: Vec<String>) -> Error {
+    let class = if lines.iter().any(|line| line.contains("No space left on device")) { Class::NoSpace } else { Class::User };
+    lines.into_iter().fold(Error::new(class, format!("{what} failed ({status})")), Error::detail)
 }
 
 /// Removes `folder` and all in it, also what belongs to subordinate ids.

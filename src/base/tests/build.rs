@@ -146,6 +146,9 @@ fn bad_packages_are_named_and_nothing_is_left() {
 #[test]
 fn a_failing_or_stopped_installation_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
+    let left = folder.path().join("scratch folder = odd/base/tmp");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("left by a killed build"), "").unwrap();
     let (failed, _) = build_in(folder.path(), &spec(folder.path(), &["fails"]), &Cancel::new(), &|_| {});
     assert!(failed.unwrap_err().to_string().contains("told to fail"));
     let cancel = Cancel::new();

@@ -3,8 +3,9 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::base::host::check_programs;
+use crate::base::host::{check, check_programs};
 use crate::base::sandbox::{HOST_PATH, Mode};
+use crate::value::Arch;
 
 /// A folder with links to the host's programs of these names.
 fn folder(programs: &[&str]) -> tempfile::TempDir {
@@ -71,4 +72,12 @@ fn a_perl_without_its_modules_is_not_enough() {
     std::fs::set_permissions(&perl, std::fs::Permissions::from_mode(0o755)).unwrap();
     let error = check_programs(Mode::Root, path).unwrap_err().to_string();
     assert!(error.contains("Perl's standard modules (Debian package perl)") && error.contains("apt-get install perl"), "{error}");
+}
+
+#[test]
+fn this_host_can_make_a_base() {
+    match check(Arch::Amd64) {
+        Ok(mode) => assert_eq!(mode, Mode::of_caller()),
+        Err(error) => panic!("run tests/setup.sh: {error}"),
+    }
 }

@@ -54,8 +54,14 @@ fn no_network_is_reached() {
 
 #[test]
 fn a_failure_shows_the_last_lines() {
-    let error = run("for i in $(seq 100); do echo line $i >&2; done; exit 3").unwrap_err().to_string();
-    assert!(error.contains("the script failed (exit status: 3)") && error.contains("line 100") && !error.contains("line 20\n"), "{error}");
+    let error = run("echo the error: a cause >&2; for i in $(seq 100); do echo line $i >&2; done; exit 3").unwrap_err().to_string();
+    assert!(
+        error.contains("the script failed (exit status: 3)")
+            && error.contains("\n  the error: a cause\n  line 81\n")
+            && error.contains("line 100")
+            && !error.contains("line 20\n"),
+        "{error}"
+    );
     let full = run("echo 'tar: write error: No space left on device' >&2; exit 1").unwrap_err();
     assert_eq!(full.class(), Class::NoSpace);
 }
