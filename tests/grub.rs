@@ -121,6 +121,12 @@ fn boots_on_a_q35() {
     boots(Machine::Q35, 2);
 }
 
+#[test]
+fn a_missing_tool_is_named_with_its_remedy() {
+    let panic = std::panic::catch_unwind(|| vm::output(&mut Command::new("no-such-tool"))).unwrap_err();
+    assert_eq!(panic.downcast_ref::<String>().unwrap(), "no-such-tool is missing: run tests/setup.sh");
+}
+
 /// Where the root is not where it was at the bake, because partitions were added, it is found by its UUID.
 #[test]
 fn finds_a_root_that_has_moved() {

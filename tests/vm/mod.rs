@@ -8,8 +8,9 @@
 
 #![allow(dead_code, reason = "every test crate uses its own part")]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -55,6 +56,8 @@ struct Forward {
 const TAIL_LINES: usize = 60;
 /// Between two looks at something that is waited for.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long QEMU may take until the guest runs, on a busy host.
+const START_DEADLINE: Duration = Duration::from_secs(60);
 
 impl Vm {
     /// Starts QEMU. Panics when it is missing or refuses.
@@ -65,9 +68,7 @@ impl Vm {
             let mut command = qemu(setup, &forwards, folder.path());
             let qemu = spawn(&mut command);
             let mut vm = Vm { qemu, folder, forwards, started: Instant::now() };
-            // QEMU binds its ports before the guest runs, so a refusal shows at once.
-            std::thread::sleep(PAUSE);
-            if !vm.is_over() || !vm.messages().contains("Could not set up host forwarding") {
+            if vm.has_its_ports() {
                 return vm;
             }
         }
@@ -147,6 +148,12 @@ impl Vm {
         text
     }
 
+    /// Presses the machine's power button, on which a system shuts itself down.
+    pub fn press_power_button(&self) {
+        let mut monitor = self.monitor().expect("QEMU's monitor");
+        monitor.write_all(b"{\"execute\":\"qmp_capabilities\"}{\"execute\":\"system_powerdown\"}\n").expect("QEMU's monitor");
+    }
+
     /// Waits until the machine has switched itself off. Panics at `deadline` (since the start).
     pub fn wait_for_exit(&mut self, deadline: Duration) -> ExitStatus {
         loop {
@@ -169,6 +176,32 @@ impl Vm {
             assert!(self.age() < deadline, "no {what} within {deadline:?}");
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Waits until QEMU has set everything up, which its monitor's greeting tells; false when a port was refused.
+    fn has_its_ports(&mut self) -> bool {
+        loop {
+            let over = self.is_over();
+            if self.monitor().is_some() {
+                return true;
+            }
+            if over {
+                let messages = self.messages();
+                assert!(messages.contains("Could not set up host forwarding"), "QEMU does not start: {messages}");
+                return false;
+            }
+            assert!(self.age() < START_DEADLINE, "QEMU has not started within {START_DEADLINE:?}");
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// QEMU's monitor ([QMP](https://www.qemu.org/docs/master/interop/qmp-spec.html)), behind its greeting.
+    fn monitor(&self) -> Option<UnixStream> {
+        let stream = UnixStream::connect(self.folder.path().join("monitor")).ok()?;
+        stream.set_read_timeout(Some(START_DEADLINE)).ok()?;
+        let mut greeting = String::new();
+        BufReader::new(&stream).read_line(&mut greeting).ok()?;
+        greeting.contains("\"QMP\"").then_some(stream)
     }
 
     fn is_over(&mut self) -> bool {
@@ -247,6 +280,7 @@ fn qemu(setup: &Setup, forwards: &[Forward], folder: &Path) -> Command {
         let format = if disk.extension().is_some_and(|end| end == "qcow2") { "qcow2" } else { "raw" };
         command.args(["-drive", &format!("if=virtio,format={format},snapshot=on,file={}", option(disk))]);
     }
+    command.args(["-qmp", &format!("unix:{},server=on,wait=off", option(&folder.join("monitor")))]);
     let forwards: String = forwards.iter().map(|forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest)).collect();
     let messages = std::fs::File::create(folder.join("messages")).expect("a file in a temporary folder");
     // QEMU keeps the writes that it throws away in $TMPDIR.
