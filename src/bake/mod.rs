@@ -21,8 +21,8 @@ use crate::fsx;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::store::{Action, Blob, Lookup, Store};
-use crate::tree::pack::PackIndex;
 use crate::tree::Tree;
+use crate::tree::pack::PackIndex;
 use crate::value::{Cancel, RoleName, Sha256};
 
 /// The kinds of action that the store remembers.
@@ -199,7 +199,8 @@ pub fn hold_against(expected: Option<(Sha256, Sha256)>, role: &RoleName, baked: 
     if baked.image.digest == image {
         return Ok(());
     }
-    let what = if baked.tree == tree { "the tree is the expected one, so the disk writers differ" } else { "the installed tree differs already" };
+    let what =
+        if baked.tree == tree { "the tree is the expected one, so the disk writers differ" } else { "the installed tree differs already" };
     Err(Error::integrity(format!("the image of `{role}` is not the one that images/expected.toml names for this plan"))
         .detail(format!("expected sha256:{image}  found sha256:{}", baked.image.digest))
         .detail(what)

@@ -53,7 +53,10 @@ pub(super) fn text_of(tree: &Tree, source: &dyn ContentSource, path: &TreePath) 
         Some(Kind::File(Content::Inline(bytes))) => bytes.to_vec(),
         Some(Kind::File(Content::Blob { digest, size })) if *size <= ACCOUNTS_MAX => {
             let mut bytes = Vec::new();
-            source.open(digest, *size).and_then(|mut reader| reader.read_to_end(&mut bytes)).map_err(|e| Error::io(format!("read {path} of the base tree"), &e))?;
+            source
+                .open(digest, *size)
+                .and_then(|mut reader| reader.read_to_end(&mut bytes))
+                .map_err(|e| Error::io(format!("read {path} of the base tree"), &e))?;
             bytes
         }
         _ => return Err(Error::internal(format!("the base tree has no plain file {path}"))),

@@ -33,7 +33,10 @@ fi
 echo 'kbake: building the initramfs' >&2
 for kernel in "$root"/boot/vmlinuz-*; do
     if [ -e "$kernel" ]; then
-        inside update-initramfs -c -k "${kernel##*/vmlinuz-}"
+        version=${kernel##*/vmlinuz-}
+        inside update-initramfs -c -k "$version"
+        # Both links, /vmlinuz and /initrd.img: the kernel's own script made the first before there was an initramfs.
+        inside linux-update-symlinks install "$version" "/boot/vmlinuz-$version"
     fi
 done
 echo 'kbake: reading the tree' >&2

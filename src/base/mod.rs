@@ -84,19 +84,9 @@ pub fn host_check(arch: Arch) -> Result<Mode> {
     host::check(arch)
 }
 
-/// The lines of a plan that decide the base's bytes, sorted.
-pub fn plan_lines(spec: &Spec) -> Vec<String> {
-    let mut lines = vec![
-        format!("base-arch {}", spec.arch),
-        format!("base-epoch {}", spec.epoch),
-        format!("base-format {FORMAT}"),
-        format!("base-script install.sh {}", Sha256::of(INSTALL)),
-        format!("base-script setup.sh {}", Sha256::of(SETUP)),
-        format!("base-tool {} {}", spec.mmdebstrap.name, spec.mmdebstrap.digest),
-    ];
-    lines.extend(spec.debs.iter().map(|deb| format!("base-deb {} {}", deb.name, deb.digest)));
-    lines.sort();
-    lines
+/// What stands in a plan for all that this module does: another word whenever other bytes may come of the same packages.
+pub fn format() -> String {
+    format!("{FORMAT} {}", Sha256::of(format!("{SETUP}\0{INSTALL}")))
 }
 
 /// Installs the packages and gives the normalised tree; the contents of its files go to `sink`.
@@ -276,9 +266,4 @@ impl Progress<'_> {
             (self.event)(&format!("configuring {name} (one of {})", self.total));
         }
     }
-}
-
-/// What stands in a plan for all that this module does: another word whenever other bytes may come of it.
-pub fn format() -> String {
-    format!("{FORMAT} {}", Sha256::of(format!("{SETUP}\0{INSTALL}")))
 }

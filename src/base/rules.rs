@@ -77,10 +77,8 @@ const REMOVED: &[&str] = &[
     "var/lib/dpkg/lock",
     "var/lib/dpkg/lock-frontend",
     "var/lib/dpkg/triggers/Lock",
-    // kbake's own boot menu names kernels by version; these links depend on what was there when they were made.
-    "initrd.img",
+    // There is one kernel; the boot menu starts what `vmlinuz` and `initrd.img` lead to.
     "initrd.img.old",
-    "vmlinuz",
     "vmlinuz.old",
 ];
 

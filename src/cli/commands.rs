@@ -119,12 +119,15 @@ impl Session<'_> {
             return Ok(());
         }
         let Project::Folder(folder) = &project else {
-            return Err(Error::user("there are no recipes here to lock").hint("`kbake init` writes the shipped ones into this folder, for editing"));
+            return Err(
+                Error::user("there are no recipes here to lock").hint("`kbake init` writes the shipped ones into this folder, for editing")
+            );
         };
         let channel = project.channel_to_lock(&self.global.channel)?;
         let host = host();
         let scratch = self.store()?.work_folder("lock", &Sha256::of(&name))?;
-        let options = resolve::Options { host: &host, mirrors: &args.mirror, upgrade: upgrade(&args.upgrade)?, scratch, cancel: self.cancel };
+        let options =
+            resolve::Options { host: &host, mirrors: &args.mirror, upgrade: upgrade(&args.upgrade)?, scratch, cancel: self.cancel };
         let wanted = resolve::Wanted { recipes: &channel.recipes, sources: &channel.sources };
         let (lock, changes) = resolve::lock(wanted, channel.lock.as_ref(), &options, &|event| self.shell.say(&lock_event(&event)))?;
         for change in &changes {

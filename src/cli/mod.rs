@@ -89,9 +89,10 @@ fn current_folder() -> Result<PathBuf> {
 #[expect(clippy::disallowed_methods, reason = "the cli is where the environment is read")]
 fn default_store() -> Result<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache"))).map(|cache| cache.join("kbake")).ok_or_else(|| {
-        Error::user("there is no home folder for the store").hint("name a folder with --store or $KBAKE_STORE")
-    })
+    folder("XDG_CACHE_HOME")
+        .or_else(|| Some(folder("HOME")?.join(".cache")))
+        .map(|cache| cache.join("kbake"))
+        .ok_or_else(|| Error::user("there is no home folder for the store").hint("name a folder with --store or $KBAKE_STORE"))
 }
 
 /// The processors that this process may use.

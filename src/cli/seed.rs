@@ -56,7 +56,9 @@ fn etcd_listen(who: Listen) -> EtcdListen {
 fn addressing(args: &Seed) -> Result<Addressing> {
     let Some(address) = &args.address else { return Ok(Addressing::Dhcp) };
     let address = parsed("--address", address)?;
-    let ip = |what: &str, text: &str| text.parse().map_err(|_| Error::new(Class::Usage, format!("{what}: `{}` is no IP address", text.escape_debug())));
+    let ip = |what: &str, text: &str| {
+        text.parse().map_err(|_| Error::new(Class::Usage, format!("{what}: `{}` is no IP address", text.escape_debug())))
+    };
     let gateway = args.gateway.as_deref().map(|text| ip("--gateway", text)).transpose()?;
     let dns = args.dns.iter().map(|text| ip("--dns", text)).collect::<Result<_>>()?;
     StaticAddress::new(address, gateway, dns).map(Addressing::Static).map_err(|why| Error::new(Class::Usage, why))

@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 
 use super::{Store, Verifying};
-use crate::tree::ContentSource;
 use crate::error::Error;
+use crate::tree::ContentSource;
 use crate::value::Sha256;
 
 /// Gives the disk writers the store's blobs, verified while they are read.

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
-use super::{Content, Kind, Tree};
 use super::ContentSource;
+use super::{Content, Kind, Tree};
 use crate::error::{Error, Result};
 use crate::value::{Hasher, Sha256};
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 
-use crate::base::{Deb, Mode, Spec, build, plan_lines};
+use crate::base::{Deb, Mode, Spec, build};
 use crate::tree::{Kind, Tree};
 use crate::unpack::Memory;
 use crate::value::{Arch, Cancel, Epoch, Sha256, TreePath};
@@ -157,28 +157,4 @@ fn a_failing_or_stopped_installation_leaves_nothing() {
         |line: &str| flag.store(line == "a step" || flag.load(std::sync::atomic::Ordering::Relaxed), std::sync::atomic::Ordering::Relaxed);
     let (stopped, _) = build_in(folder.path(), &spec(folder.path(), &["hangs"]), &cancel, &stop);
     assert_eq!(stopped.unwrap_err().class(), Class::Interrupted);
-}
-
-#[test]
-fn the_plan_depends_on_all_that_decides_and_on_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
-    let good = spec(folder.path(), &[]);
-    let lines = plan_lines(&good);
-    assert!(lines.is_sorted());
-    assert!(lines.contains(&format!("base-deb one {}", good.debs[2].digest)));
-    let mut same = good.clone();
-    same.debs.reverse();
-    same.debs[0].path = "/elsewhere".into();
-    assert_eq!(plan_lines(&same), lines);
-    let changes: [&dyn Fn(&mut Spec); 4] = [
-        &|spec| spec.debs[0].digest = Sha256::of("x"),
-        &|spec| drop(spec.debs.pop()),
-        &|spec| spec.mmdebstrap.digest = Sha256::of("x"),
-        &|spec| spec.epoch = Epoch::from_seconds(5).unwrap(),
-    ];
-    for (index, change) in changes.into_iter().enumerate() {
-        let mut other = good.clone();
-        change(&mut other);
-        assert_ne!(plan_lines(&other), lines, "change {index}");
-    }
 }
