@@ -30,7 +30,8 @@ fn serving(all: &[(String, Vec<u8>, Want)], trouble: fn(usize, &Request, Answer)
 fn connections_are_used_again() {
     let all = many(20);
     let server = serving(&all, |_, _, answer| answer);
-    let gone = always(Answer::new(404, b"no"));
+    // A page of usual length: it must be read for the connection to be of use again.
+    let gone = always(Answer::new(404, &[b'x'; 40_000]));
     let mut case = Case::new().mirrors(&[&gone, &server]);
     case.options.jobs = 1;
     case.fetch(&wants(&all)).unwrap();
@@ -100,12 +101,14 @@ fn without_a_network_it_does_not_try_everything() {
 fn a_dead_mirror_is_asked_last_from_then_on() {
     let all = many(10);
     let server = serving(&all, |_, _, answer| answer);
-    let closed = always(Answer::ok(b"")).base();
+    // Its TLS handshake fails, which is as good as dead, and can be counted.
+    let dead = always(Answer::ok(b""));
     let mut case = Case::new().mirrors(&[&server]);
-    case.options.mirrors.insert(0, closed);
+    case.options.mirrors.insert(0, format!("https://{}", dead.address()));
     case.options.jobs = 1;
     let told = case.fetch(&wants(&all)).unwrap();
     assert!(!told.lines().iter().any(|line| line.starts_with("retry")), "{told:?}");
+    assert_eq!(dead.connections(), 1);
     assert!(all.iter().all(|(_, _, want)| case.has(want)));
 }
 

@@ -156,6 +156,15 @@ fn a_wrong_size_is_noticed_without_reading_and_healed() {
 }
 
 #[test]
+fn an_emptied_blob_is_not_there() {
+    let (_dir, store) = fresh();
+    let (blob, empty) = (store.insert(&good()).unwrap(), store.insert(b"").unwrap());
+    harm(&store, &blob.digest, Vec::clear);
+    assert!(!store.contains(&blob.digest).unwrap());
+    assert!(store.contains(&empty.digest).unwrap(), "one blob is empty by right");
+}
+
+#[test]
 fn damaged_blobs_are_not_exported() {
     for (name, damage) in DAMAGES {
         let (dir, store) = fresh();
