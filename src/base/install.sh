@@ -36,7 +36,7 @@ for kernel in "$root"/boot/vmlinuz-*; do
         version=${kernel##*/vmlinuz-}
         inside update-initramfs -c -k "$version"
         # Both links, /vmlinuz and /initrd.img: the kernel's own script made the first before there was an initramfs.
-        inside linux-update-symlinks install "$version" "/boot/vmlinuz-$version"
+        inside env -u INITRD linux-update-symlinks install "$version" "/boot/vmlinuz-$version"
     fi
 done
 echo 'kbake: reading the tree' >&2
