@@ -1,6 +1,8 @@
 //! GRUB as kbake places it, started by QEMU's BIOS from a disk that the foreign tools laid out, up to and with the
 //! jump into a kernel. The kernel is a few bytes of this test, so it takes seconds.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
+
 mod vm;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::sandbox::{self, HOST_PATH, Mode};
 use crate::error::{Error, Result};
+use crate::fsx;
 use crate::value::Arch;
 
 /// Programs that mmdebstrap, the hooks and the sandbox run on the host, with their Debian packages.
@@ -115,7 +116,7 @@ fn check_namespaces(mode: Mode) -> Result<()> {
 fn reasons(mode: Mode) -> Vec<String> {
     let mut hints = Vec::new();
     for (setting, value) in FORBIDDING {
-        if std::fs::read_to_string(Path::new("/proc/sys").join(setting)).is_ok_and(|found| found.trim() == *value) {
+        if fsx::read_to_string(&Path::new("/proc/sys").join(setting)).is_ok_and(|found| found.trim() == *value) {
             hints.push(format!("the kernel's setting {} is {value}, which forbids it", setting.replace('/', ".")));
         }
     }

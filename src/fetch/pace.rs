@@ -27,6 +27,11 @@ pub(super) fn backoff(n: u32, first: Duration, longest: Duration) -> Duration {
     first.saturating_mul(2u32.saturating_pow(n)).min(longest)
 }
 
+#[expect(clippy::disallowed_methods, reason = "decides only when to give up on a source, never what is kept")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// Notices servers that drip: never silent, and never done.
 pub(super) struct Pace {
     window: Duration,
@@ -38,7 +43,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Demands `rate` bytes per second over each `window`.
     pub fn new(rate: u64, window: Duration) -> Self {
-        Pace { window, least: (u128::from(rate) * window.as_millis() / 1000) as u64, since: Instant::now(), bytes: 0 }
+        Pace { window, least: (u128::from(rate) * window.as_millis() / 1000) as u64, since: now(), bytes: 0 }
     }
 
     /// Takes note of `bytes`. False when they come too slowly.
@@ -48,7 +53,7 @@ impl Pace {
             return true;
         }
         let enough = self.bytes >= self.least;
-        (self.since, self.bytes) = (Instant::now(), 0);
+        (self.since, self.bytes) = (now(), 0);
         enough
     }
 }

@@ -1,7 +1,7 @@
 //! Reading blobs, and finding out in time when one is damaged.
 
 use std::borrow::Borrow;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ impl BlobFile {
 
     /// Moves the file out of the blobs, unless another process has already put a new one in its place.
     pub(super) fn quarantine(&self) -> Option<&Path> {
-        let moved = matches!(fsx::is_at(&self.file, &self.path), Ok(true)) && fs::rename(&self.path, &self.quarantine).is_ok();
+        let moved = matches!(fsx::is_at(&self.file, &self.path), Ok(true)) && fsx::rename(&self.path, &self.quarantine).is_ok();
         moved.then_some(&*self.quarantine)
     }
 

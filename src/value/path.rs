@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_subtree_is_contiguous() {
-        let mut all = vec![path("a.b"), path("a/c/d"), path("a"), path("b"), path("a/c"), TreePath::root()];
+        let mut all = [path("a.b"), path("a/c/d"), path("a"), path("b"), path("a/c"), TreePath::root()];
         all.sort();
         let shown: Vec<_> = all.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["/", "/a", "/a/c", "/a/c/d", "/a.b", "/b"]);
