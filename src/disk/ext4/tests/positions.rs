@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::debugfs;
 use super::image::{Blobs, Sample, fit, noise, params};
 use crate::disk::ext4::{Size, layout};
 use crate::disk::{Data, Pieces};
@@ -52,8 +53,10 @@ fn the_role_does_not_move_the_base() {
     let mut full = base();
     role(&mut full);
     let size = params(Size::Bytes(400 << 20));
-    plain.image(&size);
-    full.image(&size);
+    let numbers = debugfs::walk(full.image(&size).path());
+    for (path, inode) in debugfs::walk(plain.image(&size).path()) {
+        assert_eq!(numbers[&path], inode, "the inode of {path}");
+    }
     let (before, after) = (layout(&plain.tree, &size).unwrap(), layout(&full.tree, &size).unwrap());
     let (before, after) = (starts(&before), starts(&after));
     assert_eq!(before.len(), 640);
