@@ -10,6 +10,7 @@ use super::Params;
 use super::block::{BLOCK, BLOCK_U64};
 use super::checksum::Crc;
 use super::content;
+use super::directory::Shape;
 use super::extent;
 use super::geometry::{GROUP_BLOCKS, Geometry};
 use super::group::{self, Usage};
@@ -89,47 +90,17 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn item(&mut self, item: &Item, place: &Place) -> Result<()> {
-        let seed = self.seed.of_inode(item.inode);
-        let mut flags = inode::EXTENTS_FLAG;
-        let mut map = None;
-        let size = match &item.body {
-            Body::Dir { parent, entries, shape, .. } => {
-                if matches!(shape, super::directory::Shape::Indexed(_)) {
-                    flags |= inode::INDEX_FLAG;
-                }
-                self.blocks(place, &shape.encode(item.inode, *parent, entries, seed));
-                shape.blocks() * BLOCK_U64
-            }
-            Body::File { content, .. } => {
-                content::put(content, &place.map, &mut self.out);
-                content.size()
-            }
-            Body::LongLink(target) => {
-                self.blocks(place, &[target]);
-                target.len() as u64
-            }
-            Body::ShortLink(target) => {
-                let mut bytes = [0; 60];
-                bytes[..target.len()].copy_from_slice(target);
-                map = Some(bytes);
-                target.len() as u64
-            }
-            Body::Special(bytes) => {
-                map = Some(*bytes);
-                0
-            }
-        };
+        let size = self.body(item, place);
         if let (Some(at), Some(block)) = (place.xattrs, &item.xattrs.block) {
             let mut block = block.clone();
             xattr::seal(&mut block, at, self.seed);
             self.out.block(at, &block);
         }
-        let map = match map {
-            Some(map) => {
-                flags = 0;
-                map
-            }
-            None => self.tree(item.inode, place),
+        let (flags, map) = match &item.body {
+            Body::Dir { shape: Shape::Indexed(_), .. } => (inode::EXTENTS_FLAG | inode::INDEX_FLAG, self.tree(item.inode, place)),
+            Body::Dir { .. } | Body::File { .. } | Body::LongLink(_) => (inode::EXTENTS_FLAG, self.tree(item.inode, place)),
+            Body::ShortLink(target) => (0, std::array::from_fn(|at| target.get(at).copied().unwrap_or(0))),
+            Body::Special(bytes) => (0, *bytes),
         };
         self.inode(&Inode {
             number: item.inode,
@@ -143,6 +114,27 @@ impl Writer<'_> {
             xattr_block: place.xattrs,
             xattrs: &item.xattrs.inline,
         })
+    }
+
+    /// Writes what an inode holds, if that is not in the inode itself; gives its size.
+    fn body(&mut self, item: &Item, place: &Place) -> u64 {
+        match &item.body {
+            Body::Dir { parent, entries, shape, .. } => {
+                let seed = self.seed.of_inode(item.inode);
+                self.blocks(place, &shape.encode(item.inode, *parent, entries, seed));
+                shape.blocks() * BLOCK_U64
+            }
+            Body::File { content, .. } => {
+                content::put(content, &place.map, &mut self.out);
+                content.size()
+            }
+            Body::LongLink(target) => {
+                self.blocks(place, &[target]);
+                target.len() as u64
+            }
+            Body::ShortLink(target) => target.len() as u64,
+            Body::Special(_) => 0,
+        }
     }
 
     /// Writes the blocks of a file of our own making where it lies.

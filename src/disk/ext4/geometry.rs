@@ -100,8 +100,7 @@ impl Geometry {
 
     fn check_tail(&self, count: u64) -> Result<(), Unfit> {
         let start = (count - 1) * GROUP_BLOCKS;
-        let own = if has_super(count - 1) { self.copy_len() } else { 0 };
-        let least = start + own + TAIL_MIN;
+        let least = start + self.copy_in(count - 1) + TAIL_MIN;
         if self.blocks < least { Err(Unfit { missing: least - self.blocks }) } else { Ok(()) }
     }
 
@@ -156,6 +155,11 @@ impl Geometry {
     /// All groups but the first that start with a copy of the superblock and the descriptors.
     pub fn backups(&self) -> impl Iterator<Item = u64> {
         (1..self.groups.len() as u64).filter(|&group| has_super(group))
+    }
+
+    /// Blocks at the start of `group` that a copy of the superblock and the descriptors takes; 0 where there is none.
+    pub fn copy_in(&self, group: u64) -> u64 {
+        if has_super(group) { self.copy_len() } else { 0 }
     }
 
     /// The blocks of `group`; the last one may be short.

@@ -89,8 +89,7 @@ pub fn free_blocks(geometry: &Geometry, number: usize, used: &[Range<u64>]) -> u
 /// group always has a bitmap, as in mke2fs, because it may be short.
 fn block_uninit(geometry: &Geometry, number: usize, used: &[Range<u64>]) -> bool {
     let span = geometry.span(number);
-    let own =
-        if geometry.backups().any(|group| group == number as u64) { 1 + geometry.descriptor_blocks + geometry.reserved_blocks } else { 0 };
+    let own = geometry.copy_in(number as u64);
     let last = number + 1 == geometry.groups.len();
     let leader = number.is_multiple_of(1 << super::geometry::LOG_FLEX);
     !last && !leader && free_blocks(geometry, number, used) == span.end - span.start - own

@@ -1,7 +1,7 @@
 //! A fresh ext4 filesystem as a pure function of a [`Tree`] and a few [`Params`].
 //!
-//! Two passes. The first lays out: [`survey`] numbers the inodes and says what each needs, [`geometry`] cuts the
-//! disk into groups, [`place`] gives every need its blocks. The second emits: each on-disk structure has a module of
+//! Two passes. The first lays out: `survey` numbers the inodes and says what each needs, `geometry` cuts the
+//! disk into groups, `place` gives every need its blocks. The second emits: each on-disk structure has a module of
 //! its own, named after its section in the [format's description](https://docs.kernel.org/filesystems/ext4/).
 //! File contents are never held; they are blob pieces of the result.
 //!
@@ -12,9 +12,9 @@
 //! Where things lie, in this order: the fixed metadata of the groups, the journal, then per layer (base, role) the
 //! blocks of directories, attributes and long links, small files in path order, large files in path order. Each of
 //! these stretches, and each file of 64 KiB or more, starts on a 64 KiB boundary. Nothing of the base moves when
-//! only role nodes change, as long as the size is equal: a base directory that grows by role entries gets its further
-//! blocks in the role's stretch. The one limit is the number of inodes: a tree that needs more than one per 16 KiB
-//! gets larger inode tables.
+//! only role nodes change, as long as size and journal are equal: a base directory that grows by role entries gets its
+//! further blocks in the role's stretch (the entries in its first blocks change all the same). The one limit is the
+//! number of inodes: a tree that needs more than one per 16 KiB gets larger inode tables, which moves all else.
 
 mod allocator;
 mod bitmap;
@@ -70,7 +70,7 @@ pub struct Params {
 pub enum Size {
     /// Exactly so many bytes, a multiple of 4096. A tail too short for a block group of its own stays unused.
     Bytes(u64),
-    /// As large as the tree needs, with at least `slack` bytes free; a multiple of 1 MiB unless a tail was cut.
+    /// As large as the tree needs, with at least `slack` bytes free; a multiple of 1 MiB.
     Fit {
         /// Free space in bytes, the reserved blocks included.
         slack: u64,

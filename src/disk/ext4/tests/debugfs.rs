@@ -109,7 +109,7 @@ pub fn commands(image: &Path, list: &[String]) -> Vec<Vec<u8>> {
 }
 
 /// All names and their inodes, level by level from the root.
-fn walk(image: &Path) -> BTreeMap<TreePath, u32> {
+pub fn walk(image: &Path) -> BTreeMap<TreePath, u32> {
     let mut found = BTreeMap::from([(TreePath::root(), 2)]);
     let mut level = vec![(Vec::new(), 2)];
     while !level.is_empty() {

@@ -6,7 +6,7 @@ use crate::tree::{Content, Kind, Layer, Meta};
 use crate::value::{Sha256, TreePath};
 
 /// The digest of the image of [`sample`].
-const DIGEST: &str = "f26038bb10d1bd8386febf2d60cc3a447af64239675a0856e3298aac1d242893";
+const DIGEST: &str = "6f4888830144f979b72740293230ec892099b090c52430657c0fb44971e77e06";
 
 fn sample() -> Sample {
     let mut sample = Sample::new();
