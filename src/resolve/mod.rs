@@ -132,11 +132,15 @@ fn no_mirror(sources: &Sources, refusals: Vec<(String, Error)>) -> Error {
     let suite = &sources.suite.value;
     let broken = refusals.iter().any(|(_, error)| error.class() == Class::Integrity);
     let class = if broken { Class::Integrity } else { Class::Network };
-    let (message, hint) = match refusals.is_empty() {
-        true => (format!("no mirror is known that could carry the suite `{suite}`"), "give one with `--mirror URL`"),
-        false => (
+    let (message, hint) = match (refusals.is_empty(), class) {
+        (true, _) => (format!("no mirror is known that could carry the suite `{suite}`"), "give one with `--mirror URL`"),
+        (_, Class::Integrity) => (
             format!("no mirror offers the suite `{suite}` with a good signature"),
             "nothing was changed; give another one with `--mirror URL`",
+        ),
+        _ => (
+            format!("no mirror answered for the suite `{suite}`"),
+            "nothing was changed; check the network, or give another one with `--mirror URL`",
         ),
     };
     let mut error = Error::new(class, message);

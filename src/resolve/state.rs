@@ -116,9 +116,9 @@ impl<'a> State<'a> {
         let output = self.run("apt-get", ["update", "-q", "-o", "APT::Update::Error-Mode=any"])?;
         let complaint = output.complaint();
         if !output.success {
-            return Err(complaint
-                .iter()
-                .fold(Error::new(class_of(&complaint), "apt refused its indexes"), |error, line| error.detail(line)));
+            let class = class_of(&complaint);
+            let message = if class == Class::Integrity { "apt refused its indexes" } else { "apt could not fetch its indexes" };
+            return Err(complaint.into_iter().fold(Error::new(class, message), Error::detail));
         }
         let found = self.run("apt-get", ["indextargets", "--format", "$(FILENAME)", "Created-By: Packages"])?;
         if found.stdout.lines().count() < self.components {
