@@ -149,5 +149,4 @@ fn quote(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "yaml_tests.rs"]
 pub(super) mod tests;

@@ -6,48 +6,15 @@
 //! [text](super::text) names them by digest, and must find them.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use super::ContentSource;
 use super::{Content, Kind, Tree};
 use crate::error::{Error, Result};
-use crate::value::{Hasher, Sha256};
+use crate::value::Sha256;
 
-/// Bytes read at a time where the caller asks for less.
+/// Bytes copied at a time.
 const CHUNK: usize = 256 << 10;
-
-/// Bytes at positions: an open file, as far as a pack needs one.
-pub trait ReadAt: Sync {
-    /// Reads at `offset` (in bytes) into `buffer`; 0 only at the end or for an empty buffer.
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
-}
-
-impl ReadAt for [u8] {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or_default();
-        let len = rest.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&rest[..len]);
-        Ok(len)
-    }
-}
-
-impl ReadAt for Vec<u8> {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.as_slice().read_at(offset, buffer)
-    }
-}
-
-impl<T: ReadAt + ?Sized> ReadAt for &T {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        (**self).read_at(offset, buffer)
-    }
-}
-
-impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        (**self).read_at(offset, buffer)
-    }
-}
 
 /// Where each content lies in the pack of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,143 +120,6 @@ fn copy(source: &dyn ContentSource, digest: &Sha256, size: u64, out: &mut dyn Wr
         return Err(Error::integrity(format!("sha256:{digest} gave {done} bytes, {size} are expected")));
     }
     Ok(())
-}
-
-/// The contents in a pack.
-pub struct PackSource<R> {
-    pack: R,
-    index: PackIndex,
-}
-
-impl<R: ReadAt> PackSource<R> {
-    /// Over an open pack and the index of its tree. `len` is the pack's length in bytes.
-    ///
-    /// # Errors
-    /// When the pack has another length than its tree's contents.
-    pub fn new(pack: R, len: u64, index: PackIndex) -> Result<Self> {
-        if len != index.len {
-            return Err(Error::integrity(format!("a pack has {len} bytes, and its tree's contents {}", index.len)));
-        }
-        Ok(PackSource { pack, index })
-    }
-}
-
-impl<R: ReadAt> ContentSource for PackSource<R> {
-    /// Opens a content. One that the tree does not have is [`io::ErrorKind::NotFound`].
-    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        let Some((offset, known)) = self.index.get(digest) else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("sha256:{digest} is not in the pack")));
-        };
-        if known != size {
-            return Err(Error::integrity(format!("sha256:{digest} has {known} bytes in the pack, {size} were asked for")).into());
-        }
-        if size == 0 && *digest != Sha256::of([]) {
-            return Err(mismatch(digest, &Sha256::of([])).into());
-        }
-        let state = State::Open(Hasher::new());
-        Ok(Box::new(PackReader { pack: &self.pack, digest: *digest, offset, left: size, state, held: Vec::new(), taken: 0 }))
-    }
-}
-
-/// Reads one content, and fails on the read that would give the last byte of a wrong one.
-struct PackReader<'a, R> {
-    pack: &'a R,
-    digest: Sha256,
-    /// Where the next read from the pack starts, in bytes.
-    offset: u64,
-    /// Bytes not read from the pack yet.
-    left: u64,
-    state: State,
-    /// Bytes read ahead for a caller with a small buffer, and how many it has taken.
-    held: Vec<u8>,
-    taken: usize,
-}
-
-enum State {
-    Open(Hasher),
-    /// All bytes read, the digest is right.
-    Good,
-    /// A read failed: so do all that follow.
-    Failed,
-}
-
-impl<R: ReadAt> PackReader<'_, R> {
-    /// Reads what comes next in the pack, and checks the digest when nothing is left.
-    fn next(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let State::Open(mut hasher) = std::mem::replace(&mut self.state, State::Failed) else {
-            return Err(Error::internal("a content was read on after a failure").into());
-        };
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let got = loop {
-            match self.pack.read_at(self.offset, &mut buffer[..most]) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
-        if got == 0 {
-            return Err(Error::integrity(format!("the pack ends at byte {}, inside sha256:{}", self.offset, self.digest)).into());
-        }
-        hasher.update(&buffer[..got]);
-        self.offset += got as u64;
-        self.left -= got as u64;
-        if self.left > 0 {
-            self.state = State::Open(hasher);
-            return Ok(got);
-        }
-        let found = hasher.finish();
-        if found != self.digest {
-            return Err(mismatch(&self.digest, &found).into());
-        }
-        self.state = State::Good;
-        Ok(got)
-    }
-}
-
-impl<R: ReadAt> Read for PackReader<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        if self.taken == self.held.len() {
-            if self.left == 0 && !matches!(self.state, State::Failed) {
-                return Ok(0);
-            }
-            if buffer.len() >= CHUNK || buffer.len() as u64 >= self.left {
-                return self.next(buffer);
-            }
-            let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK);
-            let mut held = std::mem::take(&mut self.held);
-            held.resize(len, 0);
-            self.taken = 0;
-            let got = self.next(&mut held)?;
-            held.truncate(got);
-            self.held = held;
-        }
-        let len = buffer.len().min(self.held.len() - self.taken);
-        buffer[..len].copy_from_slice(&self.held[self.taken..self.taken + len]);
-        self.taken += len;
-        Ok(len)
-    }
-}
-
-fn mismatch(expected: &Sha256, found: &Sha256) -> Error {
-    Error::integrity("a content in a pack is not what its digest says").detail(format!("expected sha256:{expected}  found sha256:{found}"))
-}
-
-/// Several sources as one: the first that knows a digest has it. A source says "not mine" with
-/// [`io::ErrorKind::NotFound`]; any other failure is final.
-pub struct LayeredSource<'a>(pub Vec<&'a dyn ContentSource>);
-
-impl ContentSource for LayeredSource<'_> {
-    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        for source in &self.0 {
-            match source.open(digest, size) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                other => return other,
-            }
-        }
-        Err(io::Error::new(io::ErrorKind::NotFound, format!("no source has sha256:{digest}")))
-    }
 }
 
 #[cfg(test)]

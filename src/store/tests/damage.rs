@@ -69,7 +69,7 @@ fn damage_is_found_and_quarantined() {
 
 #[test]
 fn the_disk_writers_source_refuses_damage_and_absence() {
-    use crate::disk::ContentSource as _;
+    use crate::tree::ContentSource as _;
     for (name, damage) in DAMAGES {
         let (_dir, store) = fresh();
         let blob = store.insert(&good()).unwrap();
