@@ -6,13 +6,14 @@ packages=(
   # to compile
   gcc libc6-dev
   # what `kbake build` and `kbake lock` run: apt, dpkg, perl, gpgv and, when not root, user namespaces
-  apt dpkg perl gpgv uidmap
+  apt dpkg perl gpgv debian-archive-keyring mount hostname util-linux uidmap
   # foreign judges of what kbake writes
-  qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage grub-common grub-pc-bin systemd gpg xz-utils zstd
+  qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
+  python3-yaml
   # a machine to boot the image, and the clients that talk to it
   qemu-system-x86 seabios etcd-client openssh-client
   # the peers of the benchmark, and the tests' attackers
-  util-linux attr fakeroot strace git ca-certificates
+  attr fakeroot strace git ca-certificates passwd
 )
 
 sudo=()
@@ -28,6 +29,9 @@ if ! "${install[@]}" "${packages[@]}"; then
   release=$(. /etc/os-release && echo "$VERSION_CODENAME")
   "${install[@]}" --allow-downgrades "qemu-utils/$release" "qemu-system-common/$release" "${packages[@]}"
 fi
+
+# The same image must come out whoever builds it. useradd gives the user the subordinate ids that this takes.
+id -u kbake-test >/dev/null 2>&1 || "${sudo[@]}" useradd --create-home --shell /usr/sbin/nologin kbake-test
 
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer with rustup" >&2; exit 1; }
 for component in clippy fmt; do

@@ -11,10 +11,11 @@ mod units;
 
 use std::path::Path;
 
+pub use machine::ROOT_START;
 pub use pantry::Pantry;
 pub use resolve::{Resolved, request, resolve};
 
-use crate::disk::{qcow2, readback};
+use crate::disk::{Pieces, qcow2, readback};
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::fsx;
@@ -151,12 +152,16 @@ impl Bake<'_> {
         fetched
     }
 
+    /// The disk that holds `tree`, as a value.
+    pub fn disk(&self, resolved: &Resolved, tree: &Tree) -> Result<Pieces> {
+        machine::disk(&resolved.plan, tree, &machine::grub_files(self.store, &resolved.tools)?)
+    }
+
     /// Lays out the disk and writes it into the store: the image, and the text of its tree.
     fn write_image(&self, resolved: &Resolved, stocked: &Stocked) -> Result<(Blob, Blob)> {
         let plan = &resolved.plan;
         let text = self.store.insert(stocked.tree.to_text().as_bytes())?;
-        let grub = machine::grub_files(self.store, &resolved.tools)?;
-        let disk = machine::disk(plan, &stocked.tree, &grub)?;
+        let disk = self.disk(resolved, &stocked.tree)?;
         let total = crate::disk::cluster::data_len(&disk);
         // Never more than the data itself: clusters that do not shrink are stored as they are.
         self.store.require_space(total)?;
@@ -174,8 +179,7 @@ impl Bake<'_> {
     /// every byte with the disk that was laid out.
     pub fn verify(&self, resolved: &Resolved, image: &Path) -> Result<readback::VerifyReport> {
         let stocked = self.tree(resolved)?;
-        let grub = machine::grub_files(self.store, &resolved.tools)?;
-        let disk = machine::disk(&resolved.plan, &stocked.tree, &grub)?;
+        let disk = self.disk(resolved, &stocked.tree)?;
         readback::compare(image, &disk, &stocked.source, self.cancel)?;
         readback::verify_tree(image, machine::ROOT_START, &stocked.tree, self.cancel)?.into_result()
     }

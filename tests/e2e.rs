@@ -1,0 +1,298 @@
+//! From the lockfile to a booted node: one real build (by two processes at once), judged by foreign tools, booted under
+//! emulation, and repeated under conditions that must not matter. Fetches about 110 MB from the host's package mirrors.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
+
+mod vm;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use kbake::bake::{self, Bake};
+use kbake::disk::raw;
+use kbake::fetch;
+use kbake::project::Project;
+use kbake::report::Silent;
+use kbake::store::{Access, Store};
+use kbake::value::Cancel;
+use vm::{Machine, Setup, SshKey, Vm};
+
+const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// Made by tests/setup.sh.
+const OTHER_USER: &str = "kbake-test";
+/// From power-on to the answer of a service in the emulated machine, on a busy host.
+const BOOT_DEADLINE: Duration = Duration::from_secs(600);
+
+/// A finished build.
+struct Built {
+    folder: PathBuf,
+    digest: String,
+}
+
+impl Built {
+    fn image(&self) -> PathBuf {
+        self.folder.join("images/etcd.qcow2")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.join("store")
+    }
+}
+
+/// The build that all tests look at: cold, by two processes at once on one store.
+static BUILT: LazyLock<Built> = LazyLock::new(|| {
+    let folder = fresh_folder("e2e");
+    let start = |out: &str| {
+        let mut command = kbake(&folder, &["build", "etcd", "--verify", "--out", out]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kbake starts")
+    };
+    let (first, second) = (start("images"), start("images2"));
+    let [first, second] = [first, second].map(|child| ok(child.wait_with_output().expect("kbake ends")));
+    let said = |output: &Output| text(&output.stderr);
+    let installed = [&first, &second].iter().filter(|output| said(output).contains("reading the tree")).count();
+    assert_eq!(installed, 1, "two builds at once install once:\n{}\n---\n{}", said(&first), said(&second));
+    let digest = digest_of(&first);
+    assert_eq!(digest, digest_of(&second));
+    Built { folder, digest }
+});
+
+fn fresh_folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).expect("the folder of the last run can be removed");
+    }
+    fs::create_dir_all(&folder).expect("a folder for the test");
+    folder
+}
+
+/// A kbake that works in `folder`, with its own store there.
+fn kbake(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(KBAKE);
+    command.args(args).args(["--project", ROOT, "--store"]).arg(folder.join("store")).current_dir(folder);
+    command
+}
+
+fn ok(output: Output) -> Output {
+    assert!(output.status.success(), "{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a foreign tool and gives what it printed.
+fn judge(tool: &str, args: &[&str]) -> String {
+    let output = Command::new(tool).args(args).output().unwrap_or_else(|e| panic!("{tool} is missing: run tests/setup.sh ({e})"));
+    let all = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success(), "{tool} {args:?}: {}\n{all}", output.status);
+    all
+}
+
+/// The digest in the line `images/etcd.qcow2 sha256:…` on stdout.
+fn digest_of(output: &Output) -> String {
+    let line = text(&output.stdout);
+    let digest = line.trim_end().split_once(" sha256:").unwrap_or_else(|| panic!("no digest in {line:?}")).1;
+    assert_eq!(digest.len(), 64, "{line:?}");
+    digest.to_owned()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("the test's folders have plain names")
+}
+
+#[test]
+fn the_digest_is_the_recorded_one() {
+    let recorded = fs::read_to_string(Path::new(ROOT).join("images/expected.toml")).unwrap();
+    let plan = text(&ok(kbake(&BUILT.folder, &["plan", "--key", "etcd"]).output().unwrap()).stdout);
+    assert!(
+        recorded.contains(&format!("plan = \"{}\"", plan.trim_end())),
+        "images/expected.toml is of another plan; `kbake build etcd` prints the lines that belong there"
+    );
+    assert!(recorded.contains(&format!("image = \"{}\"", BUILT.digest)), "kbake built sha256:{}, recorded is\n{recorded}", BUILT.digest);
+    assert!(judge("sha256sum", &[path(&BUILT.image())]).starts_with(&BUILT.digest));
+}
+
+#[test]
+fn the_store_is_used_and_does_not_show() {
+    let output = ok(kbake(&BUILT.folder, &["build", "etcd", "--offline"]).output().unwrap());
+    assert_eq!(digest_of(&output), BUILT.digest);
+    assert!(text(&output.stderr).contains("etcd: up to date"), "{}", text(&output.stderr));
+    // A lost output comes back from the store; a changed one is put right.
+    for damage in [|image: &Path| fs::remove_file(image), |image: &Path| fs::write(image, "damaged")] {
+        let other = BUILT.folder.join("images2/etcd.qcow2");
+        damage(&other).unwrap();
+        let output = ok(kbake(&BUILT.folder, &["build", "etcd", "--offline", "--out", "images2"]).output().unwrap());
+        assert!(text(&output.stderr).contains("etcd: taken from the store"), "{}", text(&output.stderr));
+        assert!(judge("sha256sum", &[path(&other)]).starts_with(&BUILT.digest));
+    }
+
+    // Cold in a warm store: only the image is made again.
+    for jobs in ["2", "16"] {
+        for entry in fs::read_dir(BUILT.store().join("actions")).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name().to_str().unwrap().starts_with("image-") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        let output = ok(kbake(&BUILT.folder, &["build", "etcd", "--offline", "--jobs", jobs, "--out", "images3"]).output().unwrap());
+        assert!(text(&output.stderr).contains("etcd: built"));
+        assert_eq!(digest_of(&output), BUILT.digest, "{jobs} jobs");
+    }
+}
+
+#[test]
+fn foreign_tools_find_no_fault() {
+    let image = BUILT.image();
+    assert!(judge("qemu-img", &["check", path(&image)]).contains("No errors were found"));
+
+    // The same disk, written by other code.
+    let folder = fresh_folder("e2e-raw");
+    let disk = folder.join("disk.raw");
+    write_raw(&disk);
+    assert!(judge("qemu-img", &["compare", path(&image), path(&disk)]).contains("Images are identical"));
+    assert!(judge("sgdisk", &["-v", path(&disk)]).contains("No problems found"));
+
+    let root = folder.join("root.ext4");
+    let skip = (bake::ROOT_START >> 20).to_string();
+    judge(
+        "dd",
+        &[&format!("if={}", path(&disk)), &format!("of={}", path(&root)), "bs=1M", &format!("skip={skip}"), "conv=sparse", "status=none"],
+    );
+    let checked = judge("e2fsck", &["-fn", path(&root)]);
+    assert!(checked.contains("kbake-root: ") && !checked.contains("ix? no"), "{checked}");
+    // What the read-back through ext4-view cannot see.
+    let capability = judge("debugfs", &["-R", "ea_get -x /usr/bin/ping security.capability", path(&root)]);
+    assert!(capability.contains("01 00 00 02 00 20 00 00"), "cap_net_raw is lost: {capability}");
+    let owner = judge("debugfs", &["-R", "stat /var/lib/etcd", path(&root)]);
+    assert!(owner.contains("Mode:  0700"), "{owner}");
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Lays the disk out once more and writes it raw, through the library.
+fn write_raw(to: &Path) {
+    let cancel = Cancel::new();
+    let store = Store::open(&BUILT.store(), Access::Shared, &cancel, &|| ()).unwrap();
+    let project = Project::find(Some(Path::new(ROOT)), Path::new(ROOT)).unwrap();
+    let channel = project.channel("debian").unwrap();
+    let resolved = bake::resolve(&project, &channel, &project.role("etcd").unwrap()).unwrap();
+    let offline = fetch::Options { offline: true, ..fetch::Options::default() };
+    let bake = Bake { store: &store, fetch: offline, host_mirrors: &|_| Ok(Vec::new()), jobs: 1, report: &Silent, cancel: &cancel };
+    let stocked = bake.tree(&resolved).unwrap();
+    let disk = bake.disk(&resolved, &stocked.tree).unwrap();
+    raw::write(&disk, &stocked.source, &mut File::create(to).unwrap(), &cancel).unwrap();
+}
+
+#[test]
+fn the_tree_holds_no_identity() {
+    let tree = text(&ok(kbake(&BUILT.folder, &["tree", "etcd", "--offline"]).output().unwrap()).stdout);
+    let line = |path: &str| tree.lines().find(|line| line.split(' ').nth(1) == Some(path));
+    assert!(line("/etc/machine-id").is_some_and(|line| line.contains(" 0 sha256:e3b0c44298fc1c14")), "empty, so that systemd makes one");
+    for (path, why) in [
+        ("/etc/hostname", "the seed names the machine"),
+        ("/var/lib/systemd/random-seed", "shared randomness is none"),
+        ("/var/lib/dbus/machine-id", "identity"),
+        ("/var/cache/ldconfig/aux-cache", "a cache of inode numbers"),
+    ] {
+        assert!(line(path).is_none(), "{path} is in the tree: {why}");
+    }
+    for (part, why) in
+        [("/ssh_host_", "host keys"), ("/var/log/", "logs"), ("/var/cache/apt/", "caches"), ("_history ", "a shell's history")]
+    {
+        let found: Vec<&str> = tree.lines().filter(|line| line.starts_with("file ") && line.contains(part)).collect();
+        assert!(found.is_empty(), "{why}: {found:?}");
+    }
+    assert!(line("/var/lib/etcd").is_some_and(|line| line.starts_with("dir /var/lib/etcd 0700 ")));
+}
+
+#[test]
+fn the_same_image_wherever_and_however_it_is_built() {
+    let folder = Path::new("/tmp").join(format!("kbake e2e-{}", std::process::id()));
+    let _cleanup = Cleanup(folder.clone());
+    // The other user must be able to reach the program, and shall find nothing of the checkout.
+    fs::create_dir(&folder).unwrap();
+    fs::copy(KBAKE, folder.join("kbake")).unwrap();
+    let is_root = text(judge("id", &["-u"]).trim().as_bytes()) == "0";
+    let script = "set -eu; umask 077; cd \"$1\"; mkdir home; export HOME=\"$1/home\"; ./kbake build etcd --jobs 1 --accept-new-digest --store \"$1/s t o r e\"";
+    let mut command = if is_root {
+        judge("chown", &[OTHER_USER, path(&folder)]);
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", OTHER_USER, "--regid", OTHER_USER, "--init-groups", "--", "sh", "-c"]);
+        command
+    } else {
+        let mut command = Command::new("sh");
+        command.arg("-c");
+        command
+    };
+    command.args([script, "sh", path(&folder)]).env_clear();
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TZ", "Pacific/Chatham").env("LC_ALL", "tr_TR.UTF-8").env("LANG", "de_DE");
+    let output = ok(command.output().unwrap_or_else(|e| panic!("setpriv is missing: run tests/setup.sh ({e})")));
+    assert_eq!(
+        digest_of(&output),
+        BUILT.digest,
+        "another user, folder, umask, time zone, locale and store, one job:\n{}",
+        text(&output.stderr)
+    );
+}
+
+/// Removes a folder at the end, also of a failing test.
+struct Cleanup(PathBuf);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn the_node_boots_and_etcd_answers() {
+    let key = SshKey::generate("debian");
+    let public = BUILT.folder.join("key.pub");
+    fs::write(&public, &key.public).unwrap();
+    let seed = BUILT.folder.join("etcd0.iso");
+    let args = ["seed", "etcd0", "--role", "etcd", "--etcd-listen", "all", "--ssh-key", path(&public), "--out", path(&seed)];
+    ok(kbake(&BUILT.folder, &args).output().unwrap());
+
+    let image = BUILT.image();
+    let before = judge("sha256sum", &[path(&image)]);
+    let setup = Setup { machine: Machine::Q35, memory_mib: 1024, disks: &[&image, &seed], ports: &[2379, 22] };
+    let mut vm = Vm::start(&setup);
+    let health = vm.wait_for_http(2379, "/health", BOOT_DEADLINE);
+    println!("etcd answers {:.0?} after power-on", vm.age());
+    assert!(health.contains("\"true\""), "{health}");
+
+    // A real client on the host.
+    let endpoint = format!("--endpoints=http://127.0.0.1:{}", vm.port(2379));
+    let etcdctl = |args: &[&str]| {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").arg(&endpoint).args(["--command-timeout=60s", "--dial-timeout=30s"]).args(args);
+        text(&ok(vm::output(&mut command)).stdout)
+    };
+    assert_eq!(etcdctl(&["put", "greeting", "hello from the host"]), "OK\n");
+    assert_eq!(etcdctl(&["get", "greeting"]), "greeting\nhello from the host\n");
+
+    vm.wait_for_ssh(&key, BOOT_DEADLINE);
+    // Waits for the boot to be over, cloud-init included; `degraded` would mean failed units.
+    let state = text(&vm.ssh(&key, "systemctl is-system-running --wait").stdout);
+    let failed = vm.ssh_ok(&key, "systemctl --failed --no-legend --plain");
+    assert_eq!((state.trim(), failed.trim()), ("running", ""), "no unit may have failed");
+    assert_eq!(vm.ssh_ok(&key, "hostname").trim(), "etcd0");
+    let size: u64 = vm.ssh_ok(&key, "df --output=size -B1 / | tail -1").trim().parse().unwrap();
+    assert!(size > 18 << 30, "the root filesystem has grown to {size} bytes only, the disk has 20 GiB");
+    assert_eq!(vm.ssh_ok(&key, "stat -c '%U %a' /var/lib/etcd").trim(), "etcd 700");
+    assert_eq!(vm.ssh_ok(&key, "cat /etc/machine-id | wc -c").trim(), "33", "a machine-id of its own");
+    assert_eq!(vm.ssh_ok(&key, "ls /etc/ssh/ssh_host_*_key | wc -l").trim(), "2", "host keys of its own");
+    assert_eq!(vm.ssh_ok(&key, "sudo cat /proc/swaps | wc -l").trim(), "1", "no swap");
+    let outside = vm.ssh(&key, "timeout 5 bash -c 'exec 3<>/dev/tcp/198.51.100.1/80'");
+    assert!(!outside.status.success(), "the machine reaches more than the forwarded ports");
+    println!("{}", vm.ssh_ok(&key, "systemd-analyze").trim());
+
+    // It ends as it should, and the image is as it was.
+    vm.ssh(&key, "sudo systemctl poweroff");
+    vm.wait_for_exit(BOOT_DEADLINE + vm.age());
+    assert_eq!(judge("sha256sum", &[path(&image)]), before);
+}
