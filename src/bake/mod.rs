@@ -15,7 +15,8 @@ pub use machine::ROOT_START;
 pub use pantry::Pantry;
 pub use resolve::{Resolved, request, resolve};
 
-use crate::disk::{Pieces, qcow2, readback};
+use crate::disk::readback::{self, Depth};
+use crate::disk::{Pieces, qcow2};
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::fsx;
@@ -171,6 +172,8 @@ impl Bake<'_> {
         let written = qcow2::write(&disk, &stocked.source, plan.disk_size(), self.jobs, &mut scratch, self.cancel, &progress);
         self.report.done();
         written?;
+        // Through readers that share no code with the writers, before anyone else sees the image.
+        readback::verify_tree(scratch.path(), machine::ROOT_START, &stocked.tree, Depth::Role, self.cancel)?.into_result()?;
         let image = self.store.adopt(scratch, self.cancel)?;
         Ok((image, text))
     }
@@ -181,7 +184,7 @@ impl Bake<'_> {
         let stocked = self.tree(resolved)?;
         let disk = self.disk(resolved, &stocked.tree)?;
         readback::compare(image, &disk, &stocked.source, self.cancel)?;
-        readback::verify_tree(image, machine::ROOT_START, &stocked.tree, self.cancel)?.into_result()
+        readback::verify_tree(image, machine::ROOT_START, &stocked.tree, Depth::All, self.cancel)?.into_result()
     }
 
     /// Puts an image at the absolute path `to`, unless it is there already. Gives whether it had to be written.

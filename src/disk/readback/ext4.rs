@@ -13,7 +13,7 @@ use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, Metadata};
 
 use super::Image;
 use crate::error::{Error, Result};
-use crate::tree::{Content, Kind, Meta, Node, Tree};
+use crate::tree::{Content, Kind, Layer, Meta, Node, Tree};
 use crate::value::{Cancel, Hasher, Sha256, TreePath, escape};
 
 /// Differences that are kept; the rest is only counted.
@@ -62,19 +62,28 @@ impl VerifyReport {
     }
 }
 
+/// How much of the contents is read back. Names, kinds, owners, modes, times, sizes and link targets always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// The contents of the role's own files: enough to go through every on-disk structure, at little cost.
+    Role,
+    /// All contents.
+    All,
+}
+
 /// Compares the ext4 that begins at byte `offset` of the disk in the qcow2 file at `path` with `tree`.
 ///
 /// An empty `/lost+found` that the tree does not have is no difference: every ext4 has one.
 ///
 /// # Errors
 /// When image or filesystem cannot be read. Differences are no error, but for [`VerifyReport::into_result`].
-pub fn verify_tree(path: &Path, offset: u64, tree: &Tree, cancel: &Cancel) -> Result<VerifyReport> {
+pub fn verify_tree(path: &Path, offset: u64, tree: &Tree, depth: Depth, cancel: &Cancel) -> Result<VerifyReport> {
     let image = Image::open(path)?;
     let trouble = Rc::new(RefCell::new(None));
     let partition = PartitionReader { image, offset, trouble: Rc::clone(&trouble) };
     let run = || -> Result<VerifyReport, Ext4OrOwn> {
         let fs = Ext4::load(Box::new(partition))?;
-        let mut walk = Walk { fs, tree, cancel, report: VerifyReport::default(), seen: BTreeSet::new() };
+        let mut walk = Walk { fs, tree, depth, cancel, report: VerifyReport::default(), seen: BTreeSet::new() };
         walk.run()?;
         Ok(walk.report)
     };
@@ -126,6 +135,7 @@ impl Ext4Read for PartitionReader {
 struct Walk<'a> {
     fs: Ext4,
     tree: &'a Tree,
+    depth: Depth,
     cancel: &'a Cancel,
     report: VerifyReport,
     seen: BTreeSet<TreePath>,
@@ -170,7 +180,7 @@ impl Walk<'_> {
                 for what in meta_differences(&node.meta, found) {
                     self.report.differs(&path, what);
                 }
-                if let Some(what) = self.kind_difference(&path, &node.kind, found)? {
+                if let Some(what) = self.kind_difference(&path, node, found)? {
                     self.report.differs(&path, what);
                 }
             }
@@ -179,7 +189,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn kind_difference(&mut self, path: &TreePath, expected: &Kind, found: &Metadata) -> Result<Option<String>, Ext4OrOwn> {
+    fn kind_difference(&mut self, path: &TreePath, node: &Node, found: &Metadata) -> Result<Option<String>, Ext4OrOwn> {
+        let expected = &node.kind;
         if file_type(expected) != Some(found.file_type()) {
             return Ok(Some(format!("expected {expected:?}, found {:?}", found.file_type())));
         }
@@ -192,6 +203,7 @@ impl Walk<'_> {
             Kind::File(content) if content.size() != found.len() => {
                 Ok(Some(format!("expected {} bytes, found {}", content.size(), found.len())))
             }
+            Kind::File(_) if self.depth == Depth::Role && node.layer != Layer::Role => Ok(None),
             Kind::File(content) => self.content_difference(path, content),
             _ => Ok(None),
         }

@@ -9,7 +9,7 @@ mod stored;
 
 use std::path::Path;
 
-pub use ext4::{Difference, VerifyReport, verify_tree};
+pub use ext4::{Depth, Difference, VerifyReport, verify_tree};
 pub use image::Image;
 
 use super::cluster::{CLUSTER, Clusters, zeroed};

@@ -232,7 +232,7 @@ fn tree_of(root: &Path) -> Tree {
 #[test]
 fn a_filesystem_is_the_tree_it_was_made_from() {
     let Bed { image, tree, _dir } = bed();
-    let report = verify_tree(&image, ROOT_AT, &tree, &Cancel::new()).unwrap().into_result().unwrap_or_else(|e| panic!("{e}"));
+    let report = verify_tree(&image, ROOT_AT, &tree, Depth::All, &Cancel::new()).unwrap().into_result().unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(report.entries, tree.len() as u64 + 1, "and lost+found");
     assert!(report.bytes > 34_400_000, "{report:?}");
 }
@@ -277,7 +277,7 @@ fn each_difference_is_told() {
         (changed("holey", &sparse(6 << 20, b"data")), "/holey: expected zeros from byte "),
     ];
     for (tree, expected) in cases {
-        let report = verify_tree(&image, ROOT_AT, &tree, &Cancel::new()).unwrap();
+        let report = verify_tree(&image, ROOT_AT, &tree, Depth::All, &Cancel::new()).unwrap();
         assert_eq!(report.count, 1, "{expected}: {report:?}");
         let error = report.into_result().unwrap_err();
         assert_eq!(error.class(), Class::Integrity);
@@ -288,12 +288,12 @@ fn each_difference_is_told() {
 #[test]
 fn no_filesystem_and_a_stop_are_errors() {
     let Bed { image, tree, _dir } = bed();
-    let error = verify_tree(&image, 2 << 20, &tree, &Cancel::new()).unwrap_err();
+    let error = verify_tree(&image, 2 << 20, &tree, Depth::All, &Cancel::new()).unwrap_err();
     assert!(error.message().contains("cannot read the ext4 at byte 2097152"), "{error}");
     // Behind the disk's end the image's own words are shown.
-    let error = verify_tree(&image, 1 << 40, &tree, &Cancel::new()).unwrap_err();
+    let error = verify_tree(&image, 1 << 40, &tree, Depth::All, &Cancel::new()).unwrap_err();
     assert!(error.to_string().contains("are not on its disk of 69206016 bytes"), "{error}");
     let cancel = Cancel::new();
     cancel.flag().store(true, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(verify_tree(&image, ROOT_AT, &tree, &cancel).unwrap_err().class(), Class::Interrupted);
+    assert_eq!(verify_tree(&image, ROOT_AT, &tree, Depth::All, &cancel).unwrap_err().class(), Class::Interrupted);
 }
