@@ -162,7 +162,6 @@ fn merge(base: &str, ours: &str, theirs: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
-        #[allow(clippy::disallowed_methods, reason = "a test's own folder")]
         std::fs::write(&path, text).unwrap();
         path
     };

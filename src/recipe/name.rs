@@ -97,21 +97,4 @@ impl FromStr for RecipePath {
     }
 }
 
-macro_rules! text_of {
-    ($($name:ident),*) => {$(
-        impl $name {
-            /// As text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )*};
-}
-
-text_of!(OwnerName, UnitName, RecipePath);
+crate::value::shown_as_text!(OwnerName, UnitName, RecipePath);

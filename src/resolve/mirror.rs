@@ -1,9 +1,9 @@
 //! The mirrors that the host's own apt is configured with, and how it reaches them.
 
+use crate::fsx;
 use crate::value::Cancel;
 use crate::{Error, Result};
 
-use super::disk;
 use super::host::{Host, run};
 
 /// The mirrors of the host that may carry `suite`, the likeliest first, each ending with a slash. Answered by the
@@ -96,8 +96,8 @@ fn parse_targets(text: &str) -> Vec<Target> {
 fn expand(uri: &str) -> Result<Vec<String>> {
     if let Some(file) = uri.strip_prefix("mirror+file:") {
         let file = format!("/{}", file.trim_matches('/'));
-        let Some(list) = disk::read_if_there(file.as_ref())? else { return Ok(Vec::new()) };
-        return Ok(parse_mirror_list(&list));
+        let Some(list) = fsx::read_if_present(file.as_ref())? else { return Ok(Vec::new()) };
+        return Ok(parse_mirror_list(&String::from_utf8_lossy(&list)));
     }
     Ok(usable(uri).into_iter().collect())
 }

@@ -5,7 +5,6 @@
 //! leaves no trace in the lock.
 
 mod apt;
-mod disk;
 mod host;
 mod mirror;
 mod pins;
@@ -19,6 +18,7 @@ use std::path::PathBuf;
 
 use crate::document::{Located, nearest};
 use crate::error::Class;
+use crate::fsx;
 use crate::lock::{Change, Entry, Lock, Request, SetName, Verified, changes};
 use crate::recipe::{Recipe, Sources, Subject};
 use crate::value::{Cancel, Fingerprint, PackageName, Version};
@@ -121,7 +121,7 @@ fn ask<'a>(sources: &Sources, options: &Options<'a>, events: &dyn Fn(Event)) -> 
 }
 
 fn check_keyring(sources: &Sources) -> Result<()> {
-    if disk::read_if_there(sources.keyring.value.as_str().as_ref())?.is_some() {
+    if fsx::exists(sources.keyring.value.as_str().as_ref())? {
         return Ok(());
     }
     let error = sources.keyring.place.error(format!("the keyring `{}` is not there", sources.keyring.value));

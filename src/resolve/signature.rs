@@ -2,11 +2,11 @@
 
 use std::ffi::OsStr;
 
+use crate::fsx;
 use crate::recipe::Sources;
 use crate::value::Fingerprint;
 use crate::{Error, Result};
 
-use super::disk;
 use super::state::State;
 
 /// The first of the accepted keys that signed what `state` fetched.
@@ -35,7 +35,7 @@ pub(super) fn signer(state: &State<'_>, sources: &Sources) -> Result<Fingerprint
         let error = signers.iter().fold(error, |error, key| error.detail(format!("signed by: {key}")));
         return Err(error.hint(format!("if the archive's key changed, verify the new one and add it to `keys` in `{}`", sources.file)));
     };
-    let text = disk::read_if_there(&plain)?.unwrap_or_default();
+    let text = fsx::read_to_string(&plain)?;
     if !is_of_suite(&text, sources.suite.value.as_str()) {
         let found = field(&text, "Codename").or_else(|| field(&text, "Suite")).unwrap_or("nothing");
         let error = Error::integrity("it offers the release file of another suite");

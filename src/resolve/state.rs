@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::error::Class;
+use crate::fsx;
 use crate::recipe::Sources;
 use crate::value::{Cancel, PackageName, Version};
 use crate::{Error, Result};
 
-use super::disk;
 use super::host::{Host, Output, run};
+
+/// The mode of apt's private configuration files.
+const MODE: u32 = 0o644;
 
 /// apt, looking at nothing but one mirror.
 pub(super) struct State<'a> {
@@ -72,7 +75,7 @@ fn netrc(shell: &str) -> String {
 impl<'a> State<'a> {
     /// A fresh state in `scratch` that knows `mirror` and nothing else. Nothing is fetched yet.
     pub(super) fn new(host: &'a Host, scratch: &Path, way: &Way, sources: &Sources, mirror: &str, cancel: &'a Cancel) -> Result<Self> {
-        disk::make_dir(scratch)?;
+        fsx::create_dir_all(scratch)?;
         let folder = TempDir::new_in(scratch).map_err(|error| Error::io(format!("create a folder in `{}`", scratch.display()), &error))?;
         let state = State { host, cancel, folder, components: sources.components.len() };
         let root = state.folder.path().to_str().filter(|root| !root.contains(['"', '\\', '\n']));
@@ -87,11 +90,11 @@ impl<'a> State<'a> {
             "etc/sources.list.d",
             "etc/trusted.gpg.d",
         ] {
-            disk::make_dir(&state.path(folder))?;
+            fsx::create_dir_all(&state.path(folder))?;
         }
-        disk::write(&state.path("status"), "")?;
-        disk::write(&state.path("apt.conf"), &(configuration(root, sources) + &way.0))?;
-        disk::write(&state.path("etc/sources.list.d/kbake.sources"), &source_entry(sources, mirror))?;
+        fsx::write_atomic(&state.path("status"), MODE, b"")?;
+        fsx::write_atomic(&state.path("apt.conf"), MODE, (configuration(root, sources) + &way.0).as_bytes())?;
+        fsx::write_atomic(&state.path("etc/sources.list.d/kbake.sources"), MODE, source_entry(sources, mirror).as_bytes())?;
         Ok(state)
     }
 
@@ -130,7 +133,7 @@ impl<'a> State<'a> {
 
     /// The signed release file that apt accepted.
     pub(super) fn in_release(&self) -> Result<PathBuf> {
-        let found = disk::only_file(&self.path("lists"), "_InRelease")?;
+        let found = only_file(&self.path("lists"), "_InRelease")?;
         found.ok_or_else(|| Error::integrity("it has no `InRelease`: kbake wants the signature inside the release file"))
     }
 
@@ -141,7 +144,7 @@ impl<'a> State<'a> {
             // Writing to a string cannot fail. Above 1000 a pin wins over whatever apt would prefer.
             let _ = write!(text, "Package: {name}\nPin: version {version}\nPin-Priority: 1001\n\n");
         }
-        disk::write(&self.path("etc/preferences"), &text)
+        fsx::write_atomic(&self.path("etc/preferences"), MODE, text.as_bytes())
     }
 }
 
@@ -208,6 +211,13 @@ fn source_entry(sources: &Sources, mirror: &str) -> String {
         sources.arch,
         sources.keyring.value
     )
+}
+
+/// The one file in `folder` whose name ends with `ending`; none when there is none, or more.
+fn only_file(folder: &Path, ending: &str) -> Result<Option<PathBuf>> {
+    let mut found: Vec<PathBuf> =
+        fsx::list(folder)?.iter().filter(|name| name.to_string_lossy().ends_with(ending)).map(|name| folder.join(name)).collect();
+    Ok(if found.len() == 1 { found.pop() } else { None })
 }
 
 #[cfg(test)]

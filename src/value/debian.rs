@@ -119,24 +119,7 @@ impl FromStr for Fingerprint {
     }
 }
 
-macro_rules! text_of {
-    ($($name:ident),*) => {$(
-        impl $name {
-            /// As text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )*};
-}
-
-text_of!(PackageName, Version, PoolPath, Fingerprint);
+crate::value::shown_as_text!(PackageName, Version, PoolPath, Fingerprint);
 
 #[cfg(test)]
 mod tests {

@@ -16,4 +16,5 @@ pub use digest::{Hasher, Sha256};
 pub use guid::Guid;
 pub use path::TreePath;
 pub use size::Size;
+pub(crate) use text::shown_as_text;
 pub use text::{Arch, Epoch, RoleName, escape, unescape};

@@ -3,6 +3,25 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// Gives types that wrap a checked `String` their way back to text.
+macro_rules! shown_as_text {
+    ($($name:ident),* $(,)?) => {$(
+        impl $name {
+            /// As text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+pub(crate) use shown_as_text;
+
 /// The machine that an image runs on, by Debian's and Kubernetes's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Arch {
@@ -60,13 +79,6 @@ impl fmt::Display for Epoch {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleName(String);
 
-impl RoleName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FromStr for RoleName {
     type Err = String;
 
@@ -79,11 +91,7 @@ impl FromStr for RoleName {
     }
 }
 
-impl fmt::Display for RoleName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+shown_as_text!(RoleName);
 
 /// Bytes as one word of line-based text: printable ASCII but space and backslash as it is, all else as `\xNN`.
 pub fn escape(bytes: &[u8]) -> String {

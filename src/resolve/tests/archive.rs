@@ -29,9 +29,7 @@ fn run(command: &mut Command) -> String {
 }
 
 pub fn write(path: &Path, text: &str) {
-    #[allow(clippy::disallowed_methods, reason = "a test's own folder")]
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    #[allow(clippy::disallowed_methods, reason = "a test's own folder")]
     std::fs::write(path, text).unwrap();
 }
 
@@ -116,7 +114,6 @@ impl Archive {
 
     /// A host like this one, but whose apt has no sources of its own.
     pub fn host(&self) -> Host {
-        #[allow(clippy::disallowed_methods, reason = "where this machine's tools are")]
         let path = std::env::var_os("PATH").unwrap();
         Host::from_vars([("PATH".into(), path), ("APT_CONFIG".into(), self.path("host/apt.conf").into())])
     }
