@@ -12,7 +12,7 @@ packages=(
   # a machine to boot the image, and the clients that talk to it
   qemu-system-x86 seabios etcd-client openssh-client
   # the peers of the benchmark, and the tests' attackers
-  util-linux attr fakeroot strace git ca-certificates
+  time util-linux attr fakeroot strace git ca-certificates
 )
 
 sudo=()

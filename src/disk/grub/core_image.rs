@@ -152,9 +152,9 @@ fn compress(payload: &[u8]) -> Result<Vec<u8>> {
         LZMA_LITERAL_CONTEXT_BITS,
         LZMA_LITERAL_POSITION_BITS,
         LZMA_POSITION_BITS,
-        EncodeMode::Fast,
-        64,
-        MfType::Hc4,
+        EncodeMode::Normal,
+        LzmaOptions::NICE_LEN_MAX,
+        MfType::Bt4,
         0,
     );
     let failed = |error| Error::internal(format!("cannot compress GRUB's core image: {error}"));
