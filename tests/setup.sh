@@ -13,7 +13,7 @@ packages=(
   # a machine to boot the image, and the clients that talk to it
   qemu-system-x86 seabios etcd-client openssh-client
   # the peers of the benchmark, and the tests' attackers
-  attr fakeroot strace git ca-certificates passwd
+  attr fakeroot strace git ca-certificates passwd time
 )
 
 sudo=()

@@ -99,7 +99,7 @@ impl Bake<'_> {
         let accounts = overlay::Accounts::of(&base.tree, &base.source)?;
         let tree = overlay::overlay(base.tree, plan.files(), &accounts, plan.epoch())?;
         let tree = units::apply(tree, plan.presets(), &base.source, plan.epoch())?;
-        Ok(Stocked { tree, source: base.source })
+        Ok(Stocked { tree, source: base.source.with_files(resolved.sources.clone()) })
     }
 
     /// The base tree of a plan: looked up, or installed.

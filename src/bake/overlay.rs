@@ -96,6 +96,7 @@ pub fn overlay(mut tree: Tree, files: &BTreeMap<TreePath, PlannedNode>, accounts
 fn node_kind(planned: &PlannedKind) -> Kind {
     match planned {
         PlannedKind::File(bytes) => Kind::File(Content::Inline(bytes.clone())),
+        PlannedKind::Named { digest, size } => Kind::File(Content::Blob { digest: *digest, size: *size }),
         PlannedKind::Symlink(target) => Kind::Symlink(target.clone()),
         PlannedKind::Dir | PlannedKind::Absent => Kind::Dir,
     }

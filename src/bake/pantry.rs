@@ -10,8 +10,9 @@ use super::{Bake, Resolved};
 use crate::base;
 use crate::error::{Error, Result};
 use crate::fetch::{Events, Source, Want};
-use crate::fsx::Temp;
+use crate::fsx::{self, Temp};
 use crate::lock::Entry as Locked;
+use crate::project::LargeFile;
 use crate::report::Report;
 use crate::store::{Blob, BlobFile};
 use crate::tree::pack::{self, PackIndex};
@@ -19,16 +20,22 @@ use crate::tree::{Content, ContentSource, Tree};
 use crate::unpack::Sink;
 use crate::value::{Hasher, Sha256, TreePath};
 
-/// The contents of a base tree: its pack in the store.
+/// The contents of a tree: the base's pack in the store, and the recipes' large files.
 pub struct Pantry {
     pack: BlobFile,
     index: PackIndex,
+    files: Vec<LargeFile>,
 }
 
 impl Pantry {
     /// The contents of the tree that `index` was made from.
     pub fn new(pack: BlobFile, index: PackIndex) -> Self {
-        Pantry { pack, index }
+        Pantry { pack, index, files: Vec::new() }
+    }
+
+    /// With `files` beside it.
+    pub fn with_files(self, files: Vec<LargeFile>) -> Self {
+        Pantry { files, ..self }
     }
 }
 
@@ -36,8 +43,51 @@ impl ContentSource for Pantry {
     fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
         match self.index.get(digest) {
             Some((offset, known)) if known == size => Ok(Box::new(self.pack.range(offset, size, *digest)?)),
-            _ => Err(Error::internal(format!("the base has no content sha256:{digest} of {size} bytes")).into()),
+            _ => match self.files.iter().find(|file| (file.digest, file.size) == (*digest, size)) {
+                Some(file) => Ok(Box::new(Witnessed::open(file)?)),
+                None => Err(Error::internal(format!("nothing has the content sha256:{digest} of {size} bytes")).into()),
+            },
         }
+    }
+}
+
+/// Reads a file of the project, and fails on the read that would give the last byte when it is no longer the file that
+/// the plan was made from.
+struct Witnessed<'a> {
+    expected: &'a LargeFile,
+    file: std::fs::File,
+    hasher: Hasher,
+    left: u64,
+    /// As is every read behind a failed one.
+    failed: bool,
+}
+
+impl<'a> Witnessed<'a> {
+    fn open(expected: &'a LargeFile) -> Result<Self> {
+        let file = fsx::open_read(&expected.path)?;
+        Ok(Witnessed { expected, file, hasher: Hasher::new(), left: expected.size, failed: false })
+    }
+
+    fn changed(&self) -> io::Error {
+        Error::user(format!("{} changed while the image was made from it", self.expected.path.display()))
+            .hint("run the command again once nobody writes to the file")
+            .into()
+    }
+}
+
+impl Read for Witnessed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(self.changed());
+        }
+        let n = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        // Blobs' readers ask once more behind the last byte, so a file that grew is noticed too.
+        let grew = n as u64 > self.left;
+        let shrank = n == 0 && !buffer.is_empty() && self.left > 0;
+        self.left = self.left.saturating_sub(n as u64);
+        self.failed = grew || shrank || (self.left == 0 && self.hasher.clone().finish() != self.expected.digest);
+        if self.failed { Err(self.changed()) } else { Ok(n) }
     }
 }
 
@@ -187,5 +237,31 @@ impl Read for Stretch<'_> {
         let n = self.file.read_at(&mut buffer[..len], self.at)?;
         self.at += n as u64;
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changed_behind_the_plan_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        let good: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let file = LargeFile { path: path.clone(), digest: Sha256::of(&good), size: good.len() as u64 };
+        let read = || {
+            let mut bytes = Vec::new();
+            Witnessed::open(&file).unwrap().read_to_end(&mut bytes).map(|_| bytes)
+        };
+        fsx::write_atomic(&path, 0o644, &good).unwrap();
+        assert_eq!(read().unwrap(), good);
+        let mut flipped = good.clone();
+        flipped[2_999_999] ^= 1;
+        for bad in [&flipped[..], &good[..2_999_999], &[&good[..], b"x"].concat(), b""] {
+            fsx::write_atomic(&path, 0o644, bad).unwrap();
+            let error = Error::io("read", &read().unwrap_err());
+            assert!(error.to_string().contains("changed while the image was made"), "{error}");
+        }
     }
 }

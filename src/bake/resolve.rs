@@ -8,7 +8,7 @@ use crate::disk::grub;
 use crate::error::{Error, Result};
 use crate::lock::{Entry as Locked, Request};
 use crate::plan::{self, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
-use crate::project::{Channel, Project};
+use crate::project::{Channel, LargeFile, Project, SourceFile};
 use crate::recipe::{Body, Intent, Part, Recipe, Subject};
 use crate::render;
 use crate::value::{RoleName, TreePath};
@@ -29,6 +29,8 @@ pub struct Resolved {
     pub suite: String,
     /// What is run or read at bake time, the installer included.
     pub tools: Vec<Locked>,
+    /// The recipes' large files.
+    pub sources: Vec<LargeFile>,
 }
 
 /// Resolves `role`. Nothing is fetched; the lockfile must fit the recipes.
@@ -50,9 +52,9 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
             .hint(format!("add it, and run `kbake lock --channel {name}`"))
     })?;
     let mut files = rendered(role, [base_recipe, recipe])?;
-    let mut presets = BTreeMap::new();
+    let (mut sources, mut presets) = (Vec::new(), BTreeMap::new());
     for recipe in [base_recipe, recipe] {
-        add_entries(project, recipe, &mut files)?;
+        add_entries(project, recipe, &mut files, &mut sources)?;
         add_presets(recipe, &mut presets);
     }
     let plan = Plan::new(Inputs {
@@ -67,7 +69,7 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
         presets,
     })?;
     let installer = installer.clone();
-    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools })
+    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools, sources })
 }
 
 /// What the recipes ask for, to hold against the lockfile or to resolve.
@@ -108,20 +110,26 @@ fn from_render(entry: render::Entry) -> (TreePath, PlannedNode) {
 }
 
 /// A recipe's own entries win over what kbake writes, and a role's over the base's.
-fn add_entries(project: &Project, recipe: &Recipe, files: &mut BTreeMap<TreePath, PlannedNode>) -> Result<()> {
+fn add_entries(
+    project: &Project,
+    recipe: &Recipe,
+    files: &mut BTreeMap<TreePath, PlannedNode>,
+    sources: &mut Vec<LargeFile>,
+) -> Result<()> {
     let named = |user: &dyn Display, group: &dyn Display| Owner { user: user.to_string(), group: group.to_string() };
     for located in &recipe.entries {
         let node = match &located.value.intent {
             Intent::Dir { mode, owner, group } => PlannedNode { mode: mode.bits(), owner: named(owner, group), kind: PlannedKind::Dir },
             Intent::File { body, mode, owner, group } => {
-                let bytes = match &body.value {
-                    Body::Text(text) => text.clone().into_bytes(),
+                let kind = match &body.value {
+                    Body::Text(text) => PlannedKind::File(text.as_bytes().into()),
                     Body::Source(source) => {
                         let name = format!("recipes/{source}");
-                        project.bytes(&name)?.ok_or_else(|| body.place.error(format!("{name} is missing")))?
+                        let found = project.source(&name)?.ok_or_else(|| body.place.error(format!("{name} is missing")))?;
+                        from_source(found, sources)
                     }
                 };
-                PlannedNode { mode: mode.bits(), owner: named(owner, group), kind: PlannedKind::File(bytes.into()) }
+                PlannedNode { mode: mode.bits(), owner: named(owner, group), kind }
             }
             Intent::Symlink { target } => PlannedNode::symlink(target.clone().into_bytes()),
             Intent::Remove => PlannedNode::absent(),
@@ -129,6 +137,17 @@ fn add_entries(project: &Project, recipe: &Recipe, files: &mut BTreeMap<TreePath
         files.insert(located.value.path.clone(), node);
     }
     Ok(())
+}
+
+fn from_source(found: SourceFile, sources: &mut Vec<LargeFile>) -> PlannedKind {
+    match found {
+        SourceFile::Held(bytes) => PlannedKind::File(bytes.into()),
+        SourceFile::Named(file) => {
+            let kind = PlannedKind::Named { digest: file.digest, size: file.size };
+            sources.push(file);
+            kind
+        }
+    }
 }
 
 fn add_presets(recipe: &Recipe, presets: &mut BTreeMap<String, Preset>) {

@@ -13,7 +13,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -24,6 +24,7 @@ pub use temp::{Persisted, Temp, reap};
 pub(crate) use temp::{is_at, try_lock};
 
 use crate::error::{Error, Result};
+use crate::value::{Hasher, Sha256};
 
 /// Before each change of the disk; tests make it fail or crash there.
 #[cfg(test)]
@@ -58,6 +59,27 @@ pub fn read_to_string(path: &Path) -> Result<String> {
         let line = good.iter().filter(|&&b| b == b'\n').count() + 1;
         Error::user(format!("{} is not UTF-8 text", path.display())).detail(format!("the first other byte is in line {line}"))
     })
+}
+
+/// The digest and the size in bytes of a file however large; none when nothing is there.
+pub fn digest_if_present(path: &Path) -> Result<Option<(Sha256, u64)>> {
+    let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
+    let mut file = match File::open(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(failed)?,
+    };
+    let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(Some((hasher.finish(), size))),
+            Ok(n) => {
+                hasher.update(&buffer[..n]);
+                size += n as u64;
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(failed(e)),
+        }
+    }
 }
 
 /// Opens an existing file for reading.

@@ -38,6 +38,8 @@ pub enum PlannedKind {
     Dir,
     /// A file. Replaces one of the base.
     File(Arc<[u8]>),
+    /// The same, too large to be held here: its bytes are where the resolver found them.
+    Named { digest: Sha256, size: u64 },
     /// A symbolic link. Replaces a file or link of the base.
     Symlink(Vec<u8>),
     /// Nothing: what the base has there goes.
@@ -83,6 +85,7 @@ impl PlannedNode {
         match &self.kind {
             PlannedKind::Dir => format!("dir {}", meta()),
             PlannedKind::File(bytes) => format!("file {} {} {}", meta(), bytes.len(), Sha256::of(bytes)),
+            PlannedKind::Named { digest, size } => format!("file {} {size} {digest}", meta()),
             PlannedKind::Symlink(target) => format!("symlink {path} {}", escape(target)),
             PlannedKind::Absent => format!("absent {path}"),
         }

@@ -74,3 +74,11 @@ fn a_name_with_two_digests_is_refused() {
     let error = Plan::new(two).unwrap_err();
     assert!(error.message().contains("`adduser` is locked twice"), "{error}");
 }
+
+#[test]
+fn a_large_file_has_the_line_of_a_small_one() {
+    let named = |kind| PlannedNode { mode: 0o755, owner: Owner::root(), kind };
+    let path = TreePath::fixed("usr/bin/x");
+    let held = named(PlannedKind::File(b"x\n".as_slice().into())).line(&path);
+    assert_eq!(named(PlannedKind::Named { digest: Sha256::of("x\n"), size: 2 }).line(&path), held);
+}

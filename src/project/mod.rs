@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fsx;
 use crate::lock::Lock;
 use crate::recipe::{Recipe, Sources, Subject};
-use crate::value::RoleName;
+use crate::value::{RoleName, Sha256};
 
 /// Where a project's files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,29 @@ pub enum Project {
     /// In the binary.
     Shipped,
 }
+
+/// What a recipe's `source` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceFile {
+    /// Small: its bytes.
+    Held(Vec<u8>),
+    /// Large: where it is, and what its bytes were when they were hashed.
+    Named(LargeFile),
+}
+
+/// A file that is not held in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LargeFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The digest of its bytes.
+    pub digest: Sha256,
+    /// How many there are.
+    pub size: u64,
+}
+
+/// Larger files than this, in bytes, are not held in memory: units and configuration are, programs and disks are not.
+const HELD_MAX: u64 = 1 << 20;
 
 /// What one channel's files say, read and checked one by one.
 #[derive(Debug, Clone)]
@@ -55,6 +78,18 @@ impl Project {
             Project::Folder(folder) => fsx::read_if_present(&folder.join(name)),
             Project::Shipped => Ok(shipped::get(name).map(<[u8]>::to_vec)),
         }
+    }
+
+    /// A file that becomes a file of the image, if it is there.
+    pub fn source(&self, name: &str) -> Result<Option<SourceFile>> {
+        if let Project::Folder(folder) = self {
+            let path = folder.join(name);
+            if fsx::size(&path)?.is_some_and(|size| size > HELD_MAX) {
+                let found = fsx::digest_if_present(&path)?;
+                return Ok(found.map(|(digest, size)| SourceFile::Named(LargeFile { path, digest, size })));
+            }
+        }
+        Ok(self.bytes(name)?.map(SourceFile::Held))
     }
 
     /// The text of a file, if it is there.

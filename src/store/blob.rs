@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::fsx;
+use crate::fsx::{self, Stamp};
 use crate::value::{Hasher, Sha256};
 
 const BUFFER: usize = 256 << 10;
@@ -48,6 +48,12 @@ impl BlobFile {
     /// Its size in bytes, as found.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// What tells whether the file is still the one that was looked at before.
+    pub(super) fn stamp(&self) -> Result<Stamp> {
+        let meta = self.file.metadata().map_err(|e| Error::io(format!("look at {}", self.path.display()), &e))?;
+        Ok(Stamp::of_metadata(&meta))
     }
 
     /// The file itself, for copies that share its extents.

@@ -27,8 +27,10 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 pub use action::{Action, Lookup, Miss};
 pub use blob::{BlobFile, RangeReader, Verifying, VerifyingReader};
@@ -38,7 +40,7 @@ pub use source::StoreSource;
 pub use write::BlobWriter;
 
 use crate::error::{Class, Error, Result};
-use crate::fsx;
+use crate::fsx::{self, Stamp};
 use crate::value::{Cancel, Sha256, Size};
 
 /// The layout that this code reads and writes.
@@ -76,6 +78,8 @@ pub struct Blob {
 pub struct Store {
     root: PathBuf,
     _lock: File,
+    /// Blobs whose files this process has hashed, as the files were then.
+    hashed: Mutex<BTreeMap<Sha256, Stamp>>,
 }
 
 impl Store {
@@ -92,7 +96,7 @@ impl Store {
         // An absolute root, so that what is remembered about paths does not depend on the current folder.
         let root = fs::canonicalize(root).map_err(|e| Error::io(format!("open the store {}", root.display()), &e))?;
         let lock = lock::acquire(&root.join("lock"), access, cancel, on_wait)?;
-        let store = Store { root, _lock: lock };
+        let store = Store { root, _lock: lock, hashed: Mutex::default() };
         store.settle_format()?;
         store.clean()?;
         Ok(store)
@@ -171,6 +175,20 @@ impl Store {
         Err(Error::new(Class::NoSpace, format!("not enough space for the store {}", self.root.display()))
             .detail(format!("needed {}  free {}", Size(bytes), Size(free)))
             .hint(format!("free {}, or point $KBAKE_STORE at a larger disk", Size(bytes - free))))
+    }
+
+    /// Remembers that the file of a blob was hashed by this process, which made it.
+    fn note_hashed(&self, digest: &Sha256) -> Result<()> {
+        if let Some(stamp) = Stamp::of(&self.path(digest))? {
+            self.hashed.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, stamp);
+        }
+        Ok(())
+    }
+
+    /// Whether this process has hashed the blob, and nobody has written to its file since.
+    fn is_hashed(&self, blob: &BlobFile) -> Result<bool> {
+        let now = blob.stamp()?;
+        Ok(self.hashed.lock().unwrap_or_else(PoisonError::into_inner).get(&blob.digest()) == Some(&now))
     }
 
     fn tmp(&self) -> PathBuf {

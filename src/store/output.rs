@@ -21,7 +21,7 @@ struct Entry {
 
 impl Store {
     /// Puts a copy of a blob at the absolute path `to`, whole or not at all, with exactly `mode`, and remembers it.
-    /// The blob is hashed first.
+    /// The blob is hashed first, unless this very process has just made it from bytes that it hashed.
     ///
     /// # Errors
     /// A blob that is missing or damaged.
@@ -30,7 +30,9 @@ impl Store {
             Error::integrity(format!("blob {digest} is gone from the store {}", self.root().display()))
                 .hint("run the command again: what was lost is fetched or made anew")
         })?;
-        blob.verify()?;
+        if !self.is_hashed(&blob)? {
+            blob.verify()?;
+        }
         fsx::copy_file(blob.file(), to, mode)?;
         match Stamp::of(to)? {
             Some(stamp) => self.put_stamp(to, &stamp, digest),

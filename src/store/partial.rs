@@ -136,7 +136,7 @@ impl<'a> Partial<'a> {
         }
         let blob = Blob { digest: found, size: self.len };
         match self.temp.take() {
-            Some(temp) => write::place(self.store, temp, blob),
+            Some(temp) => write::place(self.store, temp, blob).map(|_| blob),
             None => Err(Error::internal("a download was committed after it had failed")),
         }
     }

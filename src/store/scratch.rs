@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Blob, Store, write};
 use crate::error::{Error, Result};
-use crate::fsx::{self, Temp};
+use crate::fsx::{self, Persisted, Temp};
 use crate::value::{Cancel, Hasher, Sha256};
 
 /// Bytes that are hashed at a time.
@@ -43,6 +43,10 @@ impl Store {
                 Err(e) => return Err(failed(&e)),
             }
         }
-        write::place(self, temp, Blob { digest: hasher.finish(), size })
+        let blob = Blob { digest: hasher.finish(), size };
+        if write::place(self, temp, blob)? == Persisted::Done {
+            self.note_hashed(&blob.digest)?;
+        }
+        Ok(blob)
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{BLOB_MODE, Blob, Store};
 use crate::error::{Error, Result};
-use crate::fsx::{self, Temp};
+use crate::fsx::{self, Persisted, Temp};
 use crate::value::{Hasher, Sha256, Size};
 
 /// Takes a blob's bytes and hashes them on the way. Dropped before [`BlobWriter::commit`], it leaves nothing.
@@ -44,20 +44,20 @@ impl<'a> BlobWriter<'a> {
         {
             return Err(Error::integrity("hash mismatch").detail(format!("expected sha256:{expected}  found sha256:{}", blob.digest)));
         }
-        place(self.store, self.temp, blob)
+        place(self.store, self.temp, blob)?;
+        Ok(blob)
     }
 }
 
-/// Gives a file whose bytes are known to be `blob` its name.
-pub(super) fn place(store: &Store, temp: Temp, blob: Blob) -> Result<Blob> {
+/// Gives a file whose bytes are known to be `blob` its name, unless the blob is there already.
+pub(super) fn place(store: &Store, temp: Temp, blob: Blob) -> Result<Persisted> {
     let path = store.path(&blob.digest);
     if store.holds(&blob.digest, Some(blob.size))? {
         // Its writer may be about to sync the folder only now, and who calls us will rely on the name.
         fsx::sync_dir(path.parent().unwrap_or(store.root()))?;
-        return Ok(blob);
+        return Ok(Persisted::WasThere);
     }
-    temp.place(&path, BLOB_MODE)?;
-    Ok(blob)
+    temp.place(&path, BLOB_MODE)
 }
 
 impl Write for BlobWriter<'_> {

@@ -178,3 +178,20 @@ fn damaged_blobs_are_not_exported() {
         assert_eq!(store.stamp(&out).unwrap(), None, "{name}");
     }
 }
+
+#[test]
+fn a_blob_that_was_just_made_is_hashed_again_once_its_file_changed() {
+    for (name, damage) in DAMAGES {
+        let (dir, store) = fresh();
+        let mut scratch = store.scratch_file().unwrap();
+        scratch.write_all(&good()).unwrap();
+        let blob = store.adopt(scratch, &Cancel::new()).unwrap();
+        let out = dir.path().join("etcd.qcow2");
+        store.export(&blob.digest, &out, 0o644).unwrap();
+        // The clock of a filesystem ticks every few milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        harm(&store, &blob.digest, damage);
+        assert_eq!(store.export(&blob.digest, &out, 0o644).unwrap_err().class(), Class::Integrity, "{name}");
+        assert_eq!(fs::read(&out).unwrap(), good(), "{name}");
+    }
+}
