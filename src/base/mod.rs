@@ -165,7 +165,7 @@ fn take(deb: &Deb, folder: &Path) -> Result<Package> {
     }
     let copy = folder.join(format!("{}.deb", deb.name));
     copy_verified(deb, &copy)?;
-    let control = deb::control(open(&copy)?, &deb.name)?;
+    let control = deb::control(open(&copy)?, &format!("the package `{}`", deb.name))?;
     let locked = [deb.name.as_str(), deb.version.as_str(), deb.arch.as_str()];
     let found = [control.package(), control.version(), control.architecture()];
     if locked != found {

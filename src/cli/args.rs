@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Bakes reproducible Kubernetes node images from pinned inputs.
 #[derive(Debug, Parser)]
-#[command(name = "kbake", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "kbake", version, term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -14,20 +14,23 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The help's heading for the options of every command.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
     /// Where recipes/ and lockfiles/ are [default: the current folder if it has recipes/, else those shipped in the binary]
-    #[arg(long, global = true, value_name = "DIR", env = "KBAKE_PROJECT")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_PROJECT")]
     pub project: Option<PathBuf>,
     /// The store of blobs and built images [default: $XDG_CACHE_HOME/kbake or ~/.cache/kbake]
-    #[arg(long, global = true, value_name = "DIR", env = "KBAKE_STORE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_STORE")]
     pub store: Option<PathBuf>,
     /// The package source: recipes/sources/CHANNEL.toml with lockfiles/CHANNEL.lock
-    #[arg(long, global = true, value_name = "CHANNEL", default_value = "debian")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "CHANNEL", default_value = "debian")]
     pub channel: String,
     /// Say less: no progress, only results and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
 }
 
@@ -75,9 +78,6 @@ pub struct Sources {
     /// A package mirror, tried before the host's own; may be repeated
     #[arg(long, value_name = "URL")]
     pub mirror: Vec<String>,
-    /// How many downloads, and how many threads to compress with [default: the number of processors]
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<std::num::NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +87,9 @@ pub struct Build {
     pub roles: Vec<String>,
     #[command(flatten)]
     pub sources: Sources,
+    /// How many threads compress [default: the number of processors]
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<std::num::NonZeroUsize>,
     /// The folder for the images
     #[arg(short, long, value_name = "DIR", default_value = "images")]
     pub out: PathBuf,

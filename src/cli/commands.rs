@@ -1,5 +1,6 @@
 //! The commands, each in a few lines: resolve what was typed, call the library, print.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::args::{Build, Fetch, Lock, Sources};
@@ -20,7 +21,7 @@ impl Session<'_> {
         let expected = project.expected()?;
         // All roles are resolved first: a mistake in the last recipe must not show after the first image.
         let all = self.resolve_all(&project, &args.roles)?;
-        self.bake(&args.sources, |bake| all.iter().try_for_each(|resolved| self.build_one(args, bake, resolved, &expected)))
+        self.bake(&args.sources, args.jobs, |bake| all.iter().try_for_each(|resolved| self.build_one(args, bake, resolved, &expected)))
     }
 
     fn build_one(&self, args: &Build, bake: &Bake, resolved: &Resolved, expected: &Expected) -> Result<()> {
@@ -56,7 +57,7 @@ impl Session<'_> {
     /// `kbake fetch`.
     pub fn fetch(&self, args: &Fetch) -> Result<()> {
         let all = self.resolve_all(&self.project()?, &args.roles)?;
-        self.bake(&args.sources, |bake| {
+        self.bake(&args.sources, None, |bake| {
             for resolved in &all {
                 bake.fetch_packages(resolved)?;
                 let packages = resolved.packages.len() + resolved.tools.len();
@@ -77,7 +78,7 @@ impl Session<'_> {
     /// `kbake tree`.
     pub fn tree(&self, role: &str, sources: &Sources) -> Result<()> {
         let resolved = self.resolve_one(role)?;
-        let text = self.bake(sources, |bake| Ok(bake.tree(&resolved)?.tree.to_text()))?;
+        let text = self.bake(sources, None, |bake| Ok(bake.tree(&resolved)?.tree.to_text()))?;
         self.shell.data(&text);
         Ok(())
     }
@@ -160,14 +161,14 @@ impl Session<'_> {
     }
 
     /// Hands `work` what a bake works with.
-    fn bake<T>(&self, sources: &Sources, work: impl FnOnce(&Bake) -> Result<T>) -> Result<T> {
+    fn bake<T>(&self, sources: &Sources, jobs: Option<NonZeroUsize>, work: impl FnOnce(&Bake) -> Result<T>) -> Result<T> {
         let store = self.store()?;
         let host = host();
         let bake = Bake {
             store: &store,
             fetch: fetch::Options { offline: sources.offline, mirrors: sources.mirror.clone(), ..fetch::Options::default() },
             host_mirrors: &|suite| resolve::host_mirrors(&host, suite, self.cancel),
-            jobs: sources.jobs.map_or_else(processors, std::num::NonZero::get),
+            jobs: jobs.map_or_else(processors, NonZeroUsize::get),
             report: self.shell,
             cancel: self.cancel,
         };

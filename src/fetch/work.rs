@@ -171,7 +171,7 @@ impl<'a> Sources<'a> {
             let error = Error::user(format!("no source is known for `{}`", want.name));
             return Err(match &want.source {
                 Source::Pool(path) => {
-                    error.detail(path).hint("no mirror is configured: name one in kbake's configuration or in the host's apt sources")
+                    error.detail(path).hint("no mirror is known: name one with `--mirror URL`, or configure the host's apt with one")
                 }
                 Source::Urls(_) => error.hint("its lock entry names no address"),
             });
