@@ -21,6 +21,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use normalise::{Filter, Rewritten, normalise};
 pub use sandbox::Mode;
@@ -117,7 +118,7 @@ fn make(spec: &Spec, mode: Mode, work: &Path, sink: &mut dyn Sink, event: &(dyn 
     prepare(spec, work, cancel)?;
     let mut filter = Filter::new(sink, spec.epoch);
     let policy = Policy { devices: Verdict::Refuse, ..Policy::system("the installed base", Layer::Base) };
-    let progress = Progress { total: spec.debs.len(), event };
+    let progress = Progress { total: spec.debs.len(), configured: AtomicUsize::new(0), event };
     let command = command(spec, mode, work);
     let mut tree = sandbox::run(command, "mmdebstrap", &|line| progress.line(line), cancel, |out| tar::read(out, &policy, &mut filter))?;
     normalise(&mut tree, spec.epoch, filter.finish())?;
@@ -254,6 +255,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Makes few and readable lines of what the programs say.
 struct Progress<'a> {
     total: usize,
+    configured: AtomicUsize,
     event: &'a (dyn Fn(&str) + Sync),
 }
 
@@ -261,9 +263,12 @@ impl Progress<'_> {
     fn line(&self, line: &str) {
         if let Some(step) = line.strip_prefix("kbake: ") {
             (self.event)(step);
-        } else if let Some(rest) = line.strip_prefix("Setting up ") {
-            let name = rest.split([' ', ':']).next().unwrap_or_default();
-            (self.event)(&format!("configuring {name} (one of {})", self.total));
+        } else if line.starts_with("Setting up ") {
+            let before = self.configured.fetch_add(1, Ordering::Relaxed);
+            let quarter = |count: usize| count * 4 / self.total.max(1);
+            if quarter(before + 1) > quarter(before) {
+                (self.event)(&format!("configured {} of {} packages", before + 1, self.total));
+            }
         }
     }
 }

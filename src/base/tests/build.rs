@@ -91,7 +91,7 @@ fn packages_become_a_tree_without_secrets() {
     let lines = Mutex::new(Vec::new());
     let (tree, memory) = build_in(folder.path(), &spec, &Cancel::new(), &|line| lines.lock().unwrap().push(line.to_owned()));
     let tree = tree.unwrap();
-    assert_eq!(lines.into_inner().unwrap(), ["checking the packages", "a step", "configuring one (one of 3)"]);
+    assert_eq!(lines.into_inner().unwrap(), ["checking the packages", "a step", "configured 1 of 3 packages"]);
     assert!(tree.get(&TreePath::fixed("etc/ssh/ssh_host_rsa_key")).is_none());
     assert!(tree.iter().all(|(_, node)| node.meta.mtime <= 1_700_000_000));
     assert_eq!(memory.blobs.len(), 1, "neither key nor log was kept");
