@@ -376,6 +376,9 @@ fn usage_and_pipes() {
     says(&site.fails(2, &["biuld", "etcd"]), &["build"]);
     says(&site.fails(2, &["build"]), &["ROLE"]);
     assert!(site.succeeds(&["--version"]).starts_with("kbake 0."));
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = site.kbake(&["plan", "etcd"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "a full disk behind stdout is no success");
     let mut pipe = Command::new("sh");
     pipe.args(["-c", "\"$1\" plan etcd | head -n 1", "sh", KBAKE]).current_dir(site.dir.path());
     let output = pipe.output().unwrap();

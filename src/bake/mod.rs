@@ -20,6 +20,7 @@ use crate::disk::{Pieces, qcow2};
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::fsx;
+use crate::lock::Entry as Locked;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::store::{Action, Blob, Lookup, Store};
@@ -133,7 +134,12 @@ impl Bake<'_> {
 
     /// Fetches what a plan needs and the store does not have.
     pub fn fetch_packages(&self, resolved: &Resolved) -> Result<()> {
-        let wants = pantry::wants(resolved);
+        self.fetch_missing(resolved, resolved.packages.iter().chain(&resolved.tools))
+    }
+
+    /// Fetches those of `packages` that the store does not have.
+    fn fetch_missing<'p>(&self, resolved: &Resolved, packages: impl Iterator<Item = &'p Locked>) -> Result<()> {
+        let wants = pantry::wants(packages);
         let mut missing = Vec::new();
         for want in wants {
             if !self.store.holds(&want.digest, want.size)? {
@@ -145,7 +151,14 @@ impl Bake<'_> {
         }
         let mut options = self.fetch.clone();
         if !options.offline {
-            options.mirrors.extend((self.host_mirrors)(&resolved.suite)?);
+            match (self.host_mirrors)(&resolved.suite) {
+                Ok(mirrors) => options.mirrors.extend(mirrors),
+                // The user's own mirrors may do without the host's.
+                Err(error) if !options.mirrors.is_empty() => {
+                    self.report.say(&format!("the host's mirrors are not known: {}", error.message()))
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.report.begin(&format!("fetching {} packages", missing.len()), missing.iter().filter_map(|want| want.size).sum());
         let fetched = fetch::fetch(self.store, &missing, &options, &pantry::Downloads::new(self.report), self.cancel);
@@ -155,6 +168,8 @@ impl Bake<'_> {
 
     /// The disk that holds `tree`, as a value.
     pub fn disk(&self, resolved: &Resolved, tree: &Tree) -> Result<Pieces> {
+        // A base that was found in the store needed none of them.
+        self.fetch_missing(resolved, resolved.tools.iter())?;
         machine::disk(&resolved.plan, tree, &machine::grub_files(self.store, &resolved.tools)?)
     }
 

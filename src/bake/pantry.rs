@@ -91,15 +91,15 @@ impl Read for Witnessed<'_> {
     }
 }
 
-/// What fetching must bring for a plan.
-pub fn wants(resolved: &Resolved) -> Vec<Want> {
+/// What fetching must bring for locked packages.
+pub fn wants<'a>(packages: impl Iterator<Item = &'a Locked>) -> Vec<Want> {
     let want = |package: &Locked| Want {
         name: package.name.to_string(),
         source: Source::Pool(package.source.to_string()),
         digest: package.sha256,
         size: Some(package.size),
     };
-    resolved.packages.iter().chain(&resolved.tools).map(want).collect()
+    packages.map(want).collect()
 }
 
 /// Tells the report how the downloads go on, as one sum.

@@ -232,7 +232,7 @@ fn check_clock(work: &Path, epoch: Epoch) -> Result<()> {
         .hint("set the clock, or choose an epoch that has passed"))
 }
 
-/// Folder and files are for the caller alone, but the folder can be passed through, whatever the umask.
+/// Can be passed through by the ids that the caller is mapped to.
 fn make_folder(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let made = fs::DirBuilder::new().mode(0o755).create(path);

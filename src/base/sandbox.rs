@@ -41,6 +41,15 @@ impl Mode {
         if rustix::process::geteuid().is_root() { Mode::Root } else { Mode::Unprivileged }
     }
 
+    /// The options of `setpriv(1)` that keep real root from what no namespace confines. A user namespace's root has none
+    /// of it over the host.
+    fn bounding_set(self) -> &'static [&'static str] {
+        match self {
+            Mode::Root => &["--bounding-set=-sys_boot,-sys_module,-sys_rawio,-sys_time,-syslog"],
+            Mode::Unprivileged => &[],
+        }
+    }
+
     /// The options of `unshare(1)` that make a user namespace, if one is needed.
     fn user_namespace(self) -> &'static [&'static str] {
         match self {
@@ -55,7 +64,7 @@ impl Mode {
 /// `setpriv` asks the kernel to kill `unshare` when kbake itself is killed, and `--kill-child` hands that on.
 pub fn command(mode: Mode, path: &str, program: &[&str]) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", "unshare"]).args(mode.user_namespace());
+    command.args(["--pdeathsig", "KILL"]).args(mode.bounding_set()).args(["--", "unshare"]).args(mode.user_namespace());
     command.args(["--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]);
     // The host's name would be seen by maintainer scripts; the umask by everything.
     command.args(["sh", "-c", "umask 022 && hostname localhost && exec \"$@\"", "sandbox"]).args(program);

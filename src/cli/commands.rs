@@ -45,12 +45,12 @@ impl Session<'_> {
             (false, false) => "up to date",
         };
         self.shell.say(&format!("{role}: {what}, {}", Size(baked.image.size)));
-        self.shell.data(&format!("{} sha256:{}\n", shown.display(), baked.image.digest));
+        self.shell.data(&format!("{} sha256:{}\n", shown.display(), baked.image.digest))?;
         if recorded.is_none() {
             let lines = project::expected_lines(role, &key, &baked.tree, &baked.image.digest);
             self.shell.say(&format!("to hold later builds against this one, put into images/expected.toml:\n{}", lines.trim_end()));
         }
-        self.shell.say(&boot_commands(role.as_str(), &shown));
+        self.shell.say(&boot_commands(&program(), role.as_str(), &shown));
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl Session<'_> {
     pub fn plan(&self, role: &str, key: bool) -> Result<()> {
         let resolved = self.resolve_one(role)?;
         let text = if key { format!("{}\n", resolved.plan.key()) } else { resolved.plan.text() };
-        self.shell.data(&text);
+        self.shell.data(&text)?;
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl Session<'_> {
     pub fn tree(&self, role: &str, sources: &Sources) -> Result<()> {
         let resolved = self.resolve_one(role)?;
         let text = self.bake(sources, None, |bake| Ok(bake.tree(&resolved)?.tree.to_text()))?;
-        self.shell.data(&text);
+        self.shell.data(&text)?;
         Ok(())
     }
 
@@ -88,7 +88,7 @@ impl Session<'_> {
         let channel = self.project()?.channel(&self.global.channel)?;
         for recipe in &channel.recipes {
             if let crate::recipe::Subject::Role(role) = &recipe.subject {
-                self.shell.data(&format!("{role}\t{}\n", recipe.description));
+                self.shell.data(&format!("{role}\t{}\n", recipe.description))?;
             }
         }
         Ok(())
@@ -98,7 +98,7 @@ impl Session<'_> {
     pub fn init(&self, dir: &Path) -> Result<()> {
         let written = Project::init(dir)?;
         for name in &written {
-            self.shell.data(&format!("{}\n", dir.join(name).display()));
+            self.shell.data(&format!("{}\n", dir.join(name).display()))?;
         }
         if written.is_empty() {
             self.shell.say("everything is there already");
@@ -132,7 +132,7 @@ impl Session<'_> {
         let wanted = resolve::Wanted { recipes: &channel.recipes, sources: &channel.sources };
         let (lock, changes) = resolve::lock(wanted, channel.lock.as_ref(), &options, &|event| self.shell.say(&lock_event(&event)))?;
         for change in &changes {
-            self.shell.data(&format!("{change}\n"));
+            self.shell.data(&format!("{change}\n"))?;
         }
         let path = folder.join(&name);
         let text = lock.to_text();
@@ -200,12 +200,17 @@ fn upgrade(names: &[String]) -> Result<resolve::Upgrade> {
     names.iter().map(name).collect::<Result<_>>().map(resolve::Upgrade::Names)
 }
 
+/// How this program was called, so that what is printed can be called too.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "kbake".into())
+}
+
 /// How to boot an image: on a machine without /dev/kvm, QEMU falls back to emulation.
-fn boot_commands(role: &str, image: &Path) -> String {
+fn boot_commands(program: &str, role: &str, image: &Path) -> String {
     let seed = PathBuf::from(format!("images/seeds/{role}0.iso"));
     format!(
         "\nto boot it as the node {role}0 (2379 is etcd's port, 2222 leads to ssh; the image itself stays unchanged):\n\n  \
-         kbake seed {role}0 --role {role} --ssh-key ~/.ssh/id_ed25519.pub --etcd-listen all\n  \
+         {program} seed {role}0 --role {role} --ssh-key ~/.ssh/id_ed25519.pub --etcd-listen all\n  \
          qemu-system-x86_64 -machine q35,accel=kvm:tcg -m 1024 -nographic \\\n    \
          -drive file={},if=virtio,format=qcow2,snapshot=on \\\n    \
          -drive file={},if=virtio,format=raw,readonly=on \\\n    \

@@ -37,7 +37,7 @@ impl Session<'_> {
         let volume = seed::volume(&node, epoch)?;
         volume.write_private(|bytes| fsx::write_atomic(&out, seed::FILE_MODE, bytes))?;
         self.shell.say(&format!("the seed of {} is written; it is private (mode 0600)", node.fqdn()));
-        self.shell.data(&format!("{}\n", out.display()));
+        self.shell.data(&format!("{}\n", out.display()))?;
         Ok(())
     }
 }

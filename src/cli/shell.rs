@@ -8,8 +8,9 @@ use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::report::Report;
+use crate::value::Size;
 
 /// How the command talks.
 pub struct Shell {
@@ -33,10 +34,13 @@ impl Shell {
         Shell { quiet, terminal: std::io::stderr().is_terminal(), running: Mutex::new(None) }
     }
 
-    /// Data on stdout. A reader that went away (`kbake plan | head`) is no error.
-    pub fn data(&self, text: &str) {
+    /// Data on stdout. A reader that went away (`kbake plan | head`) is no error; a full disk is.
+    pub fn data(&self, text: &str) -> Result<()> {
         let mut out = std::io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("write to standard output", &e)),
+            _ => Ok(()),
+        }
     }
 
     /// A line on stderr that even `--quiet` does not silence.
@@ -79,7 +83,7 @@ impl Report for Shell {
             bar
         });
         if bar.is_none() {
-            self.stderr(&format!("{what}: {}", size(total)));
+            self.stderr(&format!("{what}: {}", Size(total)));
         }
         let running = Running { what: what.to_owned(), total, quarters: 0, bar };
         *self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(running);
@@ -106,33 +110,6 @@ impl Report for Shell {
         let running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(bar) = running.and_then(|running| running.bar) {
             bar.finish_and_clear();
-        }
-    }
-}
-
-/// A number of bytes for people: `812 B`, `13.4 MB`.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1000.0;
-    let mut unit = 0;
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_for_people() {
-        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_960, "1.0 MB"), (21_474_836_480, "21.5 GB")] {
-            assert_eq!(size(bytes), text);
         }
     }
 }

@@ -7,18 +7,18 @@ use std::path::Path;
 use rustix::fs::SeekFrom as Extent;
 use rustix::io::Errno;
 
-use super::{Temp, open_read, step};
+use super::{Stamp, Temp, open_read, step};
 use crate::error::{Error, Result};
 
 /// Puts a copy of `from` at `to` with exactly `mode`, whole or not at all. The two never share an inode, so a
 /// user who writes into the copy cannot harm the original.
 pub fn copy_or_reflink(from: &Path, to: &Path, mode: u32) -> Result<()> {
     let source = open_read(from)?;
-    copy_file(&source, to, mode).map_err(|error| error.detail(format!("copied from {}", from.display())))
+    copy_file(&source, to, mode).map(drop).map_err(|error| error.detail(format!("copied from {}", from.display())))
 }
 
 /// As [`copy_or_reflink`], from a file that is open.
-pub(crate) fn copy_file(source: &File, to: &Path, mode: u32) -> Result<()> {
+pub(crate) fn copy_file(source: &File, to: &Path, mode: u32) -> Result<Stamp> {
     let temp = Temp::beside(to)?;
     step(temp.path()).and_then(|()| copy_bytes(source, temp.file())).map_err(|e| Error::io(format!("write {}", to.display()), &e))?;
     temp.replace(to, mode)

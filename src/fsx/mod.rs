@@ -156,7 +156,7 @@ pub fn size(path: &Path) -> Result<Option<u64>> {
 pub fn write_atomic(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     let mut temp = Temp::beside(path)?;
     temp.write_all(bytes).map_err(|e| Error::io(format!("write {}", path.display()), &e))?;
-    temp.replace(path, mode)
+    temp.replace(path, mode).map(drop)
 }
 
 /// The bytes that an ordinary user can still write to the filesystem that holds `path`.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 
-use super::{step, sync_dir};
+use super::{Stamp, step, sync_dir};
 use crate::error::{Error, Result};
 
 /// So many names are tried before giving up: more writers of one name at once than this are a loop, not work.
@@ -112,13 +112,16 @@ impl Temp {
         self.done = true;
     }
 
-    /// Puts it on the disk with exactly `mode`, and then under the name `to`, in place of what was there.
-    pub fn replace(mut self, to: &Path, mode: u32) -> Result<()> {
+    /// Puts it on the disk with exactly `mode`, and then under the name `to`, in place of what was there. Gives the stamp
+    /// of this very file: another process may have replaced it by the time that one looks at the name.
+    pub fn replace(mut self, to: &Path, mode: u32) -> Result<Stamp> {
         let what = |e: io::Error| Error::io(format!("write {}", to.display()), &e);
         self.settle(mode).map_err(what)?;
         step(to).and_then(|()| fs::rename(&self.path, to)).map_err(what)?;
         self.done = true;
-        sync_parent(to)
+        let stamp = Stamp::of_metadata(&self.file.metadata().map_err(what)?);
+        sync_parent(to)?;
+        Ok(stamp)
     }
 
     /// Puts it on the disk with exactly `mode`, and then under the name `to`, unless something is there already.

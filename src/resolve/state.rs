@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -17,7 +19,7 @@ use crate::{Error, Result};
 use super::host::{Host, Output, run};
 
 /// The mode of apt's private configuration files.
-const MODE: u32 = 0o644;
+const MODE: u32 = 0o600;
 
 /// apt, looking at nothing but one mirror.
 pub(super) struct State<'a> {
@@ -76,7 +78,12 @@ impl<'a> State<'a> {
     /// A fresh state in `scratch` that knows `mirror` and nothing else. Nothing is fetched yet.
     pub(super) fn new(host: &'a Host, scratch: &Path, way: &Way, sources: &Sources, mirror: &str, cancel: &'a Cancel) -> Result<Self> {
         fsx::create_dir_all(scratch)?;
-        let folder = TempDir::new_in(scratch).map_err(|error| Error::io(format!("create a folder in `{}`", scratch.display()), &error))?;
+        // For the caller alone: the host's proxy may have a password.
+        let private = Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new()
+            .permissions(private)
+            .tempdir_in(scratch)
+            .map_err(|error| Error::io(format!("create a folder in `{}`", scratch.display()), &error))?;
         let state = State { host, cancel, folder, components: sources.components.len() };
         let root = state.folder.path().to_str().filter(|root| !root.contains(['"', '\\', '\n']));
         let root =

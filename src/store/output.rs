@@ -33,11 +33,8 @@ impl Store {
         if !self.is_hashed(&blob)? {
             blob.verify()?;
         }
-        fsx::copy_file(blob.file(), to, mode)?;
-        match Stamp::of(to)? {
-            Some(stamp) => self.put_stamp(to, &stamp, digest),
-            None => Ok(()),
-        }
+        let stamp = fsx::copy_file(blob.file(), to, mode)?;
+        self.put_stamp(to, &stamp, digest)
     }
 
     /// The digest of the file at the absolute path `path`, when it is known and the file has not changed since.
