@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Error;
 use crate::report::Report;
+use crate::value::Size;
 
 /// How the command talks.
 pub struct Shell {
@@ -79,7 +80,7 @@ impl Report for Shell {
             bar
         });
         if bar.is_none() {
-            self.stderr(&format!("{what}: {}", size(total)));
+            self.stderr(&format!("{what}: {}", Size(total)));
         }
         let running = Running { what: what.to_owned(), total, quarters: 0, bar };
         *self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(running);
@@ -106,33 +107,6 @@ impl Report for Shell {
         let running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(bar) = running.and_then(|running| running.bar) {
             bar.finish_and_clear();
-        }
-    }
-}
-
-/// A number of bytes for people: `812 B`, `13.4 MB`.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1000.0;
-    let mut unit = 0;
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_for_people() {
-        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_960, "1.0 MB"), (21_474_836_480, "21.5 GB")] {
-            assert_eq!(size(bytes), text);
         }
     }
 }
