@@ -2,135 +2,23 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
+mod packages;
+mod site;
 mod web;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kbake::lock::{Entry, Lock, Request, SetName};
-use kbake::recipe::{Recipe, Sources, Subject};
 use kbake::value::Sha256;
+use packages::{deb, tar};
+use site::{ONE, Site, TOOL, TWO, contents, mirror, said, says};
 use web::{Answer, Web};
 
 const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const ONE: &str = "pool/main/o/one/one_1_all.deb";
-const TWO: &str = "pool/main/t/two/two_1_all.deb";
-const TOOL: &str = "pool/main/m/mmdebstrap/mmdebstrap_1_all.deb";
-
-/// A project of three small packages, with a store and a home of its own.
-struct Site {
-    dir: tempfile::TempDir,
-}
-
-/// What a package's file holds.
-fn contents(path: &str) -> Vec<u8> {
-    path.repeat(40_000).into_bytes()
-}
-
-impl Site {
-    fn new() -> Site {
-        let site = Site { dir: tempfile::tempdir().unwrap() };
-        for folder in ["recipes/roles", "recipes/sources", "lockfiles", "home", "images"] {
-            fs::create_dir_all(site.path(folder)).unwrap();
-        }
-        site.write("recipes/base.toml", "description = \"base\"\npackages = [\"one\"]\n");
-        site.write("recipes/roles/etcd.toml", "description = \"a role\"\npackages = [\"two\"]\n");
-        let sources = fs::read_to_string(Path::new(ROOT).join("recipes/sources/debian.toml")).unwrap();
-        let (head, _) = sources.split_once("tools = [").unwrap();
-        site.write("recipes/sources/debian.toml", &format!("{head}tools = [\"mmdebstrap\"]\n"));
-        // No mirror but the one that a test names.
-        site.write("home/apt.conf", "Dir::Etc::SourceList \"/dev/null\";\nDir::Etc::SourceParts \"/dev/null\";\n");
-        site.lock(&[(ONE, &contents(ONE)), (TWO, &contents(TWO)), (TOOL, &contents(TOOL))]);
-        site
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    /// Writes the lockfile of these packages, as `kbake lock` would.
-    fn lock(&self, packages: &[(&str, &[u8])]) {
-        let role: kbake::value::RoleName = "etcd".parse().unwrap();
-        let sources = Sources::parse("s", &self.read("recipes/sources/debian.toml")).unwrap();
-        let base = Recipe::parse("b", &self.read("recipes/base.toml"), Subject::Base).unwrap();
-        let own = Recipe::parse("r", &self.read("recipes/roles/etcd.toml"), Subject::Role(role.clone())).unwrap();
-        let entries = packages.iter().map(|(path, bytes)| {
-            let name = path.split('/').nth(3).unwrap();
-            let set = match name {
-                "one" => SetName::Base,
-                "two" => SetName::Role(role.clone()),
-                _ => SetName::Tool,
-            };
-            Entry {
-                name: name.parse().unwrap(),
-                version: "1".parse().unwrap(),
-                arch: "all".parse().unwrap(),
-                source: path.parse().unwrap(),
-                size: bytes.len() as u64,
-                sha256: Sha256::of(bytes),
-                verified: format!("openpgp:{}", "A".repeat(40)).parse().unwrap(),
-                sets: [set].into(),
-            }
-        });
-        let lock = Lock::new(&Request::of(&sources, &[base, own]), entries.collect()).unwrap();
-        self.write("lockfiles/debian.lock", &lock.to_text());
-    }
-
-    fn kbake(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(KBAKE);
-        command.args(args).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
-        command.env("HOME", self.path("home")).env("APT_CONFIG", self.path("home/apt.conf")).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        command
-    }
-
-    /// Runs a command that must fail with `code`; gives what it said.
-    fn fails(&self, code: i32, args: &[&str]) -> String {
-        said(code, &self.kbake(args).output().unwrap())
-    }
-
-    fn succeeds(&self, args: &[&str]) -> String {
-        let output = self.kbake(args).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// The names of the blobs in the store.
-    fn blobs(&self) -> Vec<String> {
-        let Ok(folder) = fs::read_dir(self.path("home/.cache/kbake/blobs/sha256")) else { return Vec::new() };
-        folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-}
-
-fn said(code: i32, output: &Output) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "stdout is for data");
-    stderr
-}
-
-#[track_caller]
-fn says(text: &str, expected: &[&str]) {
-    for part in expected {
-        assert!(text.contains(part), "`{part}` is not in:\n{text}");
-    }
-}
-
-fn mirror(web: &Web, paths: &[&str]) {
-    paths.iter().for_each(|path| web.answer(path, Answer::File(contents(path))));
-}
-
 #[test]
 fn a_wrong_hash_keeps_nothing_and_names_both_digests() {
     let (site, web) = (Site::new(), Web::start());
@@ -180,17 +68,81 @@ fn offline_lists_all_that_is_missing_and_opens_no_socket() {
     strace.args(["-f", "-qq", "-e", "trace=socket,connect", "-o"]).arg(&trace).arg(KBAKE).args(["build", "etcd", "--offline"]);
     strace.current_dir(site.dir.path()).env_clear().env("HOME", site.path("home")).env("PATH", "/usr/bin:/bin");
     let text = said(3, &strace.output().unwrap_or_else(|e| panic!("strace is missing: run tests/setup.sh ({e})")));
-    says(&text, &["3 artifacts are missing in the store (", ONE, TWO, TOOL, "MiB", "hint: run `kbake fetch` where there is a network"]);
+    says(
+        &text,
+        &["error: 3 artifacts are missing in the store (", ONE, TWO, TOOL, "MiB", "hint: run `kbake fetch` where there is a network"],
+    );
     let calls = fs::read_to_string(trace).unwrap();
     assert!(!calls.contains("AF_INET"), "{calls}");
 }
 
 #[test]
 fn no_mirror_at_all() {
-    says(
-        &Site::new().fails(1, &["fetch", "etcd"]),
-        &["error: no source is known for", "pool/main/", "hint: no mirror is known", "--mirror URL"],
-    );
+    let text = Site::new().fails(3, &["fetch", "etcd"]);
+    says(&text, &["error: no mirror is known to fetch packages from", "needed: pool/main/", "hint: give one with `--mirror URL`"]);
+}
+
+#[test]
+fn mirrors_are_addresses() {
+    let site = Site::new();
+    for bad in ["/srv/debian", "ftp://mirror.invalid/debian", "http://", ""] {
+        for command in [&["fetch", "etcd"][..], &["build", "etcd"], &["lock"]] {
+            let text = site.fails(2, &[command, &["--mirror", bad]].concat());
+            says(&text, &[&format!("invalid value '{bad}' for '--mirror <URL>'"), "an http:, https: or file: address"]);
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_a_mirror_from_the_command_line_or_the_host_s_apt() {
+    let (site, other) = (Site::new(), Site::new());
+    let folder = site.dir.path().display();
+    for path in [ONE, TWO, TOOL] {
+        fs::create_dir_all(site.path(path).parent().unwrap()).unwrap();
+        fs::write(site.path(path), contents(path)).unwrap();
+    }
+    site.succeeds(&["fetch", "etcd", "--mirror", &format!("file:{folder}")]);
+    assert_eq!(site.blobs().len(), 3);
+
+    other.write("home/sources.list", &format!("deb [trusted=yes] file:{folder} bookworm main\n"));
+    let list = other.path("home/sources.list");
+    other.write("home/apt.conf", &format!("Dir::Etc::SourceList \"{}\";\nDir::Etc::SourceParts \"/dev/null\";\n", list.display()));
+    fs::remove_file(site.path(ONE)).unwrap();
+    let text = other.fails(3, &["fetch", "etcd"]);
+    says(&text, &["error: cannot fetch `one`", &format!("from file://{folder}/{ONE}: is not there"), "hint: no source has it any more"]);
+    assert_eq!(other.blobs().len(), 2, "one that is missing does not keep the others out");
+    fs::write(site.path(ONE), contents(ONE)).unwrap();
+    other.succeeds(&["fetch", "etcd"]);
+    // Now there is nothing left to ask anyone for.
+    assert_eq!(other.succeeds(&["fetch", "etcd", "--offline"]), "");
+}
+
+#[test]
+fn a_host_without_apt() {
+    let (site, web) = (Site::new(), Web::start());
+    mirror(&web, &[ONE, TWO, TOOL]);
+    let run = |args: &[&str]| site.kbake(args).env("PATH", site.path("home")).output().unwrap();
+    for args in [&["fetch", "etcd"][..], &["lock"]] {
+        says(&said(1, &run(args)), &["error: `apt-get` is missing", "hint: install the package `apt`", "--mirror URL"]);
+    }
+    let output = run(&["fetch", "etcd", "--mirror", &web.base]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    says(&text, &["the host's own mirrors are not asked: `apt-get` is missing"]);
+}
+
+#[test]
+fn a_mirror_that_is_down() {
+    let (site, web) = (Site::new(), Web::start());
+    mirror(&web, &[ONE, TWO, TOOL]);
+    // Nobody listens on a port that was just given back.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let down = format!("http://user:secret@127.0.0.1:{port}/");
+    let text = site.fails(3, &["fetch", "etcd", "--mirror", &down]);
+    says(&text, &["cannot be reached", &format!("from http://127.0.0.1:{port}/{ONE}"), "hint: check the network, the proxy's settings"]);
+    assert!(!text.contains("secret"), "{text}");
+    site.succeeds(&["fetch", "etcd", "--mirror", &down, "--mirror", &web.base]);
+    assert_eq!(site.blobs().len(), 3);
 }
 
 #[test]
@@ -249,13 +201,72 @@ fn a_full_disk_has_its_own_exit_code() {
 }
 
 #[test]
-fn a_hostile_package_is_refused_by_name() {
+fn a_disk_that_fills_up_on_the_way_keeps_nothing_half_written() {
     let (site, web) = (Site::new(), Web::start());
-    // What the lock names, byte for byte, and yet no package.
-    mirror(&web, &[ONE, TWO, TOOL]);
+    for path in [ONE, TWO, TOOL] {
+        web.answer(path, Answer::Slow(contents(path), 100_000));
+    }
+    let small = site.path("small");
+    fs::create_dir(&small).unwrap();
+    // Room for all at the start, for none when someone else has filled the disk, and for all again.
+    let script = r#"
+        disk=$1; shift
+        mount -t tmpfs -o size=8m none "$disk"
+        "$@" & kbake=$!
+        until ls "$disk"/store/tmp/partial-*; do sleep 0.05; done >/dev/null 2>&1
+        cat /dev/zero >"$disk/other" 2>/dev/null
+        wait $kbake; code=$?
+        ls "$disk/store/blobs/sha256"
+        rm "$disk/other"
+        "$@" >&2 || code=99
+        exit $code"#;
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(&small).arg(KBAKE);
+    command.args(["fetch", "etcd", "--mirror", &web.base, "--store"]).arg(small.join("store"));
+    command.current_dir(site.dir.path()).env("APT_CONFIG", site.path("home/apt.conf"));
+    let text = said(5, &command.output().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})")));
+    says(&text, &["No space left on device", "hint: nothing was kept half-written; free some space", "etcd: 3 packages are in the store"]);
+}
+
+/// Builds with these two packages, which the lock names by their true digests; the build must fail.
+fn builds_from(apt: &[u8], tool: &[u8]) -> String {
+    const APT: &str = "pool/main/a/apt/apt_1_all.deb";
+    let (site, web) = (Site::new(), Web::start());
+    site.write("recipes/base.toml", "description = \"base\"\npackages = [\"apt\"]\n");
+    site.write("recipes/roles/etcd.toml", "description = \"a role\"\n");
+    site.lock(&[(APT, apt), (TOOL, tool)]);
+    web.answer(APT, Answer::File(apt.to_vec()));
+    web.answer(TOOL, Answer::File(tool.to_vec()));
     let text = site.fails(4, &["build", "etcd", "--mirror", &web.base]);
-    says(&text, &["error: the package `one`: is no ar archive"]);
     assert!(!site.path("images/etcd.qcow2").exists());
+    text
+}
+
+#[test]
+fn hostile_packages_are_refused_by_name() {
+    use ::tar::EntryType::{Block, Directory, Fifo, Link, Regular, Symlink};
+    let control = |name: &str| format!("Package: {name}\nVersion: 1\nArchitecture: all\nEssential: yes\n");
+    let honest = deb(&control("apt"), &tar(&[]));
+    // What the lock names, byte for byte, and yet no package, or another one.
+    says(&builds_from(b"no package", b"x"), &["error: the package `apt`: is no ar archive"]);
+    let other = deb(&control("tpa"), &tar(&[]));
+    says(&builds_from(&other, b"x"), &["error: the package locked as `apt` is another one", "expected apt 1 all, found tpa 1 all"]);
+    says(&builds_from(&honest, &honest[..honest.len() - 600]), &["error: ", "mmdebstrap"]);
+    let (bin, script) = (("./usr/bin/", Directory, ""), ("./usr/bin/mmdebstrap", Regular, ""));
+    for (members, expected) in [
+        (&[("./../../etc/cron.d/evil", Regular, ""), script][..], "climbs out with `..`"),
+        (&[("/etc/cron.d/evil", Regular, ""), script], "`/etc/cron.d/evil` is absolute"),
+        (&[("./usr/bin", Symlink, "/tmp"), script], "goes through the symbolic link /usr/bin"),
+        (&[bin, ("./usr/bin/x", Link, "../../../etc/shadow"), script], "is a hard link, whose target `../../../etc/shadow` climbs out"),
+        (&[bin, ("./dev/sda", Block, ""), script], "is a device or pipe, and none belong here"),
+        (&[bin, ("./run/pipe", Fifo, ""), script], "is a device or pipe, and none belong here"),
+        (&[bin, script, script], "is there twice"),
+    ] {
+        let folders = ["./", "./dev/", "./run/", "./usr/"].map(|name| (name, Directory, ""));
+        let tool = deb(&control("mmdebstrap"), &tar(&[&folders, members].concat()));
+        let text = builds_from(&honest, &tool);
+        says(&text, &["error: mmdebstrap 1: member `", expected]);
+    }
 }
 
 #[test]
@@ -263,7 +274,7 @@ fn unknown_names_get_the_known_ones() {
     let site = Site::new();
     says(&site.fails(1, &["build", "etdc"]), &["error: unknown role `etdc`", "known: etcd", "hint: "]);
     says(&site.fails(1, &["plan", "../etcd"]), &["error: unknown role"]);
-    says(&site.fails(1, &["plan", "etcd", "--channel", "upstream"]), &["recipes/sources/upstream.toml is missing"]);
+    says(&site.fails(1, &["plan", "etcd", "--channel", "upstream"]), &["error: unknown channel `upstream`", "known: debian", "hint: "]);
     says(&site.fails(1, &["plan", "etcd", "--project", "/nowhere"]), &["/nowhere", "kbake init"]);
 }
 
@@ -292,7 +303,7 @@ fn mistakes_in_the_lockfile_have_a_place_and_a_remedy() {
     for (text, expected) in [
         (good.replace("format = 1", "format = 2"), &["lockfiles/debian.lock", "newer"][..]),
         (good.replace(&digest, "abc"), &["lockfiles/debian.lock:", "64 hexadecimal digits"]),
-        (format!("{good}<<<<<<< ours\n"), &["lockfiles/debian.lock:", "merge", "kbake lock"]),
+        (format!("{good}<<<<<<< ours\n"), &["lockfiles/debian.lock:", "merge", "--theirs -- lockfiles/debian.lock", "kbake lock"]),
         (good.replace("[[package]]", "[[packge]]"), &["lockfiles/debian.lock:"]),
     ] {
         assert_ne!(text, good);
@@ -300,7 +311,9 @@ fn mistakes_in_the_lockfile_have_a_place_and_a_remedy() {
         says(&site.fails(1, &["plan", "etcd"]), expected);
     }
     fs::remove_file(site.path(file)).unwrap();
-    says(&site.fails(1, &["build", "etcd"]), &["error: lockfiles/debian.lock is missing", "hint: run `kbake lock --channel debian`"]);
+    for args in [&["build", "etcd"][..], &["lock", "--check"]] {
+        says(&site.fails(1, args), &["error: lockfiles/debian.lock is missing", "hint: run `kbake lock --channel debian`"]);
+    }
 }
 
 #[test]
@@ -375,6 +388,9 @@ fn usage_and_pipes() {
     let site = Site::new();
     says(&site.fails(2, &["biuld", "etcd"]), &["build"]);
     says(&site.fails(2, &["build"]), &["ROLE"]);
+    says(&site.fails(2, &["build", "etcd", "--jobs", "0"]), &["--jobs", "a whole number from 1 on"]);
+    says(&site.fails(2, &["lock", "--upgrade", "Not_one"]), &["error: --upgrade: `Not_one` is no Debian package name"]);
+    says(&site.fails(2, &[]), &["Usage: kbake", "Commands:"]);
     assert!(site.succeeds(&["--version"]).starts_with("kbake 0."));
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let output = site.kbake(&["plan", "etcd"]).stdout(full).output().unwrap();

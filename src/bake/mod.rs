@@ -17,7 +17,7 @@ pub use resolve::{Resolved, request, resolve};
 
 use crate::disk::readback::{self, Depth};
 use crate::disk::{Pieces, qcow2};
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
 use crate::lock::Entry as Locked;
@@ -150,20 +150,30 @@ impl Bake<'_> {
             return Ok(());
         }
         let mut options = self.fetch.clone();
-        if !options.offline {
-            match (self.host_mirrors)(&resolved.suite) {
-                Ok(mirrors) => options.mirrors.extend(mirrors),
-                // The user's own mirrors may do without the host's.
-                Err(error) if !options.mirrors.is_empty() => {
-                    self.report.say(&format!("the host's mirrors are not known: {}", error.message()))
-                }
-                Err(error) => return Err(error),
-            }
+        if options.offline {
+            return fetch::fetch(self.store, &missing, &options, &(), self.cancel);
         }
+        self.add_host_mirrors(&mut options.mirrors, &resolved.suite)?;
         self.report.begin(&format!("fetching {} packages", missing.len()), missing.iter().filter_map(|want| want.size).sum());
         let fetched = fetch::fetch(self.store, &missing, &options, &pantry::Downloads::new(self.report), self.cancel);
         self.report.done();
         fetched
+    }
+
+    /// With a mirror that the user gave, a host without a working apt will do.
+    fn add_host_mirrors(&self, mirrors: &mut Vec<String>, suite: &str) -> Result<()> {
+        match (self.host_mirrors)(suite) {
+            Ok(own) => own.into_iter().for_each(|mirror| {
+                if !mirrors.contains(&mirror) {
+                    mirrors.push(mirror);
+                }
+            }),
+            Err(error) if error.class() == Class::User && !mirrors.is_empty() => {
+                self.report.say(&format!("the host's own mirrors are not asked: {}", error.message()));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// The disk that holds `tree`, as a value.

@@ -36,10 +36,7 @@ pub struct Resolved {
 /// Resolves `role`. Nothing is fetched; the lockfile must fit the recipes.
 pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<Resolved> {
     let name = channel.sources.channel.as_str();
-    let lock = channel.lock.as_ref().ok_or_else(|| {
-        Error::user(format!("{} is missing", crate::project::lock_name(name)))
-            .hint(format!("run `kbake lock --channel {name}` to write it"))
-    })?;
+    let lock = channel.locked()?;
     lock.check(&crate::project::lock_name(name), &request(channel))?;
     let missing = || Error::internal(format!("the role `{role}` has no recipe"));
     let recipe = channel.recipe(&Subject::Role(role.clone())).ok_or_else(missing)?;

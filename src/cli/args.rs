@@ -1,8 +1,11 @@
 //! The command line, as typed. What it resolves to is decided in `cli::run`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::resolve;
 
 /// Bakes reproducible Kubernetes node images from pinned inputs.
 #[derive(Debug, Parser)]
@@ -21,10 +24,10 @@ const EVERYWHERE: &str = "Options of every command";
 #[derive(Debug, Args)]
 pub struct Global {
     /// Where recipes/ and lockfiles/ are [default: the current folder if it has recipes/, else those shipped in the binary]
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_PROJECT")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_PROJECT", hide_env_values = true)]
     pub project: Option<PathBuf>,
     /// The store of blobs and built images [default: $XDG_CACHE_HOME/kbake or ~/.cache/kbake]
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_STORE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_STORE", hide_env_values = true)]
     pub store: Option<PathBuf>,
     /// The package source: recipes/sources/CHANNEL.toml with lockfiles/CHANNEL.lock
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "CHANNEL", default_value = "debian")]
@@ -75,8 +78,8 @@ pub struct Sources {
     /// Open no socket; what is missing in the store is listed
     #[arg(long)]
     pub offline: bool,
-    /// A package mirror, tried before the host's own; may be repeated
-    #[arg(long, value_name = "URL")]
+    /// A package mirror (http:, https: or file:), tried before the host's own; may be repeated
+    #[arg(long, value_name = "URL", value_parser = mirror)]
     pub mirror: Vec<String>,
 }
 
@@ -88,8 +91,8 @@ pub struct Build {
     #[command(flatten)]
     pub sources: Sources,
     /// How many threads compress [default: the number of processors]
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<std::num::NonZeroUsize>,
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
+    pub jobs: Option<NonZeroUsize>,
     /// The folder for the images
     #[arg(short, long, value_name = "DIR", default_value = "images")]
     pub out: PathBuf,
@@ -118,8 +121,8 @@ pub struct Lock {
     /// Only check, without network, that the lockfile fits the recipes
     #[arg(long, conflicts_with = "upgrade")]
     pub check: bool,
-    /// A package mirror, tried before the host's own; may be repeated
-    #[arg(long, value_name = "URL")]
+    /// A package mirror (http:, https: or file:), tried before the host's own; may be repeated
+    #[arg(long, value_name = "URL", value_parser = mirror)]
     pub mirror: Vec<String>,
 }
 
@@ -163,4 +166,13 @@ pub struct Seed {
     /// The file to write, mode 0600 [default: images/seeds/NAME.iso]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// A mirror as kbake asks it. Refused here, because with a bad one all packages would fail one by one.
+fn mirror(text: &str) -> Result<String, String> {
+    resolve::usable(text).ok_or_else(|| "a mirror is an http:, https: or file: address, as http://mirror.example/debian".to_owned())
+}
+
+fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "it must be a whole number from 1 on".to_owned())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::{Build, Fetch, Lock, Sources};
 use super::{Session, current_folder, processors};
 use crate::bake::{self, Bake, Resolved};
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
 use crate::project::{self, Expected, Project};
@@ -112,10 +112,7 @@ impl Session<'_> {
         let name = project::lock_name(&self.global.channel);
         if args.check {
             let channel = project.channel(&self.global.channel)?;
-            let lock = channel.lock.as_ref().ok_or_else(|| {
-                Error::user(format!("{name} is missing")).hint(format!("run `kbake lock --channel {}`", self.global.channel))
-            })?;
-            lock.check(&name, &bake::request(&channel))?;
+            channel.locked()?.check(&name, &bake::request(&channel))?;
             self.shell.say(&format!("{name} fits the recipes"));
             return Ok(());
         }
@@ -196,7 +193,7 @@ fn upgrade(names: &[String]) -> Result<resolve::Upgrade> {
     if names.iter().any(String::is_empty) {
         return Ok(resolve::Upgrade::All);
     }
-    let name = |name: &String| name.parse().map_err(|why| Error::user(format!("--upgrade: {why}")));
+    let name = |name: &String| name.parse().map_err(|why| Error::new(Class::Usage, format!("--upgrade: {why}")));
     names.iter().map(name).collect::<Result<_>>().map(resolve::Upgrade::Names)
 }
 

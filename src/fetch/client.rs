@@ -5,6 +5,7 @@
 
 use std::error::Error as _;
 use std::io::{ErrorKind, Read as _};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use reqwest::blocking::{Client, Response};
@@ -13,13 +14,14 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Url, tls};
 
 use super::answer::Head;
+use super::local;
 use super::source::shown;
 use super::{Options, Proxy};
 use crate::error::{Error, Result};
 
 const REDIRECTS: usize = 10;
 /// One message of a body at most, and how many may wait: 1 MiB per download.
-const CHUNK: usize = 128 << 10;
+pub(super) const CHUNK: usize = 128 << 10;
 const WAITING: usize = 8;
 /// So much of a refusal's body is read, for the sake of using the connection again.
 const DRAIN: u64 = 64 << 10;
@@ -45,8 +47,8 @@ pub(super) enum BrokenKind {
     Unreachable,
     /// The connection broke or was silent.
     Cut,
-    /// A redirection that is not followed; asking again gives the same.
-    Redirect,
+    /// A redirection that is not followed, or a file that is not there; asking again gives the same.
+    Final,
 }
 
 /// The one client of a command: it keeps connections open.
@@ -105,8 +107,17 @@ pub(super) fn start(client: &Client, url: &Url, from: u64) -> Result<Receiver<Me
     let (sender, receiver) = sync_channel(WAITING);
     let (client, url) = (client.clone(), url.clone());
     let thread = std::thread::Builder::new().name("kbake-transfer".to_owned());
-    thread.spawn(move || transfer(&client, &url, from, &sender)).map_err(|e| Error::io("start a thread", &e))?;
+    let work = move || match local_path(&url) {
+        Some(path) => local::transfer(&path, from, &sender),
+        None => transfer(&client, &url, from, &sender),
+    };
+    thread.spawn(work).map_err(|e| Error::io("start a thread", &e))?;
     Ok(receiver)
+}
+
+/// Where the file of a `file:` address is.
+fn local_path(url: &Url) -> Option<PathBuf> {
+    (url.scheme() == "file").then(|| url.to_file_path().ok())?
 }
 
 /// Returns early when nobody listens any more.
@@ -155,7 +166,7 @@ fn body(response: &mut Response, to: &SyncSender<Message>) {
 fn broken(error: &reqwest::Error) -> Broken {
     let cause = root(error);
     let (kind, reason) = if error.is_redirect() {
-        (BrokenKind::Redirect, cause)
+        (BrokenKind::Final, cause)
     } else if error.is_connect() {
         (BrokenKind::Unreachable, format!("cannot be reached: {cause}"))
     } else if error.is_timeout() {

@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod local;
 mod pace;
 mod report;
 mod source;

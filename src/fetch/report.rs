@@ -1,5 +1,6 @@
 //! What to tell when something did not come: every artifact with every source and its reason, and what to do.
 
+use super::local::MISSING;
 use super::work::{Failed, Why};
 use super::{Source, Want};
 use crate::error::{Class, Error};
@@ -38,6 +39,16 @@ fn origin(want: &Want) -> String {
     }
 }
 
+/// Nobody can be asked for `want`.
+pub(super) fn sourceless(want: &Want) -> Error {
+    match &want.source {
+        Source::Pool(path) => Error::new(Class::Network, "no mirror is known to fetch packages from")
+            .detail(format!("needed: {path}"))
+            .hint("give one with `--mirror URL`, or name one in the host's apt sources"),
+        Source::Urls(_) => Error::user(format!("no source is known for `{}`", want.name)).hint("its lock entry names no address"),
+    }
+}
+
 /// The error for `failed`, of `wanted` artifacts, `untried` of which were not asked for any more.
 pub(super) fn failed(failed: &[(&Want, &Failed)], wanted: usize, untried: usize) -> Error {
     let whys = || failed.iter().flat_map(|(_, failed)| failed.sources.iter().map(|(_, why)| why));
@@ -72,7 +83,7 @@ pub(super) fn failed(failed: &[(&Want, &Failed)], wanted: usize, untried: usize)
     if whys().any(|why| why.to_string().contains("UnknownIssuer")) {
         error = error.hint("this host does not trust the server's certificate: install the package ca-certificates, or the site's own CA");
     }
-    if class == Class::Network && whys().all(|why| why.to_string().contains(" 404 ")) {
+    if class == Class::Network && whys().all(|why| why.to_string().contains(" 404 ") || why.to_string() == MISSING) {
         error = error.hint("no source has it any more: add a mirror that has, or run `kbake lock --upgrade` and review the change");
     }
     error

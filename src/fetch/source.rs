@@ -4,13 +4,20 @@ use reqwest::Url;
 
 use super::{Options, Source, Want};
 
+/// Of addresses that a lock names: it may come from strangers, who have no business with this machine's files.
+const WEB_SCHEMES: [&str; 2] = ["http", "https"];
+/// Of mirrors, which are the user's own choice, or the host's.
+const MIRROR_SCHEMES: [&str; 3] = ["http", "https", "file"];
+
 /// The addresses to ask for `want`, in order; text that is no address stays text, to be reported.
 pub(super) fn addresses(want: &Want, options: &Options) -> Vec<Result<Url, (String, String)>> {
-    let texts: Vec<String> = match &want.source {
-        Source::Pool(path) => options.mirrors.iter().map(|base| format!("{}/{}", base.trim_end_matches('/'), escape_path(path))).collect(),
-        Source::Urls(urls) => urls.iter().flat_map(|url| rewrite(url, &options.rewrites)).collect(),
-    };
-    texts.iter().map(|text| parse(text)).collect()
+    match &want.source {
+        Source::Pool(path) => {
+            let below = |base: &String| format!("{}/{}", base.trim_end_matches('/'), escape_path(path));
+            options.mirrors.iter().map(|base| parse(&below(base), &MIRROR_SCHEMES)).collect()
+        }
+        Source::Urls(urls) => urls.iter().flat_map(|url| rewrite(url, &options.rewrites)).map(|url| parse(&url, &WEB_SCHEMES)).collect(),
+    }
 }
 
 fn rewrite(url: &str, rewrites: &[(String, String)]) -> Vec<String> {
@@ -24,13 +31,16 @@ fn escape_path(path: &str) -> String {
     path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
 }
 
-fn parse(text: &str) -> Result<Url, (String, String)> {
+fn parse(text: &str, schemes: &[&str]) -> Result<Url, (String, String)> {
     // The text itself is not shown: what does not parse cannot be stripped of a password.
     let url = Url::parse(text).map_err(|e| ("an address".to_owned(), format!("it cannot be understood: {e}")))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        other => Err((shown(&url), format!("only http and https are fetched, not {other}"))),
+    if url.scheme() == "file" && url.to_file_path().is_err() {
+        return Err((shown(&url), "it names a host, and only this machine's files can be read".to_owned()));
     }
+    if schemes.contains(&url.scheme()) {
+        return Ok(url);
+    }
+    Err((shown(&url), format!("only {} are fetched, not {}", schemes.join(" and "), url.scheme())))
 }
 
 /// An address without what may be secret in it: user, password, query, fragment.
@@ -73,6 +83,11 @@ mod tests {
         );
         let found = asked(Source::Pool("pool/a%3a?b#c".to_owned()), &options);
         assert_eq!(found[1], "https://b.test/pool/a%253a%3Fb%23c");
+        let options = Options { mirrors: ["file:/srv/d", "file://nas/d", "ftp://f.test/"].map(str::to_owned).into(), ..Options::default() };
+        let found = asked(Source::Pool("pool/a".to_owned()), &options);
+        assert_eq!(found[0], "file:///srv/d/pool/a");
+        assert_eq!(found[1], "file://nas/d/pool/a: it names a host, and only this machine's files can be read");
+        assert_eq!(found[2], "ftp://f.test/pool/a: only http and https and file are fetched, not ftp");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::answer::{Head, Verdict, looks_like_html};
 use super::client::{self, BrokenKind, Message};
 use super::pace::{LOOK, Pace, backoff, pause};
 use super::source::{addresses, server, shown};
-use super::{Job, Source, Want, lock};
+use super::{Job, Want, lock};
 use crate::error::Error;
 use crate::store::{Claim, Partial};
 use crate::value::{Sha256, Size};
@@ -168,13 +168,7 @@ impl<'a> Sources<'a> {
             }
         }
         if candidates.is_empty() && unusable.is_empty() {
-            let error = Error::user(format!("no source is known for `{}`", want.name));
-            return Err(match &want.source {
-                Source::Pool(path) => {
-                    error.detail(path).hint("no mirror is known: name one with `--mirror URL`, or configure the host's apt with one")
-                }
-                Source::Urls(_) => error.hint("its lock entry names no address"),
-            });
+            return Err(super::report::sourceless(want));
         }
         let down = lock(&job.down);
         // Stable: the user's order within each of the two groups.
@@ -254,7 +248,7 @@ impl<'a> Sources<'a> {
                 Message::Failed(broken) => {
                     return Ok(match broken.kind {
                         BrokenKind::Unreachable => Ended::Later { why: Why::Unreachable(broken.reason), pause: None },
-                        BrokenKind::Redirect => Ended::Never(Why::Other(broken.reason)),
+                        BrokenKind::Final => Ended::Never(Why::Other(broken.reason)),
                         BrokenKind::Cut if head.is_none() => Ended::Later { why: Why::Other(broken.reason), pause: None },
                         BrokenKind::Cut => self.end(partial, Some(broken.reason), head.as_ref()),
                     });

@@ -19,7 +19,7 @@ pub(super) enum Order {
 }
 
 pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
-    let mut root = document::open(file, text, REMEDY)?;
+    let mut root = document::open(file, text, &REMEDY.replace("FILE", file))?;
     format(&mut root, file)?;
     root.only(&["channel", "suite", "components", "arch", "request", "package"])?;
     let channel = root.required("channel")?.value;

@@ -103,19 +103,17 @@ impl Project {
 
     /// The names of the roles, sorted.
     pub fn roles(&self) -> Result<Vec<RoleName>> {
-        let files = match self {
-            Project::Folder(folder) => {
-                let list = fsx::list(&folder.join("recipes/roles"))?;
-                list.into_iter().filter_map(|name| name.into_string().ok()).collect()
-            }
-            Project::Shipped => shipped::in_folder("recipes/roles/"),
+        let parsed = |name: String| name.parse().map_err(|why| Error::user(format!("recipes/roles/{name}.toml: {why}")));
+        self.stems("recipes/roles")?.into_iter().map(parsed).collect()
+    }
+
+    /// The names of the TOML files right in `folder`, sorted, without their ending.
+    fn stems(&self, folder: &str) -> Result<Vec<String>> {
+        let files: Vec<String> = match self {
+            Project::Folder(project) => fsx::list(&project.join(folder))?.into_iter().filter_map(|name| name.into_string().ok()).collect(),
+            Project::Shipped => shipped::in_folder(&format!("{folder}/")),
         };
-        let stem = |file: &String| file.strip_suffix(".toml").map(str::to_owned);
-        let mut roles = Vec::new();
-        for name in files.iter().filter_map(stem) {
-            roles.push(name.parse().map_err(|why| Error::user(format!("recipes/roles/{name}.toml: {why}")))?);
-        }
-        Ok(roles)
+        Ok(files.iter().filter_map(|file| file.strip_suffix(".toml")).map(str::to_owned).collect())
     }
 
     /// The role called `name`.
@@ -149,6 +147,12 @@ impl Project {
         };
         // The name becomes part of a path; sources files are named like roles are.
         let named: RoleName = name.parse().map_err(|_| Error::user(format!("`{}` is no channel name", name.escape_debug())))?;
+        let known = self.stems("recipes/sources")?;
+        if !known.contains(&named.to_string()) {
+            return Err(Error::user(format!("unknown channel `{named}`"))
+                .detail(format!("known: {}", known.join(", ")))
+                .hint("a channel is a file with its package source: recipes/sources/<channel>.toml"));
+        }
         let sources_file = format!("recipes/sources/{named}.toml");
         let lock_file = lock_name(named.as_str());
         let mut recipes = vec![Recipe::parse("recipes/base.toml", &required("recipes/base.toml")?, Subject::Base)?];
@@ -191,6 +195,18 @@ impl Channel {
     /// The recipe of a subject.
     pub fn recipe(&self, subject: &Subject) -> Option<&Recipe> {
         self.recipes.iter().find(|recipe| recipe.subject == *subject)
+    }
+
+    /// The lockfile.
+    ///
+    /// # Errors
+    /// It was not written yet.
+    pub fn locked(&self) -> Result<&Lock> {
+        let name = &self.sources.channel;
+        self.lock.as_ref().ok_or_else(|| {
+            Error::user(format!("{} is missing", lock_name(name.as_str())))
+                .hint(format!("run `kbake lock --channel {name}` to write it, or take it back from your version control"))
+        })
     }
 }
 

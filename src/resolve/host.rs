@@ -157,8 +157,8 @@ fn missing(tool: &str) -> Error {
         "apt-get" | "apt-cache" | "apt-config" => "apt",
         other => other,
     };
-    let error = Error::user(format!("`{tool}` is missing, which `kbake lock` needs to resolve Debian packages"));
+    let error = Error::user(format!("`{tool}` is missing, which kbake asks about Debian's packages and mirrors"));
     error.hint(format!(
-        "install the package `{package}`; on a host that is not like Debian, run `kbake lock` in a Debian container or machine"
+        "install the package `{package}`; on a host that is not like Debian, fetch with `--mirror URL`, and lock in a Debian container"
     ))
 }

@@ -109,7 +109,7 @@ fn parse_mirror_list(text: &str) -> Vec<String> {
 }
 
 /// `uri` with one final slash, if kbake speaks its scheme and nothing in it could break out of a line.
-pub(super) fn usable(uri: &str) -> Option<String> {
+pub fn usable(uri: &str) -> Option<String> {
     let uri = uri.strip_prefix("copy:").map_or_else(|| uri.to_owned(), |path| format!("file:{path}"));
     let rest = ["http://", "https://", "file:/"].iter().find_map(|scheme| uri.strip_prefix(scheme))?;
     let sound = !rest.trim_matches('/').is_empty() && !uri.contains(|c: char| c.is_whitespace() || c.is_control() || "\"[]".contains(c));

@@ -28,7 +28,7 @@ use apt::Stanza;
 use state::{State, Way};
 
 pub use host::Host;
-pub use mirror::{host_mirrors, shown};
+pub use mirror::{host_mirrors, shown, usable};
 pub use pins::Upgrade;
 
 /// Everything that asks a channel for packages.

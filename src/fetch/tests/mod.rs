@@ -1,6 +1,7 @@
 //! Downloads from servers that lie, stall, break and refuse.
 
 mod hostile;
+mod local;
 mod resume;
 mod server;
 mod together;
@@ -272,6 +273,9 @@ fn a_proxy_is_used_when_there_is_one() {
 #[test]
 fn without_a_mirror_the_message_says_so() {
     let error = Case::new().fetch(&[want(b"x")]).unwrap_err();
+    assert_eq!(error.class(), Class::Network);
+    assert!(error.to_string().starts_with("no mirror is known") && error.to_string().contains(POOL), "{error}");
+    let error = Case::new().fetch(&[Want { source: Source::Urls(Vec::new()), ..want(b"x") }]).unwrap_err();
     assert_eq!(error.class(), Class::User);
-    assert!(error.to_string().contains("no source is known for `etcd-server`") && error.to_string().contains(POOL), "{error}");
+    assert!(error.to_string().contains("no source is known for `etcd-server`"), "{error}");
 }

@@ -1,0 +1,126 @@
+//! A project small enough to fetch in a moment, alone on its machine: no mirror, store or home but its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use kbake::lock::{Entry, Lock, Request, SetName};
+use kbake::recipe::{Recipe, Sources, Subject};
+use kbake::value::Sha256;
+
+use super::web::{Answer, Web};
+use super::{KBAKE, ROOT};
+
+pub const ONE: &str = "pool/main/o/one/one_1_all.deb";
+pub const TWO: &str = "pool/main/t/two/two_1_all.deb";
+pub const TOOL: &str = "pool/main/m/mmdebstrap/mmdebstrap_1_all.deb";
+
+/// A project of three small packages, with a store and a home of its own.
+pub struct Site {
+    pub dir: tempfile::TempDir,
+}
+
+/// What a package's file holds.
+pub fn contents(path: &str) -> Vec<u8> {
+    path.repeat(40_000).into_bytes()
+}
+
+impl Site {
+    pub fn new() -> Site {
+        let site = Site { dir: tempfile::tempdir().unwrap() };
+        for folder in ["recipes/roles", "recipes/sources", "lockfiles", "home", "images"] {
+            fs::create_dir_all(site.path(folder)).unwrap();
+        }
+        site.write("recipes/base.toml", "description = \"base\"\npackages = [\"one\"]\n");
+        site.write("recipes/roles/etcd.toml", "description = \"a role\"\npackages = [\"two\"]\n");
+        let sources = fs::read_to_string(Path::new(ROOT).join("recipes/sources/debian.toml")).unwrap();
+        let (head, _) = sources.split_once("tools = [").unwrap();
+        site.write("recipes/sources/debian.toml", &format!("{head}tools = [\"mmdebstrap\"]\n"));
+        // No mirror but the one that a test names.
+        site.write("home/apt.conf", "Dir::Etc::SourceList \"/dev/null\";\nDir::Etc::SourceParts \"/dev/null\";\n");
+        site.lock(&[(ONE, &contents(ONE)), (TWO, &contents(TWO)), (TOOL, &contents(TOOL))]);
+        site
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// Writes the lockfile of these packages, as `kbake lock` would.
+    pub fn lock(&self, packages: &[(&str, &[u8])]) {
+        let role: kbake::value::RoleName = "etcd".parse().unwrap();
+        let sources = Sources::parse("s", &self.read("recipes/sources/debian.toml")).unwrap();
+        let base = Recipe::parse("b", &self.read("recipes/base.toml"), Subject::Base).unwrap();
+        let own = Recipe::parse("r", &self.read("recipes/roles/etcd.toml"), Subject::Role(role.clone())).unwrap();
+        let entries = packages.iter().map(|(path, bytes)| {
+            let name = path.split('/').nth(3).unwrap();
+            let set = match name {
+                "one" | "apt" => SetName::Base,
+                "two" => SetName::Role(role.clone()),
+                _ => SetName::Tool,
+            };
+            Entry {
+                name: name.parse().unwrap(),
+                version: "1".parse().unwrap(),
+                arch: "all".parse().unwrap(),
+                source: path.parse().unwrap(),
+                size: bytes.len() as u64,
+                sha256: Sha256::of(bytes),
+                verified: format!("openpgp:{}", "A".repeat(40)).parse().unwrap(),
+                sets: [set].into(),
+            }
+        });
+        let lock = Lock::new(&Request::of(&sources, &[base, own]), entries.collect()).unwrap();
+        self.write("lockfiles/debian.lock", &lock.to_text());
+    }
+
+    pub fn kbake(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(KBAKE);
+        command.args(args).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
+        command.env("HOME", self.path("home")).env("APT_CONFIG", self.path("home/apt.conf")).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+    }
+
+    /// Runs a command that must fail with `code`; gives what it said.
+    pub fn fails(&self, code: i32, args: &[&str]) -> String {
+        said(code, &self.kbake(args).output().unwrap())
+    }
+
+    pub fn succeeds(&self, args: &[&str]) -> String {
+        let output = self.kbake(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The names of the blobs in the store.
+    pub fn blobs(&self) -> Vec<String> {
+        let Ok(folder) = fs::read_dir(self.path("home/.cache/kbake/blobs/sha256")) else { return Vec::new() };
+        folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+pub fn said(code: i32, output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "stdout is for data");
+    stderr
+}
+
+#[track_caller]
+pub fn says(text: &str, expected: &[&str]) {
+    for part in expected {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+}
+
+pub fn mirror(web: &Web, paths: &[&str]) {
+    paths.iter().for_each(|path| web.answer(path, Answer::File(contents(path))));
+}
