@@ -37,10 +37,6 @@ pub use sector::{BOOT_CODE_LEN, boot_sector};
 /// The folder of the package `grub-pc-bin` that holds the files, without a leading slash.
 pub const FILES_DIR: &str = "usr/lib/grub/i386-pc";
 
-/// The GPT type of a BIOS boot partition, as text:
-/// [BIOS installation](https://www.gnu.org/software/grub/manual/grub/html_node/BIOS-installation.html).
-pub const BIOS_BOOT_TYPE: &str = "21686148-6449-6E6F-744E-656564454649";
-
 /// What a kbake disk needs to boot, and the few commands that a person at GRUB's prompt needs to look around.
 ///
 /// `biosdisk`, `part_gpt`, `ext2` (it reads ext4) and `search_fs_uuid` find the root; `normal`, `test` and
