@@ -243,11 +243,14 @@ impl Store {
 }
 
 /// A folder full of other things is a mistyped path, and the garbage collection must never run there.
+///
+/// The order matters: another process may be making the store just now. Its lock is the first file in it, so whoever
+/// has seen any file and then finds no lock has seen a stranger's.
 fn refuse_other_folder(root: &Path) -> Result<()> {
-    if !fsx::exists(root)? || fsx::exists(&root.join("format"))? || fsx::exists(&root.join("lock"))? {
+    if !fsx::exists(root)? || fsx::list(root)?.is_empty() {
         return Ok(());
     }
-    if fsx::list(root)?.is_empty() {
+    if fsx::exists(&root.join("lock"))? || fsx::exists(&root.join("format"))? {
         return Ok(());
     }
     Err(Error::user(format!("{} is not empty and not a store", root.display())).hint("point $KBAKE_STORE at a new or empty folder"))

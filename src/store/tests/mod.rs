@@ -100,15 +100,22 @@ fn many_threads_insert_one_blob() {
 #[test]
 fn many_processes_worth_of_opens_create_one_store() {
     let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("a/b/store");
-    std::thread::scope(|scope| {
-        for n in 0..8u8 {
-            let root = &root;
-            scope.spawn(move || open(root).insert(&[n]).unwrap());
-        }
-    });
-    assert_eq!(fs::read_to_string(root.join("format")).unwrap(), "1\n");
-    assert_eq!(names(&root.join("blobs/sha256")).len(), 8);
+    // Many rounds: what one opener sees of another's half-made store is a matter of microseconds.
+    for round in 0..50 {
+        let root = dir.path().join(format!("{round}/b/store"));
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for n in 0..8u8 {
+                let (root, start) = (&root, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    open(root).insert(&[n]).unwrap()
+                });
+            }
+        });
+        assert_eq!(fs::read_to_string(root.join("format")).unwrap(), "1\n");
+        assert_eq!(names(&root.join("blobs/sha256")).len(), 8);
+    }
 }
 
 #[test]
