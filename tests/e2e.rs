@@ -18,7 +18,7 @@ use kbake::project::Project;
 use kbake::report::Silent;
 use kbake::store::{Access, Store};
 use kbake::value::Cancel;
-use vm::{Machine, Setup, SshKey, Vm};
+use vm::{Machine, Network, Setup, SshKey, Vm};
 
 const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -252,32 +252,83 @@ impl Drop for Cleanup {
     }
 }
 
+/// A cluster of one member, on the network that [`MEMBER`] describes.
+fn cluster_file(key: &SshKey) -> String {
+    format!(
+        "name = \"e2e\"\nssh-keys = [\"{}\"]\n\n[network]\ncidr = \"192.168.30.0/24\"\n\n\
+         [[node]]\nrole = \"etcd\"\nname = \"etcd0\"\nmac = \"52:54:00:12:34:56\"\n",
+        key.public
+    )
+}
+
+const MEMBER: Network = Network::Static { cidr: "192.168.30.0/24", host: "192.168.30.1", guest: "192.168.30.10", mac: "52:54:00:12:34:56" };
+
+/// What no file but the owner's may hold: a stretch of every private key, as it is and as kubeconfigs carry it.
+fn canaries(secrets: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let listed = judge("find", &[path(secrets), "-type", "f", "-name", "*.key"]);
+    let mut found = Vec::new();
+    for key in listed.lines().map(PathBuf::from) {
+        let pem = fs::read_to_string(&key).unwrap();
+        let stretch = pem.lines().find(|line| !line.starts_with('-')).unwrap().as_bytes()[..40].to_vec();
+        let encoded = judge("base64", &["-w0", path(&key)]).into_bytes();
+        // Past the line that all keys begin with.
+        found.push((key.clone(), encoded[80..120].to_vec()));
+        found.push((key, stretch));
+    }
+    assert!(found.len() >= 8, "the cluster has private keys: {found:?}");
+    found
+}
+
+/// Refuses `bytes` that hold a canary.
+fn holds_no_secret(what: &str, bytes: &[u8], canaries: &[(PathBuf, Vec<u8>)]) {
+    for (key, canary) in canaries {
+        let found = bytes.windows(canary.len()).any(|window| window == canary);
+        assert!(!found, "{what} holds the secret of {}", key.display());
+    }
+}
+
 #[test]
-fn the_node_boots_and_etcd_answers() {
+fn the_node_boots_and_etcd_speaks_mutual_tls_only() {
     let key = SshKey::generate("debian");
-    let public = BUILT.folder.join("key.pub");
-    fs::write(&public, &key.public).unwrap();
-    let seed = BUILT.folder.join("etcd0.iso");
-    let args = ["seed", "etcd0", "--role", "etcd", "--etcd-listen", "all", "--ssh-key", path(&public), "--out", path(&seed)];
-    ok(kbake(&BUILT.folder, &args).output().unwrap());
+    let folder = &BUILT.folder;
+    fs::write(folder.join("cluster.toml"), cluster_file(&key)).unwrap();
+    let mut said = Vec::new();
+    for args in [&["pki", "init"][..], &["pki", "show"], &["seed", "--all"], &["disk", "--all"], &["qemu", "etcd0"], &["pki", "init"]] {
+        let output = ok(kbake(folder, args).output().unwrap());
+        said.extend([output.stdout, output.stderr].concat());
+    }
+    let canaries = canaries(&folder.join("secrets"));
+    holds_no_secret("what kbake says", &said, &canaries);
 
-    let image = BUILT.image();
+    let (image, disk, seed) = (BUILT.image(), folder.join("images/disks/etcd0.qcow2"), folder.join("images/seeds/etcd0.iso"));
     let before = judge("sha256sum", &[path(&image)]);
-    let setup = Setup { machine: Machine::Q35, memory_mib: 1024, disks: &[&image, &seed], ports: &[2379, 22] };
+    let setup = Setup { machine: Machine::Q35, memory_mib: 1024, disks: &[&disk, &seed], network: MEMBER, ports: &[2379, 22] };
     let mut vm = Vm::start(&setup);
-    let health = vm.wait_for_http(2379, "/health", BOOT_DEADLINE);
-    println!("etcd answers {:.0?} after power-on", vm.age());
-    assert!(health.contains("\"true\""), "{health}");
 
-    // A real client on the host.
-    let endpoint = format!("--endpoints=http://127.0.0.1:{}", vm.port(2379));
-    let etcdctl = |args: &[&str]| {
+    // A real client on the host, with one certificate and authority or another.
+    let port = vm.port(2379);
+    let secrets = folder.join("secrets/e2e");
+    let file = |name: &str| path(&secrets.join(name)).to_owned();
+    let etcdctl = |scheme: &str, pair: Option<&str>, args: &[&str]| {
         let mut command = Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").arg(&endpoint).args(["--command-timeout=60s", "--dial-timeout=30s"]).args(args);
-        text(&ok(vm::output(&mut command)).stdout)
+        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={scheme}://127.0.0.1:{port}"));
+        command.args(["--command-timeout=60s", "--dial-timeout=30s", "--cacert", &file("etcd-ca.crt")]);
+        if let Some(pair) = pair {
+            command.args(["--cert", &file(&format!("{pair}.crt")), "--key", &file(&format!("{pair}.key"))]);
+        }
+        vm::output(command.args(args))
     };
-    assert_eq!(etcdctl(&["put", "greeting", "hello from the host"]), "OK\n");
-    assert_eq!(etcdctl(&["get", "greeting"]), "greeting\nhello from the host\n");
+    let admin = Some("etcd-admin");
+    vm.wait_until("an answer of etcd", BOOT_DEADLINE, || etcdctl("https", admin, &["endpoint", "health"]).status.success().then_some(()));
+    println!("etcd answers {:.0?} after power-on", vm.age());
+    assert_eq!(text(&ok(etcdctl("https", admin, &["put", "greeting", "hello from the host"])).stdout), "OK\n");
+    assert_eq!(text(&ok(etcdctl("https", admin, &["get", "greeting"])).stdout), "greeting\nhello from the host\n");
+    // Without a certificate, with one of another authority, and without TLS: no.
+    for (scheme, pair) in [("https", None), ("https", Some("admin")), ("http", None)] {
+        let refused = etcdctl(scheme, pair, &["get", "greeting", "--command-timeout=10s", "--dial-timeout=10s"]);
+        assert!(!refused.status.success(), "{scheme} {pair:?}: {}", text(&refused.stdout));
+        assert!(!text(&refused.stdout).contains("hello"), "{scheme} {pair:?}");
+    }
 
     vm.wait_for_ssh(&key, BOOT_DEADLINE);
     // Waits for the boot to be over, cloud-init included; `degraded` would mean failed units.
@@ -285,6 +336,10 @@ fn the_node_boots_and_etcd_answers() {
     let failed = vm.ssh_ok(&key, "systemctl --failed --no-legend --plain");
     assert_eq!((state.trim(), failed.trim()), ("running", ""), "no unit may have failed");
     assert_eq!(vm.ssh_ok(&key, "hostname").trim(), "etcd0");
+    assert_eq!(vm.ssh_ok(&key, "hostname --fqdn").trim(), "etcd0.e2e.internal");
+    assert_eq!(vm.ssh_ok(&key, "getent ahostsv4 etcd0 | head -1").split_ascii_whitespace().next(), Some("192.168.30.10"));
+    let keys = vm.ssh_ok(&key, "sudo sh -c \"stat -c '%U %a' /etc/etcd/pki/*.key\"");
+    assert!(keys.lines().count() == 2 && keys.lines().all(|line| line == "etcd 400" || line == "etcd 600"), "{keys}");
     let size: u64 = vm.ssh_ok(&key, "df --output=size -B1 / | tail -1").trim().parse().unwrap();
     assert!(size > 18 << 30, "the root filesystem has grown to {size} bytes only, the disk has 20 GiB");
     assert_eq!(vm.ssh_ok(&key, "stat -c '%U %a' /var/lib/etcd").trim(), "etcd 700");
@@ -293,8 +348,8 @@ fn the_node_boots_and_etcd_answers() {
     assert_eq!(vm.ssh_ok(&key, "sudo cat /proc/swaps | wc -l").trim(), "1", "no swap");
     // QEMU's gateway address is the host's loopback, unless the network is cut.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let outside = vm.ssh(&key, &format!("timeout 10 bash -c 'exec 3<>/dev/tcp/10.0.2.2/{port}'"));
+    let outside = listener.local_addr().unwrap().port();
+    let outside = vm.ssh(&key, &format!("timeout 10 bash -c 'exec 3<>/dev/tcp/192.168.30.1/{outside}'"));
     assert!(!outside.status.success(), "the machine reaches more than the forwarded ports");
     println!("{}", vm.ssh_ok(&key, "systemd-analyze").trim());
 
@@ -302,4 +357,22 @@ fn the_node_boots_and_etcd_answers() {
     vm.ssh(&key, "sudo systemctl poweroff");
     vm.wait_for_exit(BOOT_DEADLINE + vm.age());
     assert_eq!(judge("sha256sum", &[path(&image)]), before);
+
+    // Nothing but the secrets folder and the seed has the secrets: not the image, not the store, not the console.
+    holds_no_secret("the console", vm.console().as_bytes(), &canaries);
+    let raw = folder.join("etcd.raw");
+    judge("qemu-img", &["convert", "-O", "raw", path(&image), path(&raw)]);
+    let mut places = vec![raw.clone(), image, disk];
+    places.extend(judge("find", &[path(&BUILT.store()), "-type", "f"]).lines().map(PathBuf::from));
+    let patterns = folder.join("canaries");
+    fs::write(&patterns, canaries.iter().flat_map(|(_, canary)| [canary.as_slice(), b"\n"].concat()).collect::<Vec<_>>()).unwrap();
+    for place in places {
+        // grep ends with 1 when it finds nothing; with 2 when it could not look.
+        let found = vm::output(Command::new("grep").args(["-c", "-a", "-F", "-f"]).arg(&patterns).arg(&place));
+        assert_eq!(found.status.code(), Some(1), "{} holds a secret", place.display());
+    }
+    // The search itself finds what is there.
+    let found = vm::output(Command::new("grep").args(["-c", "-a", "-F", "-f"]).arg(&patterns).arg(&seed));
+    assert_eq!(found.status.code(), Some(0), "the seed holds its node's keys");
+    fs::remove_file(raw).unwrap();
 }

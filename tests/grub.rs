@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use kbake::disk::grub::{CoreImage, FILES_DIR, GrubFiles, MENU_PATH, MODULES, Menu, boot_sector, early_config, prefix};
-use vm::{Machine, Setup, Vm};
+use vm::{Machine, Network, Setup, Vm};
 
 const UUID: [u8; 16] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef";
 const UUID_TEXT: &str = "01234567-89ab-cdef-0123-456789abcdef";
@@ -105,7 +105,7 @@ fn boots(machine: Machine, expected_root: u32) {
     let first = disk(folder.path(), "<the first disk's initramfs>", expected_root);
     // A copy with the same identity, as a snapshot attached for repair would be, must not be taken for the root.
     let second = disk(other.path(), "<the second disk's initramfs>", expected_root);
-    let mut vm = Vm::start(&Setup { machine, memory_mib: 128, disks: &[&first, &second], ports: &[] });
+    let mut vm = Vm::start(&Setup { machine, memory_mib: 128, disks: &[&first, &second], network: Network::Dhcp, ports: &[] });
     let expected = format!("BOOT_IMAGE=/vmlinuz root=UUID={UUID_TEXT} ro console=tty0 console=ttyS0,115200<the first disk's initramfs>");
     let time = vm.wait_for_console(&expected, DEADLINE);
     println!("{machine:?}: from power-on to the kernel in {time:.1?}");
@@ -134,6 +134,6 @@ fn a_missing_tool_is_named_with_its_remedy() {
 fn finds_a_root_that_has_moved() {
     let folder = tempfile::tempdir().unwrap();
     let disk = disk(folder.path(), "<the initramfs>", 7);
-    let mut vm = Vm::start(&Setup { machine: Machine::Q35, memory_mib: 128, disks: &[&disk], ports: &[] });
+    let mut vm = Vm::start(&Setup { machine: Machine::Q35, memory_mib: 128, disks: &[&disk], network: Network::Dhcp, ports: &[] });
     vm.wait_for_console("console=ttyS0,115200<the initramfs>", DEADLINE);
 }

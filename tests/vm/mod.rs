@@ -34,8 +34,28 @@ pub struct Setup<'a> {
     /// The virtio disks, the boot disk first. A name that ends in `.qcow2` is one, all others are raw. Writes of the
     /// guest are thrown away.
     pub disks: &'a [&'a Path],
+    /// The network that QEMU plays for the machine.
+    pub network: Network,
     /// Ports of the guest that are forwarded from free ports of 127.0.0.1. Nothing else goes in or out.
     pub ports: &'a [u16],
+}
+
+/// What the machine's network looks like from within.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// QEMU's own 10.0.2.0/24, where the machine asks for its address.
+    Dhcp,
+    /// A cluster's, where the machine brings its own.
+    Static {
+        /// The network, with prefix.
+        cidr: &'static str,
+        /// The host's address in it.
+        host: &'static str,
+        /// The machine's.
+        guest: &'static str,
+        /// The interface's hardware address.
+        mac: &'static str,
+    },
 }
 
 /// A running machine; killed when dropped. When the test is failing, its console's tail is printed.
@@ -101,6 +121,11 @@ impl Vm {
     pub fn wait_for_http(&mut self, guest_port: u16, path: &str, deadline: Duration) -> String {
         let port = self.port(guest_port);
         self.wait_for(&format!("an answer to GET {path} from port {guest_port}"), deadline, |_| http_get(port, path))
+    }
+
+    /// Waits until `look` finds something.
+    pub fn wait_until<T>(&mut self, what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+        self.wait_for(what, deadline, |_| look())
     }
 
     /// Waits until `ssh` can run a command as `key.user`; gives the time since the start.
@@ -281,11 +306,16 @@ fn qemu(setup: &Setup, forwards: &[Forward], folder: &Path) -> Command {
         command.args(["-drive", &format!("if=virtio,format={format},snapshot=on,file={}", option(disk))]);
     }
     command.args(["-qmp", &format!("unix:{},server=on,wait=off", option(&folder.join("monitor")))]);
-    let forwards: String = forwards.iter().map(|forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest)).collect();
+    let (network, guest) = match setup.network {
+        Network::Dhcp => (String::new(), ""),
+        Network::Static { cidr, host, guest, mac } => (format!(",mac={mac},net={cidr},host={host}"), guest),
+    };
+    let forward = |forward: &Forward| format!(",hostfwd=tcp:127.0.0.1:{}-{guest}:{}", forward.host, forward.guest);
+    let forwards: String = forwards.iter().map(forward).collect();
     let messages = std::fs::File::create(folder.join("messages")).expect("a file in a temporary folder");
     // QEMU keeps the writes that it throws away in $TMPDIR.
     command
-        .args(["-nic", &format!("user,model=virtio-net-pci,restrict=on{forwards}")])
+        .args(["-nic", &format!("user,model=virtio-net-pci,restrict=on{network}{forwards}")])
         .env("TMPDIR", folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
