@@ -5,7 +5,9 @@
 
 mod cloud;
 mod etcd;
+pub mod host;
 mod image;
+mod xml;
 mod yaml;
 
 #[cfg(test)]

@@ -1,0 +1,37 @@
+//! The cluster for Ansible: an
+//! [inventory](https://docs.ansible.com/ansible/latest/inventory_guide/intro_inventory.html) in INI format.
+
+use crate::cluster::{Cluster, Role};
+
+/// The user whom kbake's images let in with the cluster's SSH keys.
+const USER: &str = "debian";
+
+/// A role's group, and the name that guides have for the same.
+fn groups(role: Role) -> (&'static str, Option<&'static str>) {
+    match role {
+        Role::Gateway => ("gateway", Some("lb")),
+        Role::ControlPlane => ("control_plane", Some("master")),
+        Role::Worker => ("worker", None),
+        Role::Etcd => ("etcd", None),
+    }
+}
+
+/// The inventory: one group per role that the cluster has, hosts by address, so that no DNS is needed.
+pub fn inventory(cluster: &Cluster) -> String {
+    let mut text = format!("# kbake: cluster {}\n", cluster.name);
+    for role in [Role::Gateway, Role::ControlPlane, Role::Worker, Role::Etcd] {
+        let hosts: String =
+            cluster.with_role(role).map(|node| format!("{} ansible_host={}\n", node.name, node.address)).collect();
+        if hosts.is_empty() {
+            continue;
+        }
+        let (group, alias) = groups(role);
+        text.push_str(&format!("\n[{group}]\n{hosts}"));
+        if let Some(alias) = alias {
+            text.push_str(&format!("\n[{alias}:children]\n{group}\n"));
+        }
+    }
+    // Python is named, for Ansible would else try several and warn.
+    text.push_str(&format!("\n[all:vars]\nansible_user={USER}\nansible_python_interpreter=/usr/bin/python3\n"));
+    text
+}

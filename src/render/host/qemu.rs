@@ -1,0 +1,191 @@
+//! One node as a plain QEMU command ([invocation](https://www.qemu.org/docs/master/system/invocation.html)), for hosts
+//! without libvirt: macOS, containers, CI.
+//!
+//! The text can be run as a script and be pasted into a shell, bash or zsh. So it has no comments (an interactive zsh
+//! takes them for commands), no `exec` and no `set -e` (they would end or change the shell that it is pasted into).
+
+use std::net::Ipv4Addr;
+
+use super::shell::{option_value, quote};
+use super::{Accel, EMULATED_CPU, MachineFiles, domain_name};
+use crate::cluster::{Cluster, Firmware, Mode, Node, Role};
+use crate::value::Arch;
+
+/// How the machine reaches the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// The cluster's bridge on a Linux host, through QEMU's bridge helper: the network that libvirt, or whoever, made.
+    Bridge,
+    /// A network of the machine's own inside QEMU: no rights needed, no other node is there. Its address is the node's, so
+    /// that its seed fits.
+    User {
+        /// What of it can be reached from the host.
+        forwards: Vec<Forward>,
+    },
+    /// macOS's shared network (root). It has a DHCP server of its own; nodes with a seed do not ask it.
+    Vmnet,
+    /// A network between the machines of one host, by multicast on the loopback interface: no rights needed, and neither
+    /// the host nor the world is there.
+    Multicast,
+}
+
+/// A port of 127.0.0.1 that leads to one of the node's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forward {
+    /// The port on the host.
+    pub host: u16,
+    /// The port of the node.
+    pub node: u16,
+}
+
+/// The group that machines of one cluster meet in: of the block that is free for use within a site (RFC 2365 section 6.2).
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 75, 66);
+
+impl Link {
+    /// A network of the node's own, with what its role serves forwarded from [`Forward::usual`]'s ports.
+    pub fn user(cluster: &Cluster, node: &Node) -> Self {
+        Link::User { forwards: Forward::usual(cluster, node) }
+    }
+}
+
+impl Forward {
+    /// What a node serves, from ports of the host that no other node of the cluster has: SSH from 22000, etcd from 24000 and
+    /// the API server from 26000, plus the node's place in the cluster file.
+    pub fn usual(cluster: &Cluster, node: &Node) -> Vec<Forward> {
+        let place = cluster.nodes.iter().position(|other| other.name == node.name).unwrap_or(0);
+        let api_port = cluster.api.as_ref().map(|api| api.port).filter(|_| matches!(node.role, Role::ControlPlane | Role::Gateway));
+        let etcd_port = Some(2379).filter(|_| cluster.is_etcd_member(node));
+        let served = [(22_000, Some(22)), (24_000, etcd_port), (26_000, api_port)];
+        let forward = |(base, port): (usize, Option<u16>)| Some(Forward { host: u16::try_from(base + place).ok()?, node: port? });
+        served.into_iter().filter_map(forward).collect()
+    }
+}
+
+/// The command that makes a machine's disk, unless it is there: an overlay of the node's size on its role image.
+pub fn overlay_command(node: &Node, files: &MachineFiles) -> String {
+    let disk = quote(files.disk.as_str());
+    let image = quote(files.image.as_str());
+    format!("test -e {disk} || qemu-img create -q -f qcow2 -F qcow2 -b {image} {disk} {}", node.disk.0)
+}
+
+/// The command that makes the node's disk and runs the node in this terminal (Ctrl-A X ends it, Ctrl-A C is QEMU's monitor).
+pub fn qemu_command(cluster: &Cluster, node: &Node, files: &MachineFiles, accel: Accel, link: &Link) -> String {
+    let program = match cluster.arch {
+        Arch::Amd64 => "qemu-system-x86_64",
+    };
+    let mut lines = vec![format!("{{ {}; }} &&\n{program}", overlay_command(node, files))];
+    let groups = [machine(cluster, node, accel), disks(files), network(cluster, node, link), surroundings()];
+    for option in groups.into_iter().flatten() {
+        let words: Vec<String> = option.iter().map(|word| quote(word)).collect();
+        lines.push(words.join(" "));
+    }
+    lines.join(" \\\n  ") + "\n"
+}
+
+/// An option with its values, as words.
+type Words = Vec<String>;
+
+fn option(name: &str, value: impl ToString) -> Words {
+    vec![name.to_owned(), value.to_string()]
+}
+
+fn machine(cluster: &Cluster, node: &Node, accel: Accel) -> Vec<Words> {
+    // With a second `-accel` QEMU goes on without the first. `max` is all that whichever it got can do.
+    let (accels, cpu): (&[&str], _) = match accel {
+        Accel::Kvm => (&["kvm", "tcg"], "max"),
+        Accel::Hvf => (&["hvf", "tcg"], "max"),
+        Accel::Emulated => (&["tcg"], EMULATED_CPU),
+    };
+    let mut options = vec![option("-name", domain_name(cluster, node)), option("-uuid", node.uuid), option("-machine", "q35")];
+    options.extend(accels.iter().map(|accel| option("-accel", accel)));
+    options.push(option("-cpu", cpu));
+    options.push(option("-smp", node.vcpus));
+    options.push(option("-m", format!("{}M", node.memory.0.div_ceil(1 << 20))));
+    match node.firmware {
+        Firmware::Bios => {}
+        // By this name in QEMU's own folder, where Debian's package `ovmf` puts it.
+        Firmware::Uefi => options.push(option("-bios", "OVMF.fd")),
+    }
+    options
+}
+
+fn disks(files: &MachineFiles) -> Vec<Words> {
+    let drive = |id: &str, more: &str, path: &str| option("-drive", format!("if=none,id={id},{more},file={}", option_value(path)));
+    let mut options = vec![
+        drive("disk", "format=qcow2,discard=unmap", files.disk.as_str()),
+        option("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
+    ];
+    if let Some(seed) = &files.seed {
+        options.push(drive("seed", "format=raw,readonly=on", seed.as_str()));
+        options.push(option("-device", "virtio-blk-pci,drive=seed"));
+    }
+    options
+}
+
+fn network(cluster: &Cluster, node: &Node, link: &Link) -> Vec<Words> {
+    let network = &cluster.network;
+    let back = match link {
+        Link::Bridge => format!("bridge,id=net,br={}", network.bridge),
+        Link::User { forwards } => user(cluster, node, forwards),
+        Link::Vmnet => {
+            // The first address is the host's, the others go to whoever asks by DHCP.
+            let kind = if network.mode == Mode::Isolated { "vmnet-host" } else { "vmnet-shared" };
+            let last = network.cidr.last().to_bits() - 1;
+            let (host, mask) = (network.host, network.cidr.mask());
+            format!("{kind},id=net,start-address={host},end-address={},subnet-mask={mask}", Ipv4Addr::from(last))
+        }
+        // Only on loopback: without `localaddr` the packets would leave the host.
+        Link::Multicast => format!("socket,id=net,mcast={GROUP}:{},localaddr=127.0.0.1", multicast_port(cluster)),
+    };
+    let mtu = network.mtu.map(|mtu| format!(",host_mtu={mtu}")).unwrap_or_default();
+    vec![option("-netdev", back), option("-device", format!("virtio-net-pci,netdev=net,mac={}{mtu}", node.mac))]
+}
+
+/// QEMU's own network stack with the cluster's addresses. An isolated cluster stays so.
+fn user(cluster: &Cluster, node: &Node, forwards: &[Forward]) -> String {
+    let network = &cluster.network;
+    let restrict = if network.mode == Mode::Isolated { "on" } else { "off" };
+    // Its DHCP server gives the only machine that can ask the reserved address, should it have no seed.
+    let mut text = format!(
+        "user,id=net,ipv6=off,net={},host={},dns={},dhcpstart={},restrict={restrict}",
+        network.cidr,
+        network.host,
+        resolver(cluster),
+        node.address
+    );
+    for Forward { host, node: port } in forwards {
+        text.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-{}:{port}", node.address));
+    }
+    text
+}
+
+/// QEMU wants an address for its name server that is not the host's: the last one that nobody has.
+fn resolver(cluster: &Cluster) -> Ipv4Addr {
+    let network = &cluster.network;
+    let taken = |address: Ipv4Addr| {
+        let vip = cluster.api.as_ref().and_then(|api| api.address);
+        address == network.host || vip == Some(address) || cluster.nodes.iter().any(|node| node.address == address)
+    };
+    let (first, last) = (network.cidr.first().to_bits(), network.cidr.last().to_bits());
+    let free = (first + 1..last).rev().map(Ipv4Addr::from).find(|&address| !taken(address));
+    // In a network without one, a node that is not this machine gives up its own.
+    free.unwrap_or(Ipv4Addr::from(last - 1))
+}
+
+/// The same for all nodes of a cluster, and most likely another for another cluster: above the ports that are given by
+/// number, below those that are given to whoever asks.
+fn multicast_port(cluster: &Cluster) -> u16 {
+    let [.., high, low] = *cluster.network.uuid.as_bytes();
+    28_000 + u16::from_be_bytes([high, low]) % 4_000
+}
+
+fn surroundings() -> Vec<Words> {
+    vec![
+        option("-device", "virtio-rng-pci"),
+        option("-rtc", "base=utc"),
+        // Nothing of the host's own configuration, no floppy, no screen.
+        vec!["-no-user-config".to_owned(), "-nodefaults".to_owned()],
+        option("-display", "none"),
+        option("-serial", "mon:stdio"),
+    ]
+}
