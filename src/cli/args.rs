@@ -60,8 +60,31 @@ pub enum Command {
     },
     /// Resolve the recipes' packages to exact files and write the lockfile
     Lock(Lock),
-    /// Write a node's seed: a private NoCloud volume with its name, network and keys
-    Seed(Box<Seed>),
+    /// Print what the cluster file means: every node with its address, MAC and size
+    Cluster(Cluster),
+    /// Print the cluster's network as XML, for `virsh net-define /dev/stdin`
+    NetXml(Cluster),
+    /// Print a node's machine as XML, for `virsh define /dev/stdin`
+    DomainXml(DomainXml),
+    /// Print the command that runs a node under plain QEMU, for hosts without libvirt
+    Qemu(Qemu),
+    /// Print the network's DHCP and DNS as dnsmasq's configuration, for hosts without libvirt
+    Dnsmasq(Cluster),
+    /// Print the nodes' names and addresses as lines for the host's /etc/hosts
+    Hosts(Cluster),
+    /// Print the nodes as an Ansible inventory
+    Inventory(Cluster),
+    /// Print the host's NFS shares as lines for its /etc/exports
+    Exports(Cluster),
+    /// Make nodes' disks: small files over the role images that take what the machines write
+    Disk(Disk),
+    /// Write nodes' seeds: private NoCloud volumes with their names, network, keys and certificates
+    Seed(Seed),
+    /// The cluster's certificates and keys, in a private folder
+    #[command(subcommand)]
+    Pki(Pki),
+    /// Print a kubeconfig, which holds a private key
+    Kubeconfig(Kubeconfig),
     /// List the roles that can be built
     Roles,
     /// Write the recipes and lockfiles that are shipped in this binary into a folder, for editing
@@ -126,46 +149,175 @@ pub struct Lock {
     pub mirror: Vec<String>,
 }
 
-/// Who may reach a service.
+/// The cluster that a command is about.
+#[derive(Debug, Args)]
+pub struct Cluster {
+    /// The cluster file [default: cluster.toml]
+    #[arg(long, value_name = "FILE", env = "KBAKE_CLUSTER", hide_env_values = true)]
+    pub cluster: Option<PathBuf>,
+}
+
+/// Some of the cluster's nodes.
+#[derive(Debug, Args)]
+pub struct Nodes {
+    /// Nodes of the cluster
+    #[arg(value_name = "NODE", conflicts_with = "all", required_unless_present = "all")]
+    pub nodes: Vec<String>,
+    /// All nodes of the cluster
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Where the private half lies.
+#[derive(Debug, Args)]
+pub struct Secrets {
+    /// The private folder [default: secrets/ beside the cluster file]
+    #[arg(long, value_name = "DIR", env = "KBAKE_SECRETS", hide_env_values = true)]
+    pub secrets: Option<PathBuf>,
+}
+
+/// Where what is made lies.
+#[derive(Debug, Args)]
+pub struct Images {
+    /// The folder of role images, disks and seeds
+    #[arg(long, value_name = "DIR", default_value = "images")]
+    pub images: PathBuf,
+}
+
+/// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Listen {
-    /// The node itself
-    Loopback,
-    /// Everyone on the node's networks: closed ones only
-    All,
+pub enum Accel {
+    /// Linux's KVM
+    Kvm,
+    /// macOS's Hypervisor framework
+    Hvf,
+    /// QEMU itself, on any host, slowly
+    Tcg,
+}
+
+/// How a machine under plain QEMU reaches the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Net {
+    /// The cluster's bridge on a Linux host
+    Bridge,
+    /// Alone, with its ports forwarded from 127.0.0.1; no rights needed
+    User,
+    /// macOS's shared network
+    Vmnet,
+    /// The cluster's nodes among themselves on one host; no rights needed
+    Multicast,
+}
+
+#[derive(Debug, Args)]
+pub struct DomainXml {
+    /// A node of the cluster
+    pub node: String,
+    #[command(flatten)]
+    pub cluster: Cluster,
+    #[command(flatten)]
+    pub images: Images,
+    /// What runs the guest's instructions
+    #[arg(long, value_enum, default_value_t = Accel::Kvm)]
+    pub accel: Accel,
+}
+
+#[derive(Debug, Args)]
+pub struct Qemu {
+    /// A node of the cluster
+    pub node: String,
+    #[command(flatten)]
+    pub cluster: Cluster,
+    #[command(flatten)]
+    pub images: Images,
+    /// What runs the guest's instructions; where it cannot, QEMU emulates them
+    #[arg(long, value_enum, default_value_t = Accel::Kvm)]
+    pub accel: Accel,
+    /// How the machine reaches the others
+    #[arg(long, value_enum, default_value_t = Net::Bridge)]
+    pub net: Net,
+}
+
+#[derive(Debug, Args)]
+pub struct Disk {
+    #[command(flatten)]
+    pub nodes: Nodes,
+    #[command(flatten)]
+    pub cluster: Cluster,
+    #[command(flatten)]
+    pub images: Images,
+}
+
+/// The form of a seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SeedFormat {
+    /// An ISO 9660 volume, NODE.iso
+    Iso,
+    /// A FAT volume, NODE.img
+    Vfat,
+    /// A folder of files, NODE/
+    Dir,
 }
 
 #[derive(Debug, Args)]
 pub struct Seed {
-    /// The node's host name
-    pub name: String,
-    /// The node's role
-    #[arg(long, default_value = "etcd")]
-    pub role: String,
-    /// The node's DNS domain
-    #[arg(long)]
-    pub domain: Option<String>,
-    /// A static address with prefix length, as 192.168.3.11/24 [default: DHCP]
-    #[arg(long, value_name = "ADDRESS/LEN", requires = "gateway")]
-    pub address: Option<String>,
-    /// The default gateway, with --address
-    #[arg(long, value_name = "ADDRESS", requires = "address")]
-    pub gateway: Option<String>,
-    /// A DNS server, with --address; may be repeated
-    #[arg(long, value_name = "ADDRESS", requires = "address")]
-    pub dns: Vec<String>,
-    /// The MAC address of the network card to configure [default: the first wired one]
-    #[arg(long)]
-    pub mac: Option<String>,
-    /// A file with public ssh keys, one a line, for the user `debian`; may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub ssh_key: Vec<PathBuf>,
-    /// Who may reach etcd's client port, which is plain text and without authentication in this release
-    #[arg(long, value_name = "WHO", value_enum, default_value_t = Listen::Loopback)]
-    pub etcd_listen: Listen,
-    /// The file to write, mode 0600 [default: images/seeds/NAME.iso]
-    #[arg(short, long, value_name = "FILE")]
+    #[command(flatten)]
+    pub nodes: Nodes,
+    #[command(flatten)]
+    pub cluster: Cluster,
+    #[command(flatten)]
+    pub secrets: Secrets,
+    /// The form
+    #[arg(long, value_enum, default_value_t = SeedFormat::Iso)]
+    pub format: SeedFormat,
+    /// The folder for the seeds, which are private [default: images/seeds/CLUSTER]
+    #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Pki {
+    /// Make the certificates and keys that are missing; what is there stays as it is
+    Init(PkiArgs),
+    /// Show each certificate with its names, its end and whether it fits
+    Show(PkiArgs),
+    /// Make certificates anew, with new keys
+    Renew {
+        /// Names as in `kbake pki show`, or a node's name for all of its [default: all but the authorities]
+        names: Vec<String>,
+        #[command(flatten)]
+        args: PkiArgs,
+    },
+    /// Make an authority that was made elsewhere the cluster's
+    Import {
+        /// Which one
+        #[arg(value_parser = ["ca", "etcd-ca", "front-proxy-ca"])]
+        authority: String,
+        /// The authority's certificate, PEM
+        certificate: PathBuf,
+        /// Its private key, PEM
+        key: PathBuf,
+        #[command(flatten)]
+        args: PkiArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct PkiArgs {
+    #[command(flatten)]
+    pub cluster: Cluster,
+    #[command(flatten)]
+    pub secrets: Secrets,
+}
+
+#[derive(Debug, Args)]
+pub struct Kubeconfig {
+    /// Whose: `admin`
+    #[arg(value_parser = ["admin"], default_value = "admin")]
+    pub user: String,
+    #[command(flatten)]
+    pub cluster: Cluster,
+    #[command(flatten)]
+    pub secrets: Secrets,
 }
 
 /// A mirror as kbake asks it. Refused here, because with a bad one all packages would fail one by one.

@@ -1,0 +1,64 @@
+//! What commands on a cluster have in common: its file, its nodes, its certificates, the time.
+
+use std::path::{Path, PathBuf};
+
+use super::Session;
+use super::args::{Cluster as Args, Nodes, Secrets};
+use crate::cluster::{Cluster, Node};
+use crate::error::{Class, Error, Result};
+use crate::fsx;
+use crate::pki::Pki;
+
+impl Session<'_> {
+    /// The cluster of the file that was named, with its warnings said.
+    pub fn cluster(&self, args: &Args) -> Result<Cluster> {
+        let file = args.file();
+        let Some(bytes) = fsx::read_if_present(file)? else {
+            return Err(Error::user(format!("there is no cluster file {}", file.display()))
+                .hint("`kbake init` writes one, with more examples in recipes/clusters/; or name yours with `--cluster FILE`"));
+        };
+        drop(bytes);
+        let cluster = Cluster::read(&file.display().to_string(), &fsx::read_to_string(file)?)?;
+        for warning in cluster.warnings() {
+            self.shell.notice(&format!("warning: {}: {warning}", file.display()));
+        }
+        Ok(cluster)
+    }
+
+    /// `kbake cluster`.
+    pub fn show_cluster(&self, args: &Args) -> Result<()> {
+        let cluster = self.cluster(args)?;
+        self.shell.data(&crate::render::cluster_table(&cluster))
+    }
+
+    /// The cluster's certificates and keys, wherever the user keeps them.
+    pub fn pki(&self, args: &Args, secrets: &Secrets, cluster: &Cluster) -> Pki {
+        let folder = match &secrets.secrets {
+            Some(folder) => folder.clone(),
+            None => args.file().parent().unwrap_or(Path::new("")).join("secrets"),
+        };
+        Pki::of(&folder, cluster)
+    }
+}
+
+impl Args {
+    fn file(&self) -> &Path {
+        self.cluster.as_deref().unwrap_or(Path::new("cluster.toml"))
+    }
+}
+
+impl Nodes {
+    /// The nodes that were named, or all.
+    pub fn of<'a>(&self, cluster: &'a Cluster) -> Result<Vec<&'a Node>> {
+        match (self.all, self.nodes.is_empty()) {
+            (true, true) => Ok(cluster.nodes.iter().collect()),
+            (false, false) => self.nodes.iter().map(|name| cluster.node(name)).collect(),
+            _ => Err(Error::new(Class::Usage, "name the nodes, or say --all").hint("`kbake cluster` shows them")),
+        }
+    }
+}
+
+/// Where what is made for a node lies: `images/KIND/CLUSTER/NODE.END`. Two clusters may both have a `worker0`.
+pub fn of_node(images: &Path, kind: &str, cluster: &Cluster, node: &Node, end: &str) -> PathBuf {
+    images.join(kind).join(cluster.name.as_str()).join(format!("{}.{end}", node.name))
+}
