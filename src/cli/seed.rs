@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::Session;
 use super::args::{Listen, Seed};
-use crate::cluster::{Addressing, EtcdListen, EtcdNode, HostName, Mac, Node, SshKey, StaticAddress};
+use crate::cluster::{Addressing, EtcdListen, EtcdNode, HostName, LoneNode, Mac, SshKey, StaticAddress};
 use crate::error::{Class, Error, Result};
 use crate::fsx;
 use crate::report::Report as _;
@@ -18,7 +18,7 @@ impl Session<'_> {
         let role = project.role(&args.role)?;
         let epoch = project.channel(&self.global.channel)?.sources.epoch;
         let name: HostName = parsed("the node's name", &args.name)?;
-        let node = Node {
+        let node = LoneNode {
             domain: args.domain.as_deref().map(|text| parsed("--domain", text)).transpose()?,
             network: addressing(args)?,
             mac: args.mac.as_deref().map(|text| parsed::<Mac>("--mac", text)).transpose()?,

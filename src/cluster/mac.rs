@@ -3,9 +3,27 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::value::Guid;
+
+/// The first three bytes of addresses that QEMU's and libvirt's users give to machines. Not assigned to anybody:
+/// the second bit of the first byte says so.
+const QEMU: [u8; 3] = [0x52, 0x54, 0x00];
+
 /// A unicast MAC address. Shown in lower case with colons, as cloud-init and libvirt write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac([u8; 6]);
+
+impl Mac {
+    /// An address in QEMU's range that is always the same for the same `cluster` and `owner` in it.
+    ///
+    /// 24 bits only: two owners may meet on one address, so whoever derives several compares them.
+    pub(super) fn derived(cluster: &str, owner: &str) -> Self {
+        let guid = Guid::derived("kbake MAC address", &format!("{cluster}/{owner}"));
+        let [a, b, c, ..] = *guid.as_bytes();
+        let [x, y, z] = QEMU;
+        Mac([x, y, z, a, b, c])
+    }
+}
 
 impl FromStr for Mac {
     type Err = String;

@@ -1,93 +1,366 @@
-//! The machines of a cluster and their names, addresses and keys, valid by construction.
+//! The machines of a cluster with their names, addresses and keys: `cluster.toml` as a value, complete and valid.
 //!
-//! Pure: text in, typed values out; refusals name what was found and why it cannot be. So far one node at a
-//! time; `cluster.toml` will resolve to these same nodes.
+//! Pure: text in, typed values out. What the file leaves open is derived, always in the same way; what contradicts
+//! itself is refused, with both sides by name and place. Whoever holds a [`Cluster`] need not check it again.
 
+mod check;
+mod derive;
+mod label;
+mod lone;
 mod mac;
 mod name;
+mod net;
 mod network;
+mod spec;
 mod ssh;
+mod warn;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+pub use label::{LabelKey, LabelValue, Taint};
+pub use lone::{EtcdListen, EtcdNode, LoneNode};
 pub use mac::Mac;
-pub use name::{Domain, HostName};
+pub use name::{ApiName, Bridge, ClusterName, Domain, HostName, Interface};
+pub use net::{Net, Range};
 pub use network::{Addressing, Cidr, StaticAddress};
 pub use ssh::SshKey;
 
-use crate::value::RoleName;
+use crate::document;
+use crate::error::{Error, Result};
+use crate::recipe::ChannelName;
+use crate::value::{Arch, Guid, RoleName, Size};
 
-/// One machine: all that sets it apart from the others of its role.
+/// A cluster: every value given or derived, and none in contradiction to another.
 ///
-/// Each field is valid by itself and no two of them can contradict each other, so they are public.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// Its short name: host name, etcd member name, later the Kubernetes node name.
-    pub name: HostName,
-    /// The domain that makes its full name.
-    pub domain: Option<Domain>,
-    /// Which role image it boots.
-    pub role: RoleName,
-    /// How its interface gets an address.
-    pub network: Addressing,
-    /// The interface's hardware address, when there is more than one interface or the network reserves by it.
-    pub mac: Option<Mac>,
-    /// Who may log in; empty means nobody.
+/// Only [`Cluster::read`] makes one. The fields are public for reading.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// The file's name, for messages.
+    pub file: String,
+    /// The cluster's name: of its network in libvirt, of its private folder, in kubeconfigs.
+    pub name: ClusterName,
+    /// The DNS domain of its nodes.
+    pub domain: Domain,
+    /// The machines' architecture.
+    pub arch: Arch,
+    /// Where its images' packages come from.
+    pub channel: ChannelName,
+    /// The network that all nodes are on.
+    pub network: Network,
+    /// How the API server is reached; none in a cluster of etcd members only.
+    pub api: Option<Api>,
+    /// The virtual network of services.
+    pub services: Services,
+    /// The network of pods.
+    pub pods: Pods,
+    /// The nodes, in the order of the file.
+    pub nodes: Vec<Node>,
+    /// Who may log in to the nodes.
     pub ssh_keys: Vec<SshKey>,
-    /// Its etcd member, when it runs one.
-    pub etcd: Option<EtcdNode>,
+    /// Folders of the host that the nodes may mount by NFS.
+    pub exports: Vec<Export>,
+    /// How long new certificates are valid.
+    pub validity: Validity,
+    /// Only the check can give it.
+    #[expect(dead_code, reason = "its presence is the proof")]
+    checked: check::Passed,
 }
 
-/// The per-node settings of etcd: a cluster of this one member.
+/// The libvirt network, or whatever takes its place.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Its identity for libvirt.
+    pub uuid: Guid,
+    /// Its addresses.
+    pub cidr: Net,
+    /// The host's address in it: the nodes' default gateway.
+    pub host: Ipv4Addr,
+    /// Name servers of the nodes: the host, unless others are given.
+    pub dns: Vec<Ipv4Addr>,
+    /// The bridge's interface on the host.
+    pub bridge: Bridge,
+    /// The bridge's MAC.
+    pub mac: Mac,
+    /// How it is connected with the world.
+    pub mode: Mode,
+    /// The largest packet in bytes, when it is not the usual 1500.
+    pub mtu: Option<u16>,
+    /// Addresses that DHCP gives to strangers. The nodes have their own outside of it.
+    pub dhcp: Option<Range>,
+}
+
+/// How the nodes' network is connected with the world (libvirt's forward modes).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EtcdNode {
-    /// Who can reach it.
-    pub listen: EtcdListen,
+pub enum Mode {
+    /// The host translates the nodes' addresses to its own.
+    Nat {
+        /// The host's interface to the world, when it must be this one.
+        uplink: Option<Interface>,
+        /// The host's ports that translated connections come from.
+        ports: Option<(u16, u16)>,
+    },
+    /// The host routes; others must know the way back.
+    Route {
+        /// The host's interface to the world, when it must be this one.
+        uplink: Option<Interface>,
+    },
+    /// Nodes and host only.
+    Isolated,
+    /// The host routes and filters nothing.
+    Open,
 }
 
-/// Where etcd listens for clients. Peers are always on loopback while there is but one member.
+/// The API server's endpoint.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The name: a short one in the cluster's domain, or a full one that is known elsewhere.
+    pub name: ApiName,
+    /// The address, when it is the cluster's own matter.
+    pub address: Option<Ipv4Addr>,
+    /// Whether the address is a virtual one on the gateway, beside the gateway's own.
+    pub is_vip: bool,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// The virtual network of services.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// The addresses.
+    pub cidr: Net,
+    /// The cluster's DNS service.
+    pub dns: Ipv4Addr,
+    /// The domain of services and pods.
+    pub domain: Domain,
+    /// Addresses of the nodes' network for services of type LoadBalancer.
+    pub load_balancer: Option<Range>,
+}
+
+/// The network of pods.
+#[derive(Debug, Clone)]
+pub struct Pods {
+    /// All pods' addresses.
+    pub cidr: Net,
+    /// The prefix length of each node's share.
+    pub node_prefix: u8,
+}
+
+/// What a node does in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// A member of the etcd cluster, and nothing else.
+    Etcd,
+    /// API server, controller manager, scheduler; etcd too, unless the cluster has nodes of role etcd.
+    ControlPlane,
+    /// Runs pods.
+    Worker,
+    /// Balances the API server's connections.
+    Gateway,
+}
+
+/// One machine.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its short name: host name, Kubernetes node name, etcd member name.
+    pub name: HostName,
+    /// Its full name.
+    pub fqdn: String,
+    /// What it does.
+    pub role: Role,
+    /// Which role image it boots.
+    pub image: RoleName,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its interface's MAC.
+    pub mac: Mac,
+    /// Its identity for libvirt and its firmware.
+    pub uuid: Guid,
+    /// Virtual processors.
+    pub vcpus: u32,
+    /// Memory.
+    pub memory: Size,
+    /// Disk.
+    pub disk: Size,
+    /// What starts it.
+    pub firmware: Firmware,
+    /// Its share of the pod network; none on nodes without a kubelet.
+    pub pods: Option<Net>,
+    /// Routes beside those that the cluster needs.
+    pub routes: Vec<Route>,
+    /// Kubernetes labels.
+    pub labels: BTreeMap<LabelKey, LabelValue>,
+    /// Kubernetes taints, beside the control plane's own.
+    pub taints: Vec<Taint>,
+}
+
+/// What starts a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EtcdListen {
-    /// This machine only.
-    Loopback,
-    /// All interfaces, in plain HTTP without authentication: for closed networks.
-    All,
+pub enum Firmware {
+    /// SeaBIOS, which role images boot under.
+    Bios,
+    /// UEFI, for images of one's own.
+    Uefi,
 }
 
-impl Node {
-    /// The full name if there is a domain, else the short one.
-    pub fn fqdn(&self) -> String {
-        match &self.domain {
-            Some(domain) => format!("{}.{domain}", self.name),
-            None => self.name.to_string(),
+/// The way to a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// Where to.
+    pub to: Net,
+    /// Through which neighbour.
+    pub via: Ipv4Addr,
+}
+
+/// A folder of the host that the nodes may mount by NFS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// The folder, absolute.
+    pub path: String,
+    /// Options of exports(5), without the parentheses.
+    pub options: String,
+}
+
+/// How long new certificates are valid, in days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// Of certificate authorities.
+    pub authorities: u32,
+    /// Of all others.
+    pub certificates: u32,
+}
+
+impl Cluster {
+    /// Reads the cluster file `text`, called `file` in messages.
+    ///
+    /// # Errors
+    /// Whatever is no TOML, unknown, missing or doubled, and every contradiction, with file, line and both sides.
+    pub fn read(file: &str, text: &str) -> Result<Self> {
+        derive::resolve(file, spec::read(file, text)?)
+    }
+
+    /// The node called `name`.
+    pub fn node(&self, name: &str) -> Result<&Node> {
+        self.nodes.iter().find(|node| node.name.as_str() == name).ok_or_else(|| {
+            let error = Error::user(format!("{} has no node `{}`", self.file, name.escape_debug()));
+            match document::nearest(name, self.nodes.iter().map(|node| node.name.as_str())) {
+                Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+                None => error.hint("`kbake cluster` shows the nodes"),
+            }
+        })
+    }
+
+    /// The nodes of a role, in order.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(move |node| node.role == role)
+    }
+
+    /// Whether `node` is a member of the etcd cluster: the nodes of role etcd, or else the control plane's.
+    pub fn is_etcd_member(&self, node: &Node) -> bool {
+        match self.with_role(Role::Etcd).next() {
+            Some(_) => node.role == Role::Etcd,
+            None => node.role == Role::ControlPlane,
         }
+    }
+
+    /// The members of the etcd cluster, in order.
+    pub fn etcd_members(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| self.is_etcd_member(node))
+    }
+
+    /// All routes of `node` but the default one: to the pods of the others, then its own.
+    pub fn routes(&self, node: &Node) -> Vec<Route> {
+        let pods = self.nodes.iter().filter(|other| other.name != node.name);
+        let pods = pods.filter_map(|other| other.pods.map(|to| Route { to, via: other.address }));
+        pods.chain(node.routes.iter().copied()).collect()
+    }
+
+    /// The URL of the API server for whoever is not on a control-plane node.
+    ///
+    /// The address rather than the name, where it is known: it needs no DNS.
+    pub fn api_url(&self) -> Option<String> {
+        self.api.as_ref().map(|api| match api.address {
+            Some(address) => format!("https://{address}:{}", api.port),
+            None => format!("https://{}:{}", api.name, api.port),
+        })
     }
 
     /// What is allowed but likely to disappoint: whole sentences for a person.
     pub fn warnings(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        if let Some(domain) = &self.domain
-            && domain.is_mdns()
-        {
-            found.push(format!(
-                "domain `{domain}` of `{}`: systemd-resolved keeps `.local` for multicast DNS, so nodes will not find each other by name; \
-                 use a name such as `kbake.test`",
-                self.name
-            ));
+        warn::warnings(self)
+    }
+}
+
+impl Services {
+    /// The address of the service `kubernetes`: always the first.
+    pub fn api(&self) -> Ipv4Addr {
+        (self.cidr.first().to_bits() + 1).into()
+    }
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Role; 4] = [Role::Etcd, Role::ControlPlane, Role::Worker, Role::Gateway];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Etcd => "etcd",
+            Role::ControlPlane => "control-plane",
+            Role::Worker => "worker",
+            Role::Gateway => "gateway",
         }
-        if self.ssh_keys.is_empty() {
-            found.push(format!("node `{}` has no ssh key: nobody will be able to log in", self.name));
+    }
+
+    /// Whether its nodes run pods, and so need a share of the pod network.
+    pub fn has_kubelet(self) -> bool {
+        matches!(self, Role::ControlPlane | Role::Worker)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        Role::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
+            let known = Role::ALL.map(Role::as_str);
+            let known_text = known.join(", ");
+            match document::nearest(text, known) {
+                Some(meant) => format!("unknown role `{}`; did you mean `{meant}`?", text.escape_debug()),
+                None => format!("unknown role `{}`; known: {known_text} (another image for one of them: `image = …`)", text.escape_debug()),
+            }
+        })
+    }
+}
+
+impl Firmware {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Firmware::Bios => "bios",
+            Firmware::Uefi => "uefi",
         }
-        if self.etcd.as_ref().is_some_and(|etcd| etcd.listen == EtcdListen::All) {
-            found.push(format!(
-                "etcd on `{}` will listen on all interfaces in plain HTTP: whoever reaches port 2379 can read and write everything",
-                self.name
-            ));
+    }
+}
+
+impl std::str::FromStr for Firmware {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "bios" => Ok(Firmware::Bios),
+            "uefi" => Ok(Firmware::Uefi),
+            _ => Err(format!("unknown firmware `{}`; known: bios, uefi", text.escape_debug())),
         }
-        if self.mac.is_none() && matches!(self.network, Addressing::Static(_)) {
-            found.push(format!("node `{}` has a static address but no MAC: with a second interface both would take it", self.name));
-        }
-        found
     }
 }

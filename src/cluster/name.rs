@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::value::{Sha256, shown_as_text};
+
 /// The longest label of a domain name (RFC 1035 section 2.3.4), in bytes.
 const LABEL_MAX: usize = 63;
 /// The longest domain that leaves room for the longest host name and a dot in a name of 253 bytes.
@@ -15,6 +17,31 @@ pub struct HostName(String);
 /// A DNS domain of one or more labels, without final dot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Domain(String);
+
+/// A cluster's name: one DNS label of at most 40 bytes, so that names made of it have room.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterName(String);
+
+/// The name under which the API server is reached.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ApiName {
+    /// A host name in the cluster's domain.
+    Short(HostName),
+    /// A full name; who knows it is not the cluster's matter.
+    Full(Domain),
+}
+
+/// A network interface's name, as the Linux kernel takes it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Interface(String);
+
+/// The name of a bridge to be made on the host: an interface's.
+pub type Bridge = Interface;
+
+/// The longest name of a cluster, in bytes.
+const CLUSTER_MAX: usize = 40;
+/// The longest name of an interface, in bytes (IFNAMSIZ of the kernel, less the final zero).
+const INTERFACE_MAX: usize = 15;
 
 /// Says why `label` is none; `None` when it is one.
 fn why_no_label(label: &str) -> Option<String> {
@@ -74,6 +101,81 @@ impl FromStr for HostName {
     }
 }
 
+impl FromStr for ClusterName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = text.escape_debug();
+        let why = match why_no_label(text) {
+            None if text.len() > CLUSTER_MAX => Some(format!("it may have {CLUSTER_MAX} bytes, this has {}", text.len())),
+            other => other,
+        };
+        match why {
+            None => Ok(ClusterName(text.to_owned())),
+            Some(why) => Err(format!("cluster name `{shown}`: {why}")),
+        }
+    }
+}
+
+impl ApiName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            ApiName::Short(name) => name.as_str(),
+            ApiName::Full(name) => name.as_str(),
+        }
+    }
+
+    /// The full name, given the cluster's domain.
+    pub fn fqdn(&self, domain: &Domain) -> String {
+        match self {
+            ApiName::Short(name) => format!("{name}.{domain}"),
+            ApiName::Full(name) => name.to_string(),
+        }
+    }
+}
+
+impl FromStr for ApiName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.contains('.') {
+            true => text.parse().map(ApiName::Full),
+            false => text.parse().map(ApiName::Short),
+        }
+    }
+}
+
+impl Interface {
+    /// `kb-` and the cluster's name or, where that is too long, the start of it and of a digest.
+    pub(super) fn derived(cluster: &ClusterName) -> Self {
+        let name = format!("kb-{cluster}");
+        if name.len() <= INTERFACE_MAX {
+            return Interface(name);
+        }
+        let digest = Sha256::of(cluster.as_str()).to_string();
+        Interface(format!("{}-{}", &name[..INTERFACE_MAX - 7], &digest[..6]))
+    }
+}
+
+impl FromStr for Interface {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = text.escape_debug();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if text.is_empty() || text.len() > INTERFACE_MAX {
+            return Err(format!("interface name `{shown}`: it must have 1 to {INTERFACE_MAX} bytes"));
+        }
+        if !text.chars().all(allowed) || text.starts_with(['-', '.']) {
+            return Err(format!("interface name `{shown}`: use letters, digits, `-`, `_` and `.`, the first a letter or digit"));
+        }
+        Ok(Interface(text.to_owned()))
+    }
+}
+
+shown_as_text!(ClusterName, Interface);
+
 impl Domain {
     /// The domain as text.
     pub fn as_str(&self) -> &str {
@@ -117,5 +219,11 @@ impl fmt::Display for HostName {
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for ApiName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

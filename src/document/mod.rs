@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -120,6 +121,18 @@ impl Section {
         match u64::from_str_radix(digits, *radix) {
             Ok(value) => Ok(Located { value, place }),
             Err(_) => Err(place.error(format!("`{key}` is {digits}, which is not between 0 and {}", u64::MAX))),
+        }
+    }
+
+    /// A whole number in `range`, if the key is there.
+    pub fn optional_number(&mut self, key: &str, range: RangeInclusive<u64>) -> Result<Option<Located<u64>>> {
+        if !self.keys.contains_key(key) {
+            return Ok(None);
+        }
+        let found = self.number(key)?;
+        match range.contains(&found.value) {
+            true => Ok(Some(found)),
+            false => Err(found.place.error(format!("`{key}` is {}; it must be {} to {}", found.value, range.start(), range.end()))),
         }
     }
 

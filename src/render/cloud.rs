@@ -7,14 +7,14 @@ use std::net::IpAddr;
 
 use super::etcd::{ETCD_ENV, etcd_env};
 use super::yaml::Yaml;
-use crate::cluster::{Addressing, Node, StaticAddress};
+use crate::cluster::{Addressing, LoneNode, StaticAddress};
 use crate::value::Sha256;
 
 /// Matches every Ethernet interface under systemd's predictable names, for nodes whose MAC is not given.
 const ANY_ETHERNET: &str = "en*";
 
 /// The `#cloud-config` document: names, who may log in, and the node's own files.
-pub fn user_data(node: &Node) -> String {
+pub fn user_data(node: &LoneNode) -> String {
     let mut pairs = vec![("hostname", Yaml::text(&node.name))];
     if node.domain.is_some() {
         pairs.push(("fqdn", Yaml::text(node.fqdn())));
@@ -50,7 +50,7 @@ impl NodeFile {
     }
 }
 
-fn files(node: &Node) -> Vec<NodeFile> {
+fn files(node: &LoneNode) -> Vec<NodeFile> {
     let mut files = Vec::new();
     if let Addressing::Static(network) = &node.network {
         files.push(NodeFile { path: "/etc/hosts", owner: "root:root", permissions: "0644", content: hosts(node, network) });
@@ -64,7 +64,7 @@ fn files(node: &Node) -> Vec<NodeFile> {
 
 /// The node's own names lead to its address on the network, never to 127.0.1.1: certificates and etcd peers would
 /// stumble over that one.
-fn hosts(node: &Node, network: &StaticAddress) -> String {
+fn hosts(node: &LoneNode, network: &StaticAddress) -> String {
     let address = network.address().address();
     let names = match node.domain {
         Some(_) => format!("{} {}", node.fqdn(), node.name),
@@ -77,7 +77,7 @@ fn hosts(node: &Node, network: &StaticAddress) -> String {
 ///
 /// A changed seed is a new instance, and cloud-init applies it on the next boot; an unchanged one is not applied
 /// twice.
-pub fn meta_data(node: &Node) -> String {
+pub fn meta_data(node: &LoneNode) -> String {
     let mut content = String::new();
     for part in [user_data(node), network_config(node)] {
         content.push_str(&Sha256::of(part).to_string());
@@ -92,7 +92,7 @@ pub fn meta_data(node: &Node) -> String {
 /// That renderer takes the interface from the entry's name and overlooks `match: name`, which netplan wants: so the
 /// pattern is both. It drops `dhcp-identifier`: leases that survive a new machine id are the image's matter
 /// (`networkd.conf.d`).
-pub fn network_config(node: &Node) -> String {
+pub fn network_config(node: &LoneNode) -> String {
     let mut device = Vec::new();
     let (name, matched) = match node.mac {
         Some(mac) => ("primary", ("macaddress", Yaml::text(mac))),
@@ -107,7 +107,7 @@ pub fn network_config(node: &Node) -> String {
     Yaml::Map(vec![("version", Yaml::Int(2)), ("ethernets", ethernets)]).document()
 }
 
-fn static_pairs(node: &Node, network: &StaticAddress) -> Vec<(&'static str, Yaml)> {
+fn static_pairs(node: &LoneNode, network: &StaticAddress) -> Vec<(&'static str, Yaml)> {
     let mut pairs = vec![("dhcp4", Yaml::Bool(false)), ("addresses", Yaml::texts([network.address()]))];
     match network.gateway() {
         None => {}

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::cluster::{Addressing, EtcdListen, Node};
+use crate::cluster::{Addressing, EtcdListen, LoneNode};
 
 /// Where the unit looks for them. Without this file etcd is not started.
 pub(super) const ETCD_ENV: &str = "/etc/etcd/etcd.env";
@@ -13,7 +13,7 @@ const QUOTA: u64 = 2 << 30;
 /// The environment file; none for a node without etcd.
 ///
 /// One line per setting, `NAME=value` with values of URL characters only, which systemd takes without quotes.
-pub fn etcd_env(node: &Node) -> Option<String> {
+pub fn etcd_env(node: &LoneNode) -> Option<String> {
     let etcd = node.etcd.as_ref()?;
     let name = &node.name;
     let (listen, advertise) = match etcd.listen {
@@ -50,7 +50,7 @@ pub fn etcd_env(node: &Node) -> Option<String> {
 }
 
 /// etcd listens on addresses, not on names. Go serves IPv4 only on `0.0.0.0`, and needs IPv6 in the kernel for `::`.
-fn listen_all(node: &Node) -> &'static str {
+fn listen_all(node: &LoneNode) -> &'static str {
     match &node.network {
         Addressing::Static(network) if network.address().address().is_ipv6() => "http://[::]:2379",
         _ => "http://0.0.0.0:2379",
@@ -58,7 +58,7 @@ fn listen_all(node: &Node) -> &'static str {
 }
 
 /// What others reach the node by: its address if it is known, else its name.
-fn reached_as(node: &Node) -> String {
+fn reached_as(node: &LoneNode) -> String {
     match &node.network {
         Addressing::Dhcp => node.fqdn(),
         Addressing::Static(network) => match network.address().address() {

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::yaml::tests::pyyaml;
 use super::*;
-use crate::cluster::{Addressing, EtcdListen, EtcdNode, Node, StaticAddress};
+use crate::cluster::{Addressing, EtcdListen, EtcdNode, LoneNode, StaticAddress};
 use crate::value::Sha256;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ";
 
-fn dhcp() -> Node {
-    Node {
+fn dhcp() -> LoneNode {
+    LoneNode {
         name: "etcd0".parse().unwrap(),
         domain: None,
         role: "etcd".parse().unwrap(),
@@ -34,14 +34,14 @@ fn open() -> Option<EtcdNode> {
 }
 
 /// The nodes whose documents are kept as golden files.
-fn examples() -> Vec<(&'static str, Node)> {
+fn examples() -> Vec<(&'static str, LoneNode)> {
     let domain = Some("kbake.test".parse().unwrap());
     vec![
         ("dhcp", dhcp()),
-        ("dhcp-domain-open", Node { domain: domain.clone(), etcd: open(), ..dhcp() }),
+        ("dhcp-domain-open", LoneNode { domain: domain.clone(), etcd: open(), ..dhcp() }),
         (
             "static",
-            Node {
+            LoneNode {
                 domain,
                 network: fixed("192.168.3.11/24", "192.168.3.1", &["192.168.3.1", "9.9.9.9"]),
                 mac: Some("52:54:00:12:34:56".parse().unwrap()),
@@ -49,8 +49,8 @@ fn examples() -> Vec<(&'static str, Node)> {
                 ..dhcp()
             },
         ),
-        ("static-v6", Node { network: fixed("2001:db8::11/64", "fe80::1", &[]), etcd: open(), ..dhcp() }),
-        ("bare", Node { name: "gateway".parse().unwrap(), role: "gateway".parse().unwrap(), ssh_keys: vec![], etcd: None, ..dhcp() }),
+        ("static-v6", LoneNode { network: fixed("2001:db8::11/64", "fe80::1", &[]), etcd: open(), ..dhcp() }),
+        ("bare", LoneNode { name: "gateway".parse().unwrap(), role: "gateway".parse().unwrap(), ssh_keys: vec![], etcd: None, ..dhcp() }),
     ]
 }
 
@@ -126,7 +126,7 @@ fn no_two_entries_share_a_path() {
 }
 
 /// cloud-init's own parser must find exactly what was meant, whatever a key's comment says.
-fn expected_user_data(node: &Node) -> Value {
+fn expected_user_data(node: &LoneNode) -> Value {
     let mut expected = json!({ "hostname": node.name.as_str() });
     if node.domain.is_some() {
         expected["fqdn"] = json!(node.fqdn());
@@ -164,15 +164,15 @@ fn cloud_init_reads_what_was_meant() {
 
 #[test]
 fn the_instance_id_follows_the_content() {
-    let id = |node: &Node| pyyaml(&[meta_data(node)])[0]["instance-id"].as_str().unwrap().to_owned();
+    let id = |node: &LoneNode| pyyaml(&[meta_data(node)])[0]["instance-id"].as_str().unwrap().to_owned();
     let all: Vec<String> = examples().iter().map(|(_, node)| id(node)).collect();
     for (place, one) in all.iter().enumerate() {
         assert!(!all[..place].contains(one), "{one} twice");
     }
     assert!(all[0].starts_with("etcd0-") && all[0].len() == "etcd0-".len() + 16, "{}", all[0]);
     assert_eq!(id(&dhcp()), all[0]);
-    assert_ne!(id(&Node { mac: Some("52:54:00:12:34:56".parse().unwrap()), ..dhcp() }), all[0], "the network counts");
-    assert_ne!(id(&Node { ssh_keys: vec![], ..dhcp() }), all[0], "the keys count");
+    assert_ne!(id(&LoneNode { mac: Some("52:54:00:12:34:56".parse().unwrap()), ..dhcp() }), all[0], "the network counts");
+    assert_ne!(id(&LoneNode { ssh_keys: vec![], ..dhcp() }), all[0], "the keys count");
 }
 
 /// systemd.exec(5), EnvironmentFile: no quotes, spaces or backslashes, so that there is nothing to interpret.
@@ -190,7 +190,7 @@ fn the_environment_file_needs_no_quoting() {
 
 #[test]
 fn etcd_is_reached_where_it_says() {
-    let urls = |node: &Node| -> Vec<String> {
+    let urls = |node: &LoneNode| -> Vec<String> {
         let env = etcd_env(node).unwrap();
         ["ETCD_LISTEN_CLIENT_URLS=", "ETCD_ADVERTISE_CLIENT_URLS="]
             .map(|key| env.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned())
@@ -290,12 +290,12 @@ proptest! {
         comments in prop::collection::vec("\\PC{0,30}|[-:#'\"{}&*!|>%@`\\\\ ]{1,20}", 30),
         names in prop::collection::vec("[a-z0-9-]{1,20}", 30),
     ) {
-        let nodes: Vec<Node> = comments
+        let nodes: Vec<LoneNode> = comments
             .iter()
             .zip(&names)
             .filter_map(|(comment, name)| {
                 let key = format!("{KEY} {comment}").parse().ok()?;
-                Some(Node { name: name.parse().ok()?, domain: name.parse().ok(), ssh_keys: vec![key], ..dhcp() })
+                Some(LoneNode { name: name.parse().ok()?, domain: name.parse().ok(), ssh_keys: vec![key], ..dhcp() })
             })
             .collect();
         let documents: Vec<String> = nodes.iter().map(user_data).collect();

@@ -8,7 +8,7 @@ mod tests;
 
 use std::fmt;
 
-use crate::cluster::Node;
+use crate::cluster::LoneNode;
 use crate::disk::iso9660;
 use crate::error::{Error, Result};
 use crate::render;
@@ -24,7 +24,7 @@ const LABEL: &str = "cidata";
 pub struct SeedVolume(Vec<u8>);
 
 /// Makes the seed of `node`. The same node and epoch give the same bytes.
-pub fn volume(node: &Node, epoch: Epoch) -> Result<SeedVolume> {
+pub fn volume(node: &LoneNode, epoch: Epoch) -> Result<SeedVolume> {
     let documents =
         [("meta-data", render::meta_data(node)), ("network-config", render::network_config(node)), ("user-data", render::user_data(node))];
     let files: Vec<(&str, &[u8])> = documents.iter().map(|(name, text)| (*name, text.as_bytes())).collect();

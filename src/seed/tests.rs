@@ -5,8 +5,8 @@ use super::*;
 use crate::cluster::{Addressing, EtcdListen, EtcdNode};
 use crate::value::Sha256;
 
-fn node() -> Node {
-    Node {
+fn node() -> LoneNode {
+    LoneNode {
         name: "etcd0".parse().unwrap(),
         domain: Some("kbake.test".parse().unwrap()),
         role: "etcd".parse().unwrap(),
@@ -62,7 +62,7 @@ fn the_bytes_follow_from_node_and_epoch_alone() {
     // A new digest means that all seeds change, and with them every instance id: do it on purpose.
     assert_eq!(first, "5a25db54e4df67245fe948753d3c96f2f9c8c84e6e960ebe2492f820bc5bc7f7");
     assert_ne!(digest(&volume(&node(), Epoch::from_seconds(1).unwrap()).unwrap()), first);
-    assert_ne!(digest(&volume(&Node { domain: None, ..node() }, epoch()).unwrap()), first);
+    assert_ne!(digest(&volume(&LoneNode { domain: None, ..node() }, epoch()).unwrap()), first);
 }
 
 #[test]

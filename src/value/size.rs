@@ -1,6 +1,7 @@
 //! Sizes as people read them.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// A number of bytes, shown in binary units with three digits at most before the unit: `512 B`, `1.4 MiB`, `20 GiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +29,23 @@ fn tenths(bytes: u64, shift: u32) -> u128 {
     if shift == 0 { scaled } else { (scaled + (1 << (shift - 1))) >> shift }
 }
 
+/// The units that are read, with their power of two. Decimal ones are refused: 4 GB and 4 GiB are too easily mixed up.
+const UNITS: [(&str, u32); 8] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("K", 10), ("M", 20), ("G", 30), ("T", 40)];
+
+/// A whole number and a binary unit: `2 GiB`, `512MiB`, or QEMU's `20G`.
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{}` is no size: a whole number and KiB, MiB, GiB or TiB, as in \"2 GiB\"", text.escape_debug());
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let (_, shift) = UNITS.into_iter().find(|(name, _)| *name == unit.trim_start_matches(' ')).ok_or_else(wrong)?;
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        number.checked_mul(1 << shift).map(Size).ok_or_else(|| format!("`{text}` is larger than any memory or disk"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +63,16 @@ mod tests {
             (u64::MAX, "16 EiB"),
         ] {
             assert_eq!(Size(bytes).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in [("2 GiB", 2 << 30), ("512MiB", 512 << 20), ("20G", 20 << 30), ("0K", 0)] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "2", "GiB", "2 GB", "2gib", "-1G", "+1G", "1.5G", "2 G iB", "99999999999999999999G", "99999999999T"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }
 }

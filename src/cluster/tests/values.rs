@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::super::*;
 
 const ED25519: &str = "AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ";
 const ECDSA: &str = "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHkw8zWEwVAu2GOUKQQU9cVu3/Pxg+hmykuGsFfJKgXpU0DNHjeC7+COrVfGDHhaaX7CG8q/CPJ5Plv5Z8q6l0I=";
@@ -242,8 +242,8 @@ fn blob(fields: &[&[u8]]) -> String {
     text
 }
 
-fn node() -> Node {
-    Node {
+fn node() -> LoneNode {
+    LoneNode {
         name: "etcd0".parse().unwrap(),
         domain: None,
         role: "etcd".parse().unwrap(),
@@ -258,10 +258,10 @@ fn node() -> Node {
 fn warnings_name_what_will_disappoint() {
     assert_eq!(node().warnings(), Vec::<String>::new());
     let cases = [
-        (Node { domain: Some("k8s.local".parse().unwrap()), ..node() }, "multicast DNS"),
-        (Node { ssh_keys: Vec::new(), ..node() }, "nobody will be able to log in"),
-        (Node { etcd: Some(EtcdNode { listen: EtcdListen::All }), ..node() }, "plain HTTP"),
-        (Node { network: Addressing::Static(address("10.0.0.2/24", "", &[]).unwrap()), ..node() }, "both would take it"),
+        (LoneNode { domain: Some("k8s.local".parse().unwrap()), ..node() }, "multicast DNS"),
+        (LoneNode { ssh_keys: Vec::new(), ..node() }, "nobody will be able to log in"),
+        (LoneNode { etcd: Some(EtcdNode { listen: EtcdListen::All }), ..node() }, "plain HTTP"),
+        (LoneNode { network: Addressing::Static(address("10.0.0.2/24", "", &[]).unwrap()), ..node() }, "both would take it"),
     ];
     for (node, why) in cases {
         let warnings = node.warnings();
@@ -272,7 +272,7 @@ fn warnings_name_what_will_disappoint() {
 #[test]
 fn full_names() {
     assert_eq!(node().fqdn(), "etcd0");
-    assert_eq!(Node { domain: Some("kbake.test".parse().unwrap()), ..node() }.fqdn(), "etcd0.kbake.test");
+    assert_eq!(LoneNode { domain: Some("kbake.test".parse().unwrap()), ..node() }.fqdn(), "etcd0.kbake.test");
 }
 
 proptest! {

@@ -1,0 +1,79 @@
+//! Kubernetes labels and taints
+//! ([syntax](https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set)).
+
+use std::str::FromStr;
+
+use super::Domain;
+use crate::value::shown_as_text;
+
+/// The longest name or value, in bytes.
+const NAME_MAX: usize = 63;
+
+/// A label's key: `NAME` or `PREFIX/NAME`, the prefix a DNS name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LabelKey(String);
+
+/// A label's value; may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LabelValue(String);
+
+/// A taint: `KEY=VALUE:EFFECT` or `KEY:EFFECT`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Taint(String);
+
+shown_as_text!(LabelKey, LabelValue, Taint);
+
+fn is_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    text.len() <= NAME_MAX && text.chars().all(inner) && ends(text.chars().next()) && ends(text.chars().next_back())
+}
+
+impl FromStr for LabelKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| Err(format!("label key `{}`: {why}", text.escape_debug()));
+        let name = match text.split_once('/') {
+            None => text,
+            Some((prefix, name)) => match prefix.parse::<Domain>() {
+                Ok(_) => name,
+                Err(why) => return wrong(&why),
+            },
+        };
+        match is_name(name) {
+            true => Ok(LabelKey(text.to_owned())),
+            false => wrong("its name must be 1 to 63 letters, digits and inner `-`, `_`, `.`"),
+        }
+    }
+}
+
+impl FromStr for LabelValue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.is_empty() || is_name(text) {
+            true => Ok(LabelValue(text.to_owned())),
+            false => Err(format!("label value `{}`: it must be at most 63 letters, digits and inner `-`, `_`, `.`", text.escape_debug())),
+        }
+    }
+}
+
+impl FromStr for Taint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |why: String| Err(format!("taint `{}`: {why}", text.escape_debug()));
+        let Some((what, effect)) = text.rsplit_once(':') else {
+            return wrong("it lacks its effect, as in `gpu=yes:NoSchedule`".to_owned());
+        };
+        if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
+            return wrong(format!("unknown effect `{}`; known: NoSchedule, PreferNoSchedule, NoExecute", effect.escape_debug()));
+        }
+        let (key, value) = what.split_once('=').unwrap_or((what, ""));
+        if let Err(why) = key.parse::<LabelKey>().map(drop).and_then(|()| value.parse::<LabelValue>().map(drop)) {
+            return wrong(why);
+        }
+        Ok(Taint(text.to_owned()))
+    }
+}

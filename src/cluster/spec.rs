@@ -1,0 +1,303 @@
+//! `cluster.toml` as it was written: each value parsed, nothing derived, everything with its place.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use super::{
+    ApiName, Bridge, ClusterName, Domain, Firmware, HostName, Interface, LabelKey, LabelValue, Mac, Net, Range, Role, Route, SshKey, Taint,
+    Validity,
+};
+use crate::document::{self, Located, Place, Section};
+use crate::error::Result;
+use crate::recipe::ChannelName;
+use crate::value::{Arch, RoleName, Size};
+
+const REMEDY: &str = "keep the lines that you want and remove the markers";
+
+/// The most nodes that one table may stand for.
+const COUNT_MAX: u64 = 500;
+
+type Given<T> = Option<Located<T>>;
+
+pub(super) struct Spec {
+    pub(super) name: Located<ClusterName>,
+    pub(super) domain: Option<Domain>,
+    pub(super) arch: Arch,
+    pub(super) channel: Option<ChannelName>,
+    pub(super) network: NetworkSpec,
+    pub(super) api: ApiSpec,
+    pub(super) services: ServicesSpec,
+    pub(super) pods: PodsSpec,
+    pub(super) nodes: Vec<NodeSpec>,
+    pub(super) ssh_keys: Vec<SshKey>,
+    pub(super) exports: Vec<(String, Option<String>)>,
+    pub(super) validity: Validity,
+}
+
+pub(super) struct NetworkSpec {
+    pub(super) cidr: Located<Net>,
+    pub(super) host: Given<Ipv4Addr>,
+    pub(super) dns: Vec<Located<Ipv4Addr>>,
+    pub(super) bridge: Option<Bridge>,
+    pub(super) mac: Given<Mac>,
+    pub(super) mode: Given<ModeName>,
+    pub(super) uplink: Given<Interface>,
+    pub(super) nat_ports: Given<Ports>,
+    pub(super) mtu: Option<u16>,
+    pub(super) dhcp: Given<Range>,
+}
+
+pub(super) struct ApiSpec {
+    /// Where `[api]` stands, if it does.
+    pub(super) place: Option<Place>,
+    pub(super) name: Given<ApiName>,
+    pub(super) vip: Given<Ipv4Addr>,
+    pub(super) port: Option<u16>,
+}
+
+pub(super) struct ServicesSpec {
+    pub(super) cidr: Given<Net>,
+    pub(super) dns: Given<Ipv4Addr>,
+    pub(super) domain: Option<Domain>,
+    pub(super) load_balancer: Given<Range>,
+}
+
+pub(super) struct PodsSpec {
+    pub(super) cidr: Given<Net>,
+    pub(super) node_prefix: Given<u64>,
+}
+
+/// One `[[node]]`: a node, or several that are alike.
+pub(super) struct NodeSpec {
+    pub(super) place: Place,
+    pub(super) role: Located<Role>,
+    pub(super) name: Located<String>,
+    /// How many, and the number of the first; none for one node whose name is complete.
+    pub(super) group: Option<(u32, u32)>,
+    pub(super) image: Option<RoleName>,
+    pub(super) address: Given<Ipv4Addr>,
+    pub(super) mac: Given<Mac>,
+    pub(super) vcpus: Option<u32>,
+    pub(super) memory: Given<Size>,
+    pub(super) disk: Given<Size>,
+    pub(super) firmware: Option<Firmware>,
+    pub(super) pods: Given<Net>,
+    pub(super) routes: Vec<Located<Route>>,
+    pub(super) labels: BTreeMap<LabelKey, LabelValue>,
+    pub(super) taints: Vec<Taint>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ModeName {
+    Nat,
+    Route,
+    Isolated,
+    Open,
+}
+
+impl FromStr for ModeName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "nat" => Ok(ModeName::Nat),
+            "route" => Ok(ModeName::Route),
+            "isolated" => Ok(ModeName::Isolated),
+            "open" => Ok(ModeName::Open),
+            _ => Err(format!("unknown mode `{}`; known: nat, route, isolated, open", text.escape_debug())),
+        }
+    }
+}
+
+/// Ports `FIRST-LAST`.
+pub(super) struct Ports(pub(super) u16, pub(super) u16);
+
+impl FromStr for Ports {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = |text: &str| match text.bytes().all(|c| c.is_ascii_digit()) {
+            true => text.parse::<u16>().ok().filter(|&port| port > 0),
+            false => None,
+        };
+        match text.split_once('-').map(|(first, last)| (port(first), port(last))) {
+            Some((Some(first), Some(last))) if first <= last => Ok(Ports(first, last)),
+            _ => Err(format!("`{}` is no range of ports, as in \"1024-65535\"", text.escape_debug())),
+        }
+    }
+}
+
+pub(super) fn read(file: &str, text: &str) -> Result<Spec> {
+    let mut root = document::open(file, text, REMEDY)?;
+    root.only(&["name", "domain", "arch", "channel", "ssh-keys", "network", "api", "services", "pods", "pki", "node", "export"])?;
+    let name = root.required("name")?;
+    let Some(network) = root.section("network")? else { return Err(root.missing("[network]").hint("the least is [network] with `cidr`")) };
+    let nodes = root.sections("node")?.into_iter().map(node).collect::<Result<Vec<_>>>()?;
+    if nodes.is_empty() {
+        return Err(root.missing("[[node]]").hint("a cluster has at least one node"));
+    }
+    Ok(Spec {
+        name,
+        domain: value(root.optional("domain")?),
+        arch: value(root.optional("arch")?).unwrap_or(Arch::Amd64),
+        channel: value(root.optional("channel")?),
+        network: network_spec(network)?,
+        api: api(root.section("api")?)?,
+        services: services(root.section("services")?)?,
+        pods: pods(root.section("pods")?)?,
+        nodes,
+        ssh_keys: root.list("ssh-keys")?.into_iter().map(|key| key.value).collect(),
+        exports: root.sections("export")?.into_iter().map(export).collect::<Result<_>>()?,
+        validity: validity(root.section("pki")?)?,
+    })
+}
+
+fn value<T>(given: Given<T>) -> Option<T> {
+    given.map(|given| given.value)
+}
+
+/// A number whose range, checked before, fits the type.
+fn narrow<T: TryFrom<u64>>(given: Given<u64>) -> Option<T> {
+    given.and_then(|given| T::try_from(given.value).ok())
+}
+
+fn network_spec(mut section: Section) -> Result<NetworkSpec> {
+    section.only(&["cidr", "host", "dns", "bridge", "mac", "mode", "uplink", "nat-ports", "mtu", "dhcp"])?;
+    Ok(NetworkSpec {
+        cidr: section.required("cidr")?,
+        host: section.optional("host")?,
+        dns: section.list("dns")?,
+        bridge: value(section.optional("bridge")?),
+        mac: section.optional("mac")?,
+        mode: section.optional("mode")?,
+        uplink: section.optional("uplink")?,
+        nat_ports: section.optional("nat-ports")?,
+        // RFC 791: every link must carry 576 bytes. QEMU's virtio-net takes up to 65535.
+        mtu: narrow(section.optional_number("mtu", 576..=65535)?),
+        dhcp: section.optional("dhcp")?,
+    })
+}
+
+fn api(section: Option<Section>) -> Result<ApiSpec> {
+    let Some(mut section) = section else { return Ok(ApiSpec { place: None, name: None, vip: None, port: None }) };
+    section.only(&["name", "vip", "port"])?;
+    Ok(ApiSpec {
+        place: Some(section.place().clone()),
+        name: section.optional("name")?,
+        vip: section.optional("vip")?,
+        port: narrow(section.optional_number("port", 1..=65535)?),
+    })
+}
+
+fn services(section: Option<Section>) -> Result<ServicesSpec> {
+    let Some(mut section) = section else { return Ok(ServicesSpec { cidr: None, dns: None, domain: None, load_balancer: None }) };
+    section.only(&["cidr", "dns", "domain", "load-balancer-pool"])?;
+    Ok(ServicesSpec {
+        cidr: section.optional("cidr")?,
+        dns: section.optional("dns")?,
+        domain: value(section.optional("domain")?),
+        load_balancer: section.optional("load-balancer-pool")?,
+    })
+}
+
+fn pods(section: Option<Section>) -> Result<PodsSpec> {
+    let Some(mut section) = section else { return Ok(PodsSpec { cidr: None, node_prefix: None }) };
+    section.only(&["cidr", "node-prefix"])?;
+    Ok(PodsSpec { cidr: section.optional("cidr")?, node_prefix: section.optional_number("node-prefix", 1..=30)? })
+}
+
+fn validity(section: Option<Section>) -> Result<Validity> {
+    // Three years: long enough for a laboratory, short enough to be renewed while people remember how.
+    let mut validity = Validity { authorities: 3650, certificates: 1095 };
+    let Some(mut section) = section else { return Ok(validity) };
+    section.only(&["ca-days", "certificate-days"])?;
+    // Until 2049 X.509 writes years with two digits; a hundred years is past all that is tested.
+    if let Some(days) = narrow(section.optional_number("ca-days", 1..=36_500)?) {
+        validity.authorities = days;
+    }
+    if let Some(days) = narrow(section.optional_number("certificate-days", 1..=36_500)?) {
+        validity.certificates = days;
+    }
+    Ok(validity)
+}
+
+fn node(mut section: Section) -> Result<NodeSpec> {
+    section.only(&[
+        "role", "name", "count", "first", "image", "address", "mac", "vcpus", "memory", "disk", "firmware", "pod-cidr", "routes", "labels",
+        "taints",
+    ])?;
+    let role: Located<Role> = section.required("role")?;
+    let count = section.optional_number("count", 1..=COUNT_MAX)?;
+    let first = section.optional_number("first", 0..=9999)?;
+    if let (None, Some(first)) = (&count, &first) {
+        return Err(first.place.error("`first` is the number of the first of several nodes, so it goes with `count`"));
+    }
+    let group = narrow(count).map(|count| (count, narrow(first).unwrap_or(0)));
+    let name = match section.optional::<String>("name")? {
+        Some(name) => name,
+        // `control-plane0` would be right, too; what people say is shorter.
+        None if role.value == Role::ControlPlane => Located { value: "control".to_owned(), place: role.place.clone() },
+        None => Located { value: role.value.to_string(), place: role.place.clone() },
+    };
+    Ok(NodeSpec {
+        place: section.place().clone(),
+        role,
+        name,
+        group,
+        image: value(section.optional("image")?),
+        address: section.optional("address")?,
+        mac: section.optional("mac")?,
+        vcpus: narrow(section.optional_number("vcpus", 1..=512)?),
+        memory: section.optional("memory")?,
+        disk: section.optional("disk")?,
+        firmware: value(section.optional("firmware")?),
+        pods: section.optional("pod-cidr")?,
+        routes: section.sections("routes")?.into_iter().map(route).collect::<Result<_>>()?,
+        labels: labels(section.section("labels")?)?,
+        taints: section.list("taints")?.into_iter().map(|taint| taint.value).collect(),
+    })
+}
+
+fn route(mut section: Section) -> Result<Located<Route>> {
+    section.only(&["to", "via"])?;
+    let to: Located<Net> = section.required("to")?;
+    let via: Located<Ipv4Addr> = section.required("via")?;
+    Ok(Located { value: Route { to: to.value, via: via.value }, place: via.place })
+}
+
+fn labels(section: Option<Section>) -> Result<BTreeMap<LabelKey, LabelValue>> {
+    let Some(mut section) = section else { return Ok(BTreeMap::new()) };
+    let mut labels = BTreeMap::new();
+    for name in section.key_names() {
+        let place = section.key_place(&name).unwrap_or_else(|| section.place().clone());
+        let key = name.parse::<LabelKey>().map_err(|why| place.error(why))?;
+        labels.insert(key, section.required::<LabelValue>(&name)?.value);
+    }
+    Ok(labels)
+}
+
+fn export(mut section: Section) -> Result<(String, Option<String>)> {
+    section.only(&["path", "options"])?;
+    let path: Located<String> = section.required("path")?;
+    let options: Given<String> = section.optional("options")?;
+    let clean = |text: &str| text.bytes().all(|c| c.is_ascii_graphic() && !matches!(c, b'"' | b'\\' | b'(' | b')' | b'#'));
+    if !path.value.starts_with('/') || !clean(&path.value) {
+        return Err(path.place.error("an exported folder is an absolute path without spaces, quotes, parentheses and `#`"));
+    }
+    if let Some(options) = &options
+        && (options.value.is_empty() || !clean(&options.value))
+    {
+        return Err(options.place.error("options of an export are words with commas between, as in \"rw,sync,no_subtree_check\""));
+    }
+    Ok((path.value, value(options)))
+}
+
+/// Names of groups are checked when they have their numbers.
+pub(super) fn host_name(name: &Located<String>, number: Option<u32>) -> Result<HostName> {
+    let full = match number {
+        Some(number) => format!("{}{number}", name.value),
+        None => name.value.clone(),
+    };
+    full.parse().map_err(|why: String| name.place.error(why))
+}

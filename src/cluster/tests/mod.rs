@@ -1,0 +1,4 @@
+//! The cluster file, attacked.
+
+mod spec;
+mod values;
