@@ -1,0 +1,126 @@
+//! `kbake pki` and `kbake kubeconfig`: the cluster's certificates and keys.
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::Session;
+use super::args::{Kubeconfig, Pki as Command, PkiArgs};
+use crate::error::{Class, Error, Result};
+use crate::fsx;
+use crate::pki::{self, Authority, Imported, Pki, Problem, State};
+use crate::render;
+use crate::report::Report as _;
+
+impl Session<'_> {
+    /// `kbake pki …`.
+    pub fn pki_command(&self, command: &Command) -> Result<()> {
+        match command {
+            Command::Init(args) => self.pki_init(&self.opened(args)?),
+            Command::Show(args) => self.pki_show(&self.opened(args)?),
+            Command::Renew { names, args } => self.pki_renew(&self.opened(args)?, names),
+            Command::Import { authority, certificate, key, args } => {
+                let pki = self.opened(args)?;
+                let authority = Authority::ALL.into_iter().find(|known| known.name() == authority);
+                let authority = authority.ok_or_else(|| Error::internal("an authority that the command line knows, and nobody else"))?;
+                let key = SecretString::from(fsx::read_to_string(key)?);
+                let outcome = pki.import(authority, &fsx::read_to_string(certificate)?, &key, now()?)?;
+                let name = authority.name();
+                self.shell.say(&match outcome {
+                    Imported::Taken => format!("`{name}` is the cluster's authority now"),
+                    Imported::KeyBroughtBack => format!("the key of `{name}` is back"),
+                    Imported::WasThere => format!("`{name}` was the cluster's authority already"),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn opened(&self, args: &PkiArgs) -> Result<Pki> {
+        let cluster = self.cluster(&args.cluster)?;
+        Ok(self.pki(&args.cluster, &args.secrets, &cluster))
+    }
+
+    fn pki_init(&self, pki: &Pki) -> Result<()> {
+        let report = pki.init(now()?)?;
+        for note in &report.notes {
+            self.shell.notice(&format!("note: {note}"));
+        }
+        self.warn(&report.warnings);
+        self.shell.say(&format!("{}: {} made, {} kept", pki.folder().display(), report.made.len(), report.kept));
+        for name in &report.made {
+            self.shell.data(&format!("{name}\n"))?;
+        }
+        if report.problems.is_empty() {
+            return Ok(());
+        }
+        // What is there was left alone, but a seed could not be made of it: that is no success.
+        let folder = pki.folder().display();
+        Err(report.problems.iter().fold(Error::user(format!("not all that is in {folder} fits the cluster")), |error, problem| {
+            error.detail(format!("{} {}", problem.name, problem.what)).hint(problem.mend.clone())
+        }))
+    }
+
+    fn pki_show(&self, pki: &Pki) -> Result<()> {
+        let rows = pki.show(now()?)?;
+        let mut table = vec![["NAME", "ENDS", "STATE", "SUBJECT", "ANSWERS FOR"].map(str::to_owned)];
+        let mut remarks = Vec::new();
+        for row in rows {
+            let state = match &row.state {
+                State::Good => "good",
+                State::WithoutKey => "good, key elsewhere",
+                State::Missing => "missing",
+                State::Expiring(problem) => {
+                    remarks.push(problem.clone());
+                    "ends soon"
+                }
+                State::Bad(problems) => {
+                    remarks.extend(problems.iter().cloned());
+                    "does not fit"
+                }
+            };
+            let ends = row.not_after.map_or_else(|| "-".to_owned(), pki::date);
+            table.push([row.name, ends, state.to_owned(), row.subject.unwrap_or_else(|| "-".to_owned()), row.sans.join(" ")]);
+        }
+        self.shell.data(&render::aligned(&table))?;
+        self.warn(&remarks);
+        Ok(())
+    }
+
+    fn pki_renew(&self, pki: &Pki, names: &[String]) -> Result<()> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let renewed = pki.renew(&names, now()?)?;
+        for note in &renewed.notes {
+            self.shell.notice(&format!("note: {note}"));
+        }
+        for name in &renewed.names {
+            self.shell.data(&format!("{name}\n"))?;
+        }
+        self.shell.say("new seeds bring them to the nodes: `kbake seed --all`, then restart the machines");
+        Ok(())
+    }
+
+    /// `kbake kubeconfig`: the one command that prints a secret, because a pipe is where it belongs.
+    pub fn kubeconfig(&self, args: &Kubeconfig) -> Result<()> {
+        let cluster = self.cluster(&args.cluster)?;
+        let Some(server) = cluster.api_url() else {
+            return Err(Error::user(format!("{} has no API server to talk to", cluster.file))
+                .hint("a kubeconfig is for clusters with a node of role control-plane, or with [api]"));
+        };
+        let secrets = self.pki(&args.cluster, &args.secrets, &cluster).load(now()?)?;
+        self.warn(secrets.warnings());
+        let text = render::kubeconfig(&cluster, &server, "kubernetes-admin", secrets.authority(Authority::Cluster), secrets.admin());
+        self.shell.data(text.expose_secret())
+    }
+
+    pub(super) fn warn(&self, problems: &[Problem]) {
+        for problem in problems {
+            self.shell.notice(&format!("warning: {} {} ({})", problem.name, problem.what, problem.mend));
+        }
+    }
+}
+
+/// Seconds since 1970: when certificates begin, and whether they have ended.
+#[expect(clippy::disallowed_methods, reason = "the cli has the clock; only certificates, which are the owner's alone, depend on it")]
+pub(super) fn now() -> Result<i64> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).ok_or_else(|| Error::new(Class::User, "this host's clock is before 1970"))
+}
