@@ -50,7 +50,7 @@ impl Session<'_> {
             let lines = project::expected_lines(role, &key, &baked.tree, &baked.image.digest);
             self.shell.say(&format!("to hold later builds against this one, put into images/expected.toml:\n{}", lines.trim_end()));
         }
-        self.shell.say(&boot_commands(&program(), role.as_str(), &shown));
+        self.shell.say(&boot_commands(&program(), role.as_str()));
         Ok(())
     }
 
@@ -202,17 +202,11 @@ fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "kbake".into())
 }
 
-/// How to boot an image: on a machine without /dev/kvm, QEMU falls back to emulation.
-fn boot_commands(program: &str, role: &str, image: &Path) -> String {
-    let seed = PathBuf::from(format!("images/seeds/{role}0.iso"));
+/// How to boot an image, given that a cluster file names the node.
+fn boot_commands(program: &str, role: &str) -> String {
     format!(
-        "\nto boot it as the node {role}0 (2379 is etcd's port, 2222 leads to ssh; the image itself stays unchanged):\n\n  \
-         {program} seed {role}0 --role {role} --ssh-key ~/.ssh/id_ed25519.pub --etcd-listen all\n  \
-         qemu-system-x86_64 -machine q35,accel=kvm:tcg -m 1024 -nographic \\\n    \
-         -drive file={},if=virtio,format=qcow2,snapshot=on \\\n    \
-         -drive file={},if=virtio,format=raw,readonly=on \\\n    \
-         -nic user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:2379-:2379,hostfwd=tcp:127.0.0.1:2222-:22\n",
-        image.display(),
-        seed.display(),
+        "\nto boot it as the node NODE of cluster.toml (`{program} init` writes one) with role = \"{role}\":\n\n  \
+         {program} pki init && {program} seed --all\n  \
+         {program} qemu NODE --net user > NODE.sh && sh NODE.sh\n"
     )
 }

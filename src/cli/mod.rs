@@ -1,7 +1,10 @@
 //! Arguments, messages, progress, the environment. The only module that prints.
 
 mod args;
+mod cluster;
 mod commands;
+mod host;
+mod pki;
 mod seed;
 mod shell;
 mod signal;
@@ -16,6 +19,7 @@ use self::args::{Cli, Command, Global};
 use self::shell::Shell;
 use crate::error::{Class, Error, Result};
 use crate::project::Project;
+use crate::render::host as rendered;
 use crate::store::{Access, Store};
 use crate::value::Cancel;
 
@@ -49,7 +53,18 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Plan { role, key } => session.plan(role, *key),
         Command::Tree { role, sources } => session.tree(role, sources),
         Command::Lock(args) => session.lock(args),
+        Command::Cluster(args) => session.show_cluster(args),
+        Command::NetXml(args) => session.print_cluster(args, rendered::network_xml),
+        Command::DomainXml(args) => session.domain_xml(args),
+        Command::Qemu(args) => session.qemu(args),
+        Command::Dnsmasq(args) => session.print_cluster(args, rendered::dnsmasq_conf),
+        Command::Hosts(args) => session.print_cluster(args, rendered::hosts),
+        Command::Inventory(args) => session.print_cluster(args, rendered::inventory),
+        Command::Exports(args) => session.print_cluster(args, rendered::exports),
+        Command::Disk(args) => session.disk(args),
         Command::Seed(args) => session.seed(args),
+        Command::Pki(command) => session.pki_command(command),
+        Command::Kubeconfig(args) => session.kubeconfig(args),
         Command::Roles => session.roles(),
         Command::Init { dir } => session.init(dir),
     }
