@@ -29,7 +29,7 @@ impl Stamp {
         match t.year.checked_sub(1980) {
             None => Stamp { date: 1 << 5 | 1, time: 0 },
             Some(years) => {
-                Stamp { date: (years << 9 | t.month << 5 | t.day) as u16, time: (t.hour << 11 | t.minute << 5 | t.second / 2) as u16 }
+                Stamp { date: (years << 9 | t.month << 5 | t.day) as u16, time: (t.hour << 11 | t.minute << 5 | (t.second / 2)) as u16 }
             }
         }
     }
