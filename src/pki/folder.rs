@@ -173,8 +173,10 @@ impl Folder {
                 self.settle_pair(stem, &certificate, &key)?;
                 Ok(true)
             }
-            _ => Err(Error::user(format!("{} is no renewed pair of kbake's", journal.display()))
-                .hint(format!("rm {}", shell_word(&journal)))),
+            _ => {
+                Err(Error::user(format!("{} is no renewed pair of kbake's", journal.display()))
+                    .hint(format!("rm {}", shell_word(&journal))))
+            }
         }
     }
 
