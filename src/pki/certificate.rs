@@ -96,7 +96,8 @@ impl Certificate {
         let key_usage = x509.key_usage().map_err(|_| damaged)?.map(|found| found.value);
         let usages = x509.extended_key_usage().map_err(|_| damaged)?.map(|found| {
             let all = found.value;
-            let others = all.any || all.code_signing || all.email_protection || all.time_stamping || all.ocsp_signing || !all.other.is_empty();
+            let others =
+                all.any || all.code_signing || all.email_protection || all.time_stamping || all.ocsp_signing || !all.other.is_empty();
             Usages { server: all.server_auth, client: all.client_auth, others }
         });
         Ok(Certificate {

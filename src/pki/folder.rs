@@ -173,8 +173,10 @@ impl Folder {
                 self.settle_pair(stem, &certificate, &key)?;
                 Ok(true)
             }
-            _ => Err(Error::user(format!("{} is no renewed pair of kbake's", journal.display()))
-                .hint(format!("rm {}", shell_word(&journal)))),
+            _ => {
+                Err(Error::user(format!("{} is no renewed pair of kbake's", journal.display()))
+                    .hint(format!("rm {}", shell_word(&journal))))
+            }
         }
     }
 
@@ -274,7 +276,7 @@ fn why_no_private_folder(path: &Path, facts: Facts) -> Option<Problem> {
 }
 
 /// What lets others in, and the command against it.
-fn why_reached(path: &Path, facts: Facts, forbidden: u32, mode: &str) -> Option<(String, String)> {
+pub(super) fn why_reached(path: &Path, facts: Facts, forbidden: u32, mode: &str) -> Option<(String, String)> {
     let word = shell_word(path);
     if facts.owner != fsx::user() {
         let what = format!("belongs to user {}, and this is user {}", facts.owner, fsx::user());

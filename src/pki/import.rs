@@ -35,7 +35,8 @@ impl Pki {
                 .hint("openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW takes a password off and writes the form that is taken")
         })?;
         let certificate = Certificate::parse(certificate).map_err(|why| {
-            Error::user(format!("the certificate for `{name}` {why}")).hint("openssl x509 -in CERTIFICATE -out NEW writes the form that is taken")
+            Error::user(format!("the certificate for `{name}` {why}"))
+                .hint("openssl x509 -in CERTIFICATE -out NEW writes the form that is taken")
         })?;
         let mut wrong = check::authority(&certificate, Some(&key));
         wrong.extend(check::dates(&certificate, now));

@@ -92,9 +92,11 @@ fn may_go_on(survey: &Survey, inventory: &Inventory) -> Result<()> {
         return Err(error.hint("bring the files back from a backup; or, to begin anew, move the whole folder away first"));
     }
     let unsigned = |authority: Authority| {
-        let missing = inventory.wanted.iter().zip(&survey.leafs).filter(|(wanted, found)| {
-            wanted.issuer == authority && found.lacks != Lacks::Nothing && found.problems.is_empty()
-        });
+        let missing = inventory
+            .wanted
+            .iter()
+            .zip(&survey.leafs)
+            .filter(|(wanted, found)| wanted.issuer == authority && found.lacks != Lacks::Nothing && found.problems.is_empty());
         missing.map(|(wanted, _)| wanted.name.to_string()).collect::<Vec<_>>()
     };
     for authority in Authority::ALL {
@@ -128,7 +130,7 @@ fn make(folder: &Folder, inventory: &Inventory, survey: &mut Survey, report: &mu
         if found.lacks == Lacks::Nothing || !found.problems.is_empty() {
             continue;
         }
-        let (name, days) = (authority.common_name(&inventory.cluster), inventory.validity.ca_days);
+        let (name, days) = (authority.common_name(&inventory.cluster), inventory.validity.authorities);
         complete(folder, &root.join(authority.name()), found, |key| issue::authority(&name, key, days, now))?;
         report.made.push(found.name.clone());
     }
@@ -153,7 +155,7 @@ fn make(folder: &Folder, inventory: &Inventory, survey: &mut Survey, report: &mu
             continue;
         }
         let signer = Signer { certificate, key };
-        complete(folder, &folder.stem(&wanted.name), found, |key| issue::leaf(wanted, key, signer, inventory.validity.leaf_days, now))?;
+        complete(folder, &folder.stem(&wanted.name), found, |key| issue::leaf(wanted, key, signer, inventory.validity.certificates, now))?;
         report.made.push(found.name.clone());
     }
     note_clamped(inventory, authorities, report, now);
@@ -162,7 +164,7 @@ fn make(folder: &Folder, inventory: &Inventory, survey: &mut Survey, report: &mu
 
 /// Says which authority ends before the certificates that it has just signed were meant to.
 fn note_clamped(inventory: &Inventory, authorities: &[Found; 3], report: &mut Report, now: i64) {
-    let meant = now.saturating_add(i64::from(inventory.validity.leaf_days) * issue::DAY);
+    let meant = now.saturating_add(i64::from(inventory.validity.certificates) * issue::DAY);
     for authority in Authority::ALL {
         let signed = inventory.wanted.iter().any(|wanted| wanted.issuer == authority && report.made.contains(&wanted.name.to_string()));
         let ends = authorities[authority as usize].certificate.as_ref().map(|ca| ca.not_after).filter(|&ends| signed && ends < meant);
@@ -176,12 +178,7 @@ pub(super) fn clamped(authority: Authority, ends: i64) -> String {
 }
 
 /// Makes the half or the two halves that are missing. The certificate comes last: where one is, its key is, too.
-fn complete(
-    folder: &Folder,
-    stem: &std::path::Path,
-    found: &mut Found,
-    sign: impl FnOnce(&Key) -> Result<Certificate>,
-) -> Result<()> {
+fn complete(folder: &Folder, stem: &std::path::Path, found: &mut Found, sign: impl FnOnce(&Key) -> Result<Certificate>) -> Result<()> {
     let key = ready_key(folder, stem, found.key.take())?;
     let certificate = sign(&key)?;
     folder.write_new(&stem.with_extension("crt"), &certificate.pem())?;

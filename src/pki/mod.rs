@@ -31,10 +31,11 @@ pub use init::Report;
 pub use renew::Renewed;
 pub use secrets::{Identity, Secrets};
 pub use show::{Row, State};
-pub use wanted::{Authority, Name, Purpose, Usage, Validity, Wanted, text};
+pub use wanted::{Authority, Name, Purpose, Usage, Wanted, text, wanted};
 
 use folder::Folder;
 
+use crate::cluster::{Cluster, Validity};
 use crate::fsx::Access;
 
 /// Something that does not fit, and what to do about it.
@@ -50,12 +51,12 @@ pub struct Problem {
 
 /// What a cluster's folder must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Inventory {
+struct Inventory {
     /// The cluster's name, which is the folder's.
-    pub cluster: String,
+    cluster: String,
     /// Sorted by name.
-    pub wanted: Vec<Wanted>,
-    pub validity: Validity,
+    wanted: Vec<Wanted>,
+    validity: Validity,
 }
 
 /// One cluster's certificates and keys.
@@ -66,7 +67,8 @@ pub struct Pki {
 
 impl Pki {
     /// Those under `secrets/CLUSTER`, whether they are there yet or not.
-    pub(crate) fn new(secrets: &Path, inventory: Inventory) -> Pki {
+    pub fn new(secrets: &Path, cluster: &Cluster) -> Pki {
+        let inventory = Inventory { cluster: cluster.name.to_string(), wanted: wanted(cluster), validity: cluster.validity };
         Pki { folder: Folder::new(secrets, &inventory.cluster), inventory }
     }
 

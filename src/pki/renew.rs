@@ -38,7 +38,7 @@ impl Pki {
         for wanted in &chosen {
             signers.push(survey.signer(wanted.issuer).ok_or_else(|| init::cannot_sign(&survey, wanted.issuer))?);
         }
-        let (mut renewed, days) = (Renewed::default(), inventory.validity.leaf_days);
+        let (mut renewed, days) = (Renewed::default(), inventory.validity.certificates);
         let meant = now.saturating_add(i64::from(days) * issue::DAY);
         let mut clamped = BTreeSet::new();
         for (wanted, signer) in chosen.iter().zip(signers) {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use crate::cluster::HostName;
+use crate::cluster::{Cluster, HostName, Node, Role};
 
 /// Who signs. Each is a root of its own, so that a certificate is worth something to one kind of server only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,61 +155,21 @@ pub struct Wanted {
     pub usage: Usage,
 }
 
-/// How long what is made now stays valid, in days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Validity {
-    /// Certificates of nodes and people.
-    pub leaf_days: u32,
-    /// Authorities.
-    pub ca_days: u32,
-}
-
-/// What decides a node's certificates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Machine {
-    pub name: HostName,
-    pub fqdn: String,
-    pub address: Ipv4Addr,
-    pub control_plane: bool,
-    /// Whether it runs a kubelet.
-    pub kubelet: bool,
-    /// Whether it is a member of etcd.
-    pub etcd: bool,
-}
-
-/// By what the API server is reached, from everywhere.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Api {
-    pub names: BTreeSet<String>,
-    pub addresses: BTreeSet<Ipv4Addr>,
-}
-
-impl Api {
-    /// Adds what pods use: the service `kubernetes` and its address, the first of the service network.
-    pub(super) fn with_service(mut self, cluster_domain: &str, address: Ipv4Addr) -> Api {
-        let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
-        self.names.extend(service);
-        self.names.insert(format!("kubernetes.default.svc.{cluster_domain}"));
-        self.addresses.insert(address);
-        self
-    }
-}
-
-/// All certificates of these machines, sorted by name.
-pub(super) fn table(machines: &[Machine], api: &Api) -> Vec<Wanted> {
+/// All certificates of a cluster, sorted by name.
+pub fn wanted(cluster: &Cluster) -> Vec<Wanted> {
     let mut all = vec![
         client(Name::Admin, Authority::Cluster, "kubernetes-admin", Some("system:masters")),
         client(Name::EtcdAdmin, Authority::Etcd, "etcd-admin", None),
     ];
-    for machine in machines {
-        if machine.kubelet {
-            all.extend(kubelet(machine));
+    for node in &cluster.nodes {
+        if node.role.has_kubelet() {
+            all.extend(kubelet(node));
         }
-        if machine.control_plane {
-            all.extend(control_plane(machine, api));
+        if node.role == Role::ControlPlane {
+            all.extend(control_plane(cluster, node));
         }
-        if machine.etcd {
-            all.extend(etcd(machine));
+        if cluster.is_etcd_member(node) {
+            all.extend(etcd(node));
         }
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -221,32 +181,30 @@ fn client(name: Name, issuer: Authority, common_name: &str, organization: Option
     Wanted { name, issuer, common_name: common_name.to_owned(), organization, dns, addresses, usage: Usage::Client }
 }
 
-impl Machine {
-    fn name(&self, purpose: Purpose) -> Name {
-        Name::Node(self.name.clone(), purpose)
-    }
-
-    /// Makes `wanted` one that answers for this machine, too.
-    fn serving(&self, wanted: Wanted, usage: Usage) -> Wanted {
-        let dns = [self.name.to_string(), self.fqdn.clone()].into();
-        Wanted { dns, addresses: [self.address].into(), usage, ..wanted }
-    }
+fn name(node: &Node, purpose: Purpose) -> Name {
+    Name::Node(node.name.clone(), purpose)
 }
 
-fn kubelet(machine: &Machine) -> [Wanted; 2] {
+/// Makes `wanted` one that answers for this node, too.
+fn serving(node: &Node, wanted: Wanted, usage: Usage) -> Wanted {
+    let dns = [node.name.to_string(), node.fqdn.clone()].into();
+    Wanted { dns, addresses: [node.address].into(), usage, ..wanted }
+}
+
+fn kubelet(node: &Node) -> [Wanted; 2] {
     // The node authoriser takes the node's name out of the CN.
-    let user = format!("system:node:{}", machine.name);
-    let kubelet = client(machine.name(Purpose::Kubelet), Authority::Cluster, &user, Some("system:nodes"));
-    let proxy = client(machine.name(Purpose::KubeProxy), Authority::Cluster, "system:kube-proxy", Some("system:node-proxier"));
-    [machine.serving(kubelet, Usage::Both), proxy]
+    let user = format!("system:node:{}", node.name);
+    let kubelet = client(name(node, Purpose::Kubelet), Authority::Cluster, &user, Some("system:nodes"));
+    let proxy = client(name(node, Purpose::KubeProxy), Authority::Cluster, "system:kube-proxy", Some("system:node-proxier"));
+    [serving(node, kubelet, Usage::Both), proxy]
 }
 
-fn control_plane(machine: &Machine, api: &Api) -> [Wanted; 6] {
-    let of = |purpose, issuer, user, group| client(machine.name(purpose), issuer, user, group);
-    let plain = of(Purpose::Apiserver, Authority::Cluster, "kube-apiserver", None);
-    let mut server = machine.serving(plain, Usage::Server);
-    server.dns.extend(api.names.iter().cloned());
-    server.addresses.extend(api.addresses.iter().copied().chain([Ipv4Addr::LOCALHOST]));
+fn control_plane(cluster: &Cluster, node: &Node) -> [Wanted; 6] {
+    let of = |purpose, issuer, user, group| client(name(node, purpose), issuer, user, group);
+    let mut server = serving(node, of(Purpose::Apiserver, Authority::Cluster, "kube-apiserver", None), Usage::Server);
+    let (names, addresses) = api_endpoint(cluster);
+    server.dns.extend(names);
+    server.addresses.extend(addresses);
     let (manager, scheduler) = ("system:kube-controller-manager", "system:kube-scheduler");
     [
         server,
@@ -258,12 +216,26 @@ fn control_plane(machine: &Machine, api: &Api) -> [Wanted; 6] {
     ]
 }
 
-fn etcd(machine: &Machine) -> [Wanted; 2] {
-    let of = |purpose| client(machine.name(purpose), Authority::Etcd, machine.name.as_str(), None);
-    let mut server = machine.serving(of(Purpose::EtcdServer), Usage::Both);
+/// By what an API server is called beside its node's own name: by pods as the service `kubernetes`, by all others as
+/// the endpoint, and by what runs on its node as 127.0.0.1.
+fn api_endpoint(cluster: &Cluster) -> (Vec<String>, Vec<Ipv4Addr>) {
+    let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
+    let mut names = Vec::from(service);
+    names.push(format!("kubernetes.default.svc.{}", cluster.services.domain));
+    let mut addresses = vec![cluster.services.api(), Ipv4Addr::LOCALHOST];
+    if let Some(api) = &cluster.api {
+        names.extend([api.name.to_string(), api.name.fqdn(&cluster.domain)]);
+        addresses.extend(api.address);
+    }
+    (names, addresses)
+}
+
+fn etcd(node: &Node) -> [Wanted; 2] {
+    let of = |purpose| client(name(node, purpose), Authority::Etcd, node.name.as_str(), None);
+    let mut server = serving(node, of(Purpose::EtcdServer), Usage::Both);
     server.dns.insert("localhost".to_owned());
     server.addresses.insert(Ipv4Addr::LOCALHOST);
-    [server, machine.serving(of(Purpose::EtcdPeer), Usage::Both)]
+    [server, serving(node, of(Purpose::EtcdPeer), Usage::Both)]
 }
 
 /// The certificates as lines for a person: who signs, the subject, what for, and the names.
