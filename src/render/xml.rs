@@ -118,4 +118,4 @@ fn escape(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,13 +6,14 @@ use crate::cluster::{Cluster, Role};
 /// The user whom kbake's images let in with the cluster's SSH keys.
 const USER: &str = "debian";
 
-/// A role's group, and the name that guides have for the same.
+/// A role's group, and what guides call the same. The underscore is there on purpose: no host has one in its name, and
+/// Ansible warns when a group has the name of a host.
 fn groups(role: Role) -> (&'static str, Option<&'static str>) {
     match role {
-        Role::Gateway => ("gateway", Some("lb")),
-        Role::ControlPlane => ("control_plane", Some("master")),
-        Role::Worker => ("worker", None),
-        Role::Etcd => ("etcd", None),
+        Role::Gateway => ("kube_gateway", Some("lb")),
+        Role::ControlPlane => ("kube_control_plane", Some("master")),
+        Role::Worker => ("kube_worker", Some("worker")),
+        Role::Etcd => ("kube_etcd", None),
     }
 }
 
@@ -20,14 +21,14 @@ fn groups(role: Role) -> (&'static str, Option<&'static str>) {
 pub fn inventory(cluster: &Cluster) -> String {
     let mut text = format!("# kbake: cluster {}\n", cluster.name);
     for role in [Role::Gateway, Role::ControlPlane, Role::Worker, Role::Etcd] {
-        let hosts: String =
-            cluster.with_role(role).map(|node| format!("{} ansible_host={}\n", node.name, node.address)).collect();
+        let hosts: String = cluster.with_role(role).map(|node| format!("{} ansible_host={}\n", node.name, node.address)).collect();
         if hosts.is_empty() {
             continue;
         }
         let (group, alias) = groups(role);
         text.push_str(&format!("\n[{group}]\n{hosts}"));
-        if let Some(alias) = alias {
+        let is_free = |alias: &&str| cluster.nodes.iter().all(|node| node.name.as_str() != *alias);
+        if let Some(alias) = alias.filter(is_free) {
             text.push_str(&format!("\n[{alias}:children]\n{group}\n"));
         }
     }

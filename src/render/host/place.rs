@@ -42,6 +42,14 @@ impl HostPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The folder that it is in.
+    pub(super) fn folder(&self) -> &str {
+        match self.0.rsplit_once('/') {
+            Some(("", _)) | None => "/",
+            Some((folder, _)) => folder,
+        }
+    }
 }
 
 impl fmt::Display for HostPath {

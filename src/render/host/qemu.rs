@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use super::shell::{option_value, quote};
 use super::{Accel, EMULATED_CPU, MachineFiles, domain_name};
 use crate::cluster::{Cluster, Firmware, Mode, Node, Role};
-use crate::value::Arch;
+use crate::value::{Arch, Size};
 
 /// How the machine reaches the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,9 +63,16 @@ impl Forward {
 
 /// The command that makes a machine's disk, unless it is there: an overlay of the node's size on its role image.
 pub fn overlay_command(node: &Node, files: &MachineFiles) -> String {
-    let disk = quote(files.disk.as_str());
-    let image = quote(files.image.as_str());
-    format!("test -e {disk} || qemu-img create -q -f qcow2 -F qcow2 -b {image} {disk} {}", node.disk.0)
+    let [disk, image] = [&files.disk, &files.image].map(|path| quote(path.as_str()));
+    let folder = quote(files.disk.folder());
+    let size = size(node.disk);
+    format!("test -e {disk} || {{ mkdir -p {folder} && qemu-img create -q -f qcow2 -F qcow2 -b {image} {disk} {size}; }}")
+}
+
+/// As qemu-img takes it, in the largest unit that says it exactly.
+fn size(size: Size) -> String {
+    let exact = [("G", 30), ("M", 20)].into_iter().find(|(_, shift)| size.0.trailing_zeros() >= *shift);
+    exact.map_or_else(|| size.0.to_string(), |(unit, shift)| format!("{}{unit}", size.0 >> shift))
 }
 
 /// The command that makes the node's disk and runs the node in this terminal (Ctrl-A X ends it, Ctrl-A C is QEMU's monitor).
@@ -111,10 +118,8 @@ fn machine(cluster: &Cluster, node: &Node, accel: Accel) -> Vec<Words> {
 
 fn disks(files: &MachineFiles) -> Vec<Words> {
     let drive = |id: &str, more: &str, path: &str| option("-drive", format!("if=none,id={id},{more},file={}", option_value(path)));
-    let mut options = vec![
-        drive("disk", "format=qcow2,discard=unmap", files.disk.as_str()),
-        option("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
-    ];
+    let mut options =
+        vec![drive("disk", "format=qcow2,discard=unmap", files.disk.as_str()), option("-device", "virtio-blk-pci,drive=disk,bootindex=1")];
     if let Some(seed) = &files.seed {
         options.push(drive("seed", "format=raw,readonly=on", seed.as_str()));
         options.push(option("-device", "virtio-blk-pci,drive=seed"));

@@ -18,6 +18,37 @@ def plain(node):
 print(json.dumps([plain(tree.fromstring(text)) for text in json.load(sys.stdin)]))
 "#;
 
+/// An element as a foreign parser found it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::render) struct Found<'a>(pub &'a Value);
+
+impl<'a> Found<'a> {
+    /// The elements at `path` below this one: `ip/dhcp/host`.
+    pub(in crate::render) fn all(self, path: &str) -> Vec<Found<'a>> {
+        path.split('/').fold(vec![self], |found, tag| {
+            let children = found.iter().flat_map(|node| node.0[3].as_array().unwrap());
+            children.filter(|child| child[0] == tag).map(Found).collect()
+        })
+    }
+
+    /// The one element at `path`.
+    pub(in crate::render) fn one(self, path: &str) -> Found<'a> {
+        let all = self.all(path);
+        assert_eq!(all.len(), 1, "{path} in {}", self.0);
+        all[0]
+    }
+
+    /// These attributes' values; an absent one is empty.
+    pub(in crate::render) fn attributes<const N: usize>(self, names: [&str; N]) -> [String; N] {
+        names.map(|name| self.0[1][name].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The text.
+    pub(in crate::render) fn text(self) -> String {
+        self.0[2].as_str().unwrap_or_default().to_owned()
+    }
+}
+
 /// What a foreign parser finds in each of `documents`.
 pub(in crate::render) fn expat(documents: &[String]) -> Vec<Value> {
     let mut python = Command::new("python3")

@@ -1,0 +1,170 @@
+use std::net::TcpListener;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::render::host::shell::{option_value, quote};
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The disks of a machine that has nothing to boot, in `folder`.
+fn lay_out(folder: &Path, node: &Node) -> MachineFiles {
+    let files = files_in(folder.to_str().unwrap(), node);
+    std::fs::create_dir_all(folder.join("seeds")).unwrap();
+    run_ok(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", files.image.as_str(), "20G"]), b"");
+    std::fs::write(files.seed.as_ref().unwrap().as_str(), vec![0; 64 << 10]).unwrap();
+    files
+}
+
+/// Runs the printed text as it is, asks QEMU's monitor, and ends it. Gives what was asked and answered.
+fn ask(shell: &str, script: &str, questions: &[&str]) -> String {
+    // Ctrl-A C leads from the serial line to the monitor.
+    let input = format!("\x01c{}\nquit\n", questions.join("\n"));
+    let said = run_ok(Command::new(shell).args(["-c", script]), input.as_bytes());
+    said.replace('\r', "")
+}
+
+#[test]
+fn qemu_runs_the_printed_command() {
+    let outer = tempfile::tempdir().unwrap();
+    for (at, (name, cluster)) in all().into_iter().enumerate() {
+        // Slashes in names are for the path's sake; the rest is meant to hurt.
+        let folder = outer.path().join(format!("{at}{}", FOLDERS[at % FOLDERS.len()]));
+        let node = &cluster.nodes[0];
+        if node.firmware == crate::cluster::Firmware::Uefi {
+            continue;
+        }
+        let files = lay_out(&folder, node);
+        let Link::User { forwards } = Link::user(&cluster, node) else { panic!() };
+        let forwards: Vec<Forward> = forwards.iter().map(|forward| Forward { host: free_port(), ..*forward }).collect();
+        // Small, for machines that only stand there.
+        let node = &Node { memory: crate::value::Size(256 << 20), vcpus: 1, ..node.clone() };
+        let script = qemu_command(&cluster, node, &files, Accel::Emulated, &Link::User { forwards: forwards.clone() });
+        let shell = ["bash", "sh"][at % 2];
+        let said = ask(shell, &script, &["info name", "info uuid", "info network", "info usernet", "info block", "info mtree -f"]);
+        assert!(said.contains(&domain_name(&cluster, node)), "{name}: {said}");
+        assert!(said.contains(&node.uuid.to_string()), "{name}: {said}");
+        assert!(said.contains(&format!("macaddr={}", node.mac)), "{name}: {said}");
+        assert!(said.contains(&format!("net={}", cluster.network.cidr.first())), "{name}: {said}");
+        for forward in &forwards {
+            let line = said.lines().find(|line| line.contains("HOST_FORWARD") && line.contains(&forward.host.to_string()));
+            let words: Vec<&str> = line.unwrap_or_else(|| panic!("{name}: {said}")).split_whitespace().collect();
+            let expected = ["127.0.0.1".to_owned(), forward.host.to_string(), node.address.to_string(), forward.node.to_string()];
+            assert_eq!(words[2..6], expected, "{name}: {said}");
+        }
+        assert!(said.contains("disk (#block") && said.contains(&format!("{} (qcow2)", files.disk)), "{name}: {said}");
+        assert!(said.contains(&format!("{} (raw, read-only)", files.seed.as_ref().unwrap())), "{name}: {said}");
+        assert!(said.contains(&format!("Backing file:     {}", files.image)), "{name}: {said}");
+        assert!(said.contains(&format!("{:#018x}", (256u64 << 20) - 1).replace("0x", "")), "{name}: {said}");
+
+        // The disk that it made is as large as was asked for, and stays.
+        let info = run_ok(Command::new("qemu-img").args(["info", "--output=json", files.disk.as_str()]), b"");
+        let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+        assert_eq!(info["virtual-size"], node.disk.0);
+        assert_eq!(info["backing-filename-format"], "qcow2");
+        let before = std::fs::metadata(files.disk.as_str()).unwrap().created().unwrap();
+        run_ok(Command::new(shell).args(["-c", &overlay_command(node, &files)]), b"");
+        assert_eq!(std::fs::metadata(files.disk.as_str()).unwrap().created().unwrap(), before);
+    }
+}
+
+/// The machines of one cluster hear each other; QEMU needs no rights for it.
+#[test]
+fn machines_meet_by_multicast() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, cluster) = shipped().into_iter().find(|(name, _)| name == "etcd").unwrap();
+    let node = &Node { memory: crate::value::Size(256 << 20), ..cluster.nodes[1].clone() };
+    let files = lay_out(folder.path(), node);
+    let said = ask("bash", &qemu_command(&cluster, node, &files, Accel::Emulated, &Link::Multicast), &["info network"]);
+    assert!(said.contains("socket: mcast=239.255.75.66:") && said.contains(&node.mac.to_string()), "{said}");
+}
+
+#[test]
+fn ports_of_the_host_differ_from_node_to_node() {
+    for (name, cluster) in all() {
+        let mut ports: Vec<u16> =
+            cluster.nodes.iter().flat_map(|node| Forward::usual(&cluster, node)).map(|forward| forward.host).collect();
+        let count = ports.len();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), count, "{name}");
+    }
+    let (_, cluster) = shipped().into_iter().find(|(name, _)| name == "kubenet").unwrap();
+    let usual = |name: &str| Forward::usual(&cluster, cluster.node(name).unwrap()).iter().map(|f| (f.host, f.node)).collect::<Vec<_>>();
+    assert_eq!(usual("gateway"), [(22000, 22), (26000, 6443)]);
+    assert_eq!(usual("control1"), [(22002, 22), (24002, 2379), (26002, 6443)]);
+    assert_eq!(usual("worker2"), [(22006, 22)]);
+}
+
+#[test]
+fn an_isolated_cluster_stays_so() {
+    for (name, cluster) in all() {
+        let node = &cluster.nodes[0];
+        let command = |link| qemu_command(&cluster, node, &files_in("/srv", node), Accel::Hvf, &link);
+        let isolated = cluster.network.mode == crate::cluster::Mode::Isolated;
+        assert_eq!(command(Link::user(&cluster, node)).contains("restrict=on"), isolated, "{name}");
+        assert_eq!(command(Link::Vmnet).contains("vmnet-host,"), isolated, "{name}");
+        assert_eq!(command(Link::Vmnet).contains("vmnet-shared,"), !isolated, "{name}");
+    }
+}
+
+/// What QEMU takes for its name server must be nobody's, and within the smallest network, too.
+#[test]
+fn the_resolver_is_nobody_else() {
+    for (name, cluster) in all() {
+        let node = &cluster.nodes[0];
+        let text = qemu_command(&cluster, node, &files_in("/srv", node), Accel::Kvm, &Link::User { forwards: vec![] });
+        let at = text.find(",dns=").unwrap() + ",dns=".len();
+        let address: Ipv4Addr = text[at..].split(',').next().unwrap().parse().unwrap();
+        assert!(cluster.network.cidr.contains(address) && address != cluster.network.host, "{name}: {address}");
+        assert!(cluster.nodes.iter().all(|node| node.address != address), "{name}: {address}");
+        assert!(address != cluster.network.cidr.first() && address != cluster.network.cidr.last(), "{name}: {address}");
+    }
+}
+
+/// As pasted: no line is a comment, ends the shell or changes it.
+#[test]
+fn the_command_can_be_pasted() {
+    for (_, cluster) in all() {
+        for node in &cluster.nodes {
+            let text = qemu_command(&cluster, node, &files_in("/srv", node), Accel::Kvm, &Link::Bridge);
+            let (last, lines) = text.lines().collect::<Vec<_>>().split_last().map(|(last, lines)| (*last, lines.to_vec())).unwrap();
+            assert!(text.starts_with("{ test -e ") && !last.ends_with('\\') && text.ends_with('\n'), "{text}");
+            assert!(lines[0].ends_with(" &&") && lines[1..].iter().all(|line| line.ends_with(" \\")), "{text}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// Both shells give back every word.
+    #[test]
+    fn words_survive_shells(words in prop::collection::vec("\\PC{0,20}|[ '\"$`\\\\!*?~#;&|<>(){}=%\n\t-]{1,12}", 1..60)) {
+        let line: String = words.iter().map(|word| format!(" {}", quote(word))).collect();
+        let expected: String = words.iter().map(|word| format!("{word}\0")).collect();
+        for shell in ["bash", "sh"] {
+            let output = run(Command::new(shell).args(["-c", &format!("printf '%s\\0'{line}")]), b"");
+            prop_assert_eq!(String::from_utf8(output.stdout).unwrap(), expected.clone());
+        }
+    }
+}
+
+#[test]
+fn plain_words_stay_readable() {
+    for (word, quoted) in [
+        ("-netdev", "-netdev"),
+        ("user,id=net,net=192.168.3.0/24", "user,id=net,net=192.168.3.0/24"),
+        ("", "''"),
+        ("=ls", "'=ls'"),
+        ("~", "'~'"),
+        ("it's", r"'it'\''s'"),
+        ("a b", "'a b'"),
+        ("ü", "'ü'"),
+    ] {
+        assert_eq!(quote(word), quoted);
+    }
+    assert_eq!(option_value("/a,b,,c"), "/a,,b,,,,c");
+}

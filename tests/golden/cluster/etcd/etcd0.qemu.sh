@@ -1,0 +1,21 @@
+{ test -e /srv/kbake/disks/etcd0.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/etcd.qcow2 /srv/kbake/disks/etcd0.qcow2 20G; }; } &&
+qemu-system-x86_64 \
+  -name etcd-lab-etcd0 \
+  -uuid 9bb8130a-f071-8fd3-bd35-947c5cf3fafb \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 2 \
+  -m 2048M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/etcd0.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/etcd0.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.30.0/24,host=192.168.30.1,dns=192.168.30.254,dhcpstart=192.168.30.10,restrict=off,hostfwd=tcp:127.0.0.1:22000-192.168.30.10:22,hostfwd=tcp:127.0.0.1:24000-192.168.30.10:2379 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:62:61:50 \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio

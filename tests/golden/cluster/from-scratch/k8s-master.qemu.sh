@@ -1,0 +1,21 @@
+{ test -e /srv/kbake/disks/k8s-master.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/control-plane.qcow2 /srv/kbake/disks/k8s-master.qcow2 20G; }; } &&
+qemu-system-x86_64 \
+  -name from-scratch-k8s-master \
+  -uuid 814c9f9e-7249-83a3-a630-d5fa88bdd183 \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 2 \
+  -m 1024M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/k8s-master.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/k8s-master.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.50.0/24,host=192.168.50.1,dns=192.168.50.254,dhcpstart=192.168.50.10,restrict=off,hostfwd=tcp:127.0.0.1:22000-192.168.50.10:22,hostfwd=tcp:127.0.0.1:24000-192.168.50.10:2379,hostfwd=tcp:127.0.0.1:26000-192.168.50.10:6443 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:3d:14:32 \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio

@@ -1,0 +1,21 @@
+{ test -e /srv/kbake/disks/node-1.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/worker.qcow2 /srv/kbake/disks/node-1.qcow2 20G; }; } &&
+qemu-system-x86_64 \
+  -name from-scratch-node-1 \
+  -uuid 3a503f07-fa6b-833b-83b5-612f150b2114 \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 2 \
+  -m 1024M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/node-1.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/node-1.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.50.0/24,host=192.168.50.1,dns=192.168.50.254,dhcpstart=192.168.50.11,restrict=off,hostfwd=tcp:127.0.0.1:22001-192.168.50.11:22 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:b4:03:17 \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio

@@ -1,0 +1,21 @@
+{ test -e /srv/kbake/disks/loadbalancer.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/gateway.qcow2 /srv/kbake/disks/loadbalancer.qcow2 20G; }; } &&
+qemu-system-x86_64 \
+  -name k8s-net-loadbalancer \
+  -uuid 39be3570-5eb4-8e76-93dd-4db6549163ed \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 1 \
+  -m 1024M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/loadbalancer.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/loadbalancer.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.111.0/24,host=192.168.111.1,dns=192.168.111.254,dhcpstart=192.168.111.248,restrict=off,hostfwd=tcp:127.0.0.1:22000-192.168.111.248:22,hostfwd=tcp:127.0.0.1:26000-192.168.111.248:6443 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:5f:a2:ef \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio

@@ -1,0 +1,21 @@
+{ test -e /srv/kbake/disks/master00.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/control-plane.qcow2 /srv/kbake/disks/master00.qcow2 20G; }; } &&
+qemu-system-x86_64 \
+  -name k8s-net-master00 \
+  -uuid ca5ebbaf-232e-8277-a560-b189c569e513 \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 2 \
+  -m 2048M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/master00.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/master00.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.111.0/24,host=192.168.111.1,dns=192.168.111.254,dhcpstart=192.168.111.150,restrict=off,hostfwd=tcp:127.0.0.1:22001-192.168.111.150:22,hostfwd=tcp:127.0.0.1:24001-192.168.111.150:2379,hostfwd=tcp:127.0.0.1:26001-192.168.111.150:6443 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:5e:53:fb \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio

@@ -1,0 +1,21 @@
+{ test -e /srv/kbake/disks/control0.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/control-plane.qcow2 /srv/kbake/disks/control0.qcow2 20G; }; } &&
+qemu-system-x86_64 \
+  -name kubenet-control0 \
+  -uuid 0ee1c5f6-1d42-8c72-ace2-8c97e8fb0684 \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 2 \
+  -m 2048M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/control0.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/control0.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.3.0/24,host=192.168.3.1,dns=192.168.3.254,dhcpstart=192.168.3.11,restrict=off,hostfwd=tcp:127.0.0.1:22001-192.168.3.11:22,hostfwd=tcp:127.0.0.1:24001-192.168.3.11:2379,hostfwd=tcp:127.0.0.1:26001-192.168.3.11:6443 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:0a:bf:3c \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio

@@ -1,0 +1,21 @@
+{ test -e /srv/kbake/disks/gateway.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/gateway.qcow2 /srv/kbake/disks/gateway.qcow2 20G; }; } &&
+qemu-system-x86_64 \
+  -name kubenet-gateway \
+  -uuid 14198338-0497-859f-a580-1c245c1a2eb3 \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 2 \
+  -m 2048M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/gateway.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/gateway.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.3.0/24,host=192.168.3.1,dns=192.168.3.254,dhcpstart=192.168.3.10,restrict=off,hostfwd=tcp:127.0.0.1:22000-192.168.3.10:22,hostfwd=tcp:127.0.0.1:26000-192.168.3.10:6443 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:f0:c4:e9 \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio

@@ -1,0 +1,21 @@
+{ test -e /srv/kbake/disks/monokube1.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/control-plane.qcow2 /srv/kbake/disks/monokube1.qcow2 20G; }; } &&
+qemu-system-x86_64 \
+  -name monokube-monokube1 \
+  -uuid a917f753-72ee-8feb-95fb-045e1c08bc2e \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 2 \
+  -m 4096M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/monokube1.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/monokube1.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.122.0/24,host=192.168.122.1,dns=192.168.122.254,dhcpstart=192.168.122.10,restrict=off,hostfwd=tcp:127.0.0.1:22000-192.168.122.10:22,hostfwd=tcp:127.0.0.1:24000-192.168.122.10:2379,hostfwd=tcp:127.0.0.1:26000-192.168.122.10:6443 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:13:cc:e1 \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio

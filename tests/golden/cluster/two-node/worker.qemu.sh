@@ -1,0 +1,21 @@
+{ test -e /srv/kbake/disks/worker.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/worker.qcow2 /srv/kbake/disks/worker.qcow2 20G; }; } &&
+qemu-system-x86_64 \
+  -name two-node-worker \
+  -uuid cf2e1038-6c28-8fab-9531-fb4e65ca4ff8 \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 2 \
+  -m 4096M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/worker.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/worker.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.40.0/24,host=192.168.40.1,dns=192.168.40.254,dhcpstart=192.168.40.11,restrict=off,hostfwd=tcp:127.0.0.1:22001-192.168.40.11:22 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:ee:fa:01,host_mtu=1450 \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio
