@@ -60,11 +60,13 @@ pub enum Command {
     },
     /// Resolve the recipes' packages to exact files and write the lockfile
     Lock(Lock),
+    /// Print what the cluster file means: every node with its address, MAC and size
+    Cluster(Cluster),
     /// Write a node's seed: a private NoCloud volume with its name, network and keys
     Seed(Box<Seed>),
     /// List the roles that can be built
     Roles,
-    /// Write the recipes and lockfiles that are shipped in this binary into a folder, for editing
+    /// Write the recipes, example clusters and lockfiles that are shipped in this binary into a folder, for editing
     Init {
         /// The folder; files that exist are kept
         #[arg(default_value = ".")]
@@ -124,6 +126,14 @@ pub struct Lock {
     /// A package mirror (http:, https: or file:), tried before the host's own; may be repeated
     #[arg(long, value_name = "URL", value_parser = mirror)]
     pub mirror: Vec<String>,
+}
+
+/// The cluster that a command is about.
+#[derive(Debug, Args)]
+pub struct Cluster {
+    /// The cluster file [default: cluster.toml]
+    #[arg(long, value_name = "FILE", env = "KBAKE_CLUSTER", hide_env_values = true)]
+    pub cluster: Option<PathBuf>,
 }
 
 /// Who may reach a service.

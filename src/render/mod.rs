@@ -6,6 +6,7 @@
 mod cloud;
 mod etcd;
 mod image;
+mod table;
 mod yaml;
 
 #[cfg(test)]
@@ -14,3 +15,4 @@ mod tests;
 pub use cloud::{meta_data, network_config, user_data};
 pub use etcd::etcd_env;
 pub use image::{Entry, Owner, base_entries, etcd_entries};
+pub use table::{aligned, cluster_table};

@@ -55,7 +55,7 @@ fn examples() -> Vec<(&'static str, LoneNode)> {
 }
 
 /// Compares with `tests/golden/NAME`. What differs is put under `target/golden`, to be looked at and copied.
-fn golden(name: &str, actual: &str) -> Result<(), String> {
+pub(super) fn golden(name: &str, actual: &str) -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let expected = std::fs::read_to_string(root.join("tests/golden").join(name)).unwrap_or_default();
     if actual == expected {

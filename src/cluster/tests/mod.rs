@@ -1,6 +1,7 @@
 //! The cluster file, attacked.
 
 mod derived;
+mod document;
 mod nets;
 mod random;
 mod refused;
