@@ -66,7 +66,7 @@ pub enum Command {
     Seed(Box<Seed>),
     /// List the roles that can be built
     Roles,
-    /// Write the recipes, example clusters and lockfiles that are shipped in this binary into a folder, for editing
+    /// Write the shipped recipes, lockfiles and example clusters into a folder, for editing
     Init {
         /// The folder; files that exist are kept
         #[arg(default_value = ".")]
