@@ -87,7 +87,7 @@ pub enum Command {
     Kubeconfig(Kubeconfig),
     /// List the roles that can be built
     Roles,
-    /// Write the recipes and lockfiles that are shipped in this binary into a folder, for editing
+    /// Write the shipped recipes, lockfiles and example clusters into a folder, for editing
     Init {
         /// The folder; files that exist are kept
         #[arg(default_value = ".")]

@@ -13,11 +13,10 @@ impl Session<'_> {
     /// The cluster of the file that was named, with its warnings said.
     pub fn cluster(&self, args: &Args) -> Result<Cluster> {
         let file = args.file();
-        let Some(bytes) = fsx::read_if_present(file)? else {
+        if !fsx::exists(file)? {
             return Err(Error::user(format!("there is no cluster file {}", file.display()))
                 .hint("`kbake init` writes one, with more examples in recipes/clusters/; or name yours with `--cluster FILE`"));
-        };
-        drop(bytes);
+        }
         let cluster = Cluster::read(&file.display().to_string(), &fsx::read_to_string(file)?)?;
         for warning in cluster.warnings() {
             self.shell.notice(&format!("warning: {}: {warning}", file.display()));

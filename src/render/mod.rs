@@ -7,6 +7,7 @@ mod cloud;
 mod etcd;
 pub mod host;
 mod image;
+mod table;
 mod xml;
 mod yaml;
 
@@ -16,3 +17,4 @@ mod tests;
 pub use cloud::{meta_data, network_config, user_data};
 pub use etcd::etcd_env;
 pub use image::{Entry, Owner, base_entries, etcd_entries};
+pub use table::{aligned, cluster_table};
