@@ -78,24 +78,28 @@ fn libvirt_makes_the_network_that_was_meant() {
             with_pods.map(|(node, pods)| [pods.first().to_string(), pods.prefix().to_string(), node.address.to_string()]).collect();
         assert_eq!(routes, expected, "{name}");
 
-        // Each name once, at the right address, and each address once.
-        let mut found_names = Vec::new();
-        for host in found.all("dns/host") {
-            let [address] = host.attributes(["ip"]);
-            found_names.extend(host.all("hostname").iter().map(|name| (name.text(), address.clone())));
-        }
-        let of_node = |node: &Node| [(node.fqdn.clone(), node.address.to_string()), (node.name.to_string(), node.address.to_string())];
-        let mut expected: Vec<_> = cluster.nodes.iter().flat_map(of_node).collect();
-        if let Some((api, address)) = cluster.api.as_ref().and_then(|api| Some((api, api.address?))) {
-            expected.push((api.name.to_string(), address.to_string()));
-            expected.push((api.name.fqdn(&cluster.domain), address.to_string()));
-        }
-        for list in [&mut found_names, &mut expected] {
-            list.sort();
-        }
-        expected.dedup();
-        assert_eq!(found_names, expected, "{name}");
+        names_are_as_meant(found, &name, &cluster);
     }
+}
+
+/// Each name once, at the right address.
+fn names_are_as_meant(network: Found<'_>, name: &str, cluster: &Cluster) {
+    let mut found = Vec::new();
+    for host in network.all("dns/host") {
+        let [address] = host.attributes(["ip"]);
+        found.extend(host.all("hostname").iter().map(|name| (name.text(), address.clone())));
+    }
+    let of_node = |node: &Node| [(node.fqdn.clone(), node.address.to_string()), (node.name.to_string(), node.address.to_string())];
+    let mut expected: Vec<_> = cluster.nodes.iter().flat_map(of_node).collect();
+    if let Some((api, address)) = cluster.api.as_ref().and_then(|api| Some((api, api.address?))) {
+        expected.push((api.name.to_string(), address.to_string()));
+        expected.push((api.name.fqdn(&cluster.domain), address.to_string()));
+    }
+    for list in [&mut found, &mut expected] {
+        list.sort();
+    }
+    expected.dedup();
+    assert_eq!(found, expected, "{name}");
 }
 
 /// The virtual address has no lease, so its name must be a static one.

@@ -1,4 +1,5 @@
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 
 use proptest::prelude::*;
 
@@ -18,12 +19,33 @@ fn lay_out(folder: &Path, node: &Node) -> MachineFiles {
     files
 }
 
-/// Runs the printed text as it is, asks QEMU's monitor, and ends it. Gives what was asked and answered.
-fn ask(shell: &str, script: &str, questions: &[&str]) -> String {
+/// Runs the printed text as it is, asks QEMU's monitor, and ends it. Gives what was asked and answered; none when
+/// somebody else has taken one of the ports.
+fn ask(shell: &str, script: &str, questions: &[&str]) -> Option<String> {
     // Ctrl-A C leads from the serial line to the monitor.
     let input = format!("\x01c{}\nquit\n", questions.join("\n"));
-    let said = run_ok(Command::new(shell).args(["-c", script]), input.as_bytes());
-    said.replace('\r', "")
+    let output = run(Command::new("timeout").args(["120", shell, "-c", script]), input.as_bytes());
+    let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if complaint.contains("Could not set up host forwarding") {
+        return None;
+    }
+    assert!(!complaint.contains("not found"), "QEMU is missing: run tests/setup.sh\n{complaint}");
+    assert!(output.status.success(), "{script}\n{said}\n{complaint}");
+    Some(said.replace('\r', ""))
+}
+
+/// Runs a node with its usual ports, led to by free ones of the host. Gives those, and what QEMU says.
+fn ask_node(shell: &str, cluster: &Cluster, node: &Node, files: &MachineFiles) -> (Vec<Forward>, String) {
+    let questions = ["info name", "info uuid", "info network", "info usernet", "info block", "info mtree -f"];
+    for _ in 0..5 {
+        let usual = Forward::usual(cluster, node);
+        let forwards: Vec<Forward> = usual.iter().map(|forward| Forward { host: free_port(), ..*forward }).collect();
+        let script = qemu_command(cluster, node, files, Accel::Emulated, &Link::User { forwards: forwards.clone() });
+        if let Some(said) = ask(shell, &script, &questions) {
+            return (forwards, said);
+        }
+    }
+    panic!("found no free ports in five attempts");
 }
 
 #[test]
@@ -37,13 +59,10 @@ fn qemu_runs_the_printed_command() {
             continue;
         }
         let files = lay_out(&folder, node);
-        let Link::User { forwards } = Link::user(&cluster, node) else { panic!() };
-        let forwards: Vec<Forward> = forwards.iter().map(|forward| Forward { host: free_port(), ..*forward }).collect();
         // Small, for machines that only stand there.
         let node = &Node { memory: crate::value::Size(256 << 20), vcpus: 1, ..node.clone() };
-        let script = qemu_command(&cluster, node, &files, Accel::Emulated, &Link::User { forwards: forwards.clone() });
         let shell = ["bash", "sh"][at % 2];
-        let said = ask(shell, &script, &["info name", "info uuid", "info network", "info usernet", "info block", "info mtree -f"]);
+        let (forwards, said) = ask_node(shell, &cluster, node, &files);
         assert!(said.contains(&domain_name(&cluster, node)), "{name}: {said}");
         assert!(said.contains(&node.uuid.to_string()), "{name}: {said}");
         assert!(said.contains(&format!("macaddr={}", node.mac)), "{name}: {said}");
@@ -64,9 +83,9 @@ fn qemu_runs_the_printed_command() {
         let info: serde_json::Value = serde_json::from_str(&info).unwrap();
         assert_eq!(info["virtual-size"], node.disk.0);
         assert_eq!(info["backing-filename-format"], "qcow2");
-        let before = std::fs::metadata(files.disk.as_str()).unwrap().created().unwrap();
+        let before = std::fs::metadata(files.disk.as_str()).unwrap().ino();
         run_ok(Command::new(shell).args(["-c", &overlay_command(node, &files)]), b"");
-        assert_eq!(std::fs::metadata(files.disk.as_str()).unwrap().created().unwrap(), before);
+        assert_eq!(std::fs::metadata(files.disk.as_str()).unwrap().ino(), before);
     }
 }
 
@@ -77,7 +96,7 @@ fn machines_meet_by_multicast() {
     let (_, cluster) = shipped().into_iter().find(|(name, _)| name == "etcd").unwrap();
     let node = &Node { memory: crate::value::Size(256 << 20), ..cluster.nodes[1].clone() };
     let files = lay_out(folder.path(), node);
-    let said = ask("bash", &qemu_command(&cluster, node, &files, Accel::Emulated, &Link::Multicast), &["info network"]);
+    let said = ask("bash", &qemu_command(&cluster, node, &files, Accel::Emulated, &Link::Multicast), &["info network"]).unwrap();
     assert!(said.contains("socket: mcast=239.255.75.66:") && said.contains(&node.mac.to_string()), "{said}");
 }
 

@@ -32,7 +32,7 @@ fn dnsmasq_knows_what_libvirt_knows() {
     }
 }
 
-/// hosts(5): an address, then names. The C library's own parser is asked.
+/// hosts(5): an address, then its names. None may be there twice: the first would win.
 #[test]
 fn the_host_finds_every_name() {
     for (name, cluster) in all() {
