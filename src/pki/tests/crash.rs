@@ -129,10 +129,28 @@ fn several_at_once_make_one_set() {
     pki.load(NOW).unwrap();
 }
 
+#[test]
+fn modes_do_not_depend_on_the_umask() {
+    for umask in ["000", "022", "077", "377"] {
+        let place = new();
+        // The temporary folder's own mode is not kbake's matter.
+        assert!(child_under(umask, place.dir.path(), "init", u32::MAX).success(), "umask {umask}");
+        assert!(child_under(umask, place.dir.path(), "renew", u32::MAX).success(), "umask {umask}");
+        for (path, (mode, ..)) in place.snapshot() {
+            assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "umask {umask}: {}", path.display());
+        }
+    }
+}
+
 /// Runs an operation in a process of its own, which dies after so many changes of the disk.
 fn child(dir: &Path, operation: &str, steps: u32) -> ExitStatus {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "pki::tests::crash::in_a_child", "--quiet"]);
+    child_under("022", dir, operation, steps)
+}
+
+fn child_under(umask: &str, dir: &Path, operation: &str, steps: u32) -> ExitStatus {
+    let script = format!("umask {umask}; exec \"$0\" --exact pki::tests::crash::in_a_child --quiet");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(std::env::current_exe().unwrap());
     command.env(MARK, format!("{steps} {operation} {}", dir.display())).stdout(std::process::Stdio::null());
     command.status().unwrap()
 }
