@@ -8,7 +8,7 @@ packages=(
   # what `kbake build` and `kbake lock` run: apt, dpkg, perl, gpgv and, when not root, user namespaces
   apt dpkg perl gpgv debian-archive-keyring mount hostname util-linux uidmap
   # foreign judges of what kbake writes
-  qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
+  qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage dosfstools mtools grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
   python3-yaml
   # a machine to boot the image, and the clients that talk to it
   qemu-system-x86 seabios etcd-client openssh-client

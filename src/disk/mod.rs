@@ -6,8 +6,10 @@
 //! turn the whole into a file, which `readback` opens again to check it.
 
 mod blob;
+mod calendar;
 pub mod cluster;
 pub mod ext4;
+pub mod fat;
 pub mod gpt;
 pub mod grub;
 pub mod iso9660;

@@ -2,6 +2,7 @@
 
 use super::record::{self, Extent, Flavour};
 use super::{SECTOR, both16, both32, ucs2};
+use crate::disk::calendar::civil;
 use crate::value::Epoch;
 
 /// The end of the descriptors (ECMA-119 8.3).
@@ -81,37 +82,6 @@ impl Volume<'_> {
 pub(super) fn path_table(root: Extent, long: fn(u32) -> [u8; 4], short: fn(u16) -> [u8; 2]) -> [u8; PATH_TABLE] {
     let ([a, b, c, d], [e, f]) = (long(root.sector), short(1));
     [1, 0, a, b, c, d, e, f, 0, 0]
-}
-
-/// A point in time by the calendar, UTC.
-pub(super) struct Civil {
-    pub year: u32,
-    pub month: u32,
-    pub day: u32,
-    pub hour: u32,
-    pub minute: u32,
-    pub second: u32,
-}
-
-/// The proleptic Gregorian calendar: whole years, then whole months. At most 68 of the one and 12 of the other.
-pub(super) fn civil(epoch: Epoch) -> Civil {
-    let leap = |year: u32| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let (mut days, rest) = (epoch.seconds() / 86_400, epoch.seconds() % 86_400);
-    let mut year = 1970;
-    while days >= 365 + u32::from(leap(year)) {
-        days -= 365 + u32::from(leap(year));
-        year += 1;
-    }
-    let lengths = [31, 28 + u32::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 1;
-    for length in lengths {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    Civil { year, month, day: days + 1, hour: rest / 3600, minute: rest / 60 % 60, second: rest % 60 }
 }
 
 /// ECMA-119 8.4.26.1: sixteen digits, the last two hundredths of a second, and an offset from UTC of zero.

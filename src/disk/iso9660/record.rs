@@ -2,6 +2,7 @@
 
 use super::name::Names;
 use super::{SECTOR, both16, both32, ucs2};
+use crate::disk::calendar::civil;
 use crate::value::Epoch;
 
 /// The modes that Linux shows: a private folder and private files, the owner being root.
@@ -153,6 +154,6 @@ fn tf(epoch: Epoch) -> Vec<u8> {
 
 /// ECMA-119 9.1.5: years since 1900, month, day, hour, minute, second, and an offset from UTC of zero.
 fn date(epoch: Epoch) -> [u8; 7] {
-    let t = super::descriptor::civil(epoch);
+    let t = civil(epoch);
     [(t.year - 1900) as u8, t.month as u8, t.day as u8, t.hour as u8, t.minute as u8, t.second as u8, 0]
 }

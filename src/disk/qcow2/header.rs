@@ -17,9 +17,21 @@ const COMPRESSION_ZSTD: u8 = 1;
 const FEATURE_NAME_TABLE: u32 = 0x6803_f857;
 /// The length of one name in it, in bytes.
 const FEATURE_NAME_LENGTH: usize = 46;
+/// The type of the header extension that names the backing file's format.
+const BACKING_FORMAT: u32 = 0xe279_2aca;
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind<'a> {
+    /// A disk, in clusters compressed with zstd.
+    Whole,
+    /// How a disk differs from that of a backing file of this name and format.
+    Overlay { backing: &'a str, format: &'a str },
+}
 
 /// What differs from one file to the next.
-pub(super) struct Header {
+pub(super) struct Header<'a> {
+    pub kind: Kind<'a>,
     /// Bytes 24–31: the disk's size in bytes.
     pub virtual_size: u64,
     /// Bytes 36–39: entries of the L1 table.
@@ -32,14 +44,24 @@ pub(super) struct Header {
     pub refcount_table_clusters: u32,
 }
 
-impl Header {
-    /// The bytes from the start of the file, header extensions included. No backing file, encryption or snapshots.
+impl Header<'_> {
+    /// The bytes from the start of the file, with the header extensions and the backing file's name, which have to be in
+    /// the first cluster. No encryption or snapshots.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(256);
+        let (extensions, backing, incompatible, compression) = match self.kind {
+            Kind::Whole => (feature_names(), "", INCOMPATIBLE_COMPRESSION, COMPRESSION_ZSTD),
+            // What QEMU may compress into an overlay is zlib, the type that needs no feature bit.
+            Kind::Overlay { backing, format } => ([backing_format(format), feature_names()].concat(), backing, 0, 0),
+        };
+        // The name follows the extensions. Without one, both fields are zero.
+        let backing_offset = if backing.is_empty() { 0 } else { u64::from(HEADER_LENGTH) + extensions.len() as u64 };
+
+        let mut bytes = Vec::with_capacity(2048);
         let mut put = |field: &[u8]| bytes.extend_from_slice(field);
         put(&MAGIC.to_be_bytes());
         put(&VERSION.to_be_bytes());
-        put(&[0; 12]); // 8–19: backing file
+        put(&backing_offset.to_be_bytes());
+        put(&(backing.len() as u32).to_be_bytes());
         put(&CLUSTER_BITS.to_be_bytes());
         put(&self.virtual_size.to_be_bytes());
         put(&[0; 4]); // 32–35: encryption
@@ -48,15 +70,26 @@ impl Header {
         put(&self.refcount_table_offset.to_be_bytes());
         put(&self.refcount_table_clusters.to_be_bytes());
         put(&[0; 12]); // 60–71: snapshots
-        put(&INCOMPATIBLE_COMPRESSION.to_be_bytes());
+        put(&incompatible.to_be_bytes());
         put(&[0; 16]); // 80–95: compatible and auto-clear features
         put(&REFCOUNT_ORDER.to_be_bytes());
         put(&HEADER_LENGTH.to_be_bytes());
-        put(&[COMPRESSION_ZSTD, 0, 0, 0, 0, 0, 0, 0]); // 104–111: and padding
+        put(&[compression, 0, 0, 0, 0, 0, 0, 0]); // 104–111: and padding
         debug_assert_eq!(bytes.len(), HEADER_LENGTH as usize);
-        bytes.extend_from_slice(&feature_names());
+        bytes.extend_from_slice(&extensions);
+        bytes.extend_from_slice(backing.as_bytes());
         bytes
     }
+}
+
+/// The extension without which QEMU would guess the backing file's format from its contents, and warn of it: a raw disk
+/// could then pass itself off as a qcow2 that names any file of the host.
+fn backing_format(format: &str) -> Vec<u8> {
+    let mut bytes = BACKING_FORMAT.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&(format.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(format.as_bytes());
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
 }
 
 /// The feature name table and the end of the extensions. A QEMU before 5.1 cannot read zstd; with this it says that it

@@ -3,7 +3,7 @@
 //! Frames are packed back to back without regard to host clusters, as the format allows. A host cluster is counted once
 //! for each frame that touches it: that is what `qemu-img check` counts too.
 
-use super::header::Header;
+use super::header::{Header, Kind};
 use crate::disk::cluster::CLUSTER;
 
 const HOST_CLUSTER: u64 = CLUSTER as u64;
@@ -68,7 +68,7 @@ impl Layout {
     }
 
     /// The tables and, last, the header: offset and bytes of each, in the order in which they are to be written.
-    pub fn finish(mut self, virtual_size: u64) -> Vec<(u64, Vec<u8>)> {
+    pub fn finish(mut self, virtual_size: u64, kind: Kind) -> Vec<(u64, Vec<u8>)> {
         let mut at = self.next.next_multiple_of(HOST_CLUSTER);
         let mut writes = Vec::with_capacity(self.l2.len() + 4);
         let mut put = |bytes: Vec<u8>| {
@@ -99,6 +99,7 @@ impl Layout {
         writes.push((first_block, padded(counts)));
 
         let header = Header {
+            kind,
             virtual_size,
             l1_size: l1_size as u32,
             l1_offset,

@@ -4,20 +4,25 @@
 //! The file's order: header, data, L2 tables, L1 table, refcount table, refcount blocks. So the data streams through
 //! once, and only the header is written out of turn, last: a file that was cut short is no qcow2. Two runs give the same
 //! bytes on any number of threads; no clock, name or path is in them.
+//!
+//! [`overlay`] makes the other kind of file: an empty one over a backing file, whose name is in it.
 
 mod codec;
 mod header;
 mod layout;
+mod overlay;
 mod pipeline;
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 pub use codec::{Codec, Compressed, LEVEL};
+pub use overlay::{Backing, Format, overlay};
 
 use super::cluster::data_len;
 use super::{ContentSource, Pieces};
 use crate::error::{Error, Result};
 use crate::value::Cancel;
+use header::Kind;
 use layout::Layout;
 
 /// Clusters of 64 KiB: QEMU's default.
@@ -74,7 +79,7 @@ pub fn write(
         progress(cluster.done);
         Ok(())
     })?;
-    for (offset, bytes) in layout.finish(virtual_size) {
+    for (offset, bytes) in layout.finish(virtual_size, Kind::Whole) {
         summary.file_size = summary.file_size.max(offset + bytes.len() as u64);
         sink.put(offset, &bytes)?;
     }

@@ -21,7 +21,7 @@ fn image(pieces: &Pieces, source: &dyn ContentSource, virtual_size: u64, jobs: u
 }
 
 /// QEMU finds nothing wrong: no error, no leaked cluster.
-fn check(path: &Path) {
+pub(super) fn check(path: &Path) {
     let report: serde_json::Value = serde_json::from_str(&judge::run("qemu-img", &[&"check", &"--output=json", &path])).unwrap();
     for trouble in ["corruptions", "leaks", "check-errors"] {
         assert!(report[trouble].as_u64().unwrap_or(0) == 0, "{report}");

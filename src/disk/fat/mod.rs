@@ -1,0 +1,80 @@
+//! FAT volumes of a few small files, with long names: Microsoft's "FAT32 File System Specification" 1.03 (fatgen103), of
+//! which [ECMA-107](https://ecma-international.org/publications-and-standards/standards/ecma-107/) is the older part.
+//!
+//! Made for seeds, as `iso9660` is: one folder, everything in memory, no partition table. FAT12 below 2 MiB and FAT16
+//! above, with the smallest clusters that do. Left out: FAT32 (the specification's own table of sizes begins it at
+//! 512 MiB), subfolders, files of more than 64 MiB, owners and modes (FAT has none: whoever mounts it decides).
+
+mod boot;
+mod entry;
+mod geometry;
+mod name;
+
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Error, Result};
+use crate::value::{Epoch, Sha256};
+
+use entry::Stamp;
+use geometry::Geometry;
+use name::volume_label;
+
+/// The size of a sector, in bytes.
+const SECTOR: usize = 512;
+/// The most that the files of a volume may hold together, in bytes: seeds have kilobytes.
+const CONTENT_MAX: usize = 64 << 20;
+
+/// Makes a volume that holds `files` by name, in a single folder, all dated `epoch`.
+///
+/// Names are 1 to 255 printable ASCII characters without `" * / : < > ? \ |`, neither starting nor ending with a space
+/// nor ending with a dot, and must differ in more than case. The root folder has 512 entries: one for the label, and
+/// for each file one and one more per 13 characters of its name. The label is 1 to 11 of `A-Z a-z 0-9 _ -` and is
+/// written in upper case, the only one that the specification allows: Linux shows `CIDATA` for `cidata`, which
+/// cloud-init (`DataSourceNoCloud` and `ds-identify`) looks for as well.
+///
+/// FAT has local times in steps of two seconds: they are the epoch's UTC, an odd second becomes the one before it, and
+/// what is before 1980 becomes 1980-01-01 00:00:00. The volume's serial number is a digest of all its other bytes.
+///
+/// # Errors
+/// The caller's mistakes only; the bytes depend on the arguments only.
+pub fn write(files: &[(&str, &[u8])], label: &str, epoch: Epoch) -> Result<Vec<u8>> {
+    let label = volume_label(label).map_err(Error::user)?;
+    let names = name::names(files.iter().map(|(name, _)| *name)).map_err(Error::user)?;
+    let geometry = plan(files)?;
+
+    let (stamp, cluster) = (Stamp::of(epoch), geometry.cluster());
+    let mut folder = entry::label(label, stamp).to_vec();
+    let mut data = Vec::with_capacity(geometry.clusters * cluster);
+    let mut chains = Vec::with_capacity(files.len());
+    for (name, (_, bytes)) in names.iter().zip(files) {
+        let clusters = bytes.len().div_ceil(cluster);
+        // An empty file has no cluster, and says 0.
+        let first = if clusters == 0 { 0 } else { geometry::FIRST_CLUSTER + data.len() / cluster };
+        folder.extend(entry::file(name, first as u16, bytes.len() as u32, stamp));
+        data.extend_from_slice(bytes);
+        data.resize(data.len().next_multiple_of(cluster), 0);
+        chains.push(clusters);
+    }
+
+    let mut image = vec![0; geometry.sectors * SECTOR];
+    let mut put = |sector: usize, bytes: &[u8]| image[sector * SECTOR..][..bytes.len()].copy_from_slice(bytes);
+    put(0, &boot::sector(&geometry, label));
+    let table = geometry.table(&chains);
+    for sector in geometry.tables() {
+        put(sector, &table);
+    }
+    put(geometry.folder(), &folder);
+    put(geometry.data(), &data);
+    let serial = Sha256::of(&image);
+    image[boot::SERIAL].copy_from_slice(&serial.0[..boot::SERIAL.len()]);
+    Ok(image)
+}
+
+fn plan(files: &[(&str, &[u8])]) -> Result<Geometry> {
+    let total = files.iter().try_fold(0usize, |sum, (_, bytes)| sum.checked_add(bytes.len()));
+    total
+        .filter(|&total| total <= CONTENT_MAX)
+        .and_then(|_| Geometry::of(&files.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>()))
+        .ok_or_else(|| Error::user(format!("the files of a volume are larger than {} MiB together", CONTENT_MAX >> 20)))
+}

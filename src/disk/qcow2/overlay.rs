@@ -1,0 +1,89 @@
+//! An empty qcow2 file over a backing file: the disk of one machine, which starts as the disk of its role.
+//!
+//! It holds what the machine has written, so far nothing; all else is read from the backing file, which must never
+//! change from then on. Left out: backing files that are no plain files, and several layers (QEMU knows both).
+
+use super::header::Kind;
+use super::layout::Layout;
+use super::{MAX_VIRTUAL_SIZE, check_size};
+use crate::error::{Error, Result};
+
+/// The longest backing file name that the format allows, in bytes.
+const NAME_MAX: usize = 1023;
+
+/// The format of a backing file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Qcow2,
+    Raw,
+}
+
+impl Format {
+    /// As QEMU and libvirt call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Qcow2 => "qcow2",
+            Format::Raw => "raw",
+        }
+    }
+}
+
+/// What an overlay lies over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backing<'a> {
+    /// The file's path. QEMU looks for a relative one from the overlay's own folder, wherever it was started.
+    pub name: &'a str,
+    pub format: Format,
+    /// The size of the disk in it, in bytes.
+    pub size: u64,
+}
+
+/// The whole file: a disk of `virtual_size` bytes that reads as the backing one, and as zeros beyond that one's end.
+///
+/// It has 256 KiB, and 64 KiB more per 4 TiB of disk beyond the first: 448 KiB for 16 TiB.
+///
+/// # Errors
+/// The caller's mistakes: a name that is empty, longer than 1023 bytes, has control characters, or has a `:` before its
+/// first `/` (QEMU takes what is before it for a protocol); a `virtual_size` that is less than the backing disk's, no
+/// multiple of 512, or beyond 2 PiB.
+pub fn overlay(backing: &Backing, virtual_size: u64) -> Result<Vec<u8>> {
+    check_name(backing.name)?;
+    check_size(0, virtual_size)?;
+    if virtual_size < backing.size {
+        return Err(Error::user(format!(
+            "a disk of {virtual_size} bytes is smaller than the one of {} bytes under it, `{}`",
+            backing.size, backing.name
+        ))
+        .hint(format!("make it at least as large, and a multiple of 512 up to {MAX_VIRTUAL_SIZE}")));
+    }
+    let mut file = Vec::new();
+    for (offset, bytes) in Layout::new().finish(virtual_size, Kind::Overlay { backing: backing.name, format: backing.format.name() }) {
+        let (start, end) = (offset as usize, offset as usize + bytes.len());
+        file.resize(file.len().max(end), 0);
+        file[start..end].copy_from_slice(&bytes);
+    }
+    Ok(file)
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let refused = |why: &str| Error::user(format!("`{}` is no name of a backing file: {why}", name.escape_debug()));
+    if name.is_empty() {
+        return Err(refused("it is empty"));
+    }
+    if name.len() > NAME_MAX {
+        return Err(refused(&format!("it has {} bytes, and the format allows {NAME_MAX}", name.len())));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(refused("it has control characters"));
+    }
+    if let Some((before, _)) = name.split_once(':')
+        && !before.contains('/')
+    {
+        let error = refused(&format!("QEMU takes `{}:` for a protocol", before.escape_debug()));
+        return Err(error.hint(format!("write `./{}`", name.escape_debug())));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
