@@ -1,0 +1,53 @@
+//! What seeds take from the cluster's certificates and keys.
+
+use secrecy::SecretString;
+
+use crate::cluster::HostName;
+use crate::error::Result;
+
+/// Who signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Authority {
+    Cluster,
+    Etcd,
+    FrontProxy,
+}
+
+/// What a node's certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    Apiserver,
+    ApiserverEtcdClient,
+    ApiserverKubeletClient,
+    ControllerManager,
+    EtcdPeer,
+    EtcdServer,
+    FrontProxyClient,
+    KubeProxy,
+    Kubelet,
+    Scheduler,
+}
+
+/// Certificates and keys, by what they are for. Each node's seed asks for its own ones only.
+pub trait Keyring {
+    /// An authority's certificate as PEM.
+    fn authority(&self, authority: Authority) -> &str;
+
+    /// The key of the cluster's authority, with which the controller manager signs, as PEM. For control planes only.
+    ///
+    /// # Errors
+    /// When the key is kept elsewhere.
+    fn signing_key(&self) -> Result<&SecretString>;
+
+    /// The key that signs service accounts' tokens, as PEM. For control planes only.
+    fn service_account_key(&self) -> &SecretString;
+
+    /// The key that verifies service accounts' tokens, as PEM.
+    fn service_account_public(&self) -> &str;
+
+    /// The key that encrypts secrets in etcd: 32 bytes in base64. For control planes only.
+    fn encryption_key(&self) -> &SecretString;
+
+    /// A node's certificate and its private key, both as PEM; none when the node has none for that purpose.
+    fn pair(&self, node: &HostName, purpose: Purpose) -> Option<(&str, &SecretString)>;
+}
