@@ -16,6 +16,7 @@ pub mod error;
 pub mod fetch;
 pub mod fsx;
 pub mod lock;
+pub mod pki;
 pub mod plan;
 pub mod project;
 pub mod recipe;

@@ -9,7 +9,7 @@ packages=(
   apt dpkg perl gpgv debian-archive-keyring mount hostname util-linux uidmap
   # foreign judges of what kbake writes
   qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage dosfstools mtools grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
-  python3-yaml
+  python3-yaml openssl
   # a machine to boot the image, and the clients that talk to it
   qemu-system-x86 seabios etcd-client openssh-client
   # the peers of the benchmark, and the tests' attackers

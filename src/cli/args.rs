@@ -60,8 +60,8 @@ pub enum Command {
     },
     /// Resolve the recipes' packages to exact files and write the lockfile
     Lock(Lock),
-    /// Write a node's seed: a private NoCloud volume with its name, network and keys
-    Seed(Box<Seed>),
+    /// Write nodes' seeds: private NoCloud volumes with name, network, certificates and keys
+    Seed(Seed),
     /// List the roles that can be built
     Roles,
     /// Write the recipes and lockfiles that are shipped in this binary into a folder, for editing
@@ -126,46 +126,37 @@ pub struct Lock {
     pub mirror: Vec<String>,
 }
 
-/// Who may reach a service.
+/// What a seed is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Listen {
-    /// The node itself
-    Loopback,
-    /// Everyone on the node's networks: closed ones only
-    All,
+pub enum SeedFormat {
+    /// An ISO 9660 volume: NODE.iso
+    Iso,
+    /// A FAT volume: NODE.img
+    Vfat,
+    /// A folder with the three documents: NODE/
+    Dir,
 }
 
 #[derive(Debug, Args)]
 pub struct Seed {
-    /// The node's host name
-    pub name: String,
-    /// The node's role
-    #[arg(long, default_value = "etcd")]
-    pub role: String,
-    /// The node's DNS domain
-    #[arg(long)]
-    pub domain: Option<String>,
-    /// A static address with prefix length, as 192.168.3.11/24 [default: DHCP]
-    #[arg(long, value_name = "ADDRESS/LEN", requires = "gateway")]
-    pub address: Option<String>,
-    /// The default gateway, with --address
-    #[arg(long, value_name = "ADDRESS", requires = "address")]
-    pub gateway: Option<String>,
-    /// A DNS server, with --address; may be repeated
-    #[arg(long, value_name = "ADDRESS", requires = "address")]
-    pub dns: Vec<String>,
-    /// The MAC address of the network card to configure [default: the first wired one]
-    #[arg(long)]
-    pub mac: Option<String>,
-    /// A file with public ssh keys, one a line, for the user `debian`; may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub ssh_key: Vec<PathBuf>,
-    /// Who may reach etcd's client port, which is plain text and without authentication in this release
-    #[arg(long, value_name = "WHO", value_enum, default_value_t = Listen::Loopback)]
-    pub etcd_listen: Listen,
-    /// The file to write, mode 0600 [default: images/seeds/NAME.iso]
-    #[arg(short, long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
+    /// The nodes' names
+    #[arg(value_name = "NODE", required_unless_present = "all")]
+    pub nodes: Vec<String>,
+    /// Every node of the cluster
+    #[arg(long, conflicts_with = "nodes")]
+    pub all: bool,
+    /// The cluster file
+    #[arg(long, value_name = "FILE", default_value = "cluster.toml")]
+    pub cluster: PathBuf,
+    /// The folder of private keys that `kbake pki init` has made [default: secrets beside the cluster file]
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
+    /// What to write for each node
+    #[arg(long, value_enum, default_value_t = SeedFormat::Iso)]
+    pub format: SeedFormat,
+    /// The folder for the seeds, which are private (mode 0600)
+    #[arg(short, long, value_name = "DIR", default_value = "images/seeds")]
+    pub out: PathBuf,
 }
 
 /// A mirror as kbake asks it. Refused here, because with a bad one all packages would fail one by one.

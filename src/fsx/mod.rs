@@ -6,6 +6,7 @@
 mod copy;
 #[cfg(test)]
 pub(crate) mod fault;
+mod private;
 mod stamp;
 mod temp;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::path::Path;
 
 pub(crate) use copy::copy_file;
 pub use copy::copy_or_reflink;
+pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap};
 pub(crate) use temp::{is_at, try_lock};

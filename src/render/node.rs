@@ -31,7 +31,7 @@ fn hosts(cluster: &Cluster) -> String {
     }
     if let Some((api, address)) = cluster.api.as_ref().and_then(|api| Some((api, api.address?))) {
         let names = match &api.name {
-            ApiName::Short(name) => format!("{name}.{} {name}", cluster.domain),
+            ApiName::Short(name) => format!("{} {name}", api.name.fqdn(&cluster.domain)),
             ApiName::Full(name) => name.to_string(),
         };
         text.push_str(&format!("{address} {names}\n"));

@@ -1,8 +1,11 @@
 //! Which keys and certificates a node has, and where: kubeadm's layout, and Debian's for etcd.
 
-use super::keyring::{Authority, Keyring, Purpose};
+use secrecy::SecretString;
+
+use super::keyring::Keyring;
 use crate::cluster::{Api, Cluster, Node, Role};
 use crate::error::{Error, Result};
+use crate::pki::{Authority, Purpose};
 use crate::render::{self, Caller, ETCD_PKI, NodeFile};
 
 /// Where control-plane nodes have certificates and keys.
@@ -117,9 +120,9 @@ impl<'a> Of<'_, 'a> {
         url.ok_or_else(|| Error::internal(format!("node `{}` has a kubelet, and the cluster no API server", self.node.name)))
     }
 
-    fn identity(&self, purpose: Purpose) -> Result<(&'a str, &'a secrecy::SecretString)> {
+    fn identity(&self, purpose: Purpose) -> Result<(&'a str, &'a SecretString)> {
         self.keyring.pair(&self.node.name, purpose).ok_or_else(|| {
-            Error::internal(format!("node `{}` has no certificate for {purpose:?}", self.node.name))
+            Error::internal(format!("node `{}` has no certificate `{}`", self.node.name, purpose.name()))
         })
     }
 }

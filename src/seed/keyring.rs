@@ -4,29 +4,7 @@ use secrecy::SecretString;
 
 use crate::cluster::HostName;
 use crate::error::Result;
-
-/// Who signs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Authority {
-    Cluster,
-    Etcd,
-    FrontProxy,
-}
-
-/// What a node's certificate is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Purpose {
-    Apiserver,
-    ApiserverEtcdClient,
-    ApiserverKubeletClient,
-    ControllerManager,
-    EtcdPeer,
-    EtcdServer,
-    FrontProxyClient,
-    KubeProxy,
-    Kubelet,
-    Scheduler,
-}
+use crate::pki::{Authority, Purpose, Secrets};
 
 /// Certificates and keys, by what they are for. Each node's seed asks for its own ones only.
 pub trait Keyring {
@@ -50,4 +28,30 @@ pub trait Keyring {
 
     /// A node's certificate and its private key, both as PEM; none when the node has none for that purpose.
     fn pair(&self, node: &HostName, purpose: Purpose) -> Option<(&str, &SecretString)>;
+}
+
+impl Keyring for Secrets {
+    fn authority(&self, authority: Authority) -> &str {
+        self.authority(authority)
+    }
+
+    fn signing_key(&self) -> Result<&SecretString> {
+        self.signing_key_for_control_plane(Authority::Cluster)
+    }
+
+    fn service_account_key(&self) -> &SecretString {
+        self.service_account_key()
+    }
+
+    fn service_account_public(&self) -> &str {
+        self.service_account_public()
+    }
+
+    fn encryption_key(&self) -> &SecretString {
+        self.encryption_key()
+    }
+
+    fn pair(&self, node: &HostName, purpose: Purpose) -> Option<(&str, &SecretString)> {
+        self.of(node, purpose).map(|identity| (identity.certificate(), identity.key()))
+    }
 }

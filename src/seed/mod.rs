@@ -14,7 +14,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
-pub use keyring::{Authority, Keyring, Purpose};
+pub use keyring::Keyring;
 
 use crate::cluster::{Cluster, HostName, Node};
 use crate::disk::{fat, iso9660};

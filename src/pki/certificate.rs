@@ -1,0 +1,180 @@
+//! What a certificate says (RFC 5280), read once into plain values.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use secrecy::ExposeSecret as _;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::x509::X509Name;
+
+use super::pem;
+
+/// A certificate that could be read. Everything in it is public.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    /// Its bytes.
+    pub der: Vec<u8>,
+    /// The subject's attributes in order: short name or number, and value.
+    pub subject: Vec<(String, String)>,
+    /// Subject and issuer as they are in the bytes: what binds a certificate to its issuer.
+    subject_raw: Vec<u8>,
+    issuer_raw: Vec<u8>,
+    /// The issuer for a person.
+    pub issuer: String,
+    /// The public key, as [`super::key::Key::public`] gives it.
+    pub public_key: Vec<u8>,
+    /// The names that it answers for.
+    pub sans: Sans,
+    /// The first and the last second of its life, since 1970.
+    pub not_before: i64,
+    /// See `not_before`.
+    pub not_after: i64,
+    /// Whether it is an authority's.
+    pub ca: bool,
+    /// Whether the key may do what such a certificate's must: sign certificates, or sign in TLS.
+    pub may_sign_certificates: bool,
+    /// See `may_sign_certificates`.
+    pub may_sign: bool,
+    /// Extended key usages; none when the extension is missing, which allows everything.
+    pub usages: Option<Usages>,
+    /// Whether each part of its subject is one attribute, as tools that sign in its name need.
+    pub plain_subject: bool,
+}
+
+/// Subject alternative names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sans {
+    pub dns: BTreeSet<String>,
+    pub addresses: BTreeSet<IpAddr>,
+    /// E-mail addresses, URIs and others that no certificate of a cluster has.
+    pub others: usize,
+}
+
+/// Extended key usages.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Usages {
+    pub server: bool,
+    pub client: bool,
+    pub others: bool,
+}
+
+impl fmt::Display for Usages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [(self.server, "server"), (self.client, "client"), (self.others, "others")];
+        let named: Vec<&str> = named.into_iter().filter_map(|(has, name)| has.then_some(name)).collect();
+        f.write_str(&named.join("+"))
+    }
+}
+
+impl Certificate {
+    /// Reads the one certificate of a PEM text.
+    ///
+    /// # Errors
+    /// Words that follow the file's name. They repeat nothing: a key may stand where a certificate should.
+    pub(super) fn parse(text: &str) -> Result<Certificate, &'static str> {
+        let blocks = pem::blocks(text)?;
+        let [block] = blocks.as_slice() else { return Err("is not one certificate in PEM") };
+        if block.label.ends_with("PRIVATE KEY") {
+            return Err("is a private key, where a certificate should be");
+        }
+        if block.label != "CERTIFICATE" {
+            return Err("is not one certificate in PEM");
+        }
+        Certificate::from_der(block.der.expose_secret())
+    }
+
+    /// Reads the bytes of a certificate.
+    pub(super) fn from_der(der: &[u8]) -> Result<Certificate, &'static str> {
+        let damaged = "is damaged: it is no X.509 certificate";
+        let (rest, x509) = X509Certificate::from_der(der).map_err(|_| damaged)?;
+        if !rest.is_empty() {
+            return Err(damaged);
+        }
+        let constraints = x509.basic_constraints().map_err(|_| damaged)?;
+        let key_usage = x509.key_usage().map_err(|_| damaged)?.map(|found| found.value);
+        let usages = x509.extended_key_usage().map_err(|_| damaged)?.map(|found| {
+            let all = found.value;
+            let others =
+                all.any || all.code_signing || all.email_protection || all.time_stamping || all.ocsp_signing || !all.other.is_empty();
+            Usages { server: all.server_auth, client: all.client_auth, others }
+        });
+        Ok(Certificate {
+            subject: attributes(x509.subject()),
+            subject_raw: x509.subject().as_raw().to_vec(),
+            issuer_raw: x509.issuer().as_raw().to_vec(),
+            issuer: subject_text(&attributes(x509.issuer())),
+            public_key: x509.public_key().subject_public_key.data.to_vec(),
+            sans: sans(&x509).ok_or(damaged)?,
+            not_before: x509.validity().not_before.timestamp(),
+            not_after: x509.validity().not_after.timestamp(),
+            ca: constraints.is_some_and(|found| found.value.ca),
+            may_sign_certificates: key_usage.is_none_or(|usage| usage.key_cert_sign()),
+            may_sign: key_usage.is_none_or(|usage| usage.digital_signature()),
+            usages,
+            plain_subject: x509.subject().iter().all(|part| part.iter().count() == 1),
+            der: der.to_vec(),
+        })
+    }
+
+    /// As PEM text.
+    pub(super) fn pem(&self) -> String {
+        pem::public("CERTIFICATE", &self.der)
+    }
+
+    /// The subject for a person.
+    pub(super) fn subject_text(&self) -> String {
+        subject_text(&self.subject)
+    }
+
+    /// Whether it names `issuer` as the one who signed it.
+    pub(super) fn is_named_as_issued_by(&self, issuer: &Certificate) -> bool {
+        self.issuer_raw == issuer.subject_raw
+    }
+
+    /// Whether `issuer`'s key has signed it.
+    pub(super) fn is_signed_by(&self, issuer: &Certificate) -> bool {
+        let (Ok((_, ours)), Ok((_, theirs))) = (X509Certificate::from_der(&self.der), X509Certificate::from_der(&issuer.der)) else {
+            return false;
+        };
+        ours.verify_signature(Some(theirs.public_key())).is_ok()
+    }
+}
+
+/// A name for a person.
+pub(super) fn subject_text<'a>(attributes: impl IntoIterator<Item = &'a (String, String)>) -> String {
+    let parts: Vec<String> = attributes.into_iter().map(|(name, value)| format!("{name}={}", value.escape_debug())).collect();
+    parts.join(", ")
+}
+
+/// The attributes of a name: CN and O by these names, the others by number.
+fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
+    let known = |oid: String| match oid.as_str() {
+        "2.5.4.3" => "CN".to_owned(),
+        "2.5.4.10" => "O".to_owned(),
+        "2.5.4.11" => "OU".to_owned(),
+        "2.5.4.6" => "C".to_owned(),
+        _ => oid,
+    };
+    let value = |text: Result<&str, _>| text.map_or_else(|_: x509_parser::error::X509Error| "(not text)".to_owned(), str::to_owned);
+    name.iter_attributes().map(|part| (known(part.attr_type().to_id_string()), value(part.as_str()))).collect()
+}
+
+/// None when an address has another length than addresses have.
+fn sans(x509: &X509Certificate<'_>) -> Option<Sans> {
+    let mut all = Sans::default();
+    let found = x509.subject_alternative_name().ok()?;
+    for name in found.iter().flat_map(|found| &found.value.general_names) {
+        match name {
+            GeneralName::DNSName(name) => _ = all.dns.insert((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => {
+                let v4 = <[u8; 4]>::try_from(*bytes).map(|octets| IpAddr::V4(Ipv4Addr::from(octets)));
+                let v6 = <[u8; 16]>::try_from(*bytes).map(|octets| IpAddr::V6(Ipv6Addr::from(octets)));
+                all.addresses.insert(v4.or(v6).ok()?);
+            }
+            _ => all.others += 1,
+        }
+    }
+    Some(all)
+}

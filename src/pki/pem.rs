@@ -1,0 +1,124 @@
+//! The text forms of keys and certificates: PEM (RFC 7468) and the base64 inside, strict, and without copies of
+//! what is private.
+
+use secrecy::zeroize::Zeroize as _;
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// RFC 7468 section 2: lines of 64 characters.
+const WIDTH: usize = 64;
+
+/// One block of a PEM text.
+pub(super) struct Block<'a> {
+    /// What stands between `BEGIN` and the dashes. It comes from the file: never to be shown.
+    pub label: &'a str,
+    /// What the block holds.
+    pub der: SecretSlice<u8>,
+}
+
+/// All blocks of a text; what stands around them is passed over, as OpenSSL does.
+///
+/// # Errors
+/// What is wrong, in words that repeat nothing of the text.
+pub(super) fn blocks(text: &str) -> Result<Vec<Block<'_>>, &'static str> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().map(str::trim_end);
+    while let Some(line) = lines.next() {
+        let Some(label) = line.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----")) else { continue };
+        let mut body = String::with_capacity(text.len());
+        let closed = loop {
+            match lines.next() {
+                None => break None,
+                Some(line) => match line.strip_prefix("-----END ") {
+                    Some(end) => break end.strip_suffix("-----"),
+                    None if line.contains(':') => {
+                        body.zeroize();
+                        return Err("is encrypted, or has headers that kbake does not know");
+                    }
+                    None => body.push_str(line),
+                },
+            }
+        };
+        let der = from_base64(&body);
+        body.zeroize();
+        if closed != Some(label) {
+            return Err("is cut off: a PEM block has no end");
+        }
+        found.push(Block { label, der: der.ok_or("holds a PEM block that is no base64")? });
+    }
+    Ok(found)
+}
+
+/// A public block as text.
+pub(super) fn public(label: &str, der: &[u8]) -> String {
+    write(label, der)
+}
+
+/// A private block as text.
+pub(super) fn private(label: &str, der: &[u8]) -> SecretString {
+    SecretString::from(write(label, der))
+}
+
+fn write(label: &str, der: &[u8]) -> String {
+    let mut encoded = to_base64(der);
+    // Exactly as much as is needed, so that no copy is left behind by growing or shrinking.
+    let lines = encoded.len().div_ceil(WIDTH);
+    let mut text = String::with_capacity(encoded.len() + lines + 2 * label.len() + "-----BEGIN -----\n-----END -----\n".len());
+    text.extend(["-----BEGIN ", label, "-----\n"]);
+    for start in (0..encoded.len()).step_by(WIDTH) {
+        text.extend([&encoded[start..encoded.len().min(start + WIDTH)], "\n"]);
+    }
+    text.extend(["-----END ", label, "-----\n"]);
+    encoded.zeroize();
+    text
+}
+
+/// Bytes as base64 with padding (RFC 4648 section 4).
+pub(super) fn to_base64(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().enumerate().fold(0u32, |word, (i, &byte)| word | u32::from(byte) << (16 - 8 * i));
+        for i in 0..4 {
+            let digit = ALPHABET[(word >> (18 - 6 * i) & 63) as usize];
+            text.push(if i <= chunk.len() { digit as char } else { '=' });
+        }
+    }
+    text
+}
+
+/// The inverse of [`to_base64`]: padded, canonical, nothing else between.
+pub(super) fn from_base64(text: &str) -> Option<SecretSlice<u8>> {
+    let digits = text.trim_end_matches('=').as_bytes();
+    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
+        return None;
+    }
+    let size = digits.len() * 3 / 4;
+    let mut bytes = SecretSlice::from(vec![0; size]);
+    let target = secrecy::ExposeSecretMut::expose_secret_mut(&mut bytes);
+    let (mut word, mut bits, mut at) = (0u32, 0, 0);
+    for &digit in digits {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        word = word << 6 | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            target[at] = (word >> bits) as u8;
+            word &= (1 << bits) - 1;
+            at += 1;
+        }
+    }
+    (word == 0 && at == size).then_some(bytes)
+}
+
+/// As [`to_base64`], of what is private.
+pub(super) fn to_private_base64(bytes: &SecretSlice<u8>) -> SecretString {
+    SecretString::from(to_base64(bytes.expose_secret()))
+}

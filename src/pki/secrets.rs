@@ -1,0 +1,163 @@
+//! What goes into seeds and kubeconfigs: everything checked, and only then handed out.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+
+use super::survey::{self, Lacks, Survey};
+use super::wanted::{Authority, Name, Purpose};
+use super::{Inventory, Pki, Problem};
+use crate::cluster::HostName;
+use crate::error::{Error, Result};
+use crate::fsx;
+
+/// A certificate and its private key. Not `Clone`; the key does not print.
+#[derive(Debug)]
+pub struct Identity {
+    certificate: String,
+    key: SecretString,
+}
+
+impl Identity {
+    /// The certificate as PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// The private key as PKCS#8 PEM.
+    pub fn key(&self) -> &SecretString {
+        &self.key
+    }
+}
+
+/// All of a cluster's certificates and keys, none missing and none that does not fit.
+#[derive(Debug)]
+pub struct Secrets {
+    authorities: BTreeMap<Authority, String>,
+    signing_keys: BTreeMap<Authority, SecretString>,
+    accounts_key: SecretString,
+    accounts_public: String,
+    encryption_key: SecretString,
+    identities: BTreeMap<Name, Identity>,
+    warnings: Vec<Problem>,
+}
+
+impl Secrets {
+    /// An authority's certificate as PEM: public, for all who must trust it.
+    pub fn authority(&self, authority: Authority) -> &str {
+        &self.authorities[&authority]
+    }
+
+    /// An authority's private key. For control planes only, whose controller manager signs with the cluster's; no
+    /// other node may have any.
+    ///
+    /// # Errors
+    /// When the key is kept elsewhere.
+    pub fn signing_key_for_control_plane(&self, authority: Authority) -> Result<&SecretString> {
+        let name = authority.name();
+        self.signing_keys.get(&authority).ok_or_else(|| {
+            Error::user(format!("the key of the authority `{name}` is kept elsewhere, and the controller manager signs with it"))
+                .hint(format!("bring it back with `kbake pki import {name}`"))
+        })
+    }
+
+    /// The key that signs service accounts' tokens, as PKCS#8 PEM. For control planes only.
+    pub fn service_account_key(&self) -> &SecretString {
+        &self.accounts_key
+    }
+
+    /// The key that verifies service accounts' tokens, as SPKI PEM.
+    pub fn service_account_public(&self) -> &str {
+        &self.accounts_public
+    }
+
+    /// The key that encrypts secrets in etcd: 32 bytes in base64, as an `EncryptionConfiguration` wants them. For control
+    /// planes only.
+    pub fn encryption_key(&self) -> &SecretString {
+        &self.encryption_key
+    }
+
+    /// A person with all rights in the cluster.
+    pub fn admin(&self) -> &Identity {
+        &self.identities[&Name::Admin]
+    }
+
+    /// A person with all rights in etcd.
+    pub fn etcd_admin(&self) -> &Identity {
+        &self.identities[&Name::EtcdAdmin]
+    }
+
+    /// What this node has, sorted by purpose; empty for one that has none, such as a gateway.
+    pub fn node<'a>(&'a self, node: &'a HostName) -> impl Iterator<Item = (Purpose, &'a Identity)> {
+        self.identities.iter().filter_map(move |(name, identity)| match name {
+            Name::Node(of, purpose) if of == node => Some((*purpose, identity)),
+            _ => None,
+        })
+    }
+
+    /// One certificate of this node; none when the node has none for that purpose.
+    pub fn of(&self, node: &HostName, purpose: Purpose) -> Option<&Identity> {
+        self.identities.get(&Name::Node(node.clone(), purpose))
+    }
+
+    /// What can be used now, but soon no more.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+}
+
+impl Pki {
+    /// Everything, for seeds and kubeconfigs.
+    ///
+    /// # Errors
+    /// When anything is missing or does not fit: all of it is listed, with the commands that mend it. A seed made of
+    /// such certificates would give a node that does not come up, and does not say why.
+    pub fn load(&self, now: i64) -> Result<Secrets> {
+        if !fsx::exists(self.folder.root())? {
+            let root = self.folder.root().display();
+            return Err(Error::user(format!("the cluster has no certificates and keys yet: there is no {root}")).hint("kbake pki init"));
+        }
+        let _lock = self.begin_reading()?;
+        let survey = survey::survey(&self.folder, &self.inventory, now)?;
+        let missing = missing(&survey);
+        let problems: Vec<&Problem> = survey.problems().chain(&missing).collect();
+        if !problems.is_empty() {
+            let root = self.folder.root().display();
+            return Err(super::error(format!("the certificates and keys in {root} do not fit the cluster"), &problems));
+        }
+        secrets(survey, &self.inventory).ok_or_else(|| Error::internal("a certificate or key was there, and is not"))
+    }
+}
+
+fn missing(survey: &Survey) -> Vec<Problem> {
+    let pairs = survey.authorities.iter().chain([&survey.accounts]).chain(&survey.leafs);
+    let names = pairs.filter(|found| found.lacks != Lacks::Nothing && found.problems.is_empty()).map(|found| found.name.as_str());
+    let encryption = (survey.encryption.is_none() && survey.encryption_problem.is_none()).then_some(survey::ENCRYPTION);
+    let problem = |name: &str| Problem { name: name.to_owned(), what: "is missing".to_owned(), mend: "kbake pki init".to_owned() };
+    names.chain(encryption).map(problem).collect()
+}
+
+fn secrets(survey: Survey, inventory: &Inventory) -> Option<Secrets> {
+    let warnings = survey.warnings().cloned().collect();
+    let (mut authorities, mut signing_keys, mut identities) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for (authority, found) in Authority::ALL.into_iter().zip(survey.authorities) {
+        authorities.insert(authority, found.certificate?.pem());
+        if let Some(key) = found.key {
+            signing_keys.insert(authority, key.into_pem());
+        }
+    }
+    for (wanted, found) in inventory.wanted.iter().zip(survey.leafs) {
+        let identity = Identity { certificate: found.certificate?.pem(), key: found.key?.into_pem() };
+        identities.insert(wanted.name.clone(), identity);
+    }
+    let accounts = survey.accounts.key?;
+    Some(Secrets {
+        authorities,
+        signing_keys,
+        accounts_public: accounts.public_pem(),
+        accounts_key: accounts.into_pem(),
+        encryption_key: survey.encryption?,
+        identities,
+        warnings,
+    })
+}

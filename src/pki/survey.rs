@@ -1,0 +1,269 @@
+//! Everything that is in the folder, read once and compared with what should be there.
+
+use std::path::Path;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::certificate::Certificate;
+use super::folder::{Folder, refusal, shell_word};
+use super::issue::Signer;
+use super::key::{Key, TAKEN};
+use super::wanted::{Authority, Name, Wanted};
+use super::{Inventory, Problem, check, pem};
+use crate::error::Result;
+
+/// Which halves of a pair are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lacks {
+    /// It is whole; or an authority without its key, which is kept elsewhere.
+    Nothing,
+    /// There is a key to make it for.
+    Certificate,
+    /// Nothing is there.
+    All,
+}
+
+/// A certificate and its key, as found.
+pub(super) struct Found {
+    /// How commands call it.
+    pub name: String,
+    pub certificate: Option<Certificate>,
+    pub key: Option<Key>,
+    pub lacks: Lacks,
+    /// Why it cannot be used.
+    pub problems: Vec<Problem>,
+    /// It can be used, but not for long.
+    pub soon: Option<Problem>,
+}
+
+/// The folder's contents.
+pub(super) struct Survey {
+    /// In the order of [`Authority::ALL`].
+    pub authorities: [Found; 3],
+    /// The service accounts' key pair; there is no certificate for it.
+    pub accounts: Found,
+    /// The encryption key's text.
+    pub encryption: Option<SecretString>,
+    pub encryption_problem: Option<Problem>,
+    /// In the inventory's order.
+    pub leafs: Vec<Found>,
+    /// What people may want to know.
+    pub notes: Vec<String>,
+}
+
+/// How commands and files call the two that are no certificates.
+pub(super) const ACCOUNTS: &str = "sa";
+pub(super) const ENCRYPTION: &str = "encryption";
+
+/// How many random bytes encrypt secrets in etcd: AES-256's key.
+pub(super) const ENCRYPTION_BYTES: usize = 32;
+
+impl Found {
+    pub(super) fn is_usable(&self) -> bool {
+        self.lacks == Lacks::Nothing && self.problems.is_empty()
+    }
+
+    /// Whether any trace of it is there.
+    pub(super) fn exists(&self) -> bool {
+        self.lacks != Lacks::All || !self.problems.is_empty()
+    }
+}
+
+impl Survey {
+    pub(super) fn authority(&self, authority: Authority) -> &Found {
+        &self.authorities[authority as usize]
+    }
+
+    /// Everything that hinders, in the order of the table.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let pairs = self.authorities.iter().chain([&self.accounts]).flat_map(|found| &found.problems);
+        pairs.chain(&self.encryption_problem).chain(self.leafs.iter().flat_map(|found| &found.problems))
+    }
+
+    /// What will hinder soon.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = &Problem> {
+        self.authorities.iter().chain(&self.leafs).filter_map(|found| found.soon.as_ref())
+    }
+
+    /// The authority as one that can sign; none when its certificate or key is not there or not usable.
+    pub(super) fn signer(&self, authority: Authority) -> Option<Signer<'_>> {
+        let found = self.authority(authority);
+        let (Some(certificate), Some(key)) = (&found.certificate, &found.key) else { return None };
+        found.is_usable().then_some(Signer { certificate, key })
+    }
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// When others can reach the folder or a key in it: then nothing in it can be trusted any more, and all that is to be
+/// mended is listed.
+pub(super) fn survey(folder: &Folder, inventory: &Inventory, now: i64) -> Result<Survey> {
+    let names: Vec<&Name> = inventory.wanted.iter().map(|wanted| &wanted.name).collect();
+    folder.check_folders(&names)?;
+    let mut reader = Reader { folder, refused: Vec::new() };
+    let [one, two, three] = Authority::ALL.map(|authority| reader.authority(authority, now));
+    let authorities = [one?, two?, three?];
+    let accounts = reader.accounts()?;
+    let (encryption, encryption_problem) = reader.encryption()?;
+    let mut leafs = Vec::with_capacity(inventory.wanted.len());
+    for wanted in &inventory.wanted {
+        leafs.push(reader.leaf(wanted, &authorities[wanted.issuer as usize], now)?);
+    }
+    if !reader.refused.is_empty() {
+        return Err(refusal(folder.root(), &reader.refused));
+    }
+    let notes = notes(folder, inventory)?;
+    Ok(Survey { authorities, accounts, encryption, encryption_problem, leafs, notes })
+}
+
+struct Reader<'a> {
+    folder: &'a Folder,
+    /// What others can reach.
+    refused: Vec<Problem>,
+}
+
+/// A command that brings back what cannot be made again.
+fn restore(path: &Path) -> String {
+    format!("bring {} back from a backup", shell_word(path))
+}
+
+impl Reader<'_> {
+    fn private(&mut self, path: &Path) -> Result<Option<SecretString>> {
+        Ok(self.folder.read_private(path)?.unwrap_or_else(|problem| {
+            self.refused.push(problem);
+            None
+        }))
+    }
+
+    fn public(&mut self, path: &Path) -> Result<Option<String>> {
+        Ok(self.folder.read_public(path)?.unwrap_or_else(|problem| {
+            self.refused.push(problem);
+            None
+        }))
+    }
+
+    /// Both halves, parsed. What cannot be parsed is a problem that `mend` helps against.
+    fn pair(&mut self, name: String, stem: &Path, mend: &dyn Fn(&Path) -> String) -> Result<Found> {
+        let (crt, key) = (stem.with_extension("crt"), stem.with_extension("key"));
+        let (crt_text, key_text) = (self.public(&crt)?, self.private(&key)?);
+        let mut problems = Vec::new();
+        let mut trouble = |path: &Path, what: &str| {
+            let what = format!("{} {what}", path.display());
+            problems.push(Problem { name: name.clone(), what, mend: mend(path) });
+        };
+        let lacks = match (&crt_text, &key_text) {
+            (None, None) => Lacks::All,
+            (None, Some(_)) => Lacks::Certificate,
+            (Some(_), _) => Lacks::Nothing,
+        };
+        let certificate = crt_text.and_then(|text| Certificate::parse(&text).map_err(|what| trouble(&crt, what)).ok());
+        let key = key_text.and_then(|text| Key::parse(&text).map_err(|what| trouble(&key, &format!("{what} (expected {TAKEN})"))).ok());
+        Ok(Found { name, certificate, key, lacks, problems, soon: None })
+    }
+
+    fn authority(&mut self, authority: Authority, now: i64) -> Result<Found> {
+        let name = authority.name();
+        let stem = self.folder.root().join(name);
+        let mut found = self.pair(name.to_owned(), &stem, &restore)?;
+        let Some(certificate) = &found.certificate else { return Ok(found) };
+        let problem = |what: String, mend: String| Problem { name: name.to_owned(), what, mend };
+        let crt = stem.with_extension("crt");
+        found.problems.extend(check::authority(certificate, found.key.as_ref()).into_iter().map(|what| problem(what, restore(&crt))));
+        let anew = || format!("see what a new authority entails: kbake pki renew {name}");
+        found.problems.extend(check::dates(certificate, now).map(|what| problem(what, anew())));
+        if found.problems.is_empty() {
+            found.soon = check::soon(certificate, now).map(|days| problem(expires(certificate, days), anew()));
+        }
+        Ok(found)
+    }
+
+    fn leaf(&mut self, wanted: &Wanted, issuer: &Found, now: i64) -> Result<Found> {
+        let stem = self.folder.stem(&wanted.name);
+        let name = wanted.name.to_string();
+        let renew = format!("kbake pki renew {name}");
+        let mut found = self.pair(name.clone(), &stem, &|_| renew.clone())?;
+        let problem = |what: String| Problem { name: name.clone(), what, mend: renew.clone() };
+        if self.folder.is_being_renewed(&stem)? {
+            let what = "has a renewal that was interrupted".to_owned();
+            found.problems = vec![Problem { mend: "kbake pki init".to_owned(), ..problem(what) }];
+            return Ok(found);
+        }
+        let Some(certificate) = &found.certificate else { return Ok(found) };
+        if found.key.is_none() && found.problems.is_empty() {
+            found.problems.push(problem("has a certificate, but its key is missing".to_owned()));
+        }
+        let usable = issuer.certificate.as_ref().filter(|_| issuer.problems.is_empty());
+        found.problems.extend(check::leaf(wanted, certificate, found.key.as_ref(), usable).into_iter().map(problem));
+        found.problems.extend(check::dates(certificate, now).map(problem));
+        if found.problems.is_empty()
+            && let Some(days) = check::soon(certificate, now)
+        {
+            // Renewing cannot help when the authority ends on the same day.
+            let ca = issuer.certificate.as_ref().filter(|ca| ca.not_after <= certificate.not_after);
+            let mend = ca.map_or(renew.clone(), |_| format!("see what a new authority entails: kbake pki renew {}", issuer.name));
+            found.soon = Some(Problem { mend, ..problem(expires(certificate, days)) });
+        }
+        Ok(found)
+    }
+
+    fn accounts(&mut self) -> Result<Found> {
+        let stem = self.folder.root().join(ACCOUNTS);
+        let path = stem.with_extension("pub");
+        let mut found = self.pair(ACCOUNTS.to_owned(), &stem, &restore)?;
+        let text = self.public(&path)?;
+        found.certificate = None;
+        found.lacks = match (&text, found.lacks) {
+            (Some(_), _) => Lacks::Nothing,
+            (None, lacks) => lacks,
+        };
+        let problem = |what: &str, mend: String| Problem { name: ACCOUNTS.to_owned(), what: what.to_owned(), mend };
+        match (&text, &found.key) {
+            (Some(text), Some(key)) if !same_public_key(text, key) => {
+                let mend = format!("rm {} && kbake pki init", shell_word(&path));
+                found.problems.push(problem("has a public half (sa.pub) that does not belong to its private one (sa.key)", mend));
+            }
+            (Some(_), None) if found.problems.is_empty() => {
+                found.problems.push(problem("has only its public half (sa.pub)", restore(&stem.with_extension("key"))));
+            }
+            _ => {}
+        }
+        Ok(found)
+    }
+
+    fn encryption(&mut self) -> Result<(Option<SecretString>, Option<Problem>)> {
+        let path = self.folder.root().join(ENCRYPTION).with_extension("key");
+        let Some(text) = self.private(&path)? else { return Ok((None, None)) };
+        match pem::from_base64(text.expose_secret().trim_ascii()) {
+            Some(bytes) if bytes.expose_secret().len() == ENCRYPTION_BYTES => Ok((Some(pem::to_private_base64(&bytes)), None)),
+            _ => {
+                let what = format!("is not {ENCRYPTION_BYTES} bytes in base64");
+                Ok((None, Some(Problem { name: ENCRYPTION.to_owned(), what, mend: restore(&path) })))
+            }
+        }
+    }
+}
+
+fn expires(certificate: &Certificate, days: i64) -> String {
+    format!("expires on {}, in {days} days", check::date(certificate.not_after))
+}
+
+fn same_public_key(text: &str, key: &Key) -> bool {
+    let ours = key.public_pem();
+    match (pem::blocks(text), pem::blocks(&ours)) {
+        (Ok(found), Ok(ours)) => matches!(found.as_slice(), [block] if block.label == "PUBLIC KEY"
+            && block.der.expose_secret() == ours[0].der.expose_secret()),
+        _ => false,
+    }
+}
+
+fn notes(folder: &Folder, inventory: &Inventory) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for node in folder.nodes()? {
+        let known = inventory.wanted.iter().any(|wanted| matches!(&wanted.name, Name::Node(name, _) if name.as_str() == node));
+        if !known {
+            notes.push(format!("nodes/{} belongs to no node of the cluster: remove it if the node is gone for good", node.escape_debug()));
+        }
+    }
+    Ok(notes)
+}

@@ -1,0 +1,250 @@
+//! Which certificates a cluster has: a pure table, and nothing of how they are made or kept.
+//!
+//! Names and groups are those that Kubernetes's authorisers know by themselves
+//! (<https://kubernetes.io/docs/setup/best-practices/certificates/>). Each client identity of the API server is a
+//! certificate of its own, and etcd has its own authority: whoever holds any certificate of the cluster's would
+//! otherwise have all of etcd.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use crate::cluster::{Cluster, HostName, Node, Role};
+
+/// Who signs. Each is a root of its own, so that a certificate is worth something to one kind of server only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Authority {
+    /// The API server, its clients, and kubelets.
+    Cluster,
+    /// etcd's members and their clients.
+    Etcd,
+    /// The API server towards extension API servers (`--requestheader-client-ca-file`).
+    FrontProxy,
+}
+
+impl Authority {
+    /// All of them, in the order in which they are made and shown.
+    pub const ALL: [Authority; 3] = [Authority::Cluster, Authority::Etcd, Authority::FrontProxy];
+
+    /// How commands and files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Authority::Cluster => "ca",
+            Authority::Etcd => "etcd-ca",
+            Authority::FrontProxy => "front-proxy-ca",
+        }
+    }
+
+    /// Its subject when kbake makes it. It holds the cluster's name: people have more than one cluster.
+    pub(super) fn common_name(self, cluster: &str) -> String {
+        format!("{cluster}-{}", self.name())
+    }
+}
+
+/// What a node's certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// The API server's own serving certificate.
+    Apiserver,
+    /// The API server as a client of etcd.
+    ApiserverEtcdClient,
+    /// The API server as a client of kubelets. It has no group: its name is to be bound to `system:kubelet-api-admin`.
+    ApiserverKubeletClient,
+    /// The controller manager as a client. It serves on 127.0.0.1 only, with a certificate that it makes itself.
+    ControllerManager,
+    /// An etcd member towards other members.
+    EtcdPeer,
+    /// An etcd member towards clients, and as the client that its own gateway is.
+    EtcdServer,
+    /// The API server as the proxy that extension API servers trust.
+    FrontProxyClient,
+    /// kube-proxy as a client.
+    KubeProxy,
+    /// The kubelet, serving and as a client.
+    Kubelet,
+    /// The scheduler as a client. It serves as the controller manager does.
+    Scheduler,
+}
+
+impl Purpose {
+    /// How commands and files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Apiserver => "apiserver",
+            Purpose::ApiserverEtcdClient => "apiserver-etcd-client",
+            Purpose::ApiserverKubeletClient => "apiserver-kubelet-client",
+            Purpose::ControllerManager => "controller-manager",
+            Purpose::EtcdPeer => "etcd-peer",
+            Purpose::EtcdServer => "etcd-server",
+            Purpose::FrontProxyClient => "front-proxy-client",
+            Purpose::KubeProxy => "kube-proxy",
+            Purpose::Kubelet => "kubelet",
+            Purpose::Scheduler => "scheduler",
+        }
+    }
+}
+
+/// Which certificate. As text it is what `kbake pki renew` takes: `admin`, `control0/apiserver`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// A person with all rights.
+    Admin,
+    /// A person, or a health check, as a client of etcd.
+    EtcdAdmin,
+    /// One of a node's.
+    Node(HostName, Purpose),
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Admin => f.write_str("admin"),
+            Name::EtcdAdmin => f.write_str("etcd-admin"),
+            Name::Node(node, purpose) => write!(f, "{node}/{}", purpose.name()),
+        }
+    }
+}
+
+/// What a certificate may be used for in TLS (RFC 5280 section 4.2.1.12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// To answer.
+    Server,
+    /// To call.
+    Client,
+    /// Both.
+    Both,
+}
+
+impl Usage {
+    pub(super) fn server(self) -> bool {
+        self != Usage::Client
+    }
+
+    pub(super) fn client(self) -> bool {
+        self != Usage::Server
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Usage::Server => "server",
+            Usage::Client => "client",
+            Usage::Both => "server+client",
+        })
+    }
+}
+
+/// One certificate that the cluster must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which one it is.
+    pub name: Name,
+    /// Who signs it.
+    pub issuer: Authority,
+    /// The subject's CN: the user's name to Kubernetes.
+    pub common_name: String,
+    /// The subject's O: the user's group to Kubernetes.
+    pub organization: Option<&'static str>,
+    /// The DNS names that it answers for.
+    pub dns: BTreeSet<String>,
+    /// The addresses that it answers for.
+    pub addresses: BTreeSet<Ipv4Addr>,
+    /// What it may be used for.
+    pub usage: Usage,
+}
+
+/// All certificates of a cluster, sorted by name.
+pub fn wanted(cluster: &Cluster) -> Vec<Wanted> {
+    let mut all = vec![
+        client(Name::Admin, Authority::Cluster, "kubernetes-admin", Some("system:masters")),
+        client(Name::EtcdAdmin, Authority::Etcd, "etcd-admin", None),
+    ];
+    for node in &cluster.nodes {
+        if node.role.has_kubelet() {
+            all.extend(kubelet(node));
+        }
+        if node.role == Role::ControlPlane {
+            all.extend(control_plane(cluster, node));
+        }
+        if cluster.is_etcd_member(node) {
+            all.extend(etcd(node));
+        }
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+fn client(name: Name, issuer: Authority, common_name: &str, organization: Option<&'static str>) -> Wanted {
+    let (dns, addresses) = (BTreeSet::new(), BTreeSet::new());
+    Wanted { name, issuer, common_name: common_name.to_owned(), organization, dns, addresses, usage: Usage::Client }
+}
+
+fn name(node: &Node, purpose: Purpose) -> Name {
+    Name::Node(node.name.clone(), purpose)
+}
+
+/// Makes `wanted` one that answers for this node, too.
+fn serving(node: &Node, wanted: Wanted, usage: Usage) -> Wanted {
+    let dns = [node.name.to_string(), node.fqdn.clone()].into();
+    Wanted { dns, addresses: [node.address].into(), usage, ..wanted }
+}
+
+fn kubelet(node: &Node) -> [Wanted; 2] {
+    // The node authoriser takes the node's name out of the CN.
+    let user = format!("system:node:{}", node.name);
+    let kubelet = client(name(node, Purpose::Kubelet), Authority::Cluster, &user, Some("system:nodes"));
+    let proxy = client(name(node, Purpose::KubeProxy), Authority::Cluster, "system:kube-proxy", Some("system:node-proxier"));
+    [serving(node, kubelet, Usage::Both), proxy]
+}
+
+fn control_plane(cluster: &Cluster, node: &Node) -> [Wanted; 6] {
+    let of = |purpose, issuer, user, group| client(name(node, purpose), issuer, user, group);
+    let mut server = serving(node, of(Purpose::Apiserver, Authority::Cluster, "kube-apiserver", None), Usage::Server);
+    let (names, addresses) = api_endpoint(cluster);
+    server.dns.extend(names);
+    server.addresses.extend(addresses);
+    let (manager, scheduler) = ("system:kube-controller-manager", "system:kube-scheduler");
+    [
+        server,
+        of(Purpose::ApiserverKubeletClient, Authority::Cluster, "kube-apiserver-kubelet-client", None),
+        of(Purpose::ApiserverEtcdClient, Authority::Etcd, "kube-apiserver-etcd-client", None),
+        of(Purpose::FrontProxyClient, Authority::FrontProxy, "front-proxy-client", None),
+        of(Purpose::ControllerManager, Authority::Cluster, manager, Some(manager)),
+        of(Purpose::Scheduler, Authority::Cluster, scheduler, Some(scheduler)),
+    ]
+}
+
+/// By what an API server is called beside its node's own name: by pods as the service `kubernetes`, by all others as
+/// the endpoint, and by what runs on its node as 127.0.0.1.
+fn api_endpoint(cluster: &Cluster) -> (Vec<String>, Vec<Ipv4Addr>) {
+    let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
+    let mut names = Vec::from(service);
+    names.push(format!("kubernetes.default.svc.{}", cluster.services.domain));
+    let mut addresses = vec![cluster.services.api(), Ipv4Addr::LOCALHOST];
+    if let Some(api) = &cluster.api {
+        names.extend([api.name.to_string(), api.name.fqdn(&cluster.domain)]);
+        addresses.extend(api.address);
+    }
+    (names, addresses)
+}
+
+fn etcd(node: &Node) -> [Wanted; 2] {
+    let of = |purpose| client(name(node, purpose), Authority::Etcd, node.name.as_str(), None);
+    let mut server = serving(node, of(Purpose::EtcdServer), Usage::Both);
+    server.dns.insert("localhost".to_owned());
+    server.addresses.insert(Ipv4Addr::LOCALHOST);
+    [server, serving(node, of(Purpose::EtcdPeer), Usage::Both)]
+}
+
+/// The certificates as lines for a person: who signs, the subject, what for, and the names.
+pub fn text(wanted: &[Wanted]) -> String {
+    let line = |want: &Wanted| {
+        let group = want.organization.map(|group| format!("O={group}, ")).unwrap_or_default();
+        let names = want.dns.iter().cloned().chain(want.addresses.iter().map(Ipv4Addr::to_string));
+        let names: String = names.map(|name| format!(" {name}")).collect();
+        format!("{} {} {group}CN={} {}{names}\n", want.name, want.issuer.name(), want.common_name, want.usage)
+    };
+    wanted.iter().map(line).collect()
+}
