@@ -57,10 +57,7 @@ pub fn network_config(cluster: &Cluster, node: &Node) -> String {
         ("dhcp4", Yaml::Bool(false)),
         ("addresses", Yaml::texts(addresses)),
         ("routes", Yaml::List(routes(cluster, node))),
-        (
-            "nameservers",
-            Yaml::Map(vec![("search", Yaml::texts([&cluster.domain])), ("addresses", Yaml::texts(&network.dns))]),
-        ),
+        ("nameservers", Yaml::Map(vec![("search", Yaml::texts([&cluster.domain])), ("addresses", Yaml::texts(&network.dns))])),
     ];
     if let Some(mtu) = network.mtu {
         device.push(("mtu", Yaml::Int(mtu.into())));

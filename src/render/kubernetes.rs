@@ -25,10 +25,7 @@ pub struct Caller<'a> {
 /// A kubeconfig with one context, which is the current one. Certificates and key are in it, so that it can be moved.
 pub fn kubeconfig(caller: &Caller) -> SecretString {
     let context = format!("{}@{}", caller.user, caller.cluster);
-    let cluster = vec![
-        ("certificate-authority-data", Yaml::Base64(caller.authority.as_bytes())),
-        ("server", Yaml::text(caller.server)),
-    ];
+    let cluster = vec![("certificate-authority-data", Yaml::Base64(caller.authority.as_bytes())), ("server", Yaml::text(caller.server))];
     let user = vec![
         ("client-certificate-data", Yaml::Base64(caller.certificate.as_bytes())),
         ("client-key-data", Yaml::PrivateBase64(caller.key)),
@@ -53,10 +50,8 @@ pub fn kubeconfig(caller: &Caller) -> SecretString {
 /// before there was a key.
 pub fn encryption(key: &SecretString) -> SecretString {
     let keys = Yaml::List(vec![Yaml::Map(vec![("name", Yaml::text("key1")), ("secret", Yaml::Private(key))])]);
-    let providers = vec![
-        Yaml::Map(vec![("secretbox", Yaml::Map(vec![("keys", keys)]))]),
-        Yaml::Map(vec![("identity", Yaml::Map(Vec::new()))]),
-    ];
+    let providers =
+        vec![Yaml::Map(vec![("secretbox", Yaml::Map(vec![("keys", keys)]))]), Yaml::Map(vec![("identity", Yaml::Map(Vec::new()))])];
     let resources = Yaml::Map(vec![("resources", Yaml::texts(["secrets"])), ("providers", Yaml::List(providers))]);
     Yaml::Map(vec![
         ("apiVersion", Yaml::text("apiserver.config.k8s.io/v1")),

@@ -13,7 +13,7 @@ mod node;
 mod yaml;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cloud::{meta_data, network_config, user_data};
 pub use etcd::{ETCD_PKI, etcd_env};

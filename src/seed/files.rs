@@ -91,10 +91,7 @@ impl<'a> Of<'_, 'a> {
 
     fn pair(&self, folder: &str, name: &str, purpose: Purpose) -> Result<[NodeFile<'a>; 2]> {
         let (certificate, key) = self.identity(purpose)?;
-        Ok([
-            NodeFile::public(format!("{folder}/{name}.crt"), certificate),
-            NodeFile::key(format!("{folder}/{name}.key"), key),
-        ])
+        Ok([NodeFile::public(format!("{folder}/{name}.crt"), certificate), NodeFile::key(format!("{folder}/{name}.key"), key)])
     }
 
     fn kubeconfig(&self, name: &str, purpose: Purpose, user: &str) -> Result<NodeFile<'a>> {
@@ -121,8 +118,8 @@ impl<'a> Of<'_, 'a> {
     }
 
     fn identity(&self, purpose: Purpose) -> Result<(&'a str, &'a SecretString)> {
-        self.keyring.pair(&self.node.name, purpose).ok_or_else(|| {
-            Error::internal(format!("node `{}` has no certificate `{}`", self.node.name, purpose.name()))
-        })
+        self.keyring
+            .pair(&self.node.name, purpose)
+            .ok_or_else(|| Error::internal(format!("node `{}` has no certificate `{}`", self.node.name, purpose.name())))
     }
 }

@@ -58,8 +58,7 @@ pub fn of(cluster: &Cluster, node: &Node, keyring: &dyn Keyring) -> Result<Seed>
     let network_config = render::network_config(cluster, node);
     let user_data = render::user_data(cluster, node, &files);
     let meta_data = render::meta_data(node, Sha256::of(user_data.expose_secret()), &network_config);
-    let documents =
-        [("meta-data", meta_data.into()), ("network-config", network_config.into()), ("user-data", user_data)];
+    let documents = [("meta-data", meta_data.into()), ("network-config", network_config.into()), ("user-data", user_data)];
     Ok(Seed { node: node.name.clone(), documents })
 }
 
