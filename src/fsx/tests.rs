@@ -195,3 +195,63 @@ fn free_space_is_plausible() {
     let free = free_space(dir.path()).unwrap();
     assert!((1 << 20..1 << 60).contains(&free), "{free}");
 }
+
+#[test]
+fn facts_and_reading_follow_no_link() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("file"), "12345").unwrap();
+    fs::set_permissions(at("file"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink(at("file"), at("link")).unwrap();
+    symlink(at("gone"), at("dangling")).unwrap();
+    fs::create_dir(at("folder")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    let kind = |name: &str| facts(&at(name)).unwrap().map(|facts| facts.kind);
+    let kinds = ["file", "link", "dangling", "folder", "pipe", "gone"].map(kind);
+    assert_eq!(kinds, [Some(Kind::File), Some(Kind::Link), Some(Kind::Link), Some(Kind::Folder), Some(Kind::Other), None]);
+    let found = facts(&at("file")).unwrap().unwrap();
+    assert_eq!((found.mode, found.size, found.owner), (0o640, 5, user()));
+    assert_eq!(facts_followed(&at("link")).unwrap(), Some(found));
+    assert_eq!(facts_followed(&at("dangling")).unwrap(), None);
+
+    let bytes = |name: &str, limit| read_no_follow(&at(name), limit).unwrap().map(|(facts, bytes)| (facts.kind, bytes));
+    assert_eq!(bytes("file", 5), Some((Kind::File, Some(b"12345".to_vec()))));
+    assert_eq!(bytes("file", 4), Some((Kind::File, None)));
+    assert_eq!(bytes("link", 9), Some((Kind::Link, None)));
+    assert_eq!(bytes("dangling", 9), Some((Kind::Link, None)));
+    assert_eq!(bytes("folder", 9), Some((Kind::Folder, None)));
+    assert_eq!(bytes("pipe", 9), Some((Kind::Other, None)), "and it did not wait for a writer");
+    assert_eq!(bytes("gone", 9), None);
+    assert!(facts(&at("file/below")).unwrap_err().message().contains("file/below"));
+}
+
+#[test]
+fn a_new_file_replaces_nothing() {
+    let dir = folder();
+    let path = dir.path().join("new");
+    assert_eq!(write_new(&path, 0o600, b"one").unwrap(), Persisted::Done);
+    assert_eq!(write_new(&path, 0o644, b"two").unwrap(), Persisted::WasThere);
+    assert_eq!((read(&path).unwrap(), facts(&path).unwrap().unwrap().mode), (b"one".to_vec(), 0o600));
+    symlink(dir.path().join("victim"), dir.path().join("link")).unwrap();
+    assert_eq!(write_new(&dir.path().join("link"), 0o600, b"two").unwrap(), Persisted::WasThere);
+    assert_eq!(names(dir.path()), ["link", "new"]);
+}
+
+#[test]
+fn readers_share_a_lock_and_a_writer_has_it_alone() {
+    let dir = folder();
+    let path = dir.path().join("lock");
+    let lock = |access| try_lock_at(&path, access).unwrap();
+    assert!(lock(Access::Shared).is_none() && !path.exists(), "nothing to share");
+    let writer = lock(Access::Exclusive).unwrap();
+    assert_eq!(facts(&path).unwrap().unwrap().mode, 0o600);
+    assert!(lock(Access::Exclusive).is_none() && lock(Access::Shared).is_none());
+    drop(writer);
+    let readers = [lock(Access::Shared), lock(Access::Shared)];
+    assert!(readers.iter().all(Option::is_some) && lock(Access::Exclusive).is_none());
+    drop(readers);
+    assert!(lock(Access::Exclusive).is_some());
+    fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+    symlink(dir.path().join("elsewhere"), &path).unwrap();
+    assert!(try_lock_at(&path, Access::Exclusive).is_err(), "not through a link");
+}

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use secrecy::ExposeSecret as _;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::X509Name;
 
@@ -39,6 +39,8 @@ pub(super) struct Certificate {
     pub may_sign: bool,
     /// Extended key usages; none when the extension is missing, which allows everything.
     pub usages: Option<Usages>,
+    /// What an authority may not sign, or who may not understand it: ends of a sentence.
+    pub limits: Vec<&'static str>,
     /// Whether each part of its subject is one attribute, as tools that sign in its name need.
     pub plain_subject: bool,
 }
@@ -100,7 +102,18 @@ impl Certificate {
                 all.any || all.code_signing || all.email_protection || all.time_stamping || all.ocsp_signing || !all.other.is_empty();
             Usages { server: all.server_auth, client: all.client_auth, others }
         });
+        let mut limits = Vec::new();
+        if x509.name_constraints().map_err(|_| damaged)?.is_some() {
+            limits.push("may sign for some names only (name constraints), and kbake cannot tell whether the cluster's are among them");
+        }
+        if usages.as_ref().is_some_and(|usages: &Usages| !(usages.server && usages.client)) {
+            limits.push("may not sign for both servers and clients (extended key usage)");
+        }
+        if x509.extensions().iter().any(|extension| extension.critical && !is_common(extension)) {
+            limits.push("has a critical extension that TLS libraries need not know");
+        }
         Ok(Certificate {
+            limits,
             subject: attributes(x509.subject()),
             subject_raw: x509.subject().as_raw().to_vec(),
             issuer_raw: x509.issuer().as_raw().to_vec(),
@@ -159,6 +172,15 @@ fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
     };
     let value = |text: Result<&str, _>| text.map_or_else(|_: x509_parser::error::X509Error| "(not text)".to_owned(), str::to_owned);
     name.iter_attributes().map(|part| (known(part.attr_type().to_id_string()), value(part.as_str()))).collect()
+}
+
+/// Whether it is one of those that every library must understand (RFC 5280 section 4.2).
+fn is_common(extension: &X509Extension<'_>) -> bool {
+    use ParsedExtension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAlternativeName};
+    matches!(
+        extension.parsed_extension(),
+        BasicConstraints(_) | KeyUsage(_) | ExtendedKeyUsage(_) | NameConstraints(_) | SubjectAlternativeName(_)
+    )
 }
 
 /// None when an address has another length than addresses have.

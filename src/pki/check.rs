@@ -48,6 +48,7 @@ pub(super) fn authority(certificate: &Certificate, key: Option<&Key>) -> Vec<Str
     } else if !certificate.is_signed_by(certificate) {
         found.push("is not signed by its own key, or in a way that is not safe (SHA-1, RSA below 2048 bits, unknown curves)".to_owned());
     }
+    found.extend(certificate.limits.iter().map(|&what| what.to_owned()));
     if !certificate.plain_subject || certificate.subject.is_empty() {
         found.push("has a subject that cannot be repeated in what it signs".to_owned());
     }

@@ -276,7 +276,7 @@ fn why_no_private_folder(path: &Path, facts: Facts) -> Option<Problem> {
 }
 
 /// What lets others in, and the command against it.
-fn why_reached(path: &Path, facts: Facts, forbidden: u32, mode: &str) -> Option<(String, String)> {
+pub(super) fn why_reached(path: &Path, facts: Facts, forbidden: u32, mode: &str) -> Option<(String, String)> {
     let word = shell_word(path);
     if facts.owner != fsx::user() {
         let what = format!("belongs to user {}, and this is user {}", facts.owner, fsx::user());

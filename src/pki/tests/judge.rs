@@ -92,6 +92,21 @@ fn extensions_are_as_openssl_reads_them() {
 }
 
 #[test]
+fn the_longest_names_are_no_trouble() {
+    // 12 + 63 bytes: more than X.520 allows a CN, which neither Go's nor OpenSSL's verification minds.
+    let (node, domain) = ("n".repeat(63), ["d".repeat(60), "e".repeat(60), "f".repeat(60)].join("."));
+    let text = format!(
+        "name = \"long\"\ndomain = \"{domain}\"\n[network]\ncidr = \"192.168.3.0/24\"\n[[node]]\nrole = \"control-plane\"\nname = \"{node}\"\n"
+    );
+    let place = Place { dir: tempfile::tempdir().unwrap(), cluster: Cluster::read("long.toml", &text).unwrap() };
+    place.pki().init(NOW).unwrap();
+    place.pki().load(NOW).unwrap();
+    let kubelet = format!("nodes/{node}/kubelet.crt");
+    ssl(&place, &format!("verify -x509_strict -attime % -CAfile ca.crt -purpose sslserver -verify_hostname {node}.{domain} {kubelet}"));
+    assert!(ssl(&place, &format!("x509 -noout -subject -in {kubelet}")).contains(&format!("CN = system:node:{node}")));
+}
+
+#[test]
 fn the_service_accounts_key_pair_is_one() {
     let place = Place::full("one-node");
     assert_eq!(ssl(&place, "pkey -pubout -in sa.key"), place.read("sa.pub"));
