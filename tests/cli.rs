@@ -348,9 +348,57 @@ fn init_writes_what_is_missing_and_nothing_else() {
     let written = site.succeeds(&["init", "new"]);
     assert!(written.lines().any(|line| line == "new/recipes/roles/etcd.toml"), "{written}");
     assert_eq!(site.read("new/lockfiles/debian.lock"), fs::read_to_string(Path::new(ROOT).join("lockfiles/debian.lock")).unwrap());
+    // A cluster file to start from, of what the shipped recipes can build; one's own is kept.
+    assert!(written.lines().any(|line| line == "new/cluster.toml"), "{written}");
+    assert_eq!(site.read("new/cluster.toml"), site.read("new/recipes/clusters/etcd.toml"));
+    site.write("cluster.toml", "# mine\n");
     site.succeeds(&["init"]);
+    assert_eq!(site.read("cluster.toml"), "# mine\n");
     assert_eq!(site.read("recipes/base.toml"), before);
     assert_eq!(site.succeeds(&["roles"]), "etcd\ta role\n");
+}
+
+#[test]
+fn a_cluster_is_shown_warned_about_or_refused() {
+    let site = Site::new();
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ someone@example";
+    let good =
+        format!("name = \"lab\"\nssh-keys = [\"{key}\"]\n[network]\ncidr = \"192.168.7.0/24\"\n[[node]]\nrole = \"etcd\"\ncount = 3\n");
+    let missing = site.fails(1, &["cluster"]);
+    says(
+        &missing,
+        &["error: there is no cluster file cluster.toml", "hint: `kbake init` writes one", "recipes/clusters/", "--cluster FILE"],
+    );
+    says(&site.fails(1, &["cluster", "--cluster", "a/b.toml"]), &["error: there is no cluster file a/b.toml"]);
+    says(&site.fails(1, &["cluster", "--cluster", "recipes"]), &["error: ", "recipes"]);
+
+    site.write("cluster.toml", &good);
+    let output = site.kbake(&["cluster"]).output().unwrap();
+    assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]), "nothing to warn about");
+    let table = String::from_utf8(output.stdout).unwrap();
+    says(&table, &["cluster  lab, domain lab.internal", "NAME   ROLE  ADDRESS", "etcd2  etcd  192.168.7.12"]);
+    // By option, by environment, and the option wins.
+    site.write("other.toml", &good.replace("count = 3", "count = 2"));
+    let warned = site.kbake(&["cluster", "--quiet"]).env("KBAKE_CLUSTER", "other.toml").output().unwrap();
+    assert_eq!(warned.status.code(), Some(0), "a warning is no failure");
+    says(&String::from_utf8_lossy(&warned.stderr), &["warning: other.toml: 2 etcd members survive the loss of 0"]);
+    assert!(!String::from_utf8_lossy(&warned.stdout).contains("warning"), "stdout is for data");
+    let option = site.kbake(&["cluster", "--cluster", "cluster.toml"]).env("KBAKE_CLUSTER", "other.toml").output().unwrap();
+    assert_eq!(String::from_utf8(option.stdout).unwrap(), table);
+
+    site.write("cluster.toml", &good.replace("count = 3", "address = \"192.168.7.1\""));
+    let refused = site.fails(1, &["cluster"]);
+    says(
+        &refused,
+        &[
+            "error: node `etcd` and the host (by default) have the same address 192.168.7.1",
+            "cluster.toml:4:8",
+            "cluster.toml:7:11",
+            "hint: ",
+        ],
+    );
+    fs::write(site.path("cluster.toml"), b"name = \"\xff\"").unwrap();
+    says(&site.fails(1, &["cluster"]), &["cluster.toml", "UTF-8"]);
 }
 
 #[test]
@@ -405,7 +453,7 @@ fn usage_and_pipes() {
 fn the_help_is_the_reviewed_one() {
     let site = Site::new();
     let mut all = site.succeeds(&["--help"]);
-    for command in ["build", "fetch", "plan", "tree", "lock", "seed", "roles", "init"] {
+    for command in ["build", "fetch", "plan", "tree", "lock", "cluster", "seed", "roles", "init"] {
         all += &format!("\n$ kbake {command} --help\n{}", site.succeeds(&[command, "--help"]));
     }
     let golden = Path::new(ROOT).join("tests/golden/cli/help.txt");

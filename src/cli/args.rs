@@ -60,11 +60,13 @@ pub enum Command {
     },
     /// Resolve the recipes' packages to exact files and write the lockfile
     Lock(Lock),
+    /// Print what the cluster file means: every node with its address, MAC and size
+    Cluster(Cluster),
     /// Write nodes' seeds: private NoCloud volumes with name, network, certificates and keys
     Seed(Seed),
     /// List the roles that can be built
     Roles,
-    /// Write the recipes and lockfiles that are shipped in this binary into a folder, for editing
+    /// Write the shipped recipes, lockfiles and example clusters into a folder, for editing
     Init {
         /// The folder; files that exist are kept
         #[arg(default_value = ".")]
@@ -126,6 +128,14 @@ pub struct Lock {
     pub mirror: Vec<String>,
 }
 
+/// The cluster that a command is about.
+#[derive(Debug, Args)]
+pub struct Cluster {
+    /// The cluster file [default: cluster.toml]
+    #[arg(long, value_name = "FILE", env = "KBAKE_CLUSTER", hide_env_values = true)]
+    pub cluster: Option<PathBuf>,
+}
+
 /// What a seed is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SeedFormat {
@@ -145,9 +155,8 @@ pub struct Seed {
     /// Every node of the cluster
     #[arg(long, conflicts_with = "nodes")]
     pub all: bool,
-    /// The cluster file
-    #[arg(long, value_name = "FILE", default_value = "cluster.toml")]
-    pub cluster: PathBuf,
+    #[command(flatten)]
+    pub cluster: Cluster,
     /// The folder of private keys that `kbake pki init` has made [default: secrets beside the cluster file]
     #[arg(long, value_name = "DIR")]
     pub secrets: Option<PathBuf>,

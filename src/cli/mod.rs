@@ -1,6 +1,7 @@
 //! Arguments, messages, progress, the environment. The only module that prints.
 
 mod args;
+mod cluster;
 mod commands;
 mod seed;
 mod shell;
@@ -49,6 +50,7 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Plan { role, key } => session.plan(role, *key),
         Command::Tree { role, sources } => session.tree(role, sources),
         Command::Lock(args) => session.lock(args),
+        Command::Cluster(args) => session.show_cluster(args),
         Command::Seed(args) => session.seed(args),
         Command::Roles => session.roles(),
         Command::Init { dir } => session.init(dir),

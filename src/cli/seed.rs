@@ -15,7 +15,7 @@ use crate::value::Epoch;
 impl Session<'_> {
     /// `kbake seed`.
     pub fn seed(&self, args: &Seed) -> Result<()> {
-        let cluster = Cluster::read(&args.cluster.display().to_string(), &fsx::read_to_string(&args.cluster)?)?;
+        let cluster = self.cluster(&args.cluster)?;
         let nodes = chosen(&cluster, args)?;
         let secrets = self.secrets(&cluster, args)?;
         let epoch = self.project()?.channel(cluster.channel.as_str())?.sources.epoch;
@@ -35,13 +35,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The cluster's keys, with warnings about both.
+    /// The cluster's keys, with what will soon be wrong about them said.
     fn secrets(&self, cluster: &Cluster, args: &Seed) -> Result<Secrets> {
-        let folder = args.secrets.clone().unwrap_or_else(|| args.cluster.with_file_name("secrets"));
+        let folder = args.secrets.clone().unwrap_or_else(|| args.cluster.file().with_file_name("secrets"));
         let secrets = Pki::new(&folder, cluster).load(now())?;
-        let keys = secrets.warnings().iter().map(|problem| format!("{} {}; {}", problem.name, problem.what, problem.mend));
-        for warning in cluster.warnings().into_iter().chain(keys) {
-            self.shell.notice(&format!("warning: {warning}"));
+        for problem in secrets.warnings() {
+            self.shell.notice(&format!("warning: {} {}: {}", problem.name, problem.what, problem.mend));
         }
         Ok(secrets)
     }

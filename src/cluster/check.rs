@@ -1,10 +1,11 @@
 //! Who claims which addresses, and that no two claim the same.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use super::Range;
 use crate::document::Place;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Addresses and whom they belong to.
 pub(super) struct Claim {
@@ -14,17 +15,30 @@ pub(super) struct Claim {
     /// Where it was written, or what it was derived for.
     pub(super) place: Place,
     pub(super) layer: Layer,
+    /// Where a value that was not given could be given: "`cidr` in [pods]".
+    pub(super) default_of: Option<&'static str>,
 }
 
 /// Claims of one layer must not meet; claims of different layers may.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layer {
-    /// Whole networks: nodes, pods, services.
+    /// Whole networks (nodes, pods, services), and machines outside of them.
     Networks,
     /// Addresses of the nodes' network.
     Addresses,
     /// The nodes' shares of the pod network.
     Shares,
+}
+
+impl Layer {
+    /// What helps when two claims meet.
+    fn remedy(self) -> &'static str {
+        match self {
+            Layer::Networks => "give one of them other addresses: packets are sent by address alone",
+            Layer::Addresses => "move one of them; a node without `address` gets one that is free",
+            Layer::Shares => "move one of them; a node without `pod-cidr` gets a share that is free",
+        }
+    }
 }
 
 /// Proof that the claims were compared.
@@ -43,7 +57,7 @@ pub(super) fn refuse_overlaps(claims: &[Claim]) -> Result<Passed> {
             continue;
         };
         if claim.range.overlaps(other.range) {
-            // The later one in the file is the one to blame.
+            // The one that was claimed later is the one to blame.
             let (first, second) = if other_at < at { (other, claim) } else { (claim, other) };
             return Err(collision(first, second));
         }
@@ -54,19 +68,24 @@ pub(super) fn refuse_overlaps(claims: &[Claim]) -> Result<Passed> {
     Ok(Passed(()))
 }
 
-fn collision(first: &Claim, second: &Claim) -> crate::error::Error {
-    let message = match first.range == second.range && first.range.first() == first.range.last() {
-        true => format!("{} and {} have the same address {}", second.owner, first.owner, first.range),
-        false => format!("{} ({}) overlaps {} ({})", second.owner, second.range, first.owner, first.range),
+fn collision(first: &Claim, second: &Claim) -> Error {
+    let is_one = |claim: &Claim| claim.range.first() == claim.range.last();
+    let within = |one: &Claim, range: &Claim| format!("{} ({}) lies within {} ({})", one.owner, one.range, range.owner, range.range);
+    let message = match (is_one(first), is_one(second)) {
+        (true, true) => format!("{} and {} have the same address {}", second.owner, first.owner, first.range),
+        (false, true) => within(second, first),
+        (true, false) => within(first, second),
+        (false, false) => format!("{} ({}) overlaps {} ({})", second.owner, second.range, first.owner, first.range),
     };
-    first.place.note(second.place.error(message), &format!("{} is here", first.owner))
+    let error = first.place.note(second.place.error(message), &format!("{} is here", first.owner));
+    match second.default_of.or(first.default_of) {
+        Some(key) => error.hint(format!("one of them is a default, which {key} replaces")),
+        None => error.hint(second.layer.remedy()),
+    }
 }
 
 /// Refuses two items with the same key, naming both.
-pub(super) fn refuse_twins<'a, K: Ord + std::fmt::Display>(
-    items: impl IntoIterator<Item = (K, String, &'a Place)>,
-    what: &str,
-) -> Result<()> {
+pub(super) fn refuse_twins<'a, K: Ord + Display>(items: impl IntoIterator<Item = (K, String, &'a Place)>, what: &str) -> Result<()> {
     let mut seen: BTreeMap<K, (String, &Place)> = BTreeMap::new();
     for (key, owner, place) in items {
         if let Some((first, first_place)) = seen.get(&key) {
@@ -74,6 +93,18 @@ pub(super) fn refuse_twins<'a, K: Ord + std::fmt::Display>(
             return Err(first_place.note(error, &format!("{first} is here")));
         }
         seen.insert(key, (owner, place));
+    }
+    Ok(())
+}
+
+/// Refuses a list in which something stands twice.
+pub(super) fn refuse_repeats<'a, K: Ord>(items: impl IntoIterator<Item = (K, String, &'a Place)>) -> Result<()> {
+    let mut seen: BTreeMap<K, &Place> = BTreeMap::new();
+    for (key, what, place) in items {
+        if let Some(first) = seen.get(&key) {
+            return Err(first.note(place.error(format!("{what} is given twice")), "first here").hint("remove one of them"));
+        }
+        seen.insert(key, place);
     }
     Ok(())
 }

@@ -23,6 +23,40 @@ pub struct Taint(String);
 
 shown_as_text!(LabelKey, LabelValue, Taint);
 
+impl Taint {
+    /// Key and effect, by which Kubernetes tells the taints of a node apart.
+    pub(super) fn identity(&self) -> (&str, &str) {
+        let (what, effect) = self.0.rsplit_once(':').unwrap_or((&self.0, ""));
+        (what.split_once('=').map_or(what, |(key, _)| key), effect)
+    }
+}
+
+/// The keys below `kubernetes.io` and `k8s.io` that a kubelet may give its own node; with any other it does not start.
+/// (`node-role.kubernetes.io/…` is for an administrator to set.)
+const KUBELET_KEYS: [&str; 11] = [
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type",
+    "beta.kubernetes.io/os",
+    "failure-domain.beta.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "kubernetes.io/arch",
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "node.kubernetes.io/instance-type",
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+];
+
+impl LabelKey {
+    /// Whether a kubelet may give it to its own node.
+    pub(super) fn suits_kubelet(&self) -> bool {
+        let Some((prefix, _)) = self.0.split_once('/') else { return true };
+        let below = |domain: &str| prefix.strip_suffix(domain).is_some_and(|front| front.is_empty() || front.ends_with('.'));
+        let free = !below("kubernetes.io") && !below("k8s.io");
+        free || below("kubelet.kubernetes.io") || below("node.kubernetes.io") || KUBELET_KEYS.contains(&self.0.as_str())
+    }
+}
+
 fn is_name(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());

@@ -265,7 +265,9 @@ impl Cluster {
 
     /// The members of the etcd cluster, in order.
     pub fn etcd_members(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|node| self.is_etcd_member(node))
+        // Asked once: per node it would be all nodes for each.
+        let role = if self.with_role(Role::Etcd).next().is_some() { Role::Etcd } else { Role::ControlPlane };
+        self.with_role(role)
     }
 
     /// All routes of `node` but the default one: to the pods of the others, then its own.

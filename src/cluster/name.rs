@@ -182,6 +182,13 @@ impl Domain {
         &self.0
     }
 
+    /// What stands before `other` in a name of that domain, without the dot: nothing when both are the same. `None` when
+    /// the name is not in that domain.
+    pub(super) fn within(&self, other: &Domain) -> Option<&str> {
+        let front = self.0.strip_suffix(&other.0)?;
+        if front.is_empty() { Some("") } else { front.strip_suffix('.') }
+    }
+
     /// Whether it belongs to multicast DNS (RFC 6762 section 3).
     pub fn is_mdns(&self) -> bool {
         self.0.rsplit('.').next() == Some("local")

@@ -98,6 +98,11 @@ impl Range {
         self.first <= other.last && other.first <= self.last
     }
 
+    /// From the first address of both to the last.
+    pub(super) fn joined(self, other: Range) -> Range {
+        Range { first: self.first.min(other.first), last: self.last.max(other.last) }
+    }
+
     /// Whether all of `other` lies within.
     pub fn holds(self, other: Range) -> bool {
         self.first <= other.first && other.last <= self.last

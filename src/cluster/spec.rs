@@ -1,11 +1,10 @@
 //! `cluster.toml` as it was written: each value parsed, nothing derived, everything with its place.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use super::{
-    ApiName, Bridge, ClusterName, Domain, Firmware, HostName, Interface, LabelKey, LabelValue, Mac, Net, Range, Role, Route, SshKey, Taint,
+    ApiName, Bridge, ClusterName, Domain, Firmware, HostName, Interface, LabelKey, LabelValue, Mac, Net, Range, Role, SshKey, Taint,
     Validity,
 };
 use crate::document::{self, Located, Place, Section};
@@ -22,7 +21,7 @@ type Given<T> = Option<Located<T>>;
 
 pub(super) struct Spec {
     pub(super) name: Located<ClusterName>,
-    pub(super) domain: Option<Domain>,
+    pub(super) domain: Given<Domain>,
     pub(super) arch: Arch,
     pub(super) channel: Option<ChannelName>,
     pub(super) network: NetworkSpec,
@@ -30,8 +29,8 @@ pub(super) struct Spec {
     pub(super) services: ServicesSpec,
     pub(super) pods: PodsSpec,
     pub(super) nodes: Vec<NodeSpec>,
-    pub(super) ssh_keys: Vec<SshKey>,
-    pub(super) exports: Vec<(String, Option<String>)>,
+    pub(super) ssh_keys: Vec<Located<SshKey>>,
+    pub(super) exports: Vec<(Located<String>, Option<String>)>,
     pub(super) validity: Validity,
 }
 
@@ -53,13 +52,13 @@ pub(super) struct ApiSpec {
     pub(super) place: Option<Place>,
     pub(super) name: Given<ApiName>,
     pub(super) vip: Given<Ipv4Addr>,
-    pub(super) port: Option<u16>,
+    pub(super) port: Given<u64>,
 }
 
 pub(super) struct ServicesSpec {
     pub(super) cidr: Given<Net>,
     pub(super) dns: Given<Ipv4Addr>,
-    pub(super) domain: Option<Domain>,
+    pub(super) domain: Given<Domain>,
     pub(super) load_balancer: Given<Range>,
 }
 
@@ -83,9 +82,14 @@ pub(super) struct NodeSpec {
     pub(super) disk: Given<Size>,
     pub(super) firmware: Option<Firmware>,
     pub(super) pods: Given<Net>,
-    pub(super) routes: Vec<Located<Route>>,
-    pub(super) labels: BTreeMap<LabelKey, LabelValue>,
-    pub(super) taints: Vec<Taint>,
+    pub(super) routes: Vec<RouteSpec>,
+    pub(super) labels: Vec<Located<(LabelKey, LabelValue)>>,
+    pub(super) taints: Vec<Located<Taint>>,
+}
+
+pub(super) struct RouteSpec {
+    pub(super) to: Located<Net>,
+    pub(super) via: Located<Ipv4Addr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,14 +136,22 @@ pub(super) fn read(file: &str, text: &str) -> Result<Spec> {
     let mut root = document::open(file, text, REMEDY)?;
     root.only(&["name", "domain", "arch", "channel", "ssh-keys", "network", "api", "services", "pods", "pki", "node", "export"])?;
     let name = root.required("name")?;
-    let Some(network) = root.section("network")? else { return Err(root.missing("[network]").hint("the least is [network] with `cidr`")) };
+    let Some(network) = root.section("network")? else {
+        return Err(root
+            .place()
+            .error(format!("`{file}` has no table [network]"))
+            .hint("the least is `[network]` with a line `cidr = \"192.168.30.0/24\"`"));
+    };
     let nodes = root.sections("node")?.into_iter().map(node).collect::<Result<Vec<_>>>()?;
     if nodes.is_empty() {
-        return Err(root.missing("[[node]]").hint("a cluster has at least one node"));
+        return Err(root
+            .place()
+            .error(format!("`{file}` has no table [[node]]"))
+            .hint("a cluster has at least one node: `[[node]]` with a line `role = \"etcd\"`"));
     }
     Ok(Spec {
         name,
-        domain: value(root.optional("domain")?),
+        domain: root.optional("domain")?,
         arch: value(root.optional("arch")?).unwrap_or(Arch::Amd64),
         channel: value(root.optional("channel")?),
         network: network_spec(network)?,
@@ -147,7 +159,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<Spec> {
         services: services(root.section("services")?)?,
         pods: pods(root.section("pods")?)?,
         nodes,
-        ssh_keys: root.list("ssh-keys")?.into_iter().map(|key| key.value).collect(),
+        ssh_keys: root.list("ssh-keys")?.into_iter().map(ssh_key).collect::<Result<_>>()?,
         exports: root.sections("export")?.into_iter().map(export).collect::<Result<_>>()?,
         validity: validity(root.section("pki")?)?,
     })
@@ -186,7 +198,7 @@ fn api(section: Option<Section>) -> Result<ApiSpec> {
         place: Some(section.place().clone()),
         name: section.optional("name")?,
         vip: section.optional("vip")?,
-        port: narrow(section.optional_number("port", 1..=65535)?),
+        port: section.optional_number("port", 1..=65535)?,
     })
 }
 
@@ -196,7 +208,7 @@ fn services(section: Option<Section>) -> Result<ServicesSpec> {
     Ok(ServicesSpec {
         cidr: section.optional("cidr")?,
         dns: section.optional("dns")?,
-        domain: value(section.optional("domain")?),
+        domain: section.optional("domain")?,
         load_balancer: section.optional("load-balancer-pool")?,
     })
 }
@@ -209,17 +221,29 @@ fn pods(section: Option<Section>) -> Result<PodsSpec> {
 
 fn validity(section: Option<Section>) -> Result<Validity> {
     // Three years: long enough for a laboratory, short enough to be renewed while people remember how.
-    let mut validity = Validity { authorities: 3650, certificates: 1095 };
-    let Some(mut section) = section else { return Ok(validity) };
+    let default = Validity { authorities: 3650, certificates: 1095 };
+    let Some(mut section) = section else { return Ok(default) };
     section.only(&["ca-days", "certificate-days"])?;
     // Until 2049 X.509 writes years with two digits; a hundred years is past all that is tested.
-    if let Some(days) = narrow(section.optional_number("ca-days", 1..=36_500)?) {
-        validity.authorities = days;
+    let authorities = section.optional_number("ca-days", 1..=36_500)?;
+    let certificates = section.optional_number("certificate-days", 1..=36_500)?;
+    let place = certificates.as_ref().or(authorities.as_ref()).map_or(section.place(), |given| &given.place).clone();
+    let other = authorities.as_ref().map(|given| given.place.clone());
+    let found = Validity {
+        authorities: narrow(authorities).unwrap_or(default.authorities),
+        certificates: narrow(certificates).unwrap_or(default.certificates),
+    };
+    if found.certificates <= found.authorities {
+        return Ok(found);
     }
-    if let Some(days) = narrow(section.optional_number("certificate-days", 1..=36_500)?) {
-        validity.certificates = days;
+    let (days, ca_days) = (found.certificates, found.authorities);
+    let error = place
+        .error(format!("certificates of {days} days (`certificate-days`) would outlive their authority of {ca_days} days (`ca-days`)"));
+    Err(match other {
+        Some(other) => other.note(error, "`ca-days` is here"),
+        None => error.detail(format!("`ca-days` is {ca_days} by default")),
     }
-    Ok(validity)
+    .hint("make `ca-days` the larger one"))
 }
 
 fn node(mut section: Section) -> Result<NodeSpec> {
@@ -255,29 +279,39 @@ fn node(mut section: Section) -> Result<NodeSpec> {
         pods: section.optional("pod-cidr")?,
         routes: section.sections("routes")?.into_iter().map(route).collect::<Result<_>>()?,
         labels: labels(section.section("labels")?)?,
-        taints: section.list("taints")?.into_iter().map(|taint| taint.value).collect(),
+        taints: section.list("taints")?,
     })
 }
 
-fn route(mut section: Section) -> Result<Located<Route>> {
-    section.only(&["to", "via"])?;
-    let to: Located<Net> = section.required("to")?;
-    let via: Located<Ipv4Addr> = section.required("via")?;
-    Ok(Located { value: Route { to: to.value, via: via.value }, place: via.place })
+/// The message shows neither the line nor the text: people give private keys by mistake.
+fn ssh_key(text: Located<String>) -> Result<Located<SshKey>> {
+    match text.value.parse() {
+        Ok(value) => Ok(Located { value, place: text.place }),
+        Err(why) => Err(text.place.error_without_text(format!("bad `ssh-keys`: {why}"))),
+    }
 }
 
-fn labels(section: Option<Section>) -> Result<BTreeMap<LabelKey, LabelValue>> {
-    let Some(mut section) = section else { return Ok(BTreeMap::new()) };
-    let mut labels = BTreeMap::new();
+fn route(mut section: Section) -> Result<RouteSpec> {
+    section.only(&["to", "via"])?;
+    Ok(RouteSpec { to: section.required("to")?, via: section.required("via")? })
+}
+
+fn labels(section: Option<Section>) -> Result<Vec<Located<(LabelKey, LabelValue)>>> {
+    let Some(mut section) = section else { return Ok(Vec::new()) };
+    let mut labels = Vec::new();
     for name in section.key_names() {
         let place = section.key_place(&name).unwrap_or_else(|| section.place().clone());
         let key = name.parse::<LabelKey>().map_err(|why| place.error(why))?;
-        labels.insert(key, section.required::<LabelValue>(&name)?.value);
+        if !key.suits_kubelet() {
+            let error = place.error(format!("no kubelet may give its own node the label `{key}`, and with it, it would not start"));
+            return Err(error.hint("below kubernetes.io, take a key such as `node.kubernetes.io/NAME`, or set it with kubectl later"));
+        }
+        labels.push(Located { value: (key, section.required::<LabelValue>(&name)?.value), place });
     }
     Ok(labels)
 }
 
-fn export(mut section: Section) -> Result<(String, Option<String>)> {
+fn export(mut section: Section) -> Result<(Located<String>, Option<String>)> {
     section.only(&["path", "options"])?;
     let path: Located<String> = section.required("path")?;
     let options: Given<String> = section.optional("options")?;
@@ -285,12 +319,16 @@ fn export(mut section: Section) -> Result<(String, Option<String>)> {
     if !path.value.starts_with('/') || !clean(&path.value) {
         return Err(path.place.error("an exported folder is an absolute path without spaces, quotes, parentheses and `#`"));
     }
+    // Two ways to write one folder would be two exports of it; and the root would be the whole host.
+    if path.value[1..].split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(path.place.error("an exported folder is written without `.`, `..`, doubled and final `/`, and is not `/` itself"));
+    }
     if let Some(options) = &options
-        && (options.value.is_empty() || !clean(&options.value))
+        && (options.value.split(',').any(str::is_empty) || !clean(&options.value))
     {
         return Err(options.place.error("options of an export are words with commas between, as in \"rw,sync,no_subtree_check\""));
     }
-    Ok((path.value, value(options)))
+    Ok((path, value(options)))
 }
 
 /// Names of groups are checked when they have their numbers.

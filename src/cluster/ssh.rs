@@ -36,6 +36,11 @@ impl SshKey {
         Ok(keys)
     }
 
+    /// What tells keys apart: all but the comment.
+    pub(super) fn identity(&self) -> (&str, &str) {
+        (&self.kind, &self.blob)
+    }
+
     /// The key's type, such as `ssh-ed25519`.
     pub fn kind(&self) -> &str {
         &self.kind

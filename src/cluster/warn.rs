@@ -1,6 +1,11 @@
 //! What is allowed but likely to disappoint.
 
-use super::{Cluster, Firmware, Role};
+use std::net::Ipv4Addr;
+
+use super::{Cluster, Firmware, Mode, Role};
+
+/// The host's address in libvirt's network `default`.
+const LIBVIRT: Ipv4Addr = Ipv4Addr::new(192, 168, 122, 1);
 
 /// Whole sentences for a person, in a fixed order.
 pub(super) fn warnings(cluster: &Cluster) -> Vec<String> {
@@ -15,6 +20,8 @@ pub(super) fn warnings(cluster: &Cluster) -> Vec<String> {
     if cluster.ssh_keys.is_empty() {
         found.push("no `ssh-keys`: nobody will be able to log in to the nodes".to_owned());
     }
+    dns_warnings(cluster, &mut found);
+    host_warnings(cluster, &mut found);
     let members = cluster.etcd_members().count();
     if members > 0 && members.is_multiple_of(2) {
         found.push(format!(
@@ -26,11 +33,42 @@ pub(super) fn warnings(cluster: &Cluster) -> Vec<String> {
     if members > 7 {
         found.push(format!("{members} etcd members: each write waits for {}; five are enough for nearly everybody", members / 2 + 1));
     }
-    if members == 0 && cluster.with_role(Role::Worker).next().is_some() {
+    let has = |role| cluster.with_role(role).next().is_some();
+    if !has(Role::ControlPlane) && has(Role::Worker) {
         found.push("no node runs the control plane: the workers will look for an API server elsewhere".to_owned());
+    }
+    if !has(Role::ControlPlane) && has(Role::Gateway) {
+        found.push("no node runs the control plane: the gateway has nothing to stand before".to_owned());
     }
     for node in cluster.nodes.iter().filter(|node| node.firmware == Firmware::Uefi) {
         found.push(format!("node `{}` starts by UEFI, under which kbake's role images do not boot yet", node.name));
     }
     found
+}
+
+/// Name servers that do not know the nodes, or that cannot be reached.
+fn dns_warnings(cluster: &Cluster, found: &mut Vec<String>) {
+    let network = &cluster.network;
+    if !network.dns.contains(&network.host) {
+        found.push(format!("`dns` leaves out the host {}, whose DNS alone knows the nodes by name", network.host));
+    }
+    if network.mode == Mode::Isolated {
+        for server in network.dns.iter().filter(|server| !network.cidr.contains(**server)) {
+            found.push(format!("the name server {server} cannot be reached from an isolated network"));
+        }
+    }
+}
+
+/// What libvirt's own network, which most hosts have, would be in the way of.
+fn host_warnings(cluster: &Cluster, found: &mut Vec<String>) {
+    let network = &cluster.network;
+    if network.cidr.contains(LIBVIRT) {
+        found.push(format!("{} is the network `default` of libvirt itself; on a host that has it, this one will not start", network.cidr));
+    }
+    if cluster.name.as_str() == "default" {
+        found.push("libvirt's own network is called `default`, too; where it is there, this one cannot be defined".to_owned());
+    }
+    if network.bridge.as_str() == "virbr0" {
+        found.push("libvirt's own network has the bridge `virbr0`, too; where it runs, this one will not start".to_owned());
+    }
 }

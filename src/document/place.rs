@@ -53,6 +53,11 @@ impl Place {
         self.excerpt().into_iter().fold(Error::user(message), Error::detail)
     }
 
+    /// A user's error at this place that does not repeat what stands there: it may be a secret.
+    pub fn error_without_text(&self, message: impl Into<String>) -> Error {
+        Error::user(message).detail(self.to_string())
+    }
+
     /// A second place that belongs to the same error ("first here").
     pub fn note(&self, error: Error, what: &str) -> Error {
         self.excerpt().into_iter().fold(error.detail(format!("{what}:")), Error::detail)

@@ -45,6 +45,11 @@ pub struct LargeFile {
     pub size: u64,
 }
 
+/// The cluster file, as commands look for it.
+const CLUSTER: &str = "cluster.toml";
+/// What a new project's cluster file starts from: what the shipped recipes can build.
+const FIRST_CLUSTER: &str = "recipes/clusters/etcd.toml";
+
 /// Larger files than this, in bytes, are not held in memory: units and configuration are, programs and disks are not.
 const HELD_MAX: u64 = 1 << 20;
 
@@ -173,10 +178,12 @@ impl Project {
         Ok(self.text(FILE)?.map(|text| Expected::parse(FILE, &text)).transpose()?.unwrap_or_default())
     }
 
-    /// Writes the shipped files into `folder`, and gives the names of those that were not there yet.
+    /// Writes the shipped files into `folder`, and the smallest of the examples as its cluster file. Gives the names of
+    /// those that were not there yet.
     pub fn init(folder: &Path) -> Result<Vec<&'static str>> {
         let mut written = Vec::new();
-        for (name, bytes) in shipped::FILES {
+        let cluster = shipped::get(FIRST_CLUSTER).map(|bytes| (CLUSTER, bytes));
+        for (name, bytes) in shipped::FILES.iter().chain(&cluster) {
             let path = folder.join(name);
             if fsx::exists(&path)? {
                 continue;

@@ -1,4 +1,4 @@
-//! The recipes, lockfiles and expected digests of this version, inside the binary.
+//! The recipes, example clusters, lockfiles and expected digests of this version, inside the binary.
 
 macro_rules! shipped {
     ($($name:literal),* $(,)?) => { [$(($name, include_bytes!(concat!("../../", $name)))),*] };
@@ -9,6 +9,12 @@ pub const FILES: &[(&str, &[u8])] = &shipped![
     "images/expected.toml",
     "lockfiles/debian.lock",
     "recipes/base.toml",
+    "recipes/clusters/etcd.toml",
+    "recipes/clusters/from-scratch.toml",
+    "recipes/clusters/hard-way.toml",
+    "recipes/clusters/kubenet.toml",
+    "recipes/clusters/one-node.toml",
+    "recipes/clusters/two-node.toml",
     "recipes/roles/etcd.toml",
     "recipes/sources/debian.toml",
 ];

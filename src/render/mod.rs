@@ -10,6 +10,7 @@ mod file;
 mod image;
 mod kubernetes;
 mod node;
+mod table;
 mod yaml;
 
 #[cfg(test)]
@@ -21,3 +22,4 @@ pub use file::{Content, NodeFile};
 pub use image::{Entry, Owner, base_entries, etcd_entries};
 pub use kubernetes::{Caller, encryption, kubeconfig};
 pub use node::public_files;
+pub use table::{aligned, cluster_table};

@@ -1,0 +1,71 @@
+//! The reference of the file is held against the reader.
+
+use super::read;
+
+const DOCUMENT: &str = include_str!("../../../docs/cluster.md");
+
+/// Every key that the reader knows, from its own lists.
+fn keys() -> Vec<&'static str> {
+    let lists = include_str!("../spec.rs").split("only(&[").skip(1).map(|rest| rest.split(']').next().unwrap());
+    lists.flat_map(|list| list.split('"').skip(1).step_by(2)).collect()
+}
+
+fn example() -> &'static str {
+    DOCUMENT.split("```toml\n").nth(1).unwrap().split("```").next().unwrap()
+}
+
+#[test]
+fn every_key_is_explained_and_in_the_example() {
+    let keys = keys();
+    assert!(keys.len() > 45 && keys.contains(&"load-balancer-pool"), "{keys:?}");
+    let tables = ["network", "api", "services", "pods", "pki", "node", "export"];
+    for key in keys {
+        let (explained, used) = match tables.contains(&key) {
+            true => (format!("[{key}]"), format!("[{key}]")),
+            false => (format!("`{key}`"), format!("{key} = ")),
+        };
+        assert!(DOCUMENT.contains(&explained), "docs/cluster.md does not explain {explained}");
+        assert!(example().contains(&used), "the example of docs/cluster.md does not have `{used}`");
+    }
+}
+
+/// And nothing in it deserves a warning.
+#[test]
+fn the_example_is_valid() {
+    let cluster = read(example());
+    assert_eq!(cluster.warnings(), Vec::<String>::new());
+    assert_eq!(cluster.nodes.len(), 7);
+}
+
+/// The defaults are the ones that the tables name: without them, the example means the same.
+#[test]
+fn the_defaults_are_as_documented() {
+    let defaults = [
+        "domain = \"lab.internal\"\n",
+        "arch = \"amd64\"\n",
+        "channel = \"debian\"\n",
+        "host = \"192.168.30.1\"\n",
+        "dns = [\"192.168.30.1\"]\n",
+        "bridge = \"kb-lab\"\n",
+        "mode = \"nat\"\n",
+        "name = \"kubernetes\"\n",
+        "port = 6443\n",
+        "cidr = \"10.96.0.0/16\"\n",
+        "dns = \"10.96.0.10\"\n",
+        "domain = \"cluster.local\"\n",
+        "cidr = \"10.244.0.0/16\"\n",
+        "node-prefix = 24\n",
+        "ca-days = 3650\n",
+        "certificate-days = 1095\n",
+        "name = \"worker\"\n",
+        "image = \"worker\"\n",
+        "firmware = \"bios\"\n",
+        "options = \"rw,sync,root_squash,no_subtree_check\"\n",
+    ];
+    let whole = format!("{:?}", read(example()));
+    for line in defaults {
+        let without = example().replacen(&format!("\n{line}"), "\n", 1);
+        assert_ne!(without, example(), "{line}");
+        assert_eq!(format!("{:?}", read(&without)), whole, "{line}");
+    }
+}

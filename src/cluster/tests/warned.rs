@@ -1,0 +1,34 @@
+//! What is allowed, with a warning.
+
+use super::{file, node, read};
+
+const KEY: &str = "ssh-keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ\"]\n";
+
+#[test]
+fn each_warning_has_its_cause() {
+    let etcd = |count: u32| node("etcd", &format!("count = {count}\n"));
+    let control = node("control-plane", "");
+    let good = format!("{KEY}{}", file(&etcd(3)));
+    assert_eq!(read(&good).warnings(), Vec::<String>::new());
+    for (text, words) in [
+        (file(&etcd(3)), "no `ssh-keys`: nobody will be able to log in"),
+        (format!("domain = \"lab.local\"\n{good}"), "keeps `.local` for multicast DNS"),
+        (format!("{KEY}{}", file(&etcd(2))), "2 etcd members survive the loss of 0, as 1 would"),
+        (format!("{KEY}{}", file(&etcd(4))), "4 etcd members survive the loss of 1, as 3 would"),
+        (format!("{KEY}{}", file(&etcd(9))), "9 etcd members: each write waits for 5"),
+        (
+            format!("{KEY}{}", file(&format!("{}[api]\nname = \"api.example.test\"\n", node("worker", "")))),
+            "no node runs the control plane: the workers",
+        ),
+        (format!("{KEY}{}", file(&format!("{}{}", etcd(3), node("gateway", "")))), "the gateway has nothing to stand before"),
+        (format!("{KEY}{}", file(&format!("{control}firmware = \"uefi\"\n"))), "node `control` starts by UEFI"),
+        (good.replace("cidr", "dns = [\"9.9.9.9\"]\ncidr"), "`dns` leaves out the host 192.168.7.1"),
+        (good.replace("cidr", "mode = \"isolated\"\ndns = [\"192.168.7.1\", \"9.9.9.9\"]\ncidr"), "9.9.9.9 cannot be reached"),
+        (good.replace("192.168.7.0", "192.168.122.0"), "192.168.122.0/24 is the network `default` of libvirt"),
+        (good.replace("\"lab\"", "\"default\""), "libvirt's own network is called `default`"),
+        (good.replace("cidr", "bridge = \"virbr0\"\ncidr"), "has the bridge `virbr0`"),
+    ] {
+        let warnings = read(&text).warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains(words), "{words}: {warnings:?}\n{text}");
+    }
+}

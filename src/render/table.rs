@@ -1,0 +1,203 @@
+//! The cluster as people read it: what its file means, after all defaults.
+
+use std::fmt::Write as _;
+
+use crate::cluster::{Api, Cluster, Mode, Network, Node};
+use crate::value::Size;
+
+/// The whole cluster: a few lines for what its nodes share, then a table of the nodes.
+pub fn cluster_table(cluster: &Cluster) -> String {
+    let mut text = aligned(&facts(cluster).map(|(what, value)| [what.to_owned(), value]).collect::<Vec<_>>());
+    text.push('\n');
+    text.push_str(&aligned(&nodes(cluster)));
+    text
+}
+
+/// Rows of equally many cells as lines, each column as wide as its widest cell and two spaces apart.
+pub fn aligned<R: AsRef<[String]>>(rows: &[R]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        for (at, cell) in row.as_ref().iter().enumerate() {
+            let width = cell.chars().count();
+            match widths.get_mut(at) {
+                Some(widest) => *widest = width.max(*widest),
+                None => widths.push(width),
+            }
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.as_ref().iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// What is said of the cluster as a whole; nothing that it does not have.
+fn facts(cluster: &Cluster) -> impl Iterator<Item = (&'static str, String)> {
+    let services = &cluster.services;
+    let kubernetes = cluster.api.as_ref();
+    let names = |nodes: Vec<&Node>| nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(" ");
+    let exports = cluster.exports.iter().map(|export| ("export", format!("{} ({})", export.path, export.options)));
+    [
+        Some(("cluster", format!("{}, domain {}, {}, channel {}", cluster.name, cluster.domain, cluster.arch, cluster.channel))),
+        Some(("network", network(&cluster.network))),
+        Some(("bridge", bridge(&cluster.network))),
+        kubernetes.map(|api| ("api", endpoint(cluster, api))),
+        kubernetes.map(|_| ("services", format!("{}, dns {}, domain {}", services.cidr, services.dns, services.domain))),
+        services.load_balancer.map(|pool| ("pool", format!("{pool} for services of type LoadBalancer"))),
+        kubernetes.map(|_| ("pods", format!("{}, shares of {} bits", cluster.pods.cidr, cluster.pods.node_prefix))),
+        Some(("etcd", names(cluster.etcd_members().collect()))).filter(|(_, members)| !members.is_empty()),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(exports)
+}
+
+fn network(network: &Network) -> String {
+    let mut text = format!("{}, host {}", network.cidr, network.host);
+    if network.dns != [network.host] {
+        let servers: Vec<String> = network.dns.iter().map(ToString::to_string).collect();
+        append(&mut text, format_args!(", dns {}", servers.join(" ")));
+    }
+    match network.dhcp {
+        Some(dhcp) => append(&mut text, format_args!(", dhcp {dhcp}")),
+        None => text.push_str(", no dhcp for strangers"),
+    }
+    text
+}
+
+fn bridge(network: &Network) -> String {
+    let mut text = format!("{} {}", network.bridge, network.mac);
+    let uplink = match &network.mode {
+        Mode::Nat { uplink, ports } => {
+            text.push_str(", nat");
+            if let Some((first, last)) = ports {
+                append(&mut text, format_args!(" from ports {first}-{last}"));
+            }
+            uplink.as_ref()
+        }
+        Mode::Route { uplink } => {
+            text.push_str(", route");
+            uplink.as_ref()
+        }
+        Mode::Isolated => {
+            text.push_str(", isolated");
+            None
+        }
+        Mode::Open => {
+            text.push_str(", open");
+            None
+        }
+    };
+    if let Some(uplink) = uplink {
+        append(&mut text, format_args!(" through {uplink}"));
+    }
+    if let Some(mtu) = network.mtu {
+        append(&mut text, format_args!(", mtu {mtu}"));
+    }
+    text
+}
+
+fn endpoint(cluster: &Cluster, api: &Api) -> String {
+    let url = cluster.api_url().unwrap_or_default();
+    let name = api.name.fqdn(&cluster.domain);
+    match (api.address, api.is_vip) {
+        (Some(_), true) => format!("{url}, a virtual address on the gateway, name {name}"),
+        (Some(_), false) => format!("{url}, name {name}"),
+        (None, _) => format!("{url}, a name that is known elsewhere"),
+    }
+}
+
+/// The nodes' rows, with their heads. The image has a column where one is not the role's own.
+fn nodes(cluster: &Cluster) -> Vec<Vec<String>> {
+    let is_own = |node: &Node| node.image.as_str() == node.role.as_str();
+    let images = !cluster.nodes.iter().all(is_own);
+    let mut heads = vec!["NAME", "ROLE", "ADDRESS", "MAC", "VCPUS", "MEMORY", "DISK", "PODS"];
+    heads.extend(images.then_some("IMAGE"));
+    let mut rows = vec![heads.into_iter().map(str::to_owned).collect::<Vec<_>>()];
+    for node in &cluster.nodes {
+        let mut row = vec![
+            node.name.to_string(),
+            node.role.to_string(),
+            node.address.to_string(),
+            node.mac.to_string(),
+            node.vcpus.to_string(),
+            exact(node.memory),
+            exact(node.disk),
+            node.pods.map_or_else(|| "-".to_owned(), |pods| pods.to_string()),
+        ];
+        row.extend(images.then(|| if is_own(node) { "-".to_owned() } else { node.image.to_string() }));
+        rows.push(row);
+    }
+    rows
+}
+
+/// A size in the largest unit that says it exactly, as the cluster file takes it.
+fn exact(size: Size) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let fits = |shift: &u32| size.0 > 0 && size.0.trailing_zeros() >= *shift;
+    match units.iter().find(|(_, shift)| fits(shift)) {
+        Some((unit, shift)) => format!("{} {unit}", size.0 >> shift),
+        None => format!("{} B", size.0),
+    }
+}
+
+fn append(text: &mut String, more: std::fmt::Arguments<'_>) {
+    // Writing to a `String` cannot fail.
+    let _ = text.write_fmt(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::tests::golden;
+
+    fn table(text: &str) -> String {
+        cluster_table(&Cluster::read("c.toml", text).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    #[test]
+    fn the_examples_are_as_recorded() {
+        let failures: Vec<String> = ["etcd", "from-scratch", "hard-way", "kubenet", "one-node", "two-node"]
+            .into_iter()
+            .filter_map(|name| {
+                let path = format!("{}/recipes/clusters/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+                golden(&format!("cluster/{name}/cluster.txt"), &table(&std::fs::read_to_string(path).unwrap())).err()
+            })
+            .collect();
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn what_the_examples_do_not_have() {
+        let text = table(
+            "name = 'x'\n[network]\ncidr = '10.1.0.0/24'\nuplink = 'eth0'\nnat-ports = '1024-2048'\ndns = ['10.1.0.1', '10.1.0.2']\n\
+             [api]\nname = 'api.example.test'\n\
+             [[node]]\nrole = 'control-plane'\nmemory = '1500 MiB'\n[[node]]\nrole = 'worker'\nimage = 'builder'\ndisk = '1 TiB'\n",
+        );
+        for line in [
+            "network   10.1.0.0/24, host 10.1.0.1, dns 10.1.0.1 10.1.0.2, no dhcp for strangers",
+            ", nat from ports 1024-2048 through eth0",
+            "api       https://api.example.test:6443, a name that is known elsewhere",
+            "1500 MiB  20 GiB  10.244.0.0/24  -\n",
+            "4 GiB     1 TiB   10.244.1.0/24  builder\n",
+            "PODS           IMAGE\n",
+        ] {
+            assert!(text.contains(line), "`{line}` is not in\n{text}");
+        }
+        for mode in ["isolated", "open", "route"] {
+            let text =
+                table(&format!("name = 'x'\n[network]\ncidr = '10.1.0.0/24'\nmode = '{mode}'\nmtu = 9000\n[[node]]\nrole = 'etcd'\n"));
+            assert!(text.contains(&format!(", {mode}, mtu 9000\n")) && !text.contains("services"), "{text}");
+        }
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        assert_eq!(aligned(&[row(["a", "bb", "c"]), row(["äöü", "b", ""])]), "a    bb  c\näöü  b\n");
+        assert_eq!(aligned::<[String; 2]>(&[]), "");
+    }
+}
