@@ -1,5 +1,5 @@
 //! Holds the module table of ARCHITECTURE.md against the imports in `src/`: no module uses one that its row does
-//! not name, no row is missing or left over, and every module begins with its charter.
+//! not name, no row is missing or left over, and every module begins with its charter. Also holds who may open secrets.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
@@ -122,9 +122,73 @@ fn the_table_has_no_cycle() {
 fn every_module_begins_with_its_charter() {
     for file in rust_files(&Path::new(ROOT).join("src")) {
         let text = fs::read_to_string(&file).unwrap();
-        let is_tests = file.file_name().is_some_and(|name| name == "tests.rs") || file.components().any(|part| part.as_os_str() == "tests");
-        assert!(is_tests || text.starts_with("//! "), "{} does not begin with `//!` and what it is for", file.display());
+        assert!(is_tests(&file) || text.starts_with("//! "), "{} does not begin with `//!` and what it is for", file.display());
     }
+}
+
+/// Who may know that there are secrets. What is not in here has no type to put one in: not a tree, a plan, the store.
+const SECRETIVE: [&str; 4] = ["cli", "pki", "render", "seed"];
+
+/// Where secrets are opened, and why. `pki/` reads and writes the user's private folder.
+const OPENERS: [(&str, &str); 2] = [
+    ("render/yaml.rs", "writes them into documents that are secrets again"),
+    ("seed/mod.rs", "lays volumes out, which are secrets again, and hands the bytes to who writes private files"),
+];
+
+/// Whether a file's tests are all that is in it: they may look into everything.
+fn is_tests(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name == "tests.rs") || file.components().any(|part| part.as_os_str() == "tests")
+}
+
+/// Whether a source text can have secrets, and whether it can open them. A glob would bring the opening trait unnamed.
+fn secrecy_of(text: &str) -> (bool, bool) {
+    let code: String = text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
+    let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
+    (has(&["secrecy"]), has(&["ExposeSecret", "expose_secret", "secrecy::*"]))
+}
+
+#[test]
+fn secrets_are_opened_only_where_they_leave() {
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for file in rust_files(&Path::new(ROOT).join("src")).into_iter().filter(|file| !is_tests(file)) {
+        let (module, shown) = (module_of(&file), file.strip_prefix(Path::new(ROOT).join("src")).unwrap().display().to_string());
+        let (has, opens) = secrecy_of(&fs::read_to_string(&file).unwrap());
+        if has && !SECRETIVE.contains(&module.as_str()) {
+            wrong.push(format!("src/{shown} knows secrets, and `{module}` may not"));
+        }
+        if opens && module != "pki" && !OPENERS.iter().any(|(opener, _)| *opener == shown) {
+            wrong.push(format!("src/{shown} opens secrets: add it to OPENERS in tests/architecture.rs with a good reason, or do without"));
+        }
+        if opens {
+            seen.insert(shown);
+        }
+    }
+    wrong.extend(OPENERS.iter().filter(|(opener, _)| !seen.contains(*opener)).map(|(opener, _)| format!("src/{opener} opens no secret")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // A feature of the crate's would let secrets be serialised.
+    let manifest = fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap();
+    assert!(manifest.lines().any(|line| line.starts_with("secrecy = \"")), "secrecy comes without features");
+}
+
+/// What could carry a secret into an image knows neither keys nor seeds.
+#[test]
+fn nothing_that_makes_images_uses_seeds_or_keys() {
+    let table = table();
+    for module in ["value", "plan", "tree", "unpack", "disk", "fsx", "store", "fetch", "base", "project", "bake"] {
+        for private in ["pki", "seed"] {
+            assert!(!table[module].contains(private), "`{module}` may use `{private}`");
+        }
+    }
+}
+
+#[test]
+fn openers_are_recognised() {
+    assert_eq!(secrecy_of("use secrecy::SecretString; // ExposeSecret"), (true, false));
+    assert_eq!(secrecy_of("use secrecy::{ExposeSecret as _, SecretString};"), (true, true));
+    assert_eq!(secrecy_of("use secrecy::*;"), (true, true));
+    assert_eq!(secrecy_of("secrecy::ExposeSecret::expose_secret(&key)"), (true, true));
+    assert_eq!(secrecy_of("let secret = 1;"), (false, false));
 }
 
 #[test]

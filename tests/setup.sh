@@ -10,10 +10,12 @@ packages=(
   # foreign judges of what kbake writes
   qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage dosfstools mtools grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
   python3 python3-yaml openssl dnsmasq-base libvirt-clients libxml2-utils
+  # what cloud-init's own check of seeds imports
+  python3-configobj python3-jinja2 python3-jsonpatch python3-jsonschema python3-requests
   # a machine to boot the image, and the clients that talk to it
   qemu-system-x86 seabios etcd-client openssh-client
   # the peers of the benchmark, and the tests' attackers
-  attr fakeroot strace git ca-certificates passwd time
+  attr fakeroot strace git ca-certificates passwd time cloud-image-utils
 )
 
 sudo=()
@@ -29,6 +31,19 @@ if ! "${install[@]}" "${packages[@]}"; then
   release=$(. /etc/os-release && echo "$VERSION_CODENAME")
   "${install[@]}" --allow-downgrades "qemu-utils/$release" "qemu-system-common/$release" "${packages[@]}"
 fi
+
+# cloud-init judges seeds. Its package would configure this very host at the next boot, so it is unpacked, not installed.
+judges=/usr/local/lib/kbake-tests
+if [ ! -d "$judges/cloud-init" ]; then
+  unpacked=$(mktemp -d)
+  (cd "$unpacked" && apt-get download -q cloud-init && dpkg-deb -x cloud-init_*.deb cloud-init)
+  "${sudo[@]}" mkdir -p "$judges"
+  "${sudo[@]}" cp -r "$unpacked/cloud-init/usr/lib/python3/dist-packages" "$judges/cloud-init"
+  rm -r "$unpacked"
+fi
+
+# kubectl reads kubeconfigs; a host may have it from elsewhere than Debian's kubernetes-client.
+command -v kubectl >/dev/null || "${install[@]}" kubernetes-client
 
 # The same image must come out whoever builds it. useradd gives the user the subordinate ids that this takes.
 id -u kbake-test >/dev/null 2>&1 || "${sudo[@]}" useradd --create-home --shell /usr/sbin/nologin kbake-test

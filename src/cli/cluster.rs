@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::pki::now;
 use super::Session;
 use super::args::{Cluster as Args, Nodes, Secrets};
 use crate::cluster::{Cluster, Node};
 use crate::error::{Class, Error, Result};
 use crate::fsx;
-use crate::pki::Pki;
+use crate::pki::{self, Pki};
 
 impl Session<'_> {
     /// The cluster of the file that was named, with its warnings said.
@@ -34,14 +35,22 @@ impl Session<'_> {
     pub fn pki(&self, args: &Args, secrets: &Secrets, cluster: &Cluster) -> Pki {
         let folder = match &secrets.secrets {
             Some(folder) => folder.clone(),
-            None => args.file().parent().unwrap_or(Path::new("")).join("secrets"),
+            None => args.file().with_file_name("secrets"),
         };
-        Pki::of(&folder, cluster)
+        Pki::new(&folder, cluster)
+    }
+
+    /// Those, read and found to fit the cluster, with what will soon be wrong about them said.
+    pub fn secrets(&self, cluster: &Cluster, args: &Args, secrets: &Secrets) -> Result<pki::Secrets> {
+        let loaded = self.pki(args, secrets, cluster).load(now()?)?;
+        self.warn(loaded.warnings());
+        Ok(loaded)
     }
 }
 
 impl Args {
-    fn file(&self) -> &Path {
+    /// The file that was named, or the usual one.
+    pub fn file(&self) -> &Path {
         self.cluster.as_deref().unwrap_or(Path::new("cluster.toml"))
     }
 }

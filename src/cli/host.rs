@@ -82,7 +82,7 @@ fn place_new(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
         fsx::create_dir_all(folder)?;
     }
-    fsx::write_new(path, DISK_MODE, bytes)
+    fsx::write_new(path, DISK_MODE, bytes).map(drop)
 }
 
 /// Absolute: libvirt and QEMU are told where files are, not where to look.

@@ -7,7 +7,7 @@ use super::args::{Kubeconfig, Pki as Command, PkiArgs};
 use crate::error::{Class, Error, Result};
 use crate::fsx;
 use crate::pki::{self, Authority, Imported, Pki, Problem, State};
-use crate::render;
+use crate::render::{self, Caller};
 use crate::report::Report as _;
 
 impl Session<'_> {
@@ -105,9 +105,16 @@ impl Session<'_> {
             return Err(Error::user(format!("{} has no API server to talk to", cluster.file))
                 .hint("a kubeconfig is for clusters with a node of role control-plane, or with [api]"));
         };
-        let secrets = self.pki(&args.cluster, &args.secrets, &cluster).load(now()?)?;
-        self.warn(secrets.warnings());
-        let text = render::kubeconfig(&cluster, &server, "kubernetes-admin", secrets.authority(Authority::Cluster), secrets.admin());
+        let secrets = self.secrets(&cluster, &args.cluster, &args.secrets)?;
+        let admin = secrets.admin();
+        let text = render::kubeconfig(&Caller {
+            cluster: cluster.name.as_str(),
+            user: "kubernetes-admin",
+            server: &server,
+            authority: secrets.authority(Authority::Cluster),
+            certificate: admin.certificate(),
+            key: admin.key(),
+        });
         self.shell.data(text.expose_secret())
     }
 

@@ -1,74 +1,61 @@
-//! `kbake seed`: a node from its options, its volume into a private file.
+//! `kbake seed`: nodes of a cluster file into private files.
 
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
 
 use super::Session;
-use super::args::{Listen, Seed};
-use crate::cluster::{Addressing, EtcdListen, EtcdNode, HostName, LoneNode, Mac, SshKey, StaticAddress};
-use crate::error::{Class, Error, Result};
+use super::args::{Seed, SeedFormat};
+use crate::cluster::Node;
+use crate::error::Result;
 use crate::fsx;
 use crate::report::Report as _;
-use crate::seed;
+use crate::seed::{self, Volume};
+use crate::value::Epoch;
+
+/// Of the folder of seeds. A hypervisor that runs as another user must pass through it to a file that it was given;
+/// each file in it is its owner's alone.
+const FOLDER_MODE: u32 = 0o711;
 
 impl Session<'_> {
     /// `kbake seed`.
     pub fn seed(&self, args: &Seed) -> Result<()> {
-        let project = self.project()?;
-        let role = project.role(&args.role)?;
-        let epoch = project.channel(&self.global.channel)?.sources.epoch;
-        let name: HostName = parsed("the node's name", &args.name)?;
-        let node = LoneNode {
-            domain: args.domain.as_deref().map(|text| parsed("--domain", text)).transpose()?,
-            network: addressing(args)?,
-            mac: args.mac.as_deref().map(|text| parsed::<Mac>("--mac", text)).transpose()?,
-            ssh_keys: ssh_keys(&args.ssh_key)?,
-            etcd: Some(EtcdNode { listen: etcd_listen(args.etcd_listen) }),
-            name,
-            role,
-        };
-        for warning in node.warnings() {
-            self.shell.notice(&format!("warning: {warning}"));
+        let cluster = self.cluster(&args.cluster)?;
+        let nodes = args.nodes.of(&cluster)?;
+        let secrets = self.secrets(&cluster, &args.cluster, &args.secrets)?;
+        let epoch = self.project()?.channel(cluster.channel.as_str())?.sources.epoch;
+        // All are made before one is written: what is missing for the last must not show after the first.
+        let seeds = nodes.iter().map(|node| Ok((*node, seed::of(&cluster, node, &secrets)?))).collect::<Result<Vec<_>>>()?;
+        let out = args.out.clone().unwrap_or_else(|| Path::new("images/seeds").join(cluster.name.as_str()));
+        if let Some(above) = out.parent().filter(|above| !above.as_os_str().is_empty()) {
+            fsx::create_dir_all(above)?;
         }
-        let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("images/seeds/{}.iso", node.name)));
-        if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fsx::create_dir_all(folder)?;
+        fsx::create_dir(&out, FOLDER_MODE)?;
+        for (node, seed) in &seeds {
+            let path = place(&out, node, args.format);
+            write(seed, &path, args.format, epoch)?;
+            self.shell.data(&format!("{}\n", path.display()))?;
         }
-        let volume = seed::volume(&node, epoch)?;
-        volume.write_private(|bytes| fsx::write_atomic(&out, seed::FILE_MODE, bytes))?;
-        self.shell.say(&format!("the seed of {} is written; it is private (mode 0600)", node.fqdn()));
-        self.shell.data(&format!("{}\n", out.display()))?;
+        let what = if nodes.len() == 1 { "the seed is written; it is" } else { "the seeds are written; they are" };
+        self.shell.say(&format!("{what} private (mode 0600)"));
         Ok(())
     }
 }
 
-fn parsed<T: FromStr<Err = String>>(what: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|why| Error::new(Class::Usage, format!("{what}: {why}")))
+fn place(out: &Path, node: &Node, format: SeedFormat) -> PathBuf {
+    out.join(match format {
+        SeedFormat::Iso => format!("{}.iso", node.name),
+        SeedFormat::Vfat => format!("{}.img", node.name),
+        SeedFormat::Dir => node.name.to_string(),
+    })
 }
 
-fn etcd_listen(who: Listen) -> EtcdListen {
-    match who {
-        Listen::Loopback => EtcdListen::Loopback,
-        Listen::All => EtcdListen::All,
-    }
-}
-
-fn addressing(args: &Seed) -> Result<Addressing> {
-    let Some(address) = &args.address else { return Ok(Addressing::Dhcp) };
-    let address = parsed("--address", address)?;
-    let ip = |what: &str, text: &str| {
-        text.parse().map_err(|_| Error::new(Class::Usage, format!("{what}: `{}` is no IP address", text.escape_debug())))
+fn write(seed: &seed::Seed, path: &Path, format: SeedFormat, epoch: Epoch) -> Result<()> {
+    let volume = match format {
+        SeedFormat::Iso => Volume::Iso,
+        SeedFormat::Vfat => Volume::Vfat,
+        SeedFormat::Dir => {
+            fsx::create_dir(path, seed::FOLDER_MODE)?;
+            return seed.write_private(|name, bytes| fsx::write_atomic(&path.join(name), seed::FILE_MODE, bytes));
+        }
     };
-    let gateway = args.gateway.as_deref().map(|text| ip("--gateway", text)).transpose()?;
-    let dns = args.dns.iter().map(|text| ip("--dns", text)).collect::<Result<_>>()?;
-    StaticAddress::new(address, gateway, dns).map(Addressing::Static).map_err(|why| Error::new(Class::Usage, why))
-}
-
-fn ssh_keys(files: &[PathBuf]) -> Result<Vec<SshKey>> {
-    let mut keys = Vec::new();
-    for file in files {
-        let text = fsx::read_to_string(file)?;
-        keys.extend(SshKey::parse_file(&file.display().to_string(), &text).map_err(Error::user)?);
-    }
-    Ok(keys)
+    seed.volume(volume, epoch)?.write_private(|bytes| fsx::write_atomic(path, seed::FILE_MODE, bytes))
 }

@@ -6,11 +6,9 @@
 mod check;
 mod derive;
 mod label;
-mod lone;
 mod mac;
 mod name;
 mod net;
-mod network;
 mod spec;
 mod ssh;
 mod warn;
@@ -23,11 +21,9 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 pub use label::{LabelKey, LabelValue, Taint};
-pub use lone::{EtcdListen, EtcdNode, LoneNode};
 pub use mac::Mac;
 pub use name::{ApiName, Bridge, ClusterName, Domain, HostName, Interface};
 pub use net::{Net, Range};
-pub use network::{Addressing, Cidr, StaticAddress};
 pub use ssh::SshKey;
 
 use crate::document;

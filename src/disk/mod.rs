@@ -14,7 +14,7 @@ pub mod gpt;
 pub mod grub;
 pub mod iso9660;
 #[cfg(test)]
-mod judge;
+pub(crate) mod judge;
 mod pieces;
 pub mod qcow2;
 pub mod raw;

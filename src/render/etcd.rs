@@ -1,38 +1,38 @@
-//! A node's settings for etcd 3.4, as the environment file that the image's unit reads.
+//! A member's settings for etcd 3.4, as the environment file that the image's unit reads.
 
-use std::net::IpAddr;
-
-use crate::cluster::{Addressing, EtcdListen, LoneNode};
+use crate::cluster::{Cluster, Node};
 
 /// Where the unit looks for them. Without this file etcd is not started.
 pub(super) const ETCD_ENV: &str = "/etc/etcd/etcd.env";
 
+/// Where the seed of a node of role etcd puts the member's certificates and keys.
+pub const ETCD_PKI: &str = "/etc/etcd/pki";
+
 /// How large the database may grow before etcd refuses writes, in bytes: its own default, said aloud.
 const QUOTA: u64 = 2 << 30;
 
-/// The environment file; none for a node without etcd.
+const CLIENT_PORT: u16 = 2379;
+const PEER_PORT: u16 = 2380;
+
+/// The environment file of a node of role etcd.
 ///
-/// One line per setting, `NAME=value` with values of URL characters only, which systemd takes without quotes.
-pub fn etcd_env(node: &LoneNode) -> Option<String> {
-    let etcd = node.etcd.as_ref()?;
-    let name = &node.name;
-    let (listen, advertise) = match etcd.listen {
-        EtcdListen::Loopback => ("http://127.0.0.1:2379", "http://127.0.0.1:2379".to_owned()),
-        EtcdListen::All => (listen_all(node), format!("http://{}:2379", reached_as(node))),
-    };
-    // A single member talks to no peer: nobody else needs to reach its peer port.
-    let peer = "http://127.0.0.1:2380";
-    let settings = [
-        ("NAME", name.to_string()),
+/// One line per setting, `NAME=value` with values of URL characters only, which systemd takes without quotes. Clients
+/// and peers need a certificate of etcd's own authority; there is no listener without TLS but the one on loopback,
+/// which tells health and metrics and takes no data.
+pub fn etcd_env(cluster: &Cluster, node: &Node) -> String {
+    let client = format!("https://{}:{CLIENT_PORT}", node.address);
+    let peer = |node: &Node| format!("https://{}:{PEER_PORT}", node.address);
+    let members: Vec<String> = cluster.etcd_members().map(|member| format!("{}={}", member.name, peer(member))).collect();
+    let mut settings = vec![
+        ("NAME", node.name.to_string()),
         ("DATA_DIR", "/var/lib/etcd".to_owned()),
-        ("LISTEN_CLIENT_URLS", listen.to_owned()),
-        ("ADVERTISE_CLIENT_URLS", advertise),
-        ("LISTEN_PEER_URLS", peer.to_owned()),
-        ("INITIAL_ADVERTISE_PEER_URLS", peer.to_owned()),
-        ("INITIAL_CLUSTER", format!("{name}={peer}")),
+        ("LISTEN_CLIENT_URLS", format!("{client},https://127.0.0.1:{CLIENT_PORT}")),
+        ("ADVERTISE_CLIENT_URLS", client),
+        ("LISTEN_PEER_URLS", peer(node)),
+        ("INITIAL_ADVERTISE_PEER_URLS", peer(node)),
+        ("INITIAL_CLUSTER", members.join(",")),
         ("INITIAL_CLUSTER_STATE", "new".to_owned()),
-        ("INITIAL_CLUSTER_TOKEN", format!("kbake-{name}")),
-        // Health and metrics for whoever is on the machine; this port has no TLS even when clients have.
+        ("INITIAL_CLUSTER_TOKEN", format!("kbake-{}", cluster.name)),
         ("LISTEN_METRICS_URLS", "http://127.0.0.1:2381".to_owned()),
         // Kubernetes speaks version 3 only; version 2 would be a second, unguarded door.
         ("ENABLE_V2", "false".to_owned()),
@@ -42,28 +42,25 @@ pub fn etcd_env(node: &LoneNode) -> Option<String> {
         ("LOGGER", "zap".to_owned()),
         ("LOG_OUTPUTS", "stderr".to_owned()),
     ];
+    settings.extend(tls());
     let mut text = "# Written from the node's seed; read by etcd.service.\n".to_owned();
     for (name, value) in settings {
         text.push_str(&format!("ETCD_{name}={value}\n"));
     }
-    Some(text)
+    text
 }
 
-/// etcd listens on addresses, not on names. Go serves IPv4 only on `0.0.0.0`, and needs IPv6 in the kernel for `::`.
-fn listen_all(node: &LoneNode) -> &'static str {
-    match &node.network {
-        Addressing::Static(network) if network.address().address().is_ipv6() => "http://[::]:2379",
-        _ => "http://0.0.0.0:2379",
-    }
-}
-
-/// What others reach the node by: its address if it is known, else its name.
-fn reached_as(node: &LoneNode) -> String {
-    match &node.network {
-        Addressing::Dhcp => node.fqdn(),
-        Addressing::Static(network) => match network.address().address() {
-            IpAddr::V4(v4) => v4.to_string(),
-            IpAddr::V6(v6) => format!("[{v6}]"),
-        },
-    }
+/// A trusted authority without `CLIENT_CERT_AUTH` would only offer to check; both are needed, for clients and peers.
+fn tls() -> [(&'static str, String); 8] {
+    let file = |name: &str| format!("{ETCD_PKI}/{name}");
+    [
+        ("CERT_FILE", file("server.crt")),
+        ("KEY_FILE", file("server.key")),
+        ("TRUSTED_CA_FILE", file("ca.crt")),
+        ("CLIENT_CERT_AUTH", "true".to_owned()),
+        ("PEER_CERT_FILE", file("peer.crt")),
+        ("PEER_KEY_FILE", file("peer.key")),
+        ("PEER_TRUSTED_CA_FILE", file("ca.crt")),
+        ("PEER_CLIENT_CERT_AUTH", "true".to_owned()),
+    ]
 }

@@ -1,20 +1,27 @@
 //! Pure text: the files of role images and the documents of seeds.
 //!
-//! What is the same for all nodes of a role stands in `image` and is public. What is a node's own stands in
-//! `cloud` and `etcd`, goes into its seed, and must never reach an image. Nothing here reads or writes.
+//! What is the same for all nodes of a role stands in `image` and is public. What is a node's own stands in the other
+//! modules, goes into its seed, and must never reach an image. Whatever has a key in it is a
+//! [`SecretString`](secrecy::SecretString) before it is whole. Nothing here reads or writes.
 
 mod cloud;
 mod etcd;
+mod file;
 pub mod host;
 mod image;
+mod kubernetes;
+mod node;
 mod table;
 mod xml;
 mod yaml;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cloud::{meta_data, network_config, user_data};
-pub use etcd::etcd_env;
+pub use etcd::{ETCD_PKI, etcd_env};
+pub use file::{Content, NodeFile};
 pub use image::{Entry, Owner, base_entries, etcd_entries};
+pub use kubernetes::{Caller, encryption, kubeconfig};
+pub use node::public_files;
 pub use table::{aligned, cluster_table};

@@ -3,59 +3,27 @@ use std::path::Path;
 use std::process::Command;
 
 use proptest::prelude::*;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-use super::yaml::tests::pyyaml;
+pub(crate) use super::yaml::tests::pyyaml;
 use super::*;
-use crate::cluster::{Addressing, EtcdListen, EtcdNode, LoneNode, StaticAddress};
+use crate::cluster::{Cluster, Node};
 use crate::value::Sha256;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ";
 
-fn dhcp() -> LoneNode {
-    LoneNode {
-        name: "etcd0".parse().unwrap(),
-        domain: None,
-        role: "etcd".parse().unwrap(),
-        network: Addressing::Dhcp,
-        mac: None,
-        ssh_keys: vec![format!("{KEY} someone@example").parse().unwrap()],
-        etcd: Some(EtcdNode { listen: EtcdListen::Loopback }),
-    }
-}
+/// The cluster files that are shipped.
+pub(crate) const EXAMPLES: [&str; 6] = ["etcd", "from-scratch", "hard-way", "kubenet", "one-node", "two-node"];
 
-fn fixed(address: &str, gateway: &str, dns: &[&str]) -> Addressing {
-    let dns = dns.iter().map(|server| server.parse().unwrap()).collect();
-    Addressing::Static(StaticAddress::new(address.parse().unwrap(), Some(gateway.parse().unwrap()), dns).unwrap())
-}
-
-fn open() -> Option<EtcdNode> {
-    Some(EtcdNode { listen: EtcdListen::All })
-}
-
-/// The nodes whose documents are kept as golden files.
-fn examples() -> Vec<(&'static str, LoneNode)> {
-    let domain = Some("kbake.test".parse().unwrap());
-    vec![
-        ("dhcp", dhcp()),
-        ("dhcp-domain-open", LoneNode { domain: domain.clone(), etcd: open(), ..dhcp() }),
-        (
-            "static",
-            LoneNode {
-                domain,
-                network: fixed("192.168.3.11/24", "192.168.3.1", &["192.168.3.1", "9.9.9.9"]),
-                mac: Some("52:54:00:12:34:56".parse().unwrap()),
-                etcd: open(),
-                ..dhcp()
-            },
-        ),
-        ("static-v6", LoneNode { network: fixed("2001:db8::11/64", "fe80::1", &[]), etcd: open(), ..dhcp() }),
-        ("bare", LoneNode { name: "gateway".parse().unwrap(), role: "gateway".parse().unwrap(), ssh_keys: vec![], etcd: None, ..dhcp() }),
-    ]
+/// One of them.
+pub(crate) fn example(name: &str) -> Cluster {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("recipes/clusters/{name}.toml"));
+    Cluster::read(&format!("{name}.toml"), &std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// Compares with `tests/golden/NAME`. What differs is put under `target/golden`, to be looked at and copied.
-pub(super) fn golden(name: &str, actual: &str) -> Result<(), String> {
+pub(crate) fn golden(name: &str, actual: &str) -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let expected = std::fs::read_to_string(root.join("tests/golden").join(name)).unwrap_or_default();
     if actual == expected {
@@ -72,19 +40,6 @@ pub(super) fn golden(name: &str, actual: &str) -> Result<(), String> {
         expected.lines().nth(first),
         actual.lines().nth(first)
     ))
-}
-
-#[test]
-fn seeds_are_as_recorded() {
-    let failures: Vec<String> = examples()
-        .iter()
-        .flat_map(|(name, node)| {
-            [("user-data", user_data(node)), ("meta-data", meta_data(node)), ("network-config", network_config(node))]
-                .map(|(document, text)| golden(&format!("seed/{name}/{document}"), &text))
-        })
-        .filter_map(Result::err)
-        .collect();
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
@@ -125,85 +80,121 @@ fn no_two_entries_share_a_path() {
     assert_eq!(paths.len(), all);
 }
 
-/// cloud-init's own parser must find exactly what was meant, whatever a key's comment says.
-fn expected_user_data(node: &LoneNode) -> Value {
-    let mut expected = json!({ "hostname": node.name.as_str() });
-    if node.domain.is_some() {
-        expected["fqdn"] = json!(node.fqdn());
-    }
-    if !node.ssh_keys.is_empty() {
-        expected["ssh_authorized_keys"] = node.ssh_keys.iter().map(|key| json!(key.to_string())).collect();
-    }
-    let mut files = Vec::new();
-    if let Addressing::Static(network) = &node.network {
-        let names = if node.domain.is_some() { format!("{} {}", node.fqdn(), node.name) } else { node.name.to_string() };
-        let hosts = format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{} {names}\n", network.address().address());
-        files.push(json!({ "path": "/etc/hosts", "owner": "root:root", "permissions": "0644", "content": hosts }));
-    }
-    if let Some(env) = etcd_env(node) {
-        files.push(json!({ "path": "/etc/etcd/etcd.env", "owner": "root:root", "permissions": "0600", "content": env }));
-    }
-    if !files.is_empty() {
-        expected["write_files"] = json!(files);
-    }
-    expected
+/// A text without secrets.
+fn public(file: &NodeFile) -> String {
+    let Content::Public(text) = &file.content else { panic!("{file:?}") };
+    text.to_string()
 }
 
-#[test]
-fn cloud_init_reads_what_was_meant() {
-    for (name, node) in examples() {
-        let user_data = user_data(&node);
-        assert!(user_data.starts_with("#cloud-config\n"), "{name}");
-        let found = pyyaml(&[user_data, meta_data(&node), network_config(&node)]);
-        assert_eq!(found[0], expected_user_data(&node), "{name}");
-        assert_eq!(found[1]["local-hostname"], node.name.as_str(), "{name}");
-        assert_eq!(found[2]["version"], 2, "{name}");
-        assert_eq!(found[2]["ethernets"].as_object().unwrap().len(), 1, "{name}");
-    }
-}
-
-#[test]
-fn the_instance_id_follows_the_content() {
-    let id = |node: &LoneNode| pyyaml(&[meta_data(node)])[0]["instance-id"].as_str().unwrap().to_owned();
-    let all: Vec<String> = examples().iter().map(|(_, node)| id(node)).collect();
-    for (place, one) in all.iter().enumerate() {
-        assert!(!all[..place].contains(one), "{one} twice");
-    }
-    assert!(all[0].starts_with("etcd0-") && all[0].len() == "etcd0-".len() + 16, "{}", all[0]);
-    assert_eq!(id(&dhcp()), all[0]);
-    assert_ne!(id(&LoneNode { mac: Some("52:54:00:12:34:56".parse().unwrap()), ..dhcp() }), all[0], "the network counts");
-    assert_ne!(id(&LoneNode { ssh_keys: vec![], ..dhcp() }), all[0], "the keys count");
+fn file(cluster: &Cluster, node: &Node, path: &str) -> Option<String> {
+    public_files(cluster, node).unwrap().iter().find(|file| file.path == path).map(public)
 }
 
 /// systemd.exec(5), EnvironmentFile: no quotes, spaces or backslashes, so that there is nothing to interpret.
 #[test]
 fn the_environment_file_needs_no_quoting() {
-    for (name, node) in examples() {
-        let Some(env) = etcd_env(&node) else { continue };
-        for line in env.lines().filter(|line| !line.starts_with('#')) {
+    let cluster = example("etcd");
+    for node in &cluster.nodes {
+        for line in etcd_env(&cluster, node).lines().filter(|line| !line.starts_with('#')) {
             let (key, value) = line.split_once('=').unwrap();
-            assert!(key.starts_with("ETCD_") && key.bytes().all(|c| c.is_ascii_uppercase() || b"_2".contains(&c)), "{name}: {line}");
-            assert!(value.bytes().all(|c| c.is_ascii_alphanumeric() || b":/.-_=[]".contains(&c)), "{name}: {line}");
+            assert!(key.starts_with("ETCD_") && key.bytes().all(|c| c.is_ascii_uppercase() || b"_2".contains(&c)), "{line}");
+            assert!(value.bytes().all(|c| c.is_ascii_alphanumeric() || b":/.-_=,".contains(&c)), "{line}");
         }
     }
 }
 
 #[test]
-fn etcd_is_reached_where_it_says() {
-    let urls = |node: &LoneNode| -> Vec<String> {
-        let env = etcd_env(node).unwrap();
-        ["ETCD_LISTEN_CLIENT_URLS=", "ETCD_ADVERTISE_CLIENT_URLS="]
-            .map(|key| env.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned())
-            .to_vec()
+fn etcd_speaks_tls_to_all_but_the_loopback_metrics() {
+    let cluster = example("etcd");
+    let env = etcd_env(&cluster, cluster.node("etcd1").unwrap());
+    let setting = |key: &str| env.lines().find_map(|line| line.strip_prefix(&format!("ETCD_{key}="))).unwrap_or_else(|| panic!("{key}"));
+    for (key, value) in [
+        ("NAME", "etcd1"),
+        ("LISTEN_CLIENT_URLS", "https://192.168.30.11:2379,https://127.0.0.1:2379"),
+        ("ADVERTISE_CLIENT_URLS", "https://192.168.30.11:2379"),
+        ("LISTEN_PEER_URLS", "https://192.168.30.11:2380"),
+        ("INITIAL_ADVERTISE_PEER_URLS", "https://192.168.30.11:2380"),
+        ("INITIAL_CLUSTER", "etcd0=https://192.168.30.10:2380,etcd1=https://192.168.30.11:2380,etcd2=https://192.168.30.12:2380"),
+        ("CLIENT_CERT_AUTH", "true"),
+        ("PEER_CLIENT_CERT_AUTH", "true"),
+        ("TRUSTED_CA_FILE", "/etc/etcd/pki/ca.crt"),
+        ("PEER_TRUSTED_CA_FILE", "/etc/etcd/pki/ca.crt"),
+    ] {
+        assert_eq!(setting(key), value, "{key}");
+    }
+    let plain: Vec<&str> = env.lines().filter(|line| line.contains("http://")).collect();
+    assert_eq!(plain, ["ETCD_LISTEN_METRICS_URLS=http://127.0.0.1:2381"]);
+}
+
+#[test]
+fn every_node_knows_every_name_at_its_own_address() {
+    let cluster = example("kubenet");
+    let all: Vec<String> = cluster.nodes.iter().map(|node| file(&cluster, node, "/etc/hosts").unwrap()).collect();
+    assert!(all.iter().all(|hosts| *hosts == all[0]));
+    for line in [
+        "127.0.0.1 localhost",
+        "192.168.3.10 gateway.kubenet gateway",
+        "192.168.3.11 control0.kubenet control0",
+        "192.168.3.21 kubernetes.kubenet kubernetes",
+    ] {
+        assert!(all[0].lines().any(|found| found == line), "{line}\n{}", all[0]);
+    }
+    assert!(!all[0].contains("127.0.1.1"));
+    let elsewhere = example("two-node");
+    let hosts = file(&elsewhere, &elsewhere.nodes[0], "/etc/hosts").unwrap();
+    assert!(!hosts.contains("api.two-node.test"), "a full name is known elsewhere:\n{hosts}");
+}
+
+#[test]
+fn the_pods_network_is_the_nodes_share() {
+    let path = "/etc/cni/net.d/10-bridge.conflist";
+    let cni = |cluster: &Cluster, name: &str| -> Value {
+        serde_json::from_str(&file(cluster, cluster.node(name).unwrap(), path).unwrap_or("null".to_owned())).unwrap()
     };
-    let by_name: Vec<_> = examples().iter().filter(|(_, node)| node.etcd.is_some()).map(|(name, node)| (*name, urls(node))).collect();
-    let expected = [
-        ("dhcp", ["http://127.0.0.1:2379", "http://127.0.0.1:2379"]),
-        ("dhcp-domain-open", ["http://0.0.0.0:2379", "http://etcd0.kbake.test:2379"]),
-        ("static", ["http://0.0.0.0:2379", "http://192.168.3.11:2379"]),
-        ("static-v6", ["http://[::]:2379", "http://[2001:db8::11]:2379"]),
-    ];
-    assert_eq!(by_name, expected.map(|(name, urls)| (name, urls.map(str::to_owned).to_vec())));
+    let kubenet = example("kubenet");
+    let bridge = cni(&kubenet, "worker1")["plugins"][0].clone();
+    assert_eq!(bridge["type"], "bridge");
+    assert_eq!(bridge["ipam"], json!({ "type": "host-local", "ranges": [[{ "subnet": "10.5.0.0/16" }]] }));
+    assert_eq!((&bridge["hairpinMode"], &bridge["isDefaultGateway"], &bridge["ipMasq"]), (&json!(true), &json!(true), &json!(true)));
+    assert_eq!(bridge["mtu"], Value::Null);
+    assert_eq!(cni(&kubenet, "gateway"), Value::Null);
+    assert_eq!(cni(&example("two-node"), "worker")["plugins"][0]["mtu"], 1450);
+}
+
+#[test]
+fn kubectl_reads_the_kubeconfigs() {
+    let key = SecretString::from("-----BEGIN FAKE KEY-----\nof nobody\n-----END FAKE KEY-----\n");
+    let (authority, certificate) = ("FAKE AUTHORITY", "FAKE CERTIFICATE");
+    let user = "system:node:worker0";
+    let caller = Caller { cluster: "kubenet", user, server: "https://192.168.3.21:6443", authority, certificate, key: &key };
+    let text = kubeconfig(&caller);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config");
+    std::fs::write(&path, text.expose_secret()).unwrap();
+    let mut command = Command::new("kubectl");
+    command.args(["config", "view", "--raw", "--minify", "--output=json"]).arg("--kubeconfig").arg(&path).env("HOME", dir.path());
+    let out = match command.output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => panic!("kubectl is missing: run tests/setup.sh"),
+        other => other.unwrap(),
+    };
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let found: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let encoded = |text: &str| json!(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text));
+    assert_eq!(found["current-context"], "system:node:worker0@kubenet");
+    assert_eq!(found["contexts"][0]["context"], json!({ "cluster": "kubenet", "user": user }));
+    let server = json!({ "server": "https://192.168.3.21:6443", "certificate-authority-data": encoded(authority) });
+    assert_eq!(found["clusters"], json!([{ "name": "kubenet", "cluster": server }]));
+    let identity = json!({ "client-certificate-data": encoded(certificate), "client-key-data": encoded(key.expose_secret()) });
+    assert_eq!(found["users"], json!([{ "name": user, "user": identity }]));
+}
+
+#[test]
+fn secrets_are_encrypted_by_secretbox_and_old_ones_still_read() {
+    let key = SecretString::from("bm90IGEga2V5LCBidXQgYSB0ZXh0IG9mIDMyIGJ5dGU=");
+    let found = &pyyaml(&[encryption(&key).expose_secret().to_owned()])[0];
+    assert_eq!((&found["apiVersion"], &found["kind"]), (&json!("apiserver.config.k8s.io/v1"), &json!("EncryptionConfiguration")));
+    let secretbox = json!({ "secretbox": { "keys": [{ "name": "key1", "secret": key.expose_secret() }] } });
+    assert_eq!(found["resources"], json!([{ "resources": ["secrets"], "providers": [secretbox, { "identity": {} }] }]));
 }
 
 #[test]
@@ -290,16 +281,22 @@ proptest! {
         comments in prop::collection::vec("\\PC{0,30}|[-:#'\"{}&*!|>%@`\\\\ ]{1,20}", 30),
         names in prop::collection::vec("[a-z0-9-]{1,20}", 30),
     ) {
-        let nodes: Vec<LoneNode> = comments
+        let file = |comment: &str, name: &str| {
+            let key = toml::Value::from(format!("{KEY} {comment}"));
+            format!("name = \"x\"\nssh-keys = [{key}]\n[network]\ncidr = \"10.0.0.0/24\"\n[[node]]\nrole = \"etcd\"\nname = \"{name}\"\n")
+        };
+        let pairs = comments.iter().zip(&names);
+        let clusters: Vec<Cluster> = pairs.filter_map(|(comment, name)| Cluster::read("x", &file(comment, name)).ok()).collect();
+        let documents: Vec<String> =
+            clusters.iter().map(|cluster| user_data(cluster, &cluster.nodes[0], &[]).expose_secret().to_owned()).collect();
+        let expected: Vec<Value> = clusters
             .iter()
-            .zip(&names)
-            .filter_map(|(comment, name)| {
-                let key = format!("{KEY} {comment}").parse().ok()?;
-                Some(LoneNode { name: name.parse().ok()?, domain: name.parse().ok(), ssh_keys: vec![key], ..dhcp() })
+            .map(|cluster| {
+                let node = &cluster.nodes[0];
+                let keys = [cluster.ssh_keys[0].to_string()];
+                json!({ "hostname": node.name.as_str(), "fqdn": node.fqdn, "ssh_authorized_keys": keys, "write_files": [] })
             })
             .collect();
-        let documents: Vec<String> = nodes.iter().map(user_data).collect();
-        let expected: Vec<Value> = nodes.iter().map(expected_user_data).collect();
         prop_assert_eq!(pyyaml(&documents), expected);
     }
 }

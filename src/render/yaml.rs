@@ -4,29 +4,61 @@
 //! taken for a number, a boolean or a date (`no`, `0644`, `1:30`), and none can end its own quotes. Keys are
 //! spelt in kbake's code and written plain. JSON would be as safe, but shows a file of many lines as one.
 
-use std::fmt::Write;
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// A YAML value. Maps keep the order in which they are written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Yaml {
+#[derive(Debug, Clone)]
+pub(super) enum Yaml<'a> {
     /// `true` or `false`.
     Bool(bool),
     /// A whole number.
     Int(u32),
     /// Any text.
-    Text(String),
+    Text(Cow<'a, str>),
+    /// A text that nobody else may see. It is copied once, to where the document is.
+    Private(&'a SecretString),
+    /// Bytes, as base64.
+    Base64(&'a [u8]),
+    /// A text that nobody else may see, as base64.
+    PrivateBase64(&'a SecretString),
     /// A sequence.
-    List(Vec<Yaml>),
+    List(Vec<Yaml<'a>>),
     /// A mapping.
-    Map(Vec<(&'static str, Yaml)>),
+    Map(Vec<(&'static str, Yaml<'a>)>),
     /// A mapping of one key that is data, not part of the format.
-    Named(String, Box<Yaml>),
+    Named(String, Box<Yaml<'a>>),
 }
 
-impl Yaml {
+/// What a value comes after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// Nothing: it is the document.
+    Nothing,
+    /// `key:`.
+    Key,
+    /// `-`.
+    Dash,
+}
+
+/// Counts instead of writing.
+struct Length(usize);
+
+impl Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
+    }
+}
+
+impl<'a> Yaml<'a> {
     /// A text.
     pub(super) fn text(value: impl ToString) -> Self {
-        Yaml::Text(value.to_string())
+        Yaml::Text(Cow::Owned(value.to_string()))
     }
 
     /// A list of texts.
@@ -34,72 +66,110 @@ impl Yaml {
         Yaml::List(values.into_iter().map(Self::text).collect())
     }
 
-    /// The document, ending in a newline.
+    /// The document, ending in a newline. Of values that are all public.
     pub(super) fn document(&self) -> String {
         let mut out = String::new();
-        self.write(&mut out, 0);
-        // A collection starts on a new line of its own, which the document does not need.
-        out.strip_prefix('\n').unwrap_or(&out).trim_start_matches(' ').to_owned()
+        self.write(&mut out, 0, After::Nothing);
+        out
     }
 
-    /// Writes the value behind a `key:` or `-` whose children are indented by `indent` spaces.
-    fn write(&self, out: &mut String, indent: usize) {
+    /// The document behind `head`, which is lines of its own.
+    ///
+    /// The writer runs twice, first to count: a text that grows or shrinks would leave copies of secrets behind.
+    pub(super) fn private_document(&self, head: &str) -> SecretString {
+        let mut length = Length(head.len());
+        self.write(&mut length, 0, After::Nothing);
+        let mut out = String::with_capacity(length.0);
+        out.push_str(head);
+        self.write(&mut out, 0, After::Nothing);
+        SecretString::from(out)
+    }
+
+    /// Writes the value behind what it comes `after`, with its children indented by `indent` spaces.
+    fn write(&self, out: &mut impl Write, indent: usize, after: After) {
         match self {
-            Yaml::Bool(value) => line(out, &value.to_string()),
-            Yaml::Int(value) => line(out, &value.to_string()),
-            Yaml::Text(text) if is_block(text) => block(out, text, indent),
-            Yaml::Text(text) => line(out, &quote(text)),
-            Yaml::List(items) if items.is_empty() => line(out, "[]"),
+            Yaml::Bool(value) => line(out, after, |out| write!(out, "{value}")),
+            Yaml::Int(value) => line(out, after, |out| write!(out, "{value}")),
+            Yaml::Text(text) => scalar(out, text, indent, after),
+            Yaml::Private(secret) => scalar(out, secret.expose_secret(), indent, after),
+            Yaml::Base64(bytes) => base64(out, bytes, after),
+            Yaml::PrivateBase64(secret) => base64(out, secret.expose_secret().as_bytes(), after),
+            Yaml::List(items) if items.is_empty() => line(out, after, |out| out.write_str("[]")),
             Yaml::List(items) => {
-                out.push('\n');
+                break_line(out, after);
                 for item in items {
                     pad(out, indent);
-                    out.push('-');
-                    item.write_in_list(out, indent + 2);
+                    put(out, "-");
+                    item.write(out, indent + 2, After::Dash);
                 }
             }
-            Yaml::Map(pairs) if pairs.is_empty() => line(out, "{}"),
+            Yaml::Map(pairs) if pairs.is_empty() => line(out, after, |out| out.write_str("{}")),
             Yaml::Map(pairs) => {
-                out.push('\n');
-                for (key, value) in pairs {
+                // In a list, a map starts on the dash's own line.
+                put(out, if after == After::Dash { " " } else { "" });
+                if after != After::Dash {
+                    break_line(out, after);
+                }
+                for (place, (key, value)) in pairs.iter().enumerate() {
+                    pad(out, if after == After::Dash && place == 0 { 0 } else { indent });
                     pair(out, indent, key, value);
                 }
             }
             Yaml::Named(name, value) => {
-                out.push('\n');
-                pair(out, indent, &quote(name), value);
+                break_line(out, after);
+                pad(out, indent);
+                quote(out, name);
+                put(out, ":");
+                value.write(out, indent + 2, After::Key);
             }
         }
     }
+}
 
-    /// As [`write`](Self::write), but a map starts on the dash's own line.
-    fn write_in_list(&self, out: &mut String, indent: usize) {
-        let start = out.len();
-        self.write(out, indent);
-        if let Yaml::Map(pairs) = self
-            && !pairs.is_empty()
-        {
-            // Newline and indentation give way to the one space behind the dash.
-            out.replace_range(start..start + 1 + indent, " ");
-        }
+/// Neither a String nor a count can fail.
+fn put(out: &mut impl Write, text: &str) {
+    let _ = out.write_str(text);
+}
+
+fn pad(out: &mut impl Write, indent: usize) {
+    for _ in 0..indent {
+        put(out, " ");
     }
 }
 
-fn pad(out: &mut String, indent: usize) {
-    out.extend(std::iter::repeat_n(' ', indent));
+/// A collection starts on a new line of its own, which the document does not need.
+fn break_line(out: &mut impl Write, after: After) {
+    put(out, if after == After::Nothing { "" } else { "\n" });
 }
 
-fn line(out: &mut String, text: &str) {
-    out.push(' ');
-    out.push_str(text);
-    out.push('\n');
+fn space(out: &mut impl Write, after: After) {
+    put(out, if after == After::Nothing { "" } else { " " });
 }
 
-fn pair(out: &mut String, indent: usize, key: &str, value: &Yaml) {
-    pad(out, indent);
-    out.push_str(key);
-    out.push(':');
-    value.write(out, indent + 2);
+fn line<W: Write>(out: &mut W, after: After, value: impl FnOnce(&mut W) -> fmt::Result) {
+    space(out, after);
+    let _ = value(out);
+    put(out, "\n");
+}
+
+fn pair(out: &mut impl Write, indent: usize, key: &str, value: &Yaml) {
+    put(out, key);
+    put(out, ":");
+    value.write(out, indent + 2, After::Key);
+}
+
+fn scalar(out: &mut impl Write, text: &str, indent: usize, after: After) {
+    space(out, after);
+    if is_block(text) {
+        block(out, text, indent);
+    } else {
+        quote(out, text);
+        put(out, "\n");
+    }
+}
+
+fn base64(out: &mut impl Write, bytes: &[u8], after: After) {
+    line(out, after, |out| write!(out, "\"{}\"", Base64Display::new(bytes, &STANDARD)));
 }
 
 /// Whether a text is better shown as a literal block, and means the same there: several lines of printable ASCII
@@ -116,36 +186,33 @@ fn is_block(text: &str) -> bool {
 }
 
 /// YAML 1.1 section 9.3.5: literal style, "clip" chomping.
-fn block(out: &mut String, text: &str, indent: usize) {
-    out.push_str(" |\n");
+fn block(out: &mut impl Write, text: &str, indent: usize) {
+    put(out, "|\n");
     for line in text.lines() {
         if !line.is_empty() {
             // A top-level block would have no indentation at all.
             pad(out, indent.max(2));
-            out.push_str(line);
+            put(out, line);
         }
-        out.push('\n');
+        put(out, "\n");
     }
 }
 
 /// YAML 1.1 section 5.7: double quotes, with everything but printable ASCII escaped.
-fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
+fn quote(out: &mut impl Write, text: &str) {
+    put(out, "\"");
     for c in text.chars() {
-        // Writing to a String cannot fail.
         let _ = match c {
             '"' => write!(out, "\\\""),
             '\\' => write!(out, "\\\\"),
             '\n' => write!(out, "\\n"),
-            ' '..='~' => write!(out, "{c}"),
+            ' '..='~' => out.write_char(c),
             _ if u32::from(c) <= 0xff => write!(out, "\\x{:02x}", u32::from(c)),
             _ if u32::from(c) <= 0xffff => write!(out, "\\u{:04x}", u32::from(c)),
             _ => write!(out, "\\U{:08x}", u32::from(c)),
         };
     }
-    out.push('"');
-    out
+    put(out, "\"");
 }
 
 #[cfg(test)]

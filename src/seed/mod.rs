@@ -1,53 +1,103 @@
-//! A node's identity as a NoCloud volume: node → ISO9660 image labelled `cidata`.
+//! A node's identity as a NoCloud seed: node and keys → three documents, in a volume labelled `cidata` or a folder.
 //!
-//! A seed is private. Its bytes leave this module only through [`SeedVolume::write_private`]; the type is no
-//! content of a tree and no blob, so it cannot come into an image, the store or a bundle, and it prints as its size.
+//! A seed is private. Its documents are [`SecretString`]s and its volumes [`SecretSlice`]s, whose bytes come out only
+//! where `ExposeSecret` is imported; `tests/architecture.rs` names those files. No function of `tree`, `store` or
+//! `plan` takes such a type, none is `Clone`, `AsRef` or `Serialize` here, and all print without what they hold. So a
+//! seed cannot come into an image, the store or a bundle; it leaves through `write_private` only.
 
+mod files;
+mod keyring;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
-use crate::cluster::LoneNode;
-use crate::disk::iso9660;
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+
+pub use keyring::Keyring;
+
+use crate::cluster::{Cluster, HostName, Node};
+use crate::disk::{fat, iso9660};
 use crate::error::{Error, Result};
 use crate::render;
-use crate::value::Epoch;
+use crate::value::{Epoch, Sha256};
 
 /// The permissions of a seed's file: its owner may read and write, nobody else anything.
 pub const FILE_MODE: u32 = 0o600;
+/// The permissions of a folder that holds seeds.
+pub const FOLDER_MODE: u32 = 0o700;
 
 /// The volume label by which cloud-init's NoCloud finds a seed.
 const LABEL: &str = "cidata";
 
-/// The bytes of a seed volume, kept to themselves. Neither `Clone` nor `AsRef<[u8]>`, on purpose.
-pub struct SeedVolume(Vec<u8>);
+/// The filesystems that NoCloud looks for a seed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volume {
+    /// ISO 9660.
+    Iso,
+    /// FAT.
+    Vfat,
+}
 
-/// Makes the seed of `node`. The same node and epoch give the same bytes.
-pub fn volume(node: &LoneNode, epoch: Epoch) -> Result<SeedVolume> {
-    let documents =
-        [("meta-data", render::meta_data(node)), ("network-config", render::network_config(node)), ("user-data", render::user_data(node))];
-    let files: Vec<(&str, &[u8])> = documents.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
-    let bytes = iso9660::write(&files, LABEL, epoch)
-        .map_err(|refused| Error::internal(format!("cannot lay out the seed of `{}`", node.name)).detail(refused.message()))?;
-    Ok(SeedVolume(bytes))
+/// The documents of one node. Neither `Clone` nor readable, on purpose.
+pub struct Seed {
+    node: HostName,
+    /// By name, sorted.
+    documents: [(&'static str, SecretString); 3],
+}
+
+/// A seed as the bytes of a volume.
+pub struct SeedVolume(SecretSlice<u8>);
+
+/// Makes the seed of `node`, which is one of the cluster's. The same cluster and keys give the same bytes.
+///
+/// # Errors
+/// When the keyring lacks what the node's role needs.
+pub fn of(cluster: &Cluster, node: &Node, keyring: &dyn Keyring) -> Result<Seed> {
+    let files = files::files(cluster, node, keyring)?;
+    let network_config = render::network_config(cluster, node);
+    let user_data = render::user_data(cluster, node, &files);
+    let meta_data = render::meta_data(node, Sha256::of(user_data.expose_secret()), &network_config);
+    let documents = [("meta-data", meta_data.into()), ("network-config", network_config.into()), ("user-data", user_data)];
+    Ok(Seed { node: node.name.clone(), documents })
+}
+
+impl Seed {
+    /// The seed as a volume whose files are dated `epoch`. The same seed and epoch give the same bytes.
+    pub fn volume(&self, kind: Volume, epoch: Epoch) -> Result<SeedVolume> {
+        let files: Vec<(&str, &[u8])> = self.documents.iter().map(|(name, text)| (*name, text.expose_secret().as_bytes())).collect();
+        let written = match kind {
+            Volume::Iso => iso9660::write(&files, LABEL, epoch),
+            Volume::Vfat => fat::write(&files, LABEL, epoch),
+        };
+        let bytes =
+            written.map_err(|refused| Error::internal(format!("cannot lay out the seed of `{}`", self.node)).detail(refused.message()))?;
+        Ok(SeedVolume(bytes.into()))
+    }
+
+    /// Hands each document with its name to `write`, which puts it into a file of mode [`FILE_MODE`] in a folder of
+    /// mode [`FOLDER_MODE`] where the user asked for it, and keeps no copy.
+    pub fn write_private(&self, mut write: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
+        self.documents.iter().try_for_each(|(name, text)| write(name, text.expose_secret().as_bytes()))
+    }
 }
 
 impl SeedVolume {
     /// Hands the bytes to `write`, which puts them into a file of mode [`FILE_MODE`] where the user asked for it, and
     /// keeps no copy.
     pub fn write_private(&self, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
-        write(&self.0)
+        write(self.0.expose_secret())
     }
+}
 
-    /// The size in bytes.
-    pub fn size(&self) -> u64 {
-        self.0.len() as u64
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Seed({}, private)", self.node)
     }
 }
 
 impl fmt::Debug for SeedVolume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SeedVolume({} bytes, private)", self.0.len())
+        write!(f, "SeedVolume({} bytes, private)", self.0.expose_secret().len())
     }
 }

@@ -1,6 +1,7 @@
 use std::io::{ErrorKind, Write as _};
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -28,6 +29,9 @@ fn meaning(value: &Yaml) -> Value {
         Yaml::Bool(value) => json!(value),
         Yaml::Int(value) => json!(value),
         Yaml::Text(text) => json!(text),
+        Yaml::Private(secret) => json!(secret.expose_secret()),
+        Yaml::Base64(bytes) => json!(STANDARD.encode(bytes)),
+        Yaml::PrivateBase64(secret) => json!(STANDARD.encode(secret.expose_secret())),
         Yaml::List(items) => items.iter().map(meaning).collect(),
         Yaml::Map(pairs) => Value::Object(pairs.iter().map(|(key, value)| ((*key).to_owned(), meaning(value))).collect()),
         Yaml::Named(name, value) => json!({ name: meaning(value) }),
@@ -127,11 +131,11 @@ fn nasty_texts_mean_themselves() {
     }
 }
 
-fn any_yaml() -> impl Strategy<Value = Yaml> {
+fn any_yaml() -> impl Strategy<Value = Yaml<'static>> {
     let text = prop_oneof!["\\PC{0,12}", "[ a:#|>'\"\\\\\n\t-]{0,12}", any::<String>(), "([a-z #:-]{0,8}\n){1,4}"];
-    let leaf = prop_oneof![any::<bool>().prop_map(Yaml::Bool), any::<u32>().prop_map(Yaml::Int), text.clone().prop_map(Yaml::Text)];
+    let leaf = prop_oneof![any::<bool>().prop_map(Yaml::Bool), any::<u32>().prop_map(Yaml::Int), text.clone().prop_map(Yaml::text)];
     leaf.prop_recursive(4, 24, 4, move |inner| {
-        let map = |values: Vec<Yaml>| Yaml::Map(["a", "bb", "c-c", "d_d"].into_iter().zip(values).collect());
+        let map = |values: Vec<Yaml<'static>>| Yaml::Map(["a", "bb", "c-c", "d_d"].into_iter().zip(values).collect());
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Yaml::List),
             prop::collection::vec(inner.clone(), 0..4).prop_map(map),
@@ -148,5 +152,22 @@ proptest! {
     fn anything_round_trips(values in prop::collection::vec(any_yaml(), 40)) {
         let documents: Vec<String> = values.iter().map(Yaml::document).collect();
         prop_assert_eq!(pyyaml(&documents), values.iter().map(meaning).collect::<Vec<_>>());
+    }
+}
+
+/// What is private is written as the same text in public would be, into exactly as many bytes as it takes.
+#[test]
+fn secrets_are_written_and_never_shown() {
+    for text in ["", "one line", "two\nlines\n", "-----BEGIN X-----\nAAAA\n-----END X-----\n", "\u{1f600}\0"] {
+        let secret = SecretString::from(text);
+        let document = |private: bool| {
+            let value = if private { Yaml::Private(&secret) } else { Yaml::text(text) };
+            let encoded = if private { Yaml::PrivateBase64(&secret) } else { Yaml::Base64(text.as_bytes()) };
+            Yaml::Map(vec![("a", value), ("b", Yaml::List(vec![Yaml::Map(vec![("c", encoded)])]))])
+        };
+        let written = document(true).private_document("# head\n");
+        assert_eq!(written.expose_secret(), format!("# head\n{}", document(false).document()));
+        assert_eq!(pyyaml(&[written.expose_secret().to_owned()]), [json!({ "a": text, "b": [{ "c": STANDARD.encode(text) }] })]);
+        assert!(text.is_empty() || !format!("{:?}", document(true)).contains(text));
     }
 }

@@ -1,0 +1,107 @@
+//! The public files of a node: what of its seed needs no key.
+
+use serde::Serialize;
+
+use super::NodeFile;
+use super::etcd::{ETCD_ENV, etcd_env};
+use crate::cluster::{ApiName, Cluster, Net, Node, Role};
+use crate::error::{Error, Result};
+
+/// What the node finds in its place at boot, by its role.
+pub fn public_files(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile<'static>>> {
+    let mut files = vec![NodeFile::public("/etc/hosts", hosts(cluster))];
+    if node.role == Role::Etcd {
+        files.push(NodeFile::public(ETCD_ENV, etcd_env(cluster, node)));
+    }
+    if let Some(pods) = node.pods {
+        files.push(NodeFile::public("/etc/cni/net.d/10-bridge.conflist", cni(pods, cluster.network.mtu)?));
+    }
+    Ok(files)
+}
+
+/// All nodes by name, and the API server: on a network without libvirt's dnsmasq nobody else would tell.
+///
+/// A node more thus changes every seed. So it does without these lines: each kubelet's share of the pod network is a
+/// route on all others, and each member of etcd is in the others' settings. The node's own names lead to its address
+/// on the network, never to 127.0.1.1, over which certificates and etcd's peers would stumble.
+fn hosts(cluster: &Cluster) -> String {
+    let mut text = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
+    for node in &cluster.nodes {
+        text.push_str(&format!("{} {} {}\n", node.address, node.fqdn, node.name));
+    }
+    if let Some((api, address)) = cluster.api.as_ref().and_then(|api| Some((api, api.address?))) {
+        let names = match &api.name {
+            ApiName::Short(name) => format!("{} {name}", api.name.fqdn(&cluster.domain)),
+            ApiName::Full(name) => name.to_string(),
+        };
+        text.push_str(&format!("{address} {names}\n"));
+    }
+    text
+}
+
+/// A network of the [CNI specification](https://www.cni.dev/docs/spec/), version 1.0.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Conflist {
+    cni_version: &'static str,
+    name: &'static str,
+    plugins: (Bridge, PortMap),
+}
+
+/// <https://www.cni.dev/plugins/current/main/bridge/>
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Bridge {
+    r#type: &'static str,
+    bridge: &'static str,
+    is_default_gateway: bool,
+    /// Pods reach the world as their node, since nobody beyond the host knows the way to them.
+    ip_masq: bool,
+    /// Without it a pod cannot reach its own service.
+    hairpin_mode: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u16>,
+    ipam: Ipam,
+}
+
+/// <https://www.cni.dev/plugins/current/ipam/host-local/>
+#[derive(Serialize)]
+struct Ipam {
+    r#type: &'static str,
+    ranges: [[Subnet; 1]; 1],
+}
+
+#[derive(Serialize)]
+struct Subnet {
+    subnet: String,
+}
+
+/// <https://www.cni.dev/plugins/current/meta/portmap/>: for `hostPort`.
+#[derive(Serialize)]
+struct PortMap {
+    r#type: &'static str,
+    capabilities: Capabilities,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Capabilities {
+    port_mappings: bool,
+}
+
+/// The pods' network on one node. Loopback is not in it: container runtimes bring it themselves.
+fn cni(pods: Net, mtu: Option<u16>) -> Result<String> {
+    let bridge = Bridge {
+        r#type: "bridge",
+        bridge: "cni0",
+        is_default_gateway: true,
+        ip_masq: true,
+        hairpin_mode: true,
+        mtu,
+        ipam: Ipam { r#type: "host-local", ranges: [[Subnet { subnet: pods.to_string() }]] },
+    };
+    let ports = PortMap { r#type: "portmap", capabilities: Capabilities { port_mappings: true } };
+    let list = Conflist { cni_version: "1.0.0", name: "bridge", plugins: (bridge, ports) };
+    let text = serde_json::to_string_pretty(&list).map_err(|e| Error::internal(format!("cannot write the CNI configuration: {e}")))?;
+    Ok(text + "\n")
+}

@@ -1,0 +1,57 @@
+//! What seeds take from the cluster's certificates and keys.
+
+use secrecy::SecretString;
+
+use crate::cluster::HostName;
+use crate::error::Result;
+use crate::pki::{Authority, Purpose, Secrets};
+
+/// Certificates and keys, by what they are for. Each node's seed asks for its own ones only.
+pub trait Keyring {
+    /// An authority's certificate as PEM.
+    fn authority(&self, authority: Authority) -> &str;
+
+    /// The key of the cluster's authority, with which the controller manager signs, as PEM. For control planes only.
+    ///
+    /// # Errors
+    /// When the key is kept elsewhere.
+    fn signing_key(&self) -> Result<&SecretString>;
+
+    /// The key that signs service accounts' tokens, as PEM. For control planes only.
+    fn service_account_key(&self) -> &SecretString;
+
+    /// The key that verifies service accounts' tokens, as PEM.
+    fn service_account_public(&self) -> &str;
+
+    /// The key that encrypts secrets in etcd: 32 bytes in base64. For control planes only.
+    fn encryption_key(&self) -> &SecretString;
+
+    /// A node's certificate and its private key, both as PEM; none when the node has none for that purpose.
+    fn pair(&self, node: &HostName, purpose: Purpose) -> Option<(&str, &SecretString)>;
+}
+
+impl Keyring for Secrets {
+    fn authority(&self, authority: Authority) -> &str {
+        self.authority(authority)
+    }
+
+    fn signing_key(&self) -> Result<&SecretString> {
+        self.signing_key_for_control_plane(Authority::Cluster)
+    }
+
+    fn service_account_key(&self) -> &SecretString {
+        self.service_account_key()
+    }
+
+    fn service_account_public(&self) -> &str {
+        self.service_account_public()
+    }
+
+    fn encryption_key(&self) -> &SecretString {
+        self.encryption_key()
+    }
+
+    fn pair(&self, node: &HostName, purpose: Purpose) -> Option<(&str, &SecretString)> {
+        self.of(node, purpose).map(|identity| (identity.certificate(), identity.key()))
+    }
+}

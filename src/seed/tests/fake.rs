@@ -1,0 +1,82 @@
+//! A keyring of texts that say what they stand for.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::pki::{Authority, Name, Purpose, wanted};
+
+pub(super) struct Fake {
+    certificates: BTreeMap<String, String>,
+    keys: BTreeMap<String, SecretString>,
+    /// Names of the keys that were asked for.
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl Fake {
+    /// Everything that `pki` makes for this cluster, and nothing else.
+    pub(super) fn of(cluster: &Cluster) -> Fake {
+        let mut fake = Fake { certificates: BTreeMap::new(), keys: BTreeMap::new(), asked: RefCell::default() };
+        let authorities = Authority::ALL.map(|authority| authority.name().to_owned());
+        for name in wanted(cluster).iter().map(|wanted| wanted.name.to_string()).chain(authorities).chain(["sa".to_owned()]) {
+            fake.certificates.insert(name.clone(), pem("CERTIFICATE", &name));
+            fake.keys.insert(name.clone(), pem("KEY", &name).into());
+        }
+        // Base64 of a text of 32 bytes.
+        fake.keys.insert("encryption".to_owned(), "bm90IGEga2V5LCBidXQgYSB0ZXh0IG9mIDMyIGJ5dGU=".into());
+        fake
+    }
+
+    /// The same, with another key of this name.
+    pub(super) fn renewed(cluster: &Cluster, name: &str) -> Fake {
+        let mut fake = Fake::of(cluster);
+        fake.keys.insert(name.to_owned(), pem("KEY", &format!("{name}, renewed")).into());
+        fake
+    }
+
+    /// All keys by name.
+    pub(super) fn keys(&self) -> &BTreeMap<String, SecretString> {
+        &self.keys
+    }
+
+    /// What was asked for since it was made.
+    pub(super) fn asked(&self) -> BTreeSet<String> {
+        self.asked.borrow().clone()
+    }
+
+    fn key(&self, name: &str) -> &SecretString {
+        self.asked.borrow_mut().insert(name.to_owned());
+        &self.keys[name]
+    }
+}
+
+fn pem(what: &str, name: &str) -> String {
+    format!("-----BEGIN FAKE {what}-----\n{name}, for tests\n-----END FAKE {what}-----\n")
+}
+
+impl Keyring for Fake {
+    fn authority(&self, authority: Authority) -> &str {
+        &self.certificates[authority.name()]
+    }
+
+    fn signing_key(&self) -> Result<&SecretString> {
+        Ok(self.key("ca"))
+    }
+
+    fn service_account_key(&self) -> &SecretString {
+        self.key("sa")
+    }
+
+    fn service_account_public(&self) -> &str {
+        &self.certificates["sa"]
+    }
+
+    fn encryption_key(&self) -> &SecretString {
+        self.key("encryption")
+    }
+
+    fn pair(&self, node: &HostName, purpose: Purpose) -> Option<(&str, &SecretString)> {
+        let name = Name::Node(node.clone(), purpose).to_string();
+        Some((self.certificates.get(&name)?, self.key(&name)))
+    }
+}
