@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::pki::now;
 use super::Session;
 use super::args::{Cluster as Args, Nodes, Secrets};
+use super::pki::now;
 use crate::cluster::{Cluster, Node};
 use crate::error::{Class, Error, Result};
 use crate::fsx;

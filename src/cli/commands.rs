@@ -1,7 +1,7 @@
 //! The commands, each in a few lines: resolve what was typed, call the library, print.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::args::{Build, Fetch, Lock, Sources};
 use super::{Session, current_folder, processors};

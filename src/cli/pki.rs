@@ -129,5 +129,8 @@ impl Session<'_> {
 #[expect(clippy::disallowed_methods, reason = "the cli has the clock; only certificates, which are the owner's alone, depend on it")]
 pub(super) fn now() -> Result<i64> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).ok_or_else(|| Error::new(Class::User, "this host's clock is before 1970"))
+    since
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .ok_or_else(|| Error::new(Class::User, "this host's clock is before 1970"))
 }
