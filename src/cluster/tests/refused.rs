@@ -424,6 +424,12 @@ fn labels_taints_keys_exports_and_days() {
 }
 
 #[test]
+fn too_many_nodes() {
+    let text = file(&(0..21).map(|n| node("etcd", &format!("name = \"e{n}-\"\ncount = 500\n"))).collect::<String>());
+    refused(&[(text, &["more than 10000 nodes from here on", "hint: "], &[84])]);
+}
+
+#[test]
 fn room_that_runs_out() {
     let small = |rest: &str| file(rest).replace("192.168.7.0/24", "192.168.7.0/29");
     refused(&[
