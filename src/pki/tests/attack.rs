@@ -291,7 +291,11 @@ fn a_certificate_with_any_byte_changed_is_read_and_used_without_panic() {
 fn no_message_holds_a_part_of_a_key() {
     const CANARY: &str = "CANARYxyzzyPLUGH0123456789";
     let place = Place::full("kubenet");
-    let lines = |text: &str| text.lines().filter(|line| line.len() > 30 && !line.starts_with('-')).map(str::to_owned).collect::<Vec<_>>();
+    // The private number ends in the second line; what follows is the public key, which certificates hold, too.
+    let lines = |text: &str| {
+        let body = text.lines().filter(|line| line.len() > 30 && !line.starts_with('-'));
+        body.take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
     for name in ["ca.key", "sa.key", "encryption.key", "nodes/control0/apiserver.key"] {
         let good = place.read(name);
         let broken = [
