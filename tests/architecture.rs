@@ -130,7 +130,8 @@ fn every_module_begins_with_its_charter() {
 const SECRETIVE: [&str; 4] = ["cli", "pki", "render", "seed"];
 
 /// Where secrets are opened, and why. `pki/` reads and writes the user's private folder.
-const OPENERS: [(&str, &str); 2] = [
+const OPENERS: [(&str, &str); 3] = [
+    ("cli/pki.rs", "prints the kubeconfig that was asked for"),
     ("render/yaml.rs", "writes them into documents that are secrets again"),
     ("seed/mod.rs", "lays volumes out, which are secrets again, and hands the bytes to who writes private files"),
 ];
