@@ -131,7 +131,10 @@ fn a_kept_image_that_was_changed_is_reported_and_left_alone() {
         let error = place.keep().unwrap_err();
         assert_eq!(error.class(), Class::Integrity);
         let text = error.to_string();
-        assert!(text.contains("is not what its name says") && text.contains("expected sha256:") && text.contains("hint: disks may"), "{text}");
+        assert!(
+            text.contains("is not what its name says") && text.contains("expected sha256:") && text.contains("hint: disks may"),
+            "{text}"
+        );
         assert_eq!(fs::read(&kept).unwrap(), damage);
     }
     // Same size, one bit: only the digest shows it.

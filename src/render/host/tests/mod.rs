@@ -33,7 +33,7 @@ const ODD: [(&str, &str); 8] = [
     ("isolated", "[network]\ncidr = '172.20.0.0/29'\nmode = 'isolated'\nbridge = 'br_lab.1'\n"),
     ("open", "[network]\ncidr = '192.168.61.0/25'\nmode = 'open'\ndhcp = '192.168.61.100-192.168.61.120'\nmtu = 576\n"),
     ("elsewhere", "[api]\nname = 'api.example.org'\n[network]\ncidr = '192.168.62.0/24'\ndns = ['192.0.2.53', '192.0.2.54']\n"),
-    ("own-name", "domain = 'own.test'\n[api]\nname = 'control0.own.test'\nport = 443\n[network]\ncidr = '192.168.63.0/24'\n"),
+    ("own-name", "domain = 'own.test'\n[api]\nname = 'api.own.test'\nport = 443\n[network]\ncidr = '192.168.63.0/24'\n"),
     (
         "shares",
         "[network]\ncidr = '192.168.64.0/24'\n[[export]]\npath = '/srv/a'\n[[export]]\npath = '/srv/b,c'\noptions = 'ro,anonuid=1000'\n",
