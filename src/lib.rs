@@ -6,6 +6,7 @@
 // Tests may look at the host; what they test may not.
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_macros, clippy::disallowed_types))]
 
+pub mod backing;
 pub mod bake;
 pub mod base;
 pub mod cli;

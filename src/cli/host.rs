@@ -1,20 +1,20 @@
 //! The host's side of a cluster: XML for libvirt, commands and files for whoever has none, disks.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::args::{Accel, Cluster as ClusterArgs, Disk, DomainXml, Images, Net, Qemu};
 use super::cluster::of_node;
 use super::{Session, current_folder};
+use crate::backing;
 use crate::cluster::{Cluster, Node};
-use crate::disk::qcow2::{Backing, Format, overlay};
-use crate::disk::readback::Image;
 use crate::error::{Error, Result};
 use crate::fsx;
-use crate::render::host::{self, HostPath, Link, MachineFiles};
+use crate::render::host::{self, HostPath, Link, MachineFiles, quote};
 use crate::report::Report as _;
 
-/// Of disks: what a machine writes is its owner's matter, but its hypervisor often runs as another user of the group.
-const DISK_MODE: u32 = 0o640;
+/// The usual folder of images, disks and seeds.
+const IMAGES: &str = "images";
 
 impl Session<'_> {
     /// `kbake net-xml`, `dnsmasq`, `hosts`, `inventory`, `exports`: text that follows from the cluster alone.
@@ -28,6 +28,7 @@ impl Session<'_> {
         let cluster = self.cluster(&args.cluster)?;
         let node = cluster.node(&args.node)?;
         let files = machine_files(&args.images, &cluster, node)?;
+        self.say_what_is_missing(&args.cluster, &args.images, &cluster, node)?;
         self.shell.data(&host::domain_xml(&cluster, node, &files, accel(args.accel)))
     }
 
@@ -42,6 +43,7 @@ impl Session<'_> {
             Net::Vmnet => Link::Vmnet,
             Net::Multicast => Link::Multicast,
         };
+        self.say_what_is_missing(&args.cluster, &args.images, &cluster, node)?;
         self.shell.data(&host::qemu_command(&cluster, node, &files, accel(args.accel), &link))
     }
 
@@ -49,40 +51,71 @@ impl Session<'_> {
     pub fn disk(&self, args: &Disk) -> Result<()> {
         let cluster = self.cluster(&args.cluster)?;
         let nodes = args.nodes.of(&cluster)?;
+        let place = |node: &Node| of_node(&args.images.images, "disks", &cluster, node, "qcow2");
+        let mut without = Vec::new();
+        for node in &nodes {
+            if !fsx::exists(&place(node))? {
+                without.push(*node);
+            }
+        }
         // All images first: a missing one must not show after the first disks.
-        let sizes = nodes.iter().map(|node| image_size(&args.images.images, node)).collect::<Result<Vec<_>>>()?;
-        for (node, size) in nodes.into_iter().zip(sizes) {
-            let path = of_node(&args.images.images, "disks", &cluster, node, "qcow2");
-            if fsx::exists(&path)? {
-                self.shell.say(&format!("{}: its disk is there, and stays as it is", node.name));
-            } else {
-                // From the disk's own folder, so that images/ can be moved as a whole.
-                let name = format!("../../{}.qcow2", node.image);
-                let bytes = overlay(&Backing { name: &name, format: Format::Qcow2, size }, node.disk.0.max(size))?;
-                place_new(&path, &bytes)?;
+        for node in &without {
+            check_image(&args.images.images, node)?;
+        }
+        let mut bases = BTreeMap::new();
+        for node in &without {
+            if !bases.contains_key(&node.image) {
+                let base = backing::keep(&image(&args.images.images, node), &node.image, &args.images.images.join("disks"))?;
+                bases.insert(&node.image, base);
+            }
+        }
+        for node in nodes {
+            let path = place(node);
+            match bases.get(&node.image).filter(|_| without.iter().any(|other| other.name == node.name)) {
+                Some(base) => _ = backing::place_disk(&path, base, node.disk)?,
+                None => self.shell.say(&format!("{}: its disk is there, and stays as it is", node.name)),
             }
             self.shell.data(&format!("{}\n", path.display()))?;
         }
         Ok(())
     }
+
+    /// Machines can be described before their files are there, but not started. Says so, with the commands that make them.
+    fn say_what_is_missing(&self, file: &ClusterArgs, images: &Images, cluster: &Cluster, node: &Node) -> Result<()> {
+        let cluster_option = file.cluster.as_ref().map(|file| word(" --cluster ", file)).unwrap_or_default();
+        let is_usual = images.images == Path::new(IMAGES);
+        let seeds = images.images.join("seeds").join(cluster.name.as_str());
+        let folder = |option, folder: &Path| if is_usual { String::new() } else { word(option, folder) };
+        for (what, command, kind, end, option) in [
+            ("disk", "disk", "disks", "qcow2", folder(" --images ", &images.images)),
+            ("seed", "seed", "seeds", "iso", folder(" --out ", &seeds)),
+        ] {
+            let path = of_node(&images.images, kind, cluster, node, end);
+            if !fsx::exists(&path)? {
+                let make = format!("kbake {command} {}{cluster_option}{option}", node.name);
+                self.shell.notice(&format!("note: the {what} {} is not there yet; `{make}` makes it", path.display()));
+            }
+        }
+        Ok(())
+    }
 }
 
-/// The size of a role image's disk, in bytes.
-fn image_size(images: &Path, node: &Node) -> Result<u64> {
-    let path = images.join(format!("{}.qcow2", node.image));
-    if !fsx::exists(&path)? {
-        return Err(Error::user(format!("node `{}` boots {}, which is not there", node.name, path.display()))
-            .hint(format!("`kbake build {}` bakes it; or name its folder with `--images DIR`", node.image)));
-    }
-    Ok(Image::open(&path)?.size())
+/// An option with a path, as a shell takes it.
+fn word(option: &str, path: &Path) -> String {
+    format!("{option}{}", quote(&path.display().to_string()))
 }
 
-/// Never replaces a disk: it holds what a machine has written.
-fn place_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        fsx::create_dir_all(folder)?;
+fn image(images: &Path, node: &Node) -> PathBuf {
+    images.join(format!("{}.qcow2", node.image))
+}
+
+fn check_image(images: &Path, node: &Node) -> Result<()> {
+    let path = image(images, node);
+    if fsx::exists(&path)? {
+        return Ok(());
     }
-    fsx::write_new(path, DISK_MODE, bytes).map(drop)
+    Err(Error::user(format!("node `{}` boots {}, which is not there", node.name, path.display()))
+        .hint(format!("`kbake build {}` bakes it; or name its folder with `--images DIR`", node.image)))
 }
 
 /// Absolute: libvirt and QEMU are told where files are, not where to look.
@@ -90,7 +123,6 @@ fn machine_files(args: &Images, cluster: &Cluster, node: &Node) -> Result<Machin
     let images = current_folder()?.join(&args.images);
     let files = MachineFiles {
         disk: HostPath::new(&of_node(&images, "disks", cluster, node, "qcow2"))?,
-        image: HostPath::new(&images.join(format!("{}.qcow2", node.image)))?,
         seed: Some(HostPath::new(&of_node(&images, "seeds", cluster, node, "iso"))?),
     };
     Ok(files)

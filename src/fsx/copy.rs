@@ -7,8 +7,9 @@ use std::path::Path;
 use rustix::fs::SeekFrom as Extent;
 use rustix::io::Errno;
 
-use super::{Stamp, Temp, open_read, step};
+use super::{Persisted, Stamp, Temp, digest, open_read, step};
 use crate::error::{Error, Result};
+use crate::value::Sha256;
 
 /// Puts a copy of `from` at `to` with exactly `mode`, whole or not at all. The two never share an inode, so a
 /// user who writes into the copy cannot harm the original.
@@ -17,11 +18,32 @@ pub fn copy_or_reflink(from: &Path, to: &Path, mode: u32) -> Result<()> {
     copy_file(&source, to, mode).map(drop).map_err(|error| error.detail(format!("copied from {}", from.display())))
 }
 
+/// As [`copy_or_reflink`], of a file that had this digest when it was looked at, and unless something is at `to` already.
+///
+/// # Errors
+/// Of class `Integrity` when the copy has another digest: somebody has written to `from` or replaced it since.
+pub fn copy_verified(from: &Path, to: &Path, mode: u32, expected: &Sha256) -> Result<Persisted> {
+    let source = open_read(from)?;
+    let temp = copied(&source, to)?;
+    let found = temp.file().seek(SeekFrom::Start(0)).and_then(|_| digest(temp.file()));
+    let (found, _) = found.map_err(|e| Error::io(format!("read {} back", temp.path().display()), &e))?;
+    if found != *expected {
+        let error = Error::integrity(format!("{} has changed while it was copied to {}", from.display(), to.display()));
+        return Err(error.detail(format!("expected sha256:{expected}")).detail(format!("found    sha256:{found}")));
+    }
+    temp.place(to, mode)
+}
+
 /// As [`copy_or_reflink`], from a file that is open.
 pub(crate) fn copy_file(source: &File, to: &Path, mode: u32) -> Result<Stamp> {
+    copied(source, to)?.replace(to, mode)
+}
+
+/// A copy that has no name yet.
+fn copied(source: &File, to: &Path) -> Result<Temp> {
     let temp = Temp::beside(to)?;
     step(temp.path()).and_then(|()| copy_bytes(source, temp.file())).map_err(|e| Error::io(format!("write {}", to.display()), &e))?;
-    temp.replace(to, mode)
+    Ok(temp)
 }
 
 fn copy_bytes(source: &File, target: &File) -> io::Result<()> {

@@ -19,7 +19,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 pub(crate) use copy::copy_file;
-pub use copy::copy_or_reflink;
+pub use copy::{copy_or_reflink, copy_verified};
 pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap};
@@ -66,20 +66,24 @@ pub fn read_to_string(path: &Path) -> Result<String> {
 /// The digest and the size in bytes of a file however large; none when nothing is there.
 pub fn digest_if_present(path: &Path) -> Result<Option<(Sha256, u64)>> {
     let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
-    let mut file = match File::open(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed)?,
-    };
+    match File::open(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        file => file.and_then(|file| digest(&file)).map(Some).map_err(failed),
+    }
+}
+
+/// The digest of what is in the file from where it stands, and how many bytes that is.
+fn digest(mut file: &File) -> std::io::Result<(Sha256, u64)> {
     let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, vec![0; 256 << 10]);
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(Some((hasher.finish(), size))),
+            Ok(0) => return Ok((hasher.finish(), size)),
             Ok(n) => {
                 hasher.update(&buffer[..n]);
                 size += n as u64;
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(failed(e)),
+            Err(e) => return Err(e),
         }
     }
 }

@@ -25,7 +25,8 @@ pub use inventory::inventory;
 pub use libvirt_domain::{domain_name, domain_xml};
 pub use libvirt_network::network_xml;
 pub use place::{HostPath, MachineFiles};
-pub use qemu::{Forward, Link, overlay_command, qemu_command};
+pub use qemu::{Forward, Link, qemu_command};
+pub use shell::quote;
 
 use crate::cluster::{Cluster, Node};
 

@@ -12,10 +12,8 @@ pub struct HostPath(String);
 /// The files of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineFiles {
-    /// Its own disk: a qcow2 overlay on `image`, that takes what the machine writes.
+    /// Its own disk: a qcow2 file that takes what the machine writes. It says itself what it lies on, and where.
     pub disk: HostPath,
-    /// The role image, which is only read.
-    pub image: HostPath,
     /// Its seed. A machine without one boots with DHCP and no name of its own.
     pub seed: Option<HostPath>,
 }
@@ -24,8 +22,8 @@ impl HostPath {
     /// Refuses what QEMU or libvirt would look for elsewhere, or could not be told.
     ///
     /// # Errors
-    /// A relative path (an overlay looks for its image from its own folder, libvirt from the daemon's), one that is no
-    /// UTF-8, or with a control character.
+    /// A relative path (libvirt would look for it from the daemon's folder), one that is no UTF-8, or with a control
+    /// character.
     pub fn new(path: &Path) -> Result<Self> {
         let refused = |why: &str| Error::user(format!("the path {path:?} cannot be given to a virtual machine: {why}"));
         let text = path.to_str().ok_or_else(|| refused("it is no UTF-8"))?;
@@ -41,14 +39,6 @@ impl HostPath {
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The folder that it is in.
-    pub(super) fn folder(&self) -> &str {
-        match self.0.rsplit_once('/') {
-            Some(("", _)) | None => "/",
-            Some((folder, _)) => folder,
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use super::shell::{option_value, quote};
 use super::{Accel, EMULATED_CPU, MachineFiles, domain_name};
 use crate::cluster::{Cluster, Firmware, Mode, Node, Role};
-use crate::value::{Arch, Size};
+use crate::value::Arch;
 
 /// How the machine reaches the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,26 +61,12 @@ impl Forward {
     }
 }
 
-/// The command that makes a machine's disk, unless it is there: an overlay of the node's size on its role image.
-pub fn overlay_command(node: &Node, files: &MachineFiles) -> String {
-    let [disk, image] = [&files.disk, &files.image].map(|path| quote(path.as_str()));
-    let folder = quote(files.disk.folder());
-    let size = size(node.disk);
-    format!("test -e {disk} || {{ mkdir -p {folder} && qemu-img create -q -f qcow2 -F qcow2 -b {image} {disk} {size}; }}")
-}
-
-/// As qemu-img takes it, in the largest unit that says it exactly.
-fn size(size: Size) -> String {
-    let exact = [("G", 30), ("M", 20)].into_iter().find(|(_, shift)| size.0.trailing_zeros() >= *shift);
-    exact.map_or_else(|| size.0.to_string(), |(unit, shift)| format!("{}{unit}", size.0 >> shift))
-}
-
-/// The command that makes the node's disk and runs the node in this terminal (Ctrl-A X ends it, Ctrl-A C is QEMU's monitor).
+/// The command that runs the node in this terminal (Ctrl-A X ends it, Ctrl-A C is QEMU's monitor). Its disk must exist.
 pub fn qemu_command(cluster: &Cluster, node: &Node, files: &MachineFiles, accel: Accel, link: &Link) -> String {
     let program = match cluster.arch {
         Arch::Amd64 => "qemu-system-x86_64",
     };
-    let mut lines = vec![format!("{{ {}; }} &&\n{program}", overlay_command(node, files))];
+    let mut lines = vec![program.to_owned()];
     let groups = [machine(cluster, node, accel), disks(files), network(cluster, node, link), surroundings()];
     for option in groups.into_iter().flatten() {
         let words: Vec<String> = option.iter().map(|word| quote(word)).collect();

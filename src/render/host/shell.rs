@@ -3,7 +3,7 @@
 /// `word` as the shell will read it back (POSIX.1-2017, Shell Command Language, section 2.2.2). Quoted only where it
 /// must be, so that a command stays readable. Also fit for pasting: inside single quotes neither bash nor zsh looks
 /// for history (`!`), tildes or patterns.
-pub(super) fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,+@".contains(c);
     // An equals sign is harmless behind the first character; in front, zsh would look for a command.
     let is_plain = |(at, c): (usize, char)| plain(c) || c == '=' && at > 0;

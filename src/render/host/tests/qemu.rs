@@ -1,5 +1,4 @@
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt as _;
 
 use proptest::prelude::*;
 
@@ -13,8 +12,12 @@ fn free_port() -> u16 {
 /// The disks of a machine that has nothing to boot, in `folder`.
 fn lay_out(folder: &Path, node: &Node) -> MachineFiles {
     let files = files_in(folder.to_str().unwrap(), node);
-    std::fs::create_dir_all(folder.join("seeds")).unwrap();
-    run_ok(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", files.image.as_str(), "20G"]), b"");
+    for kind in ["disks", "seeds"] {
+        std::fs::create_dir_all(folder.join(kind)).unwrap();
+    }
+    run_ok(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", folder.join("base.qcow2").to_str().unwrap(), "20G"]), b"");
+    // As kbake makes it: the backing file is named from the disk's own folder.
+    run_ok(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "../base.qcow2", files.disk.as_str()]), b"");
     std::fs::write(files.seed.as_ref().unwrap().as_str(), vec![0; 64 << 10]).unwrap();
     files
 }
@@ -75,17 +78,8 @@ fn qemu_runs_the_printed_command() {
         }
         assert!(said.contains("disk (#block") && said.contains(&format!("{} (qcow2)", files.disk)), "{name}: {said}");
         assert!(said.contains(&format!("{} (raw, read-only)", files.seed.as_ref().unwrap())), "{name}: {said}");
-        assert!(said.contains(&format!("Backing file:     {}", files.image)), "{name}: {said}");
+        assert!(said.contains("Backing file:") && said.contains("base.qcow2"), "{name}: {said}");
         assert!(said.contains(&format!("{:#018x}", (256u64 << 20) - 1).replace("0x", "")), "{name}: {said}");
-
-        // The disk that it made is as large as was asked for, and stays.
-        let info = run_ok(Command::new("qemu-img").args(["info", "--output=json", files.disk.as_str()]), b"");
-        let info: serde_json::Value = serde_json::from_str(&info).unwrap();
-        assert_eq!(info["virtual-size"], node.disk.0);
-        assert_eq!(info["backing-filename-format"], "qcow2");
-        let before = std::fs::metadata(files.disk.as_str()).unwrap().ino();
-        run_ok(Command::new(shell).args(["-c", &overlay_command(node, &files)]), b"");
-        assert_eq!(std::fs::metadata(files.disk.as_str()).unwrap().ino(), before);
     }
 }
 
@@ -150,8 +144,8 @@ fn the_command_can_be_pasted() {
         for node in &cluster.nodes {
             let text = qemu_command(&cluster, node, &files_in("/srv", node), Accel::Kvm, &Link::Bridge);
             let (last, lines) = text.lines().collect::<Vec<_>>().split_last().map(|(last, lines)| (*last, lines.to_vec())).unwrap();
-            assert!(text.starts_with("{ test -e ") && !last.ends_with('\\') && text.ends_with('\n'), "{text}");
-            assert!(lines[0].ends_with(" &&") && lines[1..].iter().all(|line| line.ends_with(" \\")), "{text}");
+            assert!(text.starts_with("qemu-system-x86_64 ") && !last.ends_with('\\') && text.ends_with('\n'), "{text}");
+            assert!(lines.iter().all(|line| line.ends_with(" \\")), "{text}");
         }
     }
 }

@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/etcd0.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/etcd.qcow2 /srv/kbake/disks/etcd0.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name etcd-lab-etcd0 \
   -uuid 9bb8130a-f071-8fd3-bd35-947c5cf3fafb \

@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/k8s-master.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/control-plane.qcow2 /srv/kbake/disks/k8s-master.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name from-scratch-k8s-master \
   -uuid 814c9f9e-7249-83a3-a630-d5fa88bdd183 \

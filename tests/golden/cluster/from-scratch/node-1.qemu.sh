@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/node-1.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/worker.qcow2 /srv/kbake/disks/node-1.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name from-scratch-node-1 \
   -uuid 3a503f07-fa6b-833b-83b5-612f150b2114 \

@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/loadbalancer.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/gateway.qcow2 /srv/kbake/disks/loadbalancer.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name k8s-net-loadbalancer \
   -uuid 39be3570-5eb4-8e76-93dd-4db6549163ed \

@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/master00.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/control-plane.qcow2 /srv/kbake/disks/master00.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name k8s-net-master00 \
   -uuid ca5ebbaf-232e-8277-a560-b189c569e513 \

@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/worker00.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/worker.qcow2 /srv/kbake/disks/worker00.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name k8s-net-worker00 \
   -uuid d83bc6e8-1227-8de9-9260-2f449d99e2b6 \

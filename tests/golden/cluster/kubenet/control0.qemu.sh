@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/control0.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/control-plane.qcow2 /srv/kbake/disks/control0.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name kubenet-control0 \
   -uuid 0ee1c5f6-1d42-8c72-ace2-8c97e8fb0684 \

@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/gateway.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/gateway.qcow2 /srv/kbake/disks/gateway.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name kubenet-gateway \
   -uuid 14198338-0497-859f-a580-1c245c1a2eb3 \

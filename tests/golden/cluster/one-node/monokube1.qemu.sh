@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/monokube1.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/control-plane.qcow2 /srv/kbake/disks/monokube1.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name monokube-monokube1 \
   -uuid a917f753-72ee-8feb-95fb-045e1c08bc2e \

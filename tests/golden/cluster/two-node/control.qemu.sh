@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/control.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/control-plane.qcow2 /srv/kbake/disks/control.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name two-node-control \
   -uuid 7362955e-73b7-8d8d-b5fc-c4c26e9236f0 \

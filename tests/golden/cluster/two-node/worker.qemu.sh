@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/worker.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/worker.qcow2 /srv/kbake/disks/worker.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name two-node-worker \
   -uuid cf2e1038-6c28-8fab-9531-fb4e65ca4ff8 \

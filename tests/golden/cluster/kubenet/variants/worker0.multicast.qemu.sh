@@ -1,4 +1,3 @@
-{ test -e /srv/kbake/disks/worker0.qcow2 || { mkdir -p /srv/kbake/disks && qemu-img create -q -f qcow2 -F qcow2 -b /srv/kbake/worker.qcow2 /srv/kbake/disks/worker0.qcow2 20G; }; } &&
 qemu-system-x86_64 \
   -name kubenet-worker0 \
   -uuid d320aba7-5ad5-8627-a58b-7f9e05b46eef \
