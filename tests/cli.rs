@@ -8,7 +8,7 @@ mod web;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -401,34 +401,73 @@ fn a_cluster_is_shown_warned_about_or_refused() {
     says(&site.fails(1, &["cluster"]), &["cluster.toml", "UTF-8"]);
 }
 
-#[test]
-fn a_seed_is_private_and_the_same_every_time() {
+/// A site with the shipped cluster of three etcd members, and its keys.
+fn site_with_keys() -> Site {
     let site = Site::new();
-    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ someone@example\n";
-    site.write("key.pub", key);
-    site.write("key", "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n-----END OPENSSH PRIVATE KEY-----\n");
-    let mut command = Command::new("sh");
-    command.args(["-c", "umask 0; exec \"$@\"", "sh", KBAKE, "seed", "etcd0", "--ssh-key", "key.pub"]).current_dir(site.dir.path());
-    let output = command.output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "images/seeds/etcd0.iso\n", "{}", String::from_utf8_lossy(&output.stderr));
-    let seed = site.path("images/seeds/etcd0.iso");
-    assert_eq!(fs::metadata(&seed).unwrap().permissions().mode() & 0o7777, 0o600);
-    site.succeeds(&["seed", "etcd0", "--ssh-key", "key.pub", "--out", "again.iso"]);
-    assert_eq!(fs::read(&seed).unwrap(), fs::read(site.path("again.iso")).unwrap());
+    let text = fs::read_to_string(Path::new(ROOT).join("recipes/clusters/etcd.toml")).unwrap();
+    site.write("cluster.toml", &text);
+    let cluster = kbake::cluster::Cluster::read("cluster.toml", &text).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    kbake::pki::Pki::new(&site.path("secrets"), &cluster).init(now as i64).unwrap();
+    site
+}
 
-    let text = site.fails(1, &["seed", "etcd0", "--ssh-key", "key"]);
-    says(&text, &["error: key: this is a PRIVATE key", "ends in `.pub`"]);
-    assert!(!text.contains("secret"));
-    for (args, expected) in [
-        (&["seed", "Etcd_0"][..], "Etcd_0"),
-        (&["seed", "etcd0", "--address", "10.0.0.300/24", "--gateway", "10.0.0.1"], "--address"),
-        (&["seed", "etcd0", "--address", "10.0.0.3/24", "--gateway", "x"], "--gateway"),
-        (&["seed", "etcd0", "--address", "10.0.0.3/24"], "--gateway"),
-        (&["seed", "etcd0", "--mac", "52:54"], "--mac"),
-        (&["seed", "etcd0", "--etcd-listen", "everyone"], "everyone"),
-    ] {
-        says(&site.fails(2, args), &[expected]);
+fn mode(path: PathBuf) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn seeds_are_private_and_the_same_every_time() {
+    let site = site_with_keys();
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 0; exec \"$@\"", "sh", KBAKE, "seed", "--all"]).current_dir(site.dir.path());
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stdout, "images/seeds/etcd0.iso\nimages/seeds/etcd1.iso\nimages/seeds/etcd2.iso\n", "{stderr}");
+    says(&stderr, &["they are private (mode 0600)"]);
+    assert_eq!((mode(site.path("images/seeds")), mode(site.path("images/seeds/etcd0.iso"))), (0o700, 0o600));
+
+    assert_eq!(site.succeeds(&["seed", "etcd1", "etcd1", "--out", "again"]), "again/etcd1.iso\n");
+    assert_eq!(fs::read(site.path("images/seeds/etcd1.iso")).unwrap(), fs::read(site.path("again/etcd1.iso")).unwrap());
+    assert_eq!(fs::read_dir(site.path("again")).unwrap().count(), 1, "only the node that was named, and nothing half-written");
+    assert_eq!(site.succeeds(&["seed", "etcd1", "--format", "vfat", "--out", "again"]), "again/etcd1.img\n");
+    assert_eq!(site.succeeds(&["seed", "etcd1", "--format", "dir", "--out", "again"]), "again/etcd1\n");
+    assert_eq!((mode(site.path("again/etcd1.img")), mode(site.path("again/etcd1"))), (0o600, 0o700));
+    for document in ["meta-data", "network-config", "user-data"] {
+        assert_eq!(mode(site.path("again/etcd1").join(document)), 0o600);
     }
+    let user_data = site.read("again/etcd1/user-data");
+    let key = site.read("secrets/etcd-lab/nodes/etcd1/etcd-server.key");
+    let line = key.lines().nth(1).unwrap();
+    assert!(user_data.contains(line), "the seed holds the node's key");
+    assert!(!stdout.contains(line) && !stderr.contains(line));
+    let copies = Command::new("grep").args(["-rl", line, "."]).current_dir(site.dir.path()).output().unwrap();
+    let mut copies: Vec<&str> = std::str::from_utf8(&copies.stdout).unwrap().lines().collect();
+    copies.sort();
+    let expected = [
+        "./again/etcd1.img",
+        "./again/etcd1.iso",
+        "./again/etcd1/user-data",
+        "./images/seeds/etcd1.iso",
+        "./secrets/etcd-lab/nodes/etcd1/etcd-server.key",
+    ];
+    assert_eq!(copies, expected, "and nothing else does, the store included");
+}
+
+#[test]
+fn a_seed_that_cannot_be_made_leaves_nothing() {
+    let site = site_with_keys();
+    says(&site.fails(1, &["seed", "etdc0"]), &["cluster.toml has no node `etdc0`", "did you mean `etcd0`?"]);
+    says(&site.fails(2, &["seed"]), &["<NODE>..."]);
+    says(&site.fails(2, &["seed", "--all", "etcd0"]), &["--all"]);
+    says(&site.fails(2, &["seed", "etcd0", "--format", "qcow2"]), &["iso", "vfat", "dir"]);
+    says(&site.fails(1, &["seed", "etcd0", "--secrets", "nowhere"]), &["nowhere/etcd-lab", "hint: kbake pki init"]);
+    fs::remove_file(site.path("secrets/etcd-lab/nodes/etcd2/etcd-peer.key")).unwrap();
+    says(&site.fails(1, &["seed", "etcd0"]), &["etcd2/etcd-peer"]);
+    fs::set_permissions(site.path("secrets"), fs::Permissions::from_mode(0o755)).unwrap();
+    says(&site.fails(1, &["seed", "etcd0"]), &["secrets"]);
+    assert!(!site.path("images/seeds").exists());
 }
 
 #[test]
