@@ -135,8 +135,13 @@ impl Geometry {
     }
 
     /// Where the first cluster is, in sectors.
-    pub fn data(&self) -> usize {
+    fn data(&self) -> usize {
         self.folder() + ROOT_SECTORS
+    }
+
+    /// Where a cluster is, in sectors.
+    pub fn sector(&self, cluster: usize) -> usize {
+        self.data() + (cluster - FIRST_CLUSTER) * self.sectors_per_cluster
     }
 
     /// The table of files that follow one another, each having so many clusters.

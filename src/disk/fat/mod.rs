@@ -43,29 +43,30 @@ pub fn write(files: &[(&str, &[u8])], label: &str, epoch: Epoch) -> Result<Vec<u
     let names = name::names(files.iter().map(|(name, _)| *name)).map_err(Error::user)?;
     let geometry = plan(files)?;
 
-    let (stamp, cluster) = (Stamp::of(epoch), geometry.cluster());
-    let mut folder = entry::label(label, stamp).to_vec();
-    let mut data = Vec::with_capacity(geometry.clusters * cluster);
-    let mut chains = Vec::with_capacity(files.len());
-    for (name, (_, bytes)) in names.iter().zip(files) {
-        let clusters = bytes.len().div_ceil(cluster);
-        // An empty file has no cluster, and says 0.
-        let first = if clusters == 0 { 0 } else { geometry::FIRST_CLUSTER + data.len() / cluster };
-        folder.extend(entry::file(name, first as u16, bytes.len() as u32, stamp));
-        data.extend_from_slice(bytes);
-        data.resize(data.len().next_multiple_of(cluster), 0);
-        chains.push(clusters);
-    }
-
+    // Each file's bytes are copied once, to their place: they may be secret.
     let mut image = vec![0; geometry.sectors * SECTOR];
     let mut put = |sector: usize, bytes: &[u8]| image[sector * SECTOR..][..bytes.len()].copy_from_slice(bytes);
     put(0, &boot::sector(&geometry, label));
+    let stamp = Stamp::of(epoch);
+    let mut folder = entry::label(label, stamp).to_vec();
+    let mut chains = Vec::with_capacity(files.len());
+    let mut next = geometry::FIRST_CLUSTER;
+    for (name, (_, bytes)) in names.iter().zip(files) {
+        let clusters = bytes.len().div_ceil(geometry.cluster());
+        // An empty file has no cluster, and says 0.
+        let first = if clusters == 0 { 0 } else { next };
+        folder.extend(entry::file(name, first as u16, bytes.len() as u32, stamp));
+        if clusters > 0 {
+            put(geometry.sector(next), bytes);
+        }
+        chains.push(clusters);
+        next += clusters;
+    }
+    put(geometry.folder(), &folder);
     let table = geometry.table(&chains);
     for sector in geometry.tables() {
         put(sector, &table);
     }
-    put(geometry.folder(), &folder);
-    put(geometry.data(), &data);
     let serial = Sha256::of(&image);
     image[boot::SERIAL].copy_from_slice(&serial.0[..boot::SERIAL.len()]);
     Ok(image)
