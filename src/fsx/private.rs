@@ -101,11 +101,13 @@ pub fn read_no_follow(path: &Path, limit: u64) -> Result<Option<(Facts, Option<V
     if facts.kind != Kind::File || facts.size > limit {
         return Ok(Some((facts, None)));
     }
-    // All at once: a buffer that grows would leave copies of what may be a key.
-    let mut bytes = Vec::with_capacity(limit as usize + 1);
-    (&file).take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let whole = bytes.len() as u64 <= limit;
-    Ok(Some((facts, whole.then_some(bytes))))
+    // Exactly as much as there is: a buffer that grows or shrinks would leave copies of what may be a key.
+    let mut bytes = vec![0; facts.size as usize];
+    (&file).read_exact(&mut bytes).map_err(failed)?;
+    if (&file).read(&mut [0]).map_err(failed)? != 0 {
+        return Err(failed(std::io::Error::other("it grew meanwhile")));
+    }
+    Ok(Some((facts, Some(bytes))))
 }
 
 /// Puts `bytes` at `path` with exactly `mode`, whole or not at all, unless something is there already.

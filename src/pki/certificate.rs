@@ -9,7 +9,11 @@ use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::X509Name;
 
+use super::key::header;
 use super::pem;
+
+/// RFC 3279 section 2.2.1: sha1WithRSAEncryption, and the older number for the same.
+const SHA1: [&str; 2] = ["1.2.840.113549.1.1.5", "1.3.14.3.2.29"];
 
 /// A certificate that could be read. Everything in it is public.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ pub(super) struct Certificate {
     pub usages: Option<Usages>,
     /// What an authority may not sign, or who may not understand it: ends of a sentence.
     pub limits: Vec<&'static str>,
-    /// Whether each part of its subject is one attribute, as tools that sign in its name need.
+    /// Whether its subject can be repeated by who signs in its name.
     pub plain_subject: bool,
 }
 
@@ -91,7 +95,7 @@ impl Certificate {
     pub(super) fn from_der(der: &[u8]) -> Result<Certificate, &'static str> {
         let damaged = "is damaged: it is no X.509 certificate";
         let (rest, x509) = X509Certificate::from_der(der).map_err(|_| damaged)?;
-        if !rest.is_empty() {
+        if !rest.is_empty() || !is_strict(der, &x509) {
             return Err(damaged);
         }
         let constraints = x509.basic_constraints().map_err(|_| damaged)?;
@@ -126,7 +130,7 @@ impl Certificate {
             may_sign_certificates: key_usage.is_none_or(|usage| usage.key_cert_sign()),
             may_sign: key_usage.is_none_or(|usage| usage.digital_signature()),
             usages,
-            plain_subject: x509.subject().iter().all(|part| part.iter().count() == 1),
+            plain_subject: is_plain(x509.subject()),
             der: der.to_vec(),
         })
     }
@@ -146,13 +150,41 @@ impl Certificate {
         self.issuer_raw == issuer.subject_raw
     }
 
-    /// Whether `issuer`'s key has signed it.
+    /// Whether `issuer`'s key has signed it, in a way that Go's TLS takes.
     pub(super) fn is_signed_by(&self, issuer: &Certificate) -> bool {
         let (Ok((_, ours)), Ok((_, theirs))) = (X509Certificate::from_der(&self.der), X509Certificate::from_der(&issuer.der)) else {
             return false;
         };
-        ours.verify_signature(Some(theirs.public_key())).is_ok()
+        // The library would verify RSA with SHA-1.
+        !SHA1.contains(&ours.signature_algorithm.algorithm.to_id_string().as_str())
+            && ours.verify_signature(Some(theirs.public_key())).is_ok()
     }
+}
+
+/// Whether what is outside of the signature is as RFC 5280 section 4.1.1 has it. The parser passes over wrong tags
+/// there, and TLS libraries do not.
+fn is_strict(der: &[u8], x509: &X509Certificate<'_>) -> bool {
+    let (signed, signature) = (x509.tbs_certificate.as_ref(), &x509.signature_value.data);
+    let mut end = header(0x03, signature.len() + 1);
+    // No bit of the last byte is unused.
+    end.push(0);
+    end.extend_from_slice(signature);
+    let Some(body) = der.strip_suffix(end.as_slice()) else { return false };
+    let Some(at) = (2..=4).find(|&at| der.len() > at && body.starts_with(&header(0x30, der.len() - at))) else { return false };
+    // The algorithm stands between the two, and is the same as inside.
+    let algorithm = body.get(at..).and_then(|body| body.strip_prefix(signed));
+    algorithm.is_some_and(|outside| !outside.is_empty() && signed.windows(outside.len()).any(|inside| inside == outside))
+}
+
+/// Whether each part of a name is one attribute, with a number as they are given out (X.660 section A.2): the library
+/// that writes names ends the program at others.
+fn is_plain(name: &X509Name<'_>) -> bool {
+    let usual = |oid: &x509_parser::der_parser::Oid<'_>| {
+        oid.iter().is_some_and(|mut arcs| matches!((arcs.next(), arcs.next()), (Some(0..=2), Some(0..=39))))
+    };
+    name.iter().next().is_some()
+        && name.iter().all(|part| part.iter().count() == 1)
+        && name.iter_attributes().all(|part| usual(part.attr_type()))
 }
 
 /// A name for a person.

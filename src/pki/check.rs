@@ -49,7 +49,7 @@ pub(super) fn authority(certificate: &Certificate, key: Option<&Key>) -> Vec<Str
         found.push("is not signed by its own key, or in a way that is not safe (SHA-1, RSA below 2048 bits, unknown curves)".to_owned());
     }
     found.extend(certificate.limits.iter().map(|&what| what.to_owned()));
-    if !certificate.plain_subject || certificate.subject.is_empty() {
+    if !certificate.plain_subject {
         found.push("has a subject that cannot be repeated in what it signs".to_owned());
     }
     if key.is_some_and(|key| key.public() != certificate.public_key) {

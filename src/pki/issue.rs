@@ -60,6 +60,9 @@ pub(super) fn leaf(wanted: &Wanted, key: &Key, signer: Signer<'_>, days: u32, no
         params.subject_alt_names.push(SanType::DnsName(dns.as_str().try_into().map_err(|_| failed())?));
     }
     params.subject_alt_names.extend(wanted.addresses.iter().map(|&address| SanType::IpAddress(IpAddr::V4(address))));
+    if !ca.plain_subject {
+        return Err(failed());
+    }
     let issuer = rcgen::Issuer::from_ca_cert_der(&ca.der.as_slice().into(), signer.key.pair()).map_err(|_| failed())?;
     let made = params.signed_by(key.pair(), &issuer).map_err(|_| failed())?;
     let made = Certificate::from_der(made.der()).map_err(|_| failed())?;

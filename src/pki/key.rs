@@ -1,6 +1,7 @@
 //! Private keys: made, read in the forms that other tools write, and never shown.
 
 use rcgen::{KeyPair, PublicKeyData as _};
+use secrecy::zeroize::Zeroize as _;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 use super::pem;
@@ -10,6 +11,13 @@ use crate::error::{Error, Result};
 pub(super) struct Key {
     pair: KeyPair,
     pem: SecretString,
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        // The library's copy of the bytes. Its numbers made of them are out of reach; they go with the process.
+        self.pair.zeroize();
+    }
 }
 
 /// What kbake can take, for messages.
@@ -74,8 +82,8 @@ impl Key {
     }
 
     /// Only the private text; the key itself is let go.
-    pub(super) fn into_pem(self) -> SecretString {
-        self.pem
+    pub(super) fn into_pem(mut self) -> SecretString {
+        std::mem::take(&mut self.pem)
     }
 
     /// The public half, as it stands in a certificate's key field.
@@ -113,7 +121,7 @@ fn pkcs8(algorithm: &[u8], key: &[u8]) -> SecretSlice<u8> {
 }
 
 /// A DER tag and length (X.690 section 8.1.3); a key has less than 64 KiB.
-fn header(tag: u8, length: usize) -> Vec<u8> {
+pub(super) fn header(tag: u8, length: usize) -> Vec<u8> {
     let [.., high, low] = length.to_be_bytes();
     match length {
         0..0x80 => vec![tag, low],

@@ -90,8 +90,8 @@ impl Pki {
     }
 }
 
-/// The error for all of these.
-fn error(message: String, problems: &[&Problem]) -> crate::Error {
+/// The error that lists all of these, with each command that mends once.
+pub fn error(message: String, problems: &[&Problem]) -> crate::Error {
     let mut error = crate::Error::user(message);
     let (mut renew, mut others) = (String::new(), Vec::new());
     for problem in problems {

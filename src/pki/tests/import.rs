@@ -83,6 +83,7 @@ fn what_cannot_be_an_authority_is_refused_with_the_reason() {
         (p256, &format!("{plain} -addext extendedKeyUsage=serverAuth"), "may not sign for both servers and clients"),
         (p256, &format!("{plain} -addext 1.2.3.4=critical,ASN1:NULL"), "has a critical extension"),
         (p256, &format!("-sha1 {plain}"), "in a way that is not safe (SHA-1"),
+        ("genrsa -out my.key 2048", &format!("-sha1 {plain}"), "in a way that is not safe (SHA-1"),
         (p256, &format!("-subj /CN=a+O=b -multivalue-rdn {AUTHORITY}"), "has a subject that cannot be repeated"),
         (p256, &format!("-subj /OU=a/OU=b/CN=x {AUTHORITY}"), "what this authority signs is not valid"),
     ];
