@@ -77,7 +77,13 @@ fn collision(first: &Claim, second: &Claim) -> Error {
         (true, false) => within(first, second),
         (false, false) => format!("{} ({}) overlaps {} ({})", second.owner, second.range, first.owner, first.range),
     };
-    let error = first.place.note(second.place.error(message), &format!("{} is here", first.owner));
+    // A network by default stands nowhere; the default of an address follows from the network's line.
+    let stands = |claim: &Claim| claim.default_of.is_none() || claim.layer == Layer::Addresses;
+    let error = match (stands(first), stands(second)) {
+        (true, true) => first.place.note(second.place.error(message), &format!("{} is here", first.owner)),
+        (false, _) => second.place.error(message),
+        (true, false) => first.place.error(message),
+    };
     match second.default_of.or(first.default_of) {
         Some(key) => error.hint(format!("one of them is a default, which {key} replaces")),
         None => error.hint(second.layer.remedy()),
@@ -89,8 +95,12 @@ pub(super) fn refuse_twins<'a, K: Ord + Display>(items: impl IntoIterator<Item =
     let mut seen: BTreeMap<K, (String, &Place)> = BTreeMap::new();
     for (key, owner, place) in items {
         if let Some((first, first_place)) = seen.get(&key) {
-            let error = place.error(format!("{owner} and {first} have the same {what} {key}"));
-            return Err(first_place.note(error, &format!("{first} is here")));
+            let (other, here) = match owner == *first {
+                true => ("another one", "the other one"),
+                false => (first.as_str(), first.as_str()),
+            };
+            let error = place.error(format!("{owner} and {other} have the same {what} {key}"));
+            return Err(first_place.note(error, &format!("{here} is here")));
         }
         seen.insert(key, (owner, place));
     }

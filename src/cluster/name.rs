@@ -209,6 +209,10 @@ impl FromStr for Domain {
         if let Some(why) = text.split('.').find_map(why_no_label) {
             return Err(format!("domain `{shown}`: {why}"));
         }
+        // RFC 6761 section 6.3: resolvers answer for all names in it without asking anybody.
+        if text.rsplit('.').next() == Some("localhost") {
+            return Err(format!("domain `{shown}`: names in `localhost` always mean the machine that asks"));
+        }
         // RFC 3696 section 2: a name that ends in digits could be an IPv4 address.
         if text.rsplit('.').next().is_some_and(only_digits) {
             return Err(format!("domain `{shown}` ends in a name of only digits, so it could be read as an address"));

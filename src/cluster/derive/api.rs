@@ -120,7 +120,9 @@ fn no_endpoint(spec: &ApiSpec, drafts: &[Draft<'_>], gateways: &[(&Draft<'_>, &N
             "keep one gateway",
         ),
     };
-    let last = gateways.last().or(control.last()).filter(|_| gateways.len() + control.len() > 1);
+    // Of one group there is one place only.
+    let is_elsewhere = |last: &Draft<'_>| first.is_some_and(|first| !std::ptr::eq(first.spec, last.spec));
+    let last = gateways.last().or(control.last()).filter(|(last, _)| is_elsewhere(last));
     let mut error = match (first, &spec.place) {
         (Some(first), _) => first.spec.role.place.error(message),
         (None, Some(place)) => place.error(message),

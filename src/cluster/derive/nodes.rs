@@ -23,6 +23,9 @@ const SIZE_MAX: Size = Size(16 << 40);
 /// A certificate's common name has 64 characters (RFC 5280, appendix A.1), and a kubelet's begins with `system:node:`.
 const KUBELET_NAME_MAX: usize = 64 - "system:node:".len();
 
+/// The most nodes of a cluster: twice what Kubernetes is tested with.
+const NODES_MAX: usize = 10_000;
+
 /// One node on its way: what was written, its place in its group, its name.
 pub(super) struct Draft<'a> {
     pub(super) spec: &'a NodeSpec,
@@ -40,9 +43,15 @@ impl Draft<'_> {
 
 /// The nodes one by one, with their names.
 pub(super) fn drafts(specs: &[NodeSpec]) -> Result<Vec<Draft<'_>>> {
-    let mut drafts = Vec::new();
+    let mut drafts: Vec<Draft<'_>> = Vec::new();
     for spec in specs {
         check_kubelet_only(spec)?;
+        if drafts.len() + spec.group.map_or(1, |(count, _)| count as usize) > NODES_MAX {
+            return Err(spec
+                .place
+                .error(format!("more than {NODES_MAX} nodes from here on"))
+                .hint("Kubernetes itself is made for up to 5000 nodes"));
+        }
         let Some((count, first)) = spec.group else {
             drafts.push(Draft { spec, nth: 0, name: name(spec, None)? });
             continue;

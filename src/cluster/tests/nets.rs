@@ -16,7 +16,7 @@ fn world() -> Net {
 
 fn net() -> impl Strategy<Value = Net> {
     (22u8..=32, 0u32..1024).prop_map(|(prefix, at)| {
-        let first = WORLD + at & !((1u64 << (32 - prefix)) as u32).wrapping_sub(1);
+        let first = (WORLD + at) & !((1u64 << (32 - prefix)) as u32).wrapping_sub(1);
         format!("{}/{prefix}", Ipv4Addr::from(first)).parse().unwrap()
     })
 }

@@ -56,6 +56,8 @@ fn domains() {
         ("a..b", "between dots is empty"),
         ("Kbake.test", "upper case"),
         ("a.10", "only digits"),
+        ("localhost", "the machine that asks"),
+        ("k8s.localhost", "the machine that asks"),
         (&too_long, "189 at most"),
     ]);
     assert!("k8s.local".parse::<Domain>().unwrap().is_mdns());
