@@ -13,7 +13,7 @@ packages=(
   # what cloud-init's own check of seeds imports
   python3-configobj python3-jinja2 python3-jsonpatch python3-jsonschema python3-requests
   # a machine to boot the image, and the clients that talk to it
-  qemu-system-x86 seabios etcd-client openssh-client
+  qemu-system-x86 seabios etcd-client openssh-client iproute2
   # the peers of the benchmark, and the tests' attackers
   attr fakeroot strace git ca-certificates passwd time cloud-image-utils
 )
@@ -32,13 +32,17 @@ if ! "${install[@]}" "${packages[@]}"; then
   "${install[@]}" --allow-downgrades "qemu-utils/$release" "qemu-system-common/$release" "${packages[@]}"
 fi
 
-# cloud-init judges seeds. Its package would configure this very host at the next boot, so it is unpacked, not installed.
+# Both judge seeds, and are unpacked, not installed: cloud-init would configure this very host at its next boot, and
+# etcd's package would start a server.
 judges=/usr/local/lib/kbake-tests
-if [ ! -d "$judges/cloud-init" ]; then
+if [ ! -d "$judges/cloud-init" ] || [ ! -e "$judges/etcd" ]; then
   unpacked=$(mktemp -d)
-  (cd "$unpacked" && apt-get download -q cloud-init && dpkg-deb -x cloud-init_*.deb cloud-init)
+  (cd "$unpacked" && apt-get download -q cloud-init etcd-server && for deb in *.deb; do dpkg-deb -x "$deb" .; done)
+  "${sudo[@]}" rm -rf "$judges"
   "${sudo[@]}" mkdir -p "$judges"
-  "${sudo[@]}" cp -r "$unpacked/cloud-init/usr/lib/python3/dist-packages" "$judges/cloud-init"
+  "${sudo[@]}" cp -r "$unpacked/usr/lib/python3/dist-packages" "$judges/cloud-init"
+  "${sudo[@]}" cp "$unpacked/usr/bin/etcd" "$judges/etcd"
+  "${sudo[@]}" chmod -R a+rX "$judges"
   rm -r "$unpacked"
 fi
 

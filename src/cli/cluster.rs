@@ -6,7 +6,7 @@ use super::Session;
 use super::args::{Cluster as Args, Nodes, Secrets};
 use super::pki::now;
 use crate::cluster::{Cluster, Node};
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, Result};
 use crate::fsx;
 use crate::pki::{self, Pki};
 
@@ -56,13 +56,13 @@ impl Args {
 }
 
 impl Nodes {
-    /// The nodes that were named, or all.
+    /// The nodes that were named, or all: in the cluster's order and each once.
     pub fn of<'a>(&self, cluster: &'a Cluster) -> Result<Vec<&'a Node>> {
-        match (self.all, self.nodes.is_empty()) {
-            (true, true) => Ok(cluster.nodes.iter().collect()),
-            (false, false) => self.nodes.iter().map(|name| cluster.node(name)).collect(),
-            _ => Err(Error::new(Class::Usage, "name the nodes, or say --all").hint("`kbake cluster` shows them")),
+        for name in &self.nodes {
+            cluster.node(name)?;
         }
+        let named = |node: &&Node| self.all || self.nodes.iter().any(|name| name == node.name.as_str());
+        Ok(cluster.nodes.iter().filter(named).collect())
     }
 }
 

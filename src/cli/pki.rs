@@ -53,10 +53,8 @@ impl Session<'_> {
             return Ok(());
         }
         // What is there was left alone, but a seed could not be made of it: that is no success.
-        let folder = pki.folder().display();
-        Err(report.problems.iter().fold(Error::user(format!("not all that is in {folder} fits the cluster")), |error, problem| {
-            error.detail(format!("{} {}", problem.name, problem.what)).hint(problem.mend.clone())
-        }))
+        let message = format!("not all that is in {} fits the cluster", pki.folder().display());
+        Err(pki::error(message, &report.problems.iter().collect::<Vec<_>>()))
     }
 
     fn pki_show(&self, pki: &Pki) -> Result<()> {

@@ -6,7 +6,7 @@ use super::Session;
 use super::args::{Seed, SeedFormat};
 use crate::cluster::Node;
 use crate::error::Result;
-use crate::fsx;
+use crate::fsx::{self, Batch};
 use crate::report::Report as _;
 use crate::seed::{self, Volume};
 use crate::value::Epoch;
@@ -29,11 +29,15 @@ impl Session<'_> {
             fsx::create_dir_all(above)?;
         }
         fsx::create_dir(&out, FOLDER_MODE)?;
+        let mut batch = Batch::default();
+        let mut names = String::new();
         for (node, seed) in &seeds {
             let path = place(&out, node, args.format);
-            write(seed, &path, args.format, epoch)?;
-            self.shell.data(&format!("{}\n", path.display()))?;
+            write(seed, &path, args.format, epoch, &mut batch)?;
+            names.push_str(&format!("{}\n", path.display()));
         }
+        batch.commit()?;
+        self.shell.data(&names)?;
         let what = if nodes.len() == 1 { "the seed is written; it is" } else { "the seeds are written; they are" };
         self.shell.say(&format!("{what} private (mode 0600)"));
         Ok(())
@@ -48,14 +52,14 @@ fn place(out: &Path, node: &Node, format: SeedFormat) -> PathBuf {
     })
 }
 
-fn write(seed: &seed::Seed, path: &Path, format: SeedFormat, epoch: Epoch) -> Result<()> {
+fn write(seed: &seed::Seed, path: &Path, format: SeedFormat, epoch: Epoch, batch: &mut Batch) -> Result<()> {
     let volume = match format {
         SeedFormat::Iso => Volume::Iso,
         SeedFormat::Vfat => Volume::Vfat,
         SeedFormat::Dir => {
             fsx::create_dir(path, seed::FOLDER_MODE)?;
-            return seed.write_private(|name, bytes| fsx::write_atomic(&path.join(name), seed::FILE_MODE, bytes));
+            return seed.write_private(|name, bytes| batch.add(&path.join(name), seed::FILE_MODE, bytes));
         }
     };
-    seed.volume(volume, epoch)?.write_private(|bytes| fsx::write_atomic(path, seed::FILE_MODE, bytes))
+    seed.volume(volume, epoch)?.write_private(|bytes| batch.add(path, seed::FILE_MODE, bytes))
 }

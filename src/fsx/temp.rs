@@ -117,8 +117,7 @@ impl Temp {
     pub fn replace(mut self, to: &Path, mode: u32) -> Result<Stamp> {
         let what = |e: io::Error| Error::io(format!("write {}", to.display()), &e);
         self.settle(mode).map_err(what)?;
-        step(to).and_then(|()| fs::rename(&self.path, to)).map_err(what)?;
-        self.done = true;
+        self.take_name(to).map_err(what)?;
         let stamp = Stamp::of_metadata(&self.file.metadata().map_err(what)?);
         sync_parent(to)?;
         Ok(stamp)
@@ -143,7 +142,19 @@ impl Temp {
         Ok(Persisted::Done)
     }
 
-    fn settle(&mut self, mode: u32) -> io::Result<()> {
+    /// Puts it under the name `to`, once it has settled, in place of what was there.
+    pub(super) fn rename(mut self, to: &Path) -> io::Result<()> {
+        self.take_name(to)
+    }
+
+    fn take_name(&mut self, to: &Path) -> io::Result<()> {
+        step(to).and_then(|()| fs::rename(&self.path, to))?;
+        self.done = true;
+        Ok(())
+    }
+
+    /// Puts it on the disk with exactly `mode`.
+    pub(super) fn settle(&mut self, mode: u32) -> io::Result<()> {
         step(&self.path)?;
         self.file.set_permissions(fs::Permissions::from_mode(mode))?;
         step(&self.path)?;

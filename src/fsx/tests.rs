@@ -255,3 +255,29 @@ fn readers_share_a_lock_and_a_writer_has_it_alone() {
     symlink(dir.path().join("elsewhere"), &path).unwrap();
     assert!(try_lock_at(&path, Access::Exclusive).is_err(), "not through a link");
 }
+
+#[test]
+fn a_batch_gets_its_names_together_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = || {
+        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    fs::write(dir.path().join("b"), "old").unwrap();
+    let mut batch = Batch::default();
+    batch.add(&dir.path().join("a"), 0o600, b"1").unwrap();
+    batch.add(&dir.path().join("b"), 0o640, b"2").unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join("b")).unwrap(), "old");
+    batch.commit().unwrap();
+    assert_eq!(names(), ["a", "b"]);
+    assert_eq!(fs::read_to_string(dir.path().join("b")).unwrap(), "2");
+    assert_eq!(fs::metadata(dir.path().join("b")).unwrap().permissions().mode() & 0o7777, 0o640);
+
+    let mut dropped = Batch::default();
+    dropped.add(&dir.path().join("c"), 0o600, b"3").unwrap();
+    let error = dropped.add(&dir.path().join("nowhere/d"), 0o600, b"4").unwrap_err();
+    assert!(error.message().contains("nowhere"), "{error}");
+    drop(dropped);
+    assert_eq!(names(), ["a", "b"]);
+}

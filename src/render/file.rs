@@ -58,11 +58,6 @@ impl<'a> NodeFile<'a> {
         NodeFile { owner, ..self }
     }
 
-    /// Whether only its owner may read it.
-    pub fn is_private(&self) -> bool {
-        self.permissions == PRIVATE
-    }
-
     /// An item of `write_files`.
     pub(super) fn as_yaml(&self) -> Yaml<'_> {
         let content = match &self.content {
