@@ -159,9 +159,10 @@ pub struct Cluster {
 
 /// Some of the cluster's nodes.
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
 pub struct Nodes {
     /// Nodes of the cluster
-    #[arg(value_name = "NODE", conflicts_with = "all", required_unless_present = "all")]
+    #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
     /// All nodes of the cluster
     #[arg(long)]
