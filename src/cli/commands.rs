@@ -207,6 +207,6 @@ fn boot_commands(program: &str, role: &str) -> String {
     format!(
         "\nto boot it as the node NODE of cluster.toml (`{program} init` writes one) with role = \"{role}\":\n\n  \
          {program} pki init && {program} seed --all\n  \
-         {program} qemu NODE --net user > NODE.sh && sh NODE.sh\n"
+         {program} disk NODE && {program} qemu NODE --net user > NODE.sh && sh NODE.sh\n"
     )
 }

@@ -171,6 +171,27 @@ fn copies_keep_bytes_and_holes_and_share_no_inode() {
 }
 
 #[test]
+fn a_verified_copy_has_the_digest_that_was_promised_or_no_name() {
+    let dir = folder();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::write(&from, "first").unwrap();
+    let first = Sha256::of("first");
+    // Somebody has replaced it since it was looked at.
+    fs::write(&from, "other").unwrap();
+    let error = copy_verified(&from, &to, 0o444, &first).unwrap_err();
+    assert_eq!(error.class(), Class::Integrity);
+    let text = error.to_string();
+    assert!(text.contains("has changed while it was copied") && text.contains(&first.to_string()), "{text}");
+    assert_eq!(names(dir.path()), ["from"], "nothing has a name that is not its own");
+
+    fs::write(&from, "first").unwrap();
+    assert_eq!(copy_verified(&from, &to, 0o444, &first).unwrap(), Persisted::Done);
+    assert_eq!((read(&to).unwrap(), fs::metadata(&to).unwrap().mode() & 0o7777), (b"first".to_vec(), 0o444));
+    assert_eq!(copy_verified(&from, &to, 0o444, &first).unwrap(), Persisted::WasThere);
+    assert_eq!(names(dir.path()), ["from", "to"]);
+}
+
+#[test]
 fn a_stamp_notices_every_change() {
     let dir = folder();
     let path = dir.path().join("image");

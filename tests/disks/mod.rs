@@ -80,7 +80,7 @@ fn an_image_that_was_built_anew_leaves_the_disks_that_are_there_as_they_are() {
     // All disks are there, so no image is looked at.
     site.succeeds(&["disk", "--all"]);
     fs::remove_file(&disk).unwrap();
-    says(&site.fails(1, &["disk", "etcd0"]), &["images/etcd.qcow2"]);
+    says(&site.fails(4, &["disk", "etcd0"]), &["cannot read the image images/etcd.qcow2"]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_missing_image_is_named_before_any_disk_is_made() {
     says(&site.fails(1, &["disk", "--all"]), &expected);
     assert!(!site.path("images/disks").exists());
     says(&site.fails(1, &["disk", "w", "--images", "else where"]), &["boots else where/worker.qcow2"]);
-    says(&site.fails(2, &["disk"]), &["NODE", "--all"]);
+    says(&site.fails(2, &["disk"]), &["kbake disk", "NODE"]);
     fs::rename(site.path("images"), site.path("else where")).unwrap();
     assert_eq!(site.succeeds(&["disk", "etcd2", "--images", "else where"]), "else where/disks/lab/etcd2.qcow2\n");
 }
