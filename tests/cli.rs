@@ -351,7 +351,7 @@ fn init_writes_what_is_missing_and_nothing_else() {
     assert_eq!(site.read("new/lockfiles/debian.lock"), fs::read_to_string(Path::new(ROOT).join("lockfiles/debian.lock")).unwrap());
     // A cluster file to start from, of what the shipped recipes can build; one's own is kept.
     assert!(written.lines().any(|line| line == "new/cluster.toml"), "{written}");
-    assert_eq!(site.read("new/cluster.toml"), site.read("new/recipes/clusters/etcd.toml"));
+    assert_eq!(site.read("new/cluster.toml"), site.read("new/recipes/clusters/lab.toml"));
     site.write("cluster.toml", "# mine\n");
     site.succeeds(&["init"]);
     assert_eq!(site.read("cluster.toml"), "# mine\n");

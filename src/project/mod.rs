@@ -48,7 +48,7 @@ pub struct LargeFile {
 /// The cluster file, as commands look for it.
 const CLUSTER: &str = "cluster.toml";
 /// What a new project's cluster file starts from: what the shipped recipes can build.
-const FIRST_CLUSTER: &str = "recipes/clusters/etcd.toml";
+const FIRST_CLUSTER: &str = "recipes/clusters/lab.toml";
 
 /// Larger files than this, in bytes, are not held in memory: units and configuration are, programs and disks are not.
 const HELD_MAX: u64 = 1 << 20;

@@ -13,6 +13,7 @@ pub const FILES: &[(&str, &[u8])] = &shipped![
     "recipes/clusters/from-scratch.toml",
     "recipes/clusters/hard-way.toml",
     "recipes/clusters/kubenet.toml",
+    "recipes/clusters/lab.toml",
     "recipes/clusters/one-node.toml",
     "recipes/clusters/two-node.toml",
     "recipes/roles/etcd.toml",

@@ -30,4 +30,4 @@ fn example(name: &str) -> Cluster {
     Cluster::read(&format!("{name}.toml"), &std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-const EXAMPLES: [&str; 6] = ["kubenet", "hard-way", "from-scratch", "one-node", "two-node", "etcd"];
+const EXAMPLES: [&str; 7] = ["lab", "kubenet", "hard-way", "from-scratch", "one-node", "two-node", "etcd"];
