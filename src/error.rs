@@ -108,6 +108,13 @@ impl Error {
         self
     }
 
+    /// The same with each hint changed by `edit`.
+    #[must_use]
+    pub fn map_hints(mut self, edit: impl Fn(String) -> String) -> Self {
+        self.0.hints = std::mem::take(&mut self.0.hints).into_iter().map(edit).collect();
+        self
+    }
+
     /// What kind of failure it is.
     pub fn class(&self) -> Class {
         self.0.class

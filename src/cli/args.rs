@@ -270,9 +270,14 @@ pub struct Seed {
     /// The form
     #[arg(long, value_enum, default_value_t = SeedFormat::Iso)]
     pub format: SeedFormat,
-    /// The folder for the seeds, which are private [default: images/seeds/CLUSTER]
+    #[command(flatten)]
+    pub images: Images,
+    /// The folder for the seeds, which are private [default: seeds/CLUSTER in the folder of images]
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// For a member that `etcdctl member add` has made known to an etcd cluster that runs
+    #[arg(long)]
+    pub etcd_join: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -312,9 +317,12 @@ pub struct PkiArgs {
 
 #[derive(Debug, Args)]
 pub struct Kubeconfig {
-    /// Whose: `admin`
+    /// Whose: only `admin`; those of nodes and components are in the seeds
     #[arg(value_parser = ["admin"], default_value = "admin")]
     pub user: String,
+    /// A file to write it to, mode 0600 [default: print it]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     #[command(flatten)]
     pub cluster: Cluster,
     #[command(flatten)]

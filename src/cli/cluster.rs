@@ -9,6 +9,7 @@ use crate::cluster::{Cluster, Node};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::pki::{self, Pki};
+use crate::render::host::quote;
 
 impl Session<'_> {
     /// The cluster of the file that was named, with its warnings said.
@@ -42,10 +43,21 @@ impl Session<'_> {
 
     /// Those, read and found to fit the cluster, with what will soon be wrong about them said.
     pub fn secrets(&self, cluster: &Cluster, args: &Args, secrets: &Secrets) -> Result<pki::Secrets> {
-        let loaded = self.pki(args, secrets, cluster).load(now()?)?;
+        let loaded = self.pki(args, secrets, cluster).load(now()?).map_err(|error| pasteable(error, args, secrets))?;
         self.warn(loaded.warnings());
         Ok(loaded)
     }
+}
+
+/// The same with hints that name the files that the command named, so that they can be pasted.
+pub fn pasteable(error: Error, args: &Args, secrets: &Secrets) -> Error {
+    let mut options = String::new();
+    for (name, path) in [("--cluster", &args.cluster), ("--secrets", &secrets.secrets)] {
+        if let Some(path) = path {
+            options.push_str(&format!(" {name} {}", quote(&path.display().to_string())));
+        }
+    }
+    error.map_hints(|hint| if hint.starts_with("kbake pki ") { hint + &options } else { hint })
 }
 
 impl Args {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Accel, Cluster as ClusterArgs, Disk, DomainXml, Images, Net, Qemu};
 use super::cluster::of_node;
+use super::seed::keep_out_of_git;
 use super::{Session, current_folder};
 use crate::backing;
 use crate::cluster::{Cluster, Node};
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fsx;
 use crate::render::host::{self, HostPath, Link, MachineFiles, quote};
 use crate::report::Report as _;
+use crate::value::RoleName;
 
 /// The usual folder of images, disks and seeds.
 const IMAGES: &str = "images";
@@ -59,8 +61,9 @@ impl Session<'_> {
             }
         }
         // All images first: a missing one must not show after the first disks.
+        let roles = self.project()?.roles()?;
         for node in &without {
-            check_image(&args.images.images, node)?;
+            check_image(&args.images.images, node, &roles)?;
         }
         let mut bases = BTreeMap::new();
         for node in &without {
@@ -68,6 +71,10 @@ impl Session<'_> {
                 let base = backing::keep(&image(&args.images.images, node), &node.image, &args.images.images.join("disks"))?;
                 bases.insert(&node.image, base);
             }
+        }
+        if !without.is_empty() {
+            // Machines copy their keys to their disks.
+            keep_out_of_git(&args.images.images.join("disks"))?;
         }
         for node in nodes {
             let path = place(node);
@@ -109,21 +116,29 @@ fn image(images: &Path, node: &Node) -> PathBuf {
     images.join(format!("{}.qcow2", node.image))
 }
 
-fn check_image(images: &Path, node: &Node) -> Result<()> {
+fn check_image(images: &Path, node: &Node, roles: &[RoleName]) -> Result<()> {
     let path = image(images, node);
     if fsx::exists(&path)? {
         return Ok(());
     }
-    Err(Error::user(format!("node `{}` boots {}, which is not there", node.name, path.display()))
-        .hint(format!("`kbake build {}` bakes it; or name its folder with `--images DIR`", node.image)))
+    let error = Error::user(format!("node `{}` boots {}, which is not there", node.name, path.display()));
+    Err(match roles.contains(&node.image) {
+        true => error.hint(format!("`kbake build {}` bakes it; or name its folder with `--images DIR`", node.image)),
+        false => error
+            .detail(format!("there is no recipe recipes/roles/{}.toml to bake it from", node.image))
+            .hint("write that recipe, or give the node another `image`, or name the folder that has the image with `--images DIR`"),
+    })
 }
 
 /// Absolute: libvirt and QEMU are told where files are, not where to look.
 fn machine_files(args: &Images, cluster: &Cluster, node: &Node) -> Result<MachineFiles> {
     let images = current_folder()?.join(&args.images);
+    // `kbake seed --format vfat` makes the other kind.
+    let seed = ["iso", "img"].map(|end| of_node(&images, "seeds", cluster, node, end));
+    let [iso, fat] = [fsx::exists(&seed[0])?, fsx::exists(&seed[1])?];
     let files = MachineFiles {
         disk: HostPath::new(&of_node(&images, "disks", cluster, node, "qcow2"))?,
-        seed: Some(HostPath::new(&of_node(&images, "seeds", cluster, node, "iso"))?),
+        seed: Some(HostPath::new(&seed[usize::from(fat && !iso)])?),
     };
     Ok(files)
 }

@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Session;
 use super::args::{Kubeconfig, Pki as Command, PkiArgs};
+use super::cluster::pasteable;
 use crate::error::{Class, Error, Result};
 use crate::fsx;
 use crate::pki::{self, Authority, Imported, Pki, Problem, State};
@@ -13,12 +14,17 @@ use crate::report::Report as _;
 impl Session<'_> {
     /// `kbake pki …`.
     pub fn pki_command(&self, command: &Command) -> Result<()> {
+        let (Command::Init(args) | Command::Show(args) | Command::Renew { args, .. } | Command::Import { args, .. }) = command;
+        let pki = self.opened(args)?;
+        self.pki_of(&pki, command).map_err(|error| pasteable(error, &args.cluster, &args.secrets))
+    }
+
+    fn pki_of(&self, pki: &Pki, command: &Command) -> Result<()> {
         match command {
-            Command::Init(args) => self.pki_init(&self.opened(args)?),
-            Command::Show(args) => self.pki_show(&self.opened(args)?),
-            Command::Renew { names, args } => self.pki_renew(&self.opened(args)?, names),
-            Command::Import { authority, certificate, key, args } => {
-                let pki = self.opened(args)?;
+            Command::Init(_) => self.pki_init(pki),
+            Command::Show(_) => self.pki_show(pki),
+            Command::Renew { names, .. } => self.pki_renew(pki, names),
+            Command::Import { authority, certificate, key, .. } => {
                 let authority = Authority::ALL.into_iter().find(|known| known.name() == authority);
                 let authority = authority.ok_or_else(|| Error::internal("an authority that the command line knows, and nobody else"))?;
                 let key = SecretString::from(fsx::read_to_string(key)?);
@@ -60,18 +66,21 @@ impl Session<'_> {
     fn pki_show(&self, pki: &Pki) -> Result<()> {
         let rows = pki.show(now()?)?;
         let mut table = vec![["NAME", "ENDS", "STATE", "SUBJECT", "ANSWERS FOR"].map(str::to_owned)];
-        let mut remarks = Vec::new();
+        let (mut soon, mut bad, mut missing) = (Vec::new(), Vec::new(), 0);
         for row in rows {
             let state = match &row.state {
                 State::Good => "good",
                 State::WithoutKey => "good, key elsewhere",
-                State::Missing => "missing",
+                State::Missing => {
+                    missing += 1;
+                    "missing"
+                }
                 State::Expiring(problem) => {
-                    remarks.push(problem.clone());
+                    soon.push(problem.clone());
                     "ends soon"
                 }
                 State::Bad(problems) => {
-                    remarks.extend(problems.iter().cloned());
+                    bad.extend(problems.iter().cloned());
                     "does not fit"
                 }
             };
@@ -79,8 +88,16 @@ impl Session<'_> {
             table.push([row.name, ends, state.to_owned(), row.subject.unwrap_or_else(|| "-".to_owned()), row.sans.join(" ")]);
         }
         self.shell.data(&render::aligned(&table))?;
-        self.warn(&remarks);
-        Ok(())
+        self.warn(&soon);
+        if missing > 0 {
+            bad.push(Problem { name: format!("{missing} of these"), what: "are missing".to_owned(), mend: "kbake pki init".to_owned() });
+        }
+        if bad.is_empty() {
+            return Ok(());
+        }
+        // So that a script that watches sees it, too.
+        let message = format!("not all that is in {} fits the cluster", pki.folder().display());
+        Err(pki::error(message, &bad.iter().collect::<Vec<_>>()))
     }
 
     fn pki_renew(&self, pki: &Pki, names: &[String]) -> Result<()> {
@@ -113,7 +130,14 @@ impl Session<'_> {
             certificate: admin.certificate(),
             key: admin.key(),
         });
-        self.shell.data(text.expose_secret())
+        match &args.out {
+            None => self.shell.data(text.expose_secret()),
+            Some(path) => {
+                fsx::write_atomic(path, crate::seed::FILE_MODE, text.expose_secret().as_bytes())?;
+                self.shell.say("the kubeconfig is written; it is private (mode 0600)");
+                self.shell.data(&format!("{}\n", path.display()))
+            }
+        }
     }
 
     pub(super) fn warn(&self, problems: &[Problem]) {

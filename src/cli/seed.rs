@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use super::Session;
 use super::args::{Seed, SeedFormat};
 use crate::cluster::Node;
-use crate::error::Result;
-use crate::fsx::{self, Batch};
+use crate::error::{Error, Result};
+use crate::fsx::{self, Batch, Kind};
+use crate::render::EtcdStart;
+use crate::render::host::quote;
 use crate::report::Report as _;
 use crate::seed::{self, Volume};
 use crate::value::Epoch;
@@ -14,6 +16,7 @@ use crate::value::Epoch;
 /// Of the folder of seeds. A hypervisor that runs as another user must pass through it to a file that it was given;
 /// each file in it is its owner's alone.
 const FOLDER_MODE: u32 = 0o711;
+const IGNORE_MODE: u32 = 0o644;
 
 impl Session<'_> {
     /// `kbake seed`.
@@ -22,13 +25,12 @@ impl Session<'_> {
         let nodes = args.nodes.of(&cluster)?;
         let secrets = self.secrets(&cluster, &args.cluster, &args.secrets)?;
         let epoch = self.project()?.channel(cluster.channel.as_str())?.sources.epoch;
+        let start = if args.etcd_join { EtcdStart::Join } else { EtcdStart::New };
         // All are made before one is written: what is missing for the last must not show after the first.
-        let seeds = nodes.iter().map(|node| Ok((*node, seed::of(&cluster, node, &secrets)?))).collect::<Result<Vec<_>>>()?;
-        let out = args.out.clone().unwrap_or_else(|| Path::new("images/seeds").join(cluster.name.as_str()));
-        if let Some(above) = out.parent().filter(|above| !above.as_os_str().is_empty()) {
-            fsx::create_dir_all(above)?;
-        }
-        fsx::create_dir(&out, FOLDER_MODE)?;
+        let seeds = nodes.iter().map(|node| Ok((*node, seed::of(&cluster, node, start, &secrets)?))).collect::<Result<Vec<_>>>()?;
+        let out = args.out.clone().unwrap_or_else(|| args.images.images.join("seeds").join(cluster.name.as_str()));
+        open_folder(&out, FOLDER_MODE)?;
+        keep_out_of_git(&out)?;
         let mut batch = Batch::default();
         let mut names = String::new();
         for (node, seed) in &seeds {
@@ -44,6 +46,29 @@ impl Session<'_> {
     }
 }
 
+/// Makes the folder, or takes the one that is there if nobody else can change what is in it.
+fn open_folder(path: &Path, mode: u32) -> Result<()> {
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        fsx::create_dir_all(above)?;
+    }
+    fsx::create_dir(path, mode)?;
+    let Some(facts) = fsx::facts(path)? else { return Ok(()) };
+    let shown = path.display();
+    let refused = |why: String| Err(Error::user(format!("no seed is put into {shown}: {why}")));
+    match facts.kind {
+        Kind::Folder if facts.owner != fsx::user() => refused("it is somebody else's".to_owned()),
+        Kind::Folder if facts.mode & 0o022 != 0 => refused(format!("others may write to it (mode {:04o})", facts.mode & 0o7777))
+            .map_err(|error: Error| error.hint(format!("chmod go-w {}", quote(&shown.to_string())))),
+        Kind::Folder => Ok(()),
+        _ => refused("it is no folder of its own, but a link or a file".to_owned()),
+    }
+}
+
+/// A seed holds keys, and `git add` takes whatever is not refused.
+pub(super) fn keep_out_of_git(folder: &Path) -> Result<()> {
+    fsx::write_new(&folder.join(".gitignore"), IGNORE_MODE, b"*\n").map(drop)
+}
+
 fn place(out: &Path, node: &Node, format: SeedFormat) -> PathBuf {
     out.join(match format {
         SeedFormat::Iso => format!("{}.iso", node.name),
@@ -57,7 +82,7 @@ fn write(seed: &seed::Seed, path: &Path, format: SeedFormat, epoch: Epoch, batch
         SeedFormat::Iso => Volume::Iso,
         SeedFormat::Vfat => Volume::Vfat,
         SeedFormat::Dir => {
-            fsx::create_dir(path, seed::FOLDER_MODE)?;
+            open_folder(path, seed::FOLDER_MODE)?;
             return seed.write_private(|name, bytes| batch.add(&path.join(name), seed::FILE_MODE, bytes));
         }
     };

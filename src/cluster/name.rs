@@ -94,6 +94,10 @@ impl FromStr for HostName {
         if only_digits(text) {
             return Err(format!("host name `{shown}` has only digits, so it would be read as an address"));
         }
+        // The first two stand in every node's /etc/hosts, the others are Ansible's own groups.
+        if ["ip6-localhost", "ip6-loopback", "all", "ungrouped"].contains(&text) {
+            return Err(format!("host name `{shown}` means something else already, in /etc/hosts or for Ansible"));
+        }
         if text == "localhost" {
             return Err("host name `localhost` always means the machine that asks".to_owned());
         }

@@ -57,7 +57,7 @@ impl Secrets {
         let name = authority.name();
         self.signing_keys.get(&authority).ok_or_else(|| {
             Error::user(format!("the key of the authority `{name}` is kept elsewhere, and the controller manager signs with it"))
-                .hint(format!("bring it back with `kbake pki import {name}`"))
+                .hint(format!("bring it back with `kbake pki import {name} CERTIFICATE KEY`"))
         })
     }
 

@@ -11,6 +11,15 @@ pub const ETCD_PKI: &str = "/etc/etcd/pki";
 /// How large the database may grow before etcd refuses writes, in bytes: its own default, said aloud.
 const QUOTA: u64 = 2 << 30;
 
+/// What a member does that has no data yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EtcdStart {
+    /// It forms the cluster, together with the others of the file.
+    New,
+    /// It joins a cluster that runs, to which `etcdctl member add` has made it known.
+    Join,
+}
+
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 
@@ -19,7 +28,7 @@ const PEER_PORT: u16 = 2380;
 /// One line per setting, `NAME=value` with values of URL characters only, which systemd takes without quotes. Clients
 /// and peers need a certificate of etcd's own authority; there is no listener without TLS but the one on loopback,
 /// which tells health and metrics and takes no data.
-pub fn etcd_env(cluster: &Cluster, node: &Node) -> String {
+pub fn etcd_env(cluster: &Cluster, node: &Node, start: EtcdStart) -> String {
     let client = format!("https://{}:{CLIENT_PORT}", node.address);
     let peer = |node: &Node| format!("https://{}:{PEER_PORT}", node.address);
     let members: Vec<String> = cluster.etcd_members().map(|member| format!("{}={}", member.name, peer(member))).collect();
@@ -31,7 +40,14 @@ pub fn etcd_env(cluster: &Cluster, node: &Node) -> String {
         ("LISTEN_PEER_URLS", peer(node)),
         ("INITIAL_ADVERTISE_PEER_URLS", peer(node)),
         ("INITIAL_CLUSTER", members.join(",")),
-        ("INITIAL_CLUSTER_STATE", "new".to_owned()),
+        (
+            "INITIAL_CLUSTER_STATE",
+            match start {
+                EtcdStart::New => "new",
+                EtcdStart::Join => "existing",
+            }
+            .to_owned(),
+        ),
         ("INITIAL_CLUSTER_TOKEN", format!("kbake-{}", cluster.name)),
         ("LISTEN_METRICS_URLS", "http://127.0.0.1:2381".to_owned()),
         // Kubernetes speaks version 3 only; version 2 would be a second, unguarded door.

@@ -19,7 +19,7 @@ mod yaml;
 pub(crate) mod tests;
 
 pub use cloud::{meta_data, network_config, user_data};
-pub use etcd::{ETCD_PKI, etcd_env};
+pub use etcd::{ETCD_PKI, EtcdStart, etcd_env};
 pub use file::{Content, NodeFile};
 pub use image::{Entry, Owner, base_entries, etcd_entries};
 pub use kubernetes::{Caller, encryption, kubeconfig};

@@ -3,20 +3,52 @@
 use serde::Serialize;
 
 use super::NodeFile;
-use super::etcd::{ETCD_ENV, etcd_env};
+use super::etcd::{ETCD_ENV, EtcdStart, etcd_env};
 use crate::cluster::{ApiName, Cluster, Net, Node, Role};
 use crate::error::{Error, Result};
 
 /// What the node finds in its place at boot, by its role.
-pub fn public_files(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile<'static>>> {
+pub fn public_files(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Vec<NodeFile<'static>>> {
     let mut files = vec![NodeFile::public("/etc/hosts", hosts(cluster))];
     if node.role == Role::Etcd {
-        files.push(NodeFile::public(ETCD_ENV, etcd_env(cluster, node)));
+        files.push(NodeFile::public(ETCD_ENV, etcd_env(cluster, node, start)));
+    }
+    if node.role.has_kubelet() {
+        files.push(NodeFile::public(KUBELET_ENV, kubelet_env(cluster, node)));
     }
     if let Some(pods) = node.pods {
         files.push(NodeFile::public("/etc/cni/net.d/10-bridge.conflist", cni(pods, cluster.network.mtu)?));
     }
     Ok(files)
+}
+
+/// Where the kubelet's unit looks for what is the node's own.
+const KUBELET_ENV: &str = "/etc/kubernetes/kubelet.env";
+
+/// Keeps ordinary pods off the control plane
+/// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#node-role-kubernetes-io-control-plane-taint>).
+const CONTROL_PLANE_TAINT: &str = "node-role.kubernetes.io/control-plane:NoSchedule";
+
+/// The kubelet's arguments that differ from node to node: name, address, labels and taints. The rest of its
+/// configuration is the role image's.
+///
+/// One line `NAME=value`, whose words systemd splits where the unit says `$KUBELET_NODE_ARGS`; no label or taint has a
+/// space.
+fn kubelet_env(cluster: &Cluster, node: &Node) -> String {
+    let mut words = vec![format!("--hostname-override={}", node.name), format!("--node-ip={}", node.address)];
+    if !node.labels.is_empty() {
+        let labels: Vec<String> = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        words.push(format!("--node-labels={}", labels.join(",")));
+    }
+    let mut taints: Vec<String> = node.taints.iter().map(ToString::to_string).collect();
+    // A cluster without workers has nowhere else to run pods.
+    if node.role == Role::ControlPlane && cluster.with_role(Role::Worker).next().is_some() {
+        taints.insert(0, CONTROL_PLANE_TAINT.to_owned());
+    }
+    if !taints.is_empty() {
+        words.push(format!("--register-with-taints={}", taints.join(",")));
+    }
+    format!("# Written from the node's seed; read by kubelet.service.\nKUBELET_NODE_ARGS={}\n", words.join(" "))
 }
 
 /// All nodes by name, and the API server: on a network without libvirt's dnsmasq nobody else would tell.

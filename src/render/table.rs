@@ -10,7 +10,22 @@ pub fn cluster_table(cluster: &Cluster) -> String {
     let mut text = aligned(&facts(cluster).map(|(what, value)| [what.to_owned(), value]).collect::<Vec<_>>());
     text.push('\n');
     text.push_str(&aligned(&nodes(cluster)));
+    let marks = marks(cluster);
+    if !marks.is_empty() {
+        text.push('\n');
+        text.push_str(&aligned(&marks));
+    }
     text
+}
+
+/// Labels and taints that the file gives, one line each.
+fn marks(cluster: &Cluster) -> Vec<[String; 3]> {
+    let of = |node: &Node| {
+        let labels = node.labels.iter().map(|(key, value)| ("label", format!("{key}={value}")));
+        let taints = node.taints.iter().map(|taint| ("taint", taint.to_string()));
+        labels.chain(taints).map(|(kind, text)| [node.name.to_string(), kind.to_owned(), text]).collect::<Vec<_>>()
+    };
+    cluster.nodes.iter().flat_map(of).collect()
 }
 
 /// Rows of equally many cells as lines, each column as wide as its widest cell and two spaces apart.

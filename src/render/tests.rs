@@ -87,7 +87,7 @@ fn public(file: &NodeFile) -> String {
 }
 
 fn file(cluster: &Cluster, node: &Node, path: &str) -> Option<String> {
-    public_files(cluster, node).unwrap().iter().find(|file| file.path == path).map(public)
+    public_files(cluster, node, EtcdStart::New).unwrap().iter().find(|file| file.path == path).map(public)
 }
 
 /// systemd.exec(5), EnvironmentFile: no quotes, spaces or backslashes, so that there is nothing to interpret.
@@ -95,7 +95,7 @@ fn file(cluster: &Cluster, node: &Node, path: &str) -> Option<String> {
 fn the_environment_file_needs_no_quoting() {
     let cluster = example("etcd");
     for node in &cluster.nodes {
-        for line in etcd_env(&cluster, node).lines().filter(|line| !line.starts_with('#')) {
+        for line in etcd_env(&cluster, node, EtcdStart::New).lines().filter(|line| !line.starts_with('#')) {
             let (key, value) = line.split_once('=').unwrap();
             assert!(key.starts_with("ETCD_") && key.bytes().all(|c| c.is_ascii_uppercase() || b"_2".contains(&c)), "{line}");
             assert!(value.bytes().all(|c| c.is_ascii_alphanumeric() || b":/.-_=,".contains(&c)), "{line}");
@@ -106,7 +106,7 @@ fn the_environment_file_needs_no_quoting() {
 #[test]
 fn etcd_speaks_tls_to_all_but_the_loopback_metrics() {
     let cluster = example("etcd");
-    let env = etcd_env(&cluster, cluster.node("etcd1").unwrap());
+    let env = etcd_env(&cluster, cluster.node("etcd1").unwrap(), EtcdStart::New);
     let setting = |key: &str| env.lines().find_map(|line| line.strip_prefix(&format!("ETCD_{key}="))).unwrap_or_else(|| panic!("{key}"));
     for (key, value) in [
         ("NAME", "etcd1"),
@@ -122,8 +122,28 @@ fn etcd_speaks_tls_to_all_but_the_loopback_metrics() {
     ] {
         assert_eq!(setting(key), value, "{key}");
     }
+    assert_eq!(setting("INITIAL_CLUSTER_STATE"), "new");
+    let join = etcd_env(&cluster, cluster.node("etcd1").unwrap(), EtcdStart::Join);
+    assert_eq!(join, env.replace("CLUSTER_STATE=new", "CLUSTER_STATE=existing"));
     let plain: Vec<&str> = env.lines().filter(|line| line.contains("http://")).collect();
     assert_eq!(plain, ["ETCD_LISTEN_METRICS_URLS=http://127.0.0.1:2381"]);
+}
+
+#[test]
+fn the_kubelet_knows_its_labels_and_taints() {
+    let env = |cluster: &Cluster, node: &str| file(cluster, cluster.node(node).unwrap(), "/etc/kubernetes/kubelet.env");
+    let cluster = example("two-node");
+    let args = "--hostname-override=worker --node-ip=192.168.40.11 --node-labels=example.test/disk=fast";
+    let worker = env(&cluster, "worker").unwrap();
+    assert!(
+        worker.ends_with(&format!("\nKUBELET_NODE_ARGS={args} --register-with-taints=example.test/dedicated=builds:NoSchedule\n")),
+        "{worker}"
+    );
+    let control = env(&cluster, "control").unwrap();
+    assert!(control.contains(" --register-with-taints=node-role.kubernetes.io/control-plane:NoSchedule\n"), "{control}");
+    // Alone, it must run pods.
+    assert!(!env(&example("one-node"), "monokube1").unwrap().contains("taints"));
+    assert_eq!(env(&example("kubenet"), "gateway"), None);
 }
 
 #[test]

@@ -6,15 +6,15 @@ use super::keyring::Keyring;
 use crate::cluster::{Api, Cluster, Node, Role};
 use crate::error::{Error, Result};
 use crate::pki::{Authority, Purpose};
-use crate::render::{self, Caller, ETCD_PKI, NodeFile};
+use crate::render::{self, Caller, ETCD_PKI, EtcdStart, NodeFile};
 
 /// Where control-plane nodes have certificates and keys.
 const KUBERNETES_PKI: &str = "/etc/kubernetes/pki";
 
 /// All of a node's files: those that are public, and those with keys.
-pub(super) fn files<'a>(cluster: &Cluster, node: &Node, keyring: &'a dyn Keyring) -> Result<Vec<NodeFile<'a>>> {
+pub(super) fn files<'a>(cluster: &Cluster, node: &Node, start: EtcdStart, keyring: &'a dyn Keyring) -> Result<Vec<NodeFile<'a>>> {
     let of = Of { cluster, node, keyring };
-    let mut files = render::public_files(cluster, node)?;
+    let mut files = render::public_files(cluster, node, start)?;
     match node.role {
         Role::Etcd => files.extend(of.etcd()?),
         Role::ControlPlane => {

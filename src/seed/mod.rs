@@ -19,7 +19,7 @@ pub use keyring::Keyring;
 use crate::cluster::{Cluster, HostName, Node};
 use crate::disk::{fat, iso9660};
 use crate::error::{Error, Result};
-use crate::render;
+use crate::render::{self, EtcdStart};
 use crate::value::{Epoch, Sha256};
 
 /// The permissions of a seed's file: its owner may read and write, nobody else anything.
@@ -53,8 +53,8 @@ pub struct SeedVolume(SecretSlice<u8>);
 ///
 /// # Errors
 /// When the keyring lacks what the node's role needs.
-pub fn of(cluster: &Cluster, node: &Node, keyring: &dyn Keyring) -> Result<Seed> {
-    let files = files::files(cluster, node, keyring)?;
+pub fn of(cluster: &Cluster, node: &Node, start: EtcdStart, keyring: &dyn Keyring) -> Result<Seed> {
+    let files = files::files(cluster, node, start, keyring)?;
     let network_config = render::network_config(cluster, node);
     let user_data = render::user_data(cluster, node, &files);
     let meta_data = render::meta_data(node, Sha256::of(user_data.expose_secret()), &network_config);

@@ -5,7 +5,8 @@
 PACKAGES is the folder with cloud-init's Python packages, ROOT an empty folder for the files that it writes. The input
 is a list of objects with the documents `user-data` and `network-config`, and `interfaces`: names by MAC address. The
 output says for each: `schema`, cloud-init's complaint about user-data or null; `files`, what its write_files module has
-written; `units`, what its networkd renderer would write.
+written; `units`, what its networkd renderer would write. Release 22.4.2 has no schema for network-config: the renderer is
+the judge there, and a stricter one.
 """
 
 import json

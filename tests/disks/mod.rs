@@ -88,7 +88,8 @@ fn a_missing_image_is_named_before_any_disk_is_made() {
     let site = Site::new();
     site.write("cluster.toml", &format!("{CLUSTER}[[node]]\nrole = \"worker\"\nname = \"w\"\n[[node]]\nrole = \"control-plane\"\n"));
     build(&site, 1);
-    let expected = ["error: node `w` boots images/worker.qcow2, which is not there", "hint: `kbake build worker` bakes it", "--images DIR"];
+    let expected =
+        ["error: node `w` boots images/worker.qcow2, which is not there", "there is no recipe recipes/roles/worker.toml", "--images DIR"];
     says(&site.fails(1, &["disk", "--all"]), &expected);
     assert!(!site.path("images/disks").exists());
     says(&site.fails(1, &["disk", "w", "--images", "else where"]), &["boots else where/worker.qcow2"]);

@@ -305,7 +305,7 @@ fn pod_shares() {
             &[6, 10],
         ),
         (
-            worker("[pods]\ncidr = \"10.0.0.0/23\"\n[[node]]\nrole = \"worker\"\nname = \"all\"\npod-cidr = \"10.0.0.0/23\""),
+            worker("[pods]\ncidr = \"10.0.0.0/23\"\n[[node]]\nrole = \"worker\"\nname = \"every\"\npod-cidr = \"10.0.0.0/23\""),
             &["no share of 24 bits is left", "for node `control`"],
             &[4, 9],
         ),

@@ -70,7 +70,7 @@ fn expected_unit(cluster: &Cluster, node: &Node) -> BTreeSet<String> {
 
 fn expected_files(cluster: &Cluster, node: &Node) -> Value {
     let keyring = Fake::of(cluster);
-    let files = files::files(cluster, node, &keyring).unwrap();
+    let files = files::files(cluster, node, crate::render::EtcdStart::New, &keyring).unwrap();
     let content = |content: &Content| match content {
         Content::Public(text) => text.to_string(),
         Content::Key(key) => key.expose_secret().to_owned(),
