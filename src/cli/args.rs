@@ -65,7 +65,7 @@ pub enum Command {
     /// Print the cluster's network as XML, for `virsh net-define /dev/stdin`
     NetXml(Cluster),
     /// Print a node's machine as XML, for `virsh define /dev/stdin`
-    DomainXml(DomainXml),
+    DomainXml(Machine),
     /// Print the command that runs a node under plain QEMU, for hosts without libvirt
     Qemu(Qemu),
     /// Print the network's DHCP and DNS as dnsmasq's configuration, for hosts without libvirt
@@ -209,30 +209,24 @@ pub enum Net {
     Multicast,
 }
 
+/// One node as a machine.
 #[derive(Debug, Args)]
-pub struct DomainXml {
+pub struct Machine {
     /// A node of the cluster
     pub node: String,
     #[command(flatten)]
     pub cluster: Cluster,
     #[command(flatten)]
     pub images: Images,
-    /// What runs the guest's instructions
+    /// What runs the guest's instructions; plain QEMU emulates them where it cannot
     #[arg(long, value_enum, default_value_t = Accel::Kvm)]
     pub accel: Accel,
 }
 
 #[derive(Debug, Args)]
 pub struct Qemu {
-    /// A node of the cluster
-    pub node: String,
     #[command(flatten)]
-    pub cluster: Cluster,
-    #[command(flatten)]
-    pub images: Images,
-    /// What runs the guest's instructions; where it cannot, QEMU emulates them
-    #[arg(long, value_enum, default_value_t = Accel::Kvm)]
-    pub accel: Accel,
+    pub machine: Machine,
     /// How the machine reaches the others
     #[arg(long, value_enum, default_value_t = Net::Bridge)]
     pub net: Net,

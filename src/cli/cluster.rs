@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, Node};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::pki::{self, Pki};
-use crate::render::host::quote;
+use crate::value::quote;
 
 impl Session<'_> {
     /// The cluster of the file that was named, with its warnings said.

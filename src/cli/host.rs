@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::{Accel, Cluster as ClusterArgs, Disk, DomainXml, Images, Net, Qemu};
+use super::args::{Accel, Cluster as ClusterArgs, Disk, Images, Machine, Net, Qemu};
 use super::cluster::of_node;
 use super::seed::keep_out_of_git;
 use super::{Session, current_folder};
@@ -11,9 +11,9 @@ use crate::backing;
 use crate::cluster::{Cluster, Node};
 use crate::error::{Error, Result};
 use crate::fsx;
-use crate::render::host::{self, HostPath, Link, MachineFiles, quote};
+use crate::render::host::{self, HostPath, Link, MachineFiles};
 use crate::report::Report as _;
-use crate::value::RoleName;
+use crate::value::{RoleName, quote};
 
 /// The usual folder of images, disks and seeds.
 const IMAGES: &str = "images";
@@ -26,7 +26,7 @@ impl Session<'_> {
     }
 
     /// `kbake domain-xml`.
-    pub fn domain_xml(&self, args: &DomainXml) -> Result<()> {
+    pub fn domain_xml(&self, args: &Machine) -> Result<()> {
         let cluster = self.cluster(&args.cluster)?;
         let node = cluster.node(&args.node)?;
         let files = machine_files(&args.images, &cluster, node)?;
@@ -36,17 +36,18 @@ impl Session<'_> {
 
     /// `kbake qemu`.
     pub fn qemu(&self, args: &Qemu) -> Result<()> {
-        let cluster = self.cluster(&args.cluster)?;
-        let node = cluster.node(&args.node)?;
-        let files = machine_files(&args.images, &cluster, node)?;
+        let machine = &args.machine;
+        let cluster = self.cluster(&machine.cluster)?;
+        let node = cluster.node(&machine.node)?;
+        let files = machine_files(&machine.images, &cluster, node)?;
         let link = match args.net {
             Net::Bridge => Link::Bridge,
             Net::User => Link::user(&cluster, node),
             Net::Vmnet => Link::Vmnet,
             Net::Multicast => Link::Multicast,
         };
-        self.say_what_is_missing(&args.cluster, &args.images, &cluster, node)?;
-        self.shell.data(&host::qemu_command(&cluster, node, &files, accel(args.accel), &link))
+        self.say_what_is_missing(&machine.cluster, &machine.images, &cluster, node)?;
+        self.shell.data(&host::qemu_command(&cluster, node, &files, accel(machine.accel), &link))
     }
 
     /// `kbake disk`.

@@ -8,10 +8,9 @@ use crate::cluster::Node;
 use crate::error::{Error, Result};
 use crate::fsx::{self, Batch, Kind};
 use crate::render::EtcdStart;
-use crate::render::host::quote;
 use crate::report::Report as _;
 use crate::seed::{self, Volume};
-use crate::value::Epoch;
+use crate::value::{Epoch, quote};
 
 /// Of the folder of seeds. A hypervisor that runs as another user must pass through it to a file that it was given;
 /// each file in it is its owner's alone.

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// The longest line that is taken, in bytes: four times an RSA key of 16384 bits.
 const LINE_MAX: usize = 16 * 1024;
 
@@ -15,27 +18,6 @@ pub struct SshKey {
 }
 
 impl SshKey {
-    /// All keys of a file: one per line, blank lines and `#` comments aside. `name` is how messages call the file.
-    ///
-    /// No message repeats what the file holds: it may be a private key.
-    pub fn parse_file(name: &str, text: &str) -> Result<Vec<Self>, String> {
-        if let Some(why) = why_not_public(text) {
-            return Err(format!("{name}: {why}"));
-        }
-        let mut keys = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            keys.push(line.parse().map_err(|why| format!("{name}, line {}: {why}", number + 1))?);
-        }
-        if keys.is_empty() {
-            return Err(format!("{name}: holds no public key"));
-        }
-        Ok(keys)
-    }
-
     /// What tells keys apart: all but the comment.
     pub(super) fn identity(&self) -> (&str, &str) {
         (&self.kind, &self.blob)
@@ -85,7 +67,7 @@ impl FromStr for SshKey {
         if blob.is_empty() {
             return Err(format!("after the key type `{kind}` the key itself is missing"));
         }
-        let bytes = decode_base64(blob).ok_or("the key is no valid base64: part of it may be missing")?;
+        let bytes = STANDARD.decode(blob).map_err(|_| "the key is no valid base64: part of it may be missing")?;
         check_blob(kind, &bytes)?;
         Ok(SshKey { kind: kind.to_owned(), blob: blob.to_owned(), comment: comment.trim().replace('\t', " ") })
     }
@@ -137,34 +119,6 @@ fn check_blob(kind: &str, bytes: &[u8]) -> Result<(), String> {
 }
 
 const CUT: &str = "the key is cut short: copy the whole line";
-
-/// Strict base64 (RFC 4648 section 4): padded, canonical, nothing else between.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(4) {
-        return None;
-    }
-    let data = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
-    let mut bytes = Vec::with_capacity(data.len() * 3 / 4);
-    let (mut pool, mut held) = (0u32, 0);
-    for c in data.bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        pool = pool << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((pool >> held) as u8);
-            pool &= (1 << held) - 1;
-        }
-    }
-    (pool == 0).then_some(bytes)
-}
 
 impl fmt::Display for SshKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,6 +17,7 @@ use super::wanted::Name;
 use super::{Problem, pem};
 use crate::error::{Error, Result};
 use crate::fsx::{self, Access, Facts, Kind, Persisted};
+use crate::value::quote;
 
 /// Everybody else reads and writes nothing.
 const FOLDER_MODE: u32 = 0o700;
@@ -227,9 +228,7 @@ pub(super) fn refusal(root: &Path, problems: &[Problem]) -> Error {
 
 /// A path as one word of a command line.
 pub(super) fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    quote(&path.display().to_string())
 }
 
 fn journal(stem: &Path) -> PathBuf {

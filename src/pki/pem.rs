@@ -1,10 +1,10 @@
 //! The text forms of keys and certificates: PEM (RFC 7468) and the base64 inside, strict, and without copies of
 //! what is private.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroize as _;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// RFC 7468 section 2: lines of 64 characters.
 const WIDTH: usize = 64;
@@ -76,46 +76,17 @@ fn write(label: &str, der: &[u8]) -> String {
 
 /// Bytes as base64 with padding (RFC 4648 section 4).
 pub(super) fn to_base64(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().enumerate().fold(0u32, |word, (i, &byte)| word | u32::from(byte) << (16 - 8 * i));
-        for i in 0..4 {
-            let digit = ALPHABET[(word >> (18 - 6 * i) & 63) as usize];
-            text.push(if i <= chunk.len() { digit as char } else { '=' });
-        }
-    }
-    text
+    STANDARD.encode(bytes)
 }
 
 /// The inverse of [`to_base64`]: padded, canonical, nothing else between.
 pub(super) fn from_base64(text: &str) -> Option<SecretSlice<u8>> {
-    let digits = text.trim_end_matches('=').as_bytes();
-    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
-        return None;
-    }
-    let size = digits.len() * 3 / 4;
-    let mut bytes = SecretSlice::from(vec![0; size]);
+    // Exactly as much as is needed, so that no copy is left behind by shrinking.
+    let padding = text.bytes().rev().take_while(|&c| c == b'=').count();
+    let mut bytes = SecretSlice::from(vec![0; (text.len() / 4 * 3).checked_sub(padding)?]);
     let target = secrecy::ExposeSecretMut::expose_secret_mut(&mut bytes);
-    let (mut word, mut bits, mut at) = (0u32, 0, 0);
-    for &digit in digits {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        word = word << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            target[at] = (word >> bits) as u8;
-            word &= (1 << bits) - 1;
-            at += 1;
-        }
-    }
-    (word == 0 && at == size).then_some(bytes)
+    let size = STANDARD.decode_slice(text, target).ok()?;
+    (size == target.len()).then_some(bytes)
 }
 
 /// As [`to_base64`], of what is private.

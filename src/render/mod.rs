@@ -10,6 +10,7 @@ mod file;
 pub mod host;
 mod image;
 mod kubernetes;
+mod names;
 mod node;
 mod table;
 mod xml;

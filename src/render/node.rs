@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::NodeFile;
 use super::etcd::{ETCD_ENV, EtcdStart, etcd_env};
-use crate::cluster::{ApiName, Cluster, Net, Node, Role};
+use super::names::names;
+use crate::cluster::{Cluster, Net, Node, Role};
 use crate::error::{Error, Result};
 
 /// What the node finds in its place at boot, by its role.
@@ -58,15 +59,8 @@ fn kubelet_env(cluster: &Cluster, node: &Node) -> String {
 /// on the network, never to 127.0.1.1, over which certificates and etcd's peers would stumble.
 fn hosts(cluster: &Cluster) -> String {
     let mut text = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
-    for node in &cluster.nodes {
-        text.push_str(&format!("{} {} {}\n", node.address, node.fqdn, node.name));
-    }
-    if let Some((api, address)) = cluster.api.as_ref().and_then(|api| Some((api, api.address?))) {
-        let names = match &api.name {
-            ApiName::Short(name) => format!("{} {name}", api.name.fqdn(&cluster.domain)),
-            ApiName::Full(name) => name.to_string(),
-        };
-        text.push_str(&format!("{address} {names}\n"));
+    for named in names(cluster) {
+        text.push_str(&format!("{named}\n"));
     }
     text
 }

@@ -7,6 +7,7 @@ mod debian;
 mod digest;
 mod guid;
 mod path;
+mod shell;
 mod size;
 mod text;
 
@@ -15,6 +16,7 @@ pub use debian::{Fingerprint, PackageArch, PackageName, PoolPath, Version};
 pub use digest::{Hasher, Sha256};
 pub use guid::Guid;
 pub use path::TreePath;
+pub use shell::quote;
 pub use size::Size;
 pub(crate) use text::shown_as_text;
 pub use text::{Arch, Epoch, RoleName, escape, unescape};

@@ -142,21 +142,11 @@ fn a_private_key_is_refused_and_never_repeated() {
         format!("PuTTY-User-Key-File-2: ssh-rsa\nPrivate-Lines: 1\n{canary}\n"),
         format!("{canary}{canary}{canary}{canary}{canary}\n{canary}\n"),
     ] {
-        let error = SshKey::parse_file("id_ed25519", &text).unwrap_err();
+        let error = refusal::<SshKey>(&text);
         assert!(!error.contains(canary), "{error}");
-        assert!(error.starts_with("id_ed25519"), "{error}");
     }
     let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n";
-    assert!(SshKey::parse_file("id_ed25519", key).unwrap_err().contains("the file that ends in `.pub`"));
-}
-
-#[test]
-fn files_of_keys() {
-    let text = format!("# mine\n\nssh-ed25519 {ED25519} a\r\n  ssh-rsa {RSA} b\n");
-    assert_eq!(SshKey::parse_file("keys", &text).unwrap().len(), 2);
-    let error = SshKey::parse_file("keys", &format!("{text}ssh-rsa AAAA")).unwrap_err();
-    assert!(error.starts_with("keys, line 5: the key is cut short"), "{error}");
-    assert_eq!(SshKey::parse_file("keys", "# none\n").unwrap_err(), "keys: holds no public key");
+    assert!(refusal::<SshKey>(key).contains("the file that ends in `.pub`"));
 }
 
 /// An SSH public key made of these fields, in base64.
@@ -182,7 +172,6 @@ proptest! {
         if let Ok(name) = text.parse::<Domain>() { prop_assert_eq!(name.to_string(), text.clone()); }
         if let Ok(mac) = text.parse::<Mac>() { prop_assert_eq!(mac.to_string(), text.to_lowercase()); }
         let _ = text.parse::<SshKey>();
-        let _ = SshKey::parse_file("f", &text);
     }
 
     /// A damaged key is refused or still is a key; its damage never gets through as another type.

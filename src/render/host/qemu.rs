@@ -6,10 +6,10 @@
 
 use std::net::Ipv4Addr;
 
-use super::shell::{option_value, quote};
+use super::shell::option_value;
 use super::{Accel, EMULATED_CPU, MachineFiles, domain_name};
 use crate::cluster::{Cluster, Firmware, Mode, Node, Role};
-use crate::value::Arch;
+use crate::value::{Arch, quote};
 
 /// How the machine reaches the others.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,11 +2,12 @@ mod libvirt;
 mod qemu;
 mod texts;
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::*;
-use crate::cluster::Role;
+use crate::cluster::{Cluster, Node, Role};
 use crate::render::tests::golden;
 
 /// The clusters that kbake ships, by name.

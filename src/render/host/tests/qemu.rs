@@ -3,7 +3,8 @@ use std::net::TcpListener;
 use proptest::prelude::*;
 
 use super::*;
-use crate::render::host::shell::{option_value, quote};
+use crate::render::host::shell::option_value;
+use crate::value::quote;
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

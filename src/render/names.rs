@@ -1,0 +1,44 @@
+//! Who is found by which names: the same for the host and for every node.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use crate::cluster::{Cluster, Node};
+
+/// An address and all its names, the full one first: that one answers when somebody asks for the address's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) address: Ipv4Addr,
+    pub(super) names: Vec<String>,
+}
+
+/// Who must be found by name: the API server, then the nodes in their order. One entry per address: where the API
+/// server has a node's own address, its names go with that node's.
+pub(super) fn names(cluster: &Cluster) -> Vec<Named> {
+    let mut all: Vec<Named> = cluster.nodes.iter().map(of_node).collect();
+    let Some(api) = &cluster.api else { return all };
+    let Some(address) = api.address else { return all };
+    let fqdn = api.name.fqdn(&cluster.domain);
+    let short = Some(api.name.as_str().to_owned()).filter(|short| *short != fqdn);
+    let names: Vec<String> = [fqdn].into_iter().chain(short).collect();
+    match all.iter_mut().find(|named| named.address == address) {
+        Some(named) => {
+            // A full name may be that of the node itself.
+            let more: Vec<String> = names.into_iter().filter(|name| !named.names.contains(name)).collect();
+            named.names.extend(more);
+        }
+        None => all.insert(0, Named { address, names }),
+    }
+    all
+}
+
+impl fmt::Display for Named {
+    /// A line of hosts(5), without its end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.address, self.names.join(" "))
+    }
+}
+
+fn of_node(node: &Node) -> Named {
+    Named { address: node.address, names: vec![node.fqdn.clone(), node.name.to_string()] }
+}
