@@ -57,6 +57,7 @@ const FORBIDDING: &[(&str, &str)] = &[
 pub fn check(arch: Arch) -> Result<Mode> {
     let native = match arch {
         Arch::Amd64 => cfg!(all(target_os = "linux", target_arch = "x86_64")),
+        Arch::Arm64 => cfg!(all(target_os = "linux", target_arch = "aarch64")),
     };
     if !native {
         return Err(Error::user(format!("the base for {arch} can only be made on a Linux host of that architecture"))

@@ -10,7 +10,7 @@ use super::{
 use crate::document::{self, Located, Place, Section};
 use crate::error::Result;
 use crate::recipe::ChannelName;
-use crate::value::{Arch, RoleName, Size};
+use crate::value::{Arch, MachineArch, RoleName, Size};
 
 const REMEDY: &str = "keep the lines that you want and remove the markers";
 
@@ -152,7 +152,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<Spec> {
     Ok(Spec {
         name,
         domain: root.optional("domain")?,
-        arch: value(root.optional("arch")?).unwrap_or(Arch::Amd64),
+        arch: value(root.optional::<MachineArch>("arch")?).map_or(Arch::Amd64, |arch| arch.0),
         channel: value(root.optional("channel")?),
         network: network_spec(network)?,
         api: api(root.section("api")?)?,

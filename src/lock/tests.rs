@@ -82,7 +82,7 @@ fn bad_locks_are_refused_with_their_place() {
         ("sets = [\"base\"]", "sets = [\"base\", \"base\"]", "the set `base` is listed twice"),
         ("openpgp:", "md5:", "bad `verified`"),
         ("version = \"1\"", "versoin = \"1\"", "did you mean `version`?"),
-        ("arch = \"all\"", "arch = \"m68k\"", "unknown architecture `m68k`; known: amd64, all"),
+        ("arch = \"all\"", "arch = \"m68k\"", "unknown architecture `m68k`; known: amd64, arm64, all"),
         ("name = \"bb\"", "name = \"--bb\"", "bad `name`"),
         ("  \"aa\",", "  \"aa\", \"aa\",", "the package `aa` is listed twice"),
         ("base = [", "Base = [", "bad set in `[request]`"),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::Result;
 use crate::document::{self, Located, Place};
-use crate::value::{Arch, Epoch, Fingerprint, PackageName};
+use crate::value::{Arch, Epoch, Fingerprint, MachineArch, PackageName};
 
 use super::{REMEDY, refuse_twins};
 
@@ -46,7 +46,7 @@ impl Sources {
             channel: root.required("channel")?.value,
             suite: root.required("suite")?,
             components: root.list("components")?,
-            arch: root.required("arch")?.value,
+            arch: root.required::<MachineArch>("arch")?.value.0,
             keyring: root.required("keyring")?,
             keys: root.list("keys")?,
             epoch: epoch(root.time("epoch")?)?,

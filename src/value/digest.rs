@@ -1,59 +1,73 @@
-//! SHA-256 digests ([FIPS 180-4](https://doi.org/10.6028/NIST.FIPS.180-4)), the names of all blobs.
+//! SHA-256 digests, the names of all blobs, and SHA-512 digests, which some publishers give instead
+//! ([FIPS 180-4](https://doi.org/10.6028/NIST.FIPS.180-4)).
 
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::Digest as _;
 
-/// A SHA-256 digest. Shown and parsed as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sha256(pub [u8; 32]);
+macro_rules! digest {
+    ($name:ident, $hash:ty, $bytes:literal, $called:literal, $prefix:literal) => {
+        #[doc = concat!("A ", $called, " digest. Shown and parsed as lower-case hexadecimal digits.")]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $bytes]);
 
-impl Sha256 {
-    /// The digest of `bytes`.
-    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
-        Sha256(sha2::Sha256::digest(bytes.as_ref()).into())
-    }
+        impl $name {
+            /// The digest of `bytes`.
+            pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+                $name(<$hash>::digest(bytes.as_ref()).into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                // Trees print tens of thousands of digests: one write each, not one per byte.
+                const DIGITS: &[u8; 16] = b"0123456789abcdef";
+                let mut text = [0; 2 * $bytes];
+                for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+                    pair[0] = DIGITS[usize::from(byte >> 4)];
+                    pair[1] = DIGITS[usize::from(byte & 0xf)];
+                }
+                f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, ":{}"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                let mut bytes = [0; $bytes];
+                digits(text, &mut bytes, $called)?;
+                Ok($name(bytes))
+            }
+        }
+    };
 }
 
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Trees print tens of thousands of digests: one write each, not one per byte.
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 0xf)];
-        }
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
-    }
-}
+digest!(Sha256, sha2::Sha256, 32, "SHA-256", "sha256");
+digest!(Sha512, sha2::Sha512, 64, "SHA-512", "sha512");
 
-impl fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{self}")
+/// Reads hexadecimal digits: lower-case ones only, or one blob would have two names.
+fn digits(text: &str, bytes: &mut [u8], called: &str) -> Result<(), String> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * bytes.len() {
+        return Err(format!("a {called} digest has {} hexadecimal digits, not {}", 2 * bytes.len(), digits.len()));
     }
-}
-
-impl FromStr for Sha256 {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return Err(format!("a SHA-256 digest has 64 hexadecimal digits, not {}", digits.len()));
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |c: u8| match c {
-                b'0'..=b'9' => Ok(c - b'0'),
-                b'a'..=b'f' => Ok(c - b'a' + 10),
-                _ => Err(format!("`{}` is no lower-case hexadecimal digit", (c as char).escape_default())),
-            };
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Ok(Sha256(bytes))
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |c: u8| match c {
+            b'0'..=b'9' => Ok(c - b'0'),
+            b'a'..=b'f' => Ok(c - b'a' + 10),
+            _ => Err(format!("`{}` is no lower-case hexadecimal digit", (c as char).escape_default())),
+        };
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
+    Ok(())
 }
 
 /// Hashes a stream piece by piece.

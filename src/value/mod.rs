@@ -1,7 +1,9 @@
-//! Small values that are valid by construction: digests, tree paths, the epoch, architectures, roles, packages.
+//! Small values that are valid by construction: digests, tree paths, the epoch, architectures, roles, packages,
+//! artifacts.
 //!
 //! Whatever reaches another module has been parsed here once and needs no second check. No I/O.
 
+mod artifact;
 mod cancel;
 mod debian;
 mod digest;
@@ -11,12 +13,13 @@ mod shell;
 mod size;
 mod text;
 
+pub use artifact::{ArtifactName, Digest, Reference, ReleaseVersion};
 pub use cancel::Cancel;
 pub use debian::{Fingerprint, PackageArch, PackageName, PoolPath, Version};
-pub use digest::{Hasher, Sha256};
+pub use digest::{Hasher, Sha256, Sha512};
 pub use guid::Guid;
 pub use path::TreePath;
 pub use shell::quote;
 pub use size::Size;
 pub(crate) use text::shown_as_text;
-pub use text::{Arch, Epoch, RoleName, escape, unescape};
+pub use text::{Arch, Epoch, MachineArch, RoleName, escape, unescape};

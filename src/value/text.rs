@@ -27,12 +27,20 @@ pub(crate) use shown_as_text;
 pub enum Arch {
     /// x86-64.
     Amd64,
+    /// 64-bit ARM, for which artifacts can be locked but no image be baked yet.
+    Arm64,
+}
+
+impl Arch {
+    /// All that artifacts are locked for.
+    pub const ALL: [Arch; 2] = [Arch::Amd64, Arch::Arm64];
 }
 
 impl fmt::Display for Arch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Arch::Amd64 => "amd64",
+            Arch::Arm64 => "arm64",
         })
     }
 }
@@ -43,7 +51,24 @@ impl FromStr for Arch {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "amd64" => Ok(Arch::Amd64),
-            _ => Err(format!("unknown architecture `{text}`; known: amd64")),
+            "arm64" => Ok(Arch::Arm64),
+            _ => Err(format!("unknown architecture `{text}`; known: amd64, arm64")),
+        }
+    }
+}
+
+/// The architecture of machines that images are baked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineArch(pub Arch);
+
+impl FromStr for MachineArch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(Arch::Arm64) => Err("images for arm64 cannot be baked yet; known: amd64".into()),
+            Ok(arch) => Ok(MachineArch(arch)),
+            Err(_) => Err(format!("unknown architecture `{text}`; known: amd64")),
         }
     }
 }

@@ -50,6 +50,7 @@ fn memory(size: Size) -> Element {
 fn os(arch: Arch, firmware: Firmware) -> Element {
     let arch = match arch {
         Arch::Amd64 => "x86_64",
+        Arch::Arm64 => "aarch64",
     };
     let kind = Element::text("type", "hvm").with("arch", arch).with("machine", "q35");
     match firmware {

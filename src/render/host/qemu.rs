@@ -65,6 +65,7 @@ impl Forward {
 pub fn qemu_command(cluster: &Cluster, node: &Node, files: &MachineFiles, accel: Accel, link: &Link) -> String {
     let program = match cluster.arch {
         Arch::Amd64 => "qemu-system-x86_64",
+        Arch::Arm64 => "qemu-system-aarch64",
     };
     let mut lines = vec![program.to_owned()];
     let groups = [machine(cluster, node, accel), disks(files), network(cluster, node, link), surroundings()];
