@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::lock::{Entry as Locked, Request};
 use crate::plan::{self, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
 use crate::project::{Channel, LargeFile, Project, SourceFile};
-use crate::recipe::{Body, Intent, Part, Recipe, Subject};
-use crate::render;
+use crate::recipe::{Body, Intent, Part, Recipe, Subject, base_layers, role_layers};
+use crate::render::{self, Facts};
 use crate::value::{RoleName, TreePath};
 
 /// The tool that is run to install packages.
@@ -37,10 +37,11 @@ pub struct Resolved {
 pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<Resolved> {
     let name = channel.sources.channel.as_str();
     let lock = channel.locked()?;
-    lock.check(&crate::project::lock_name(name), &request(channel))?;
+    lock.check(&crate::project::lock_name(name), &request(channel)?)?;
     let missing = || Error::internal(format!("the role `{role}` has no recipe"));
-    let recipe = channel.recipe(&Subject::Role(role.clone())).ok_or_else(missing)?;
-    let base_recipe = channel.recipe(&Subject::Base).ok_or_else(missing)?;
+    channel.recipe(&Subject::Role(role.clone())).ok_or_else(missing)?;
+    channel.recipe(&Subject::Base).ok_or_else(missing)?;
+    let layers = [base_layers(&channel.recipes)?, role_layers(&channel.recipes, role)?].concat();
 
     let installed: Vec<Locked> = lock.packages_of(role)?.into_iter().cloned().collect();
     let tools: Vec<Locked> = channel.sources.tools.iter().map(|tool| lock.tool(tool.value.as_str()).cloned()).collect::<Result<_>>()?;
@@ -48,9 +49,9 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
         Error::user(format!("`tools` in {} does not name `{INSTALLER}`, which installs the packages", channel.sources.file))
             .hint(format!("add it, and run `kbake lock --channel {name}`"))
     })?;
-    let mut files = rendered(role, [base_recipe, recipe])?;
+    let mut files = rendered(role, &layers, &Facts::default())?;
     let (mut sources, mut presets) = (Vec::new(), BTreeMap::new());
-    for recipe in [base_recipe, recipe] {
+    for recipe in layers {
         add_entries(project, recipe, &mut files, &mut sources)?;
         add_presets(recipe, &mut presets);
     }
@@ -70,7 +71,7 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
 }
 
 /// What the recipes ask for, to hold against the lockfile or to resolve.
-pub fn request(channel: &Channel) -> Request {
+pub fn request(channel: &Channel) -> Result<Request> {
     Request::of(&channel.sources, &channel.recipes)
 }
 
@@ -79,17 +80,17 @@ fn package(locked: &Locked) -> Package {
 }
 
 /// The files that kbake's own code writes: the shared ones, the boot menu, and those of the recipe's parts.
-fn rendered(role: &RoleName, recipes: [&Recipe; 2]) -> Result<BTreeMap<TreePath, PlannedNode>> {
+fn rendered(role: &RoleName, layers: &[&Recipe], facts: &Facts) -> Result<BTreeMap<TreePath, PlannedNode>> {
     let uuid = *plan::root_uuid(role).as_bytes();
     let mut files: BTreeMap<_, _> = render::base_entries(uuid).into_iter().map(from_render).collect();
     let menu = grub::Menu { title: "Linux", root: uuid, arguments: grub::Menu::CONSOLES }.text()?;
     let menu_path = TreePath::parse(grub::MENU_PATH.as_bytes(), true).map_err(Error::internal)?;
     files.insert(menu_path, PlannedNode { mode: 0o644, owner: Owner::root(), kind: PlannedKind::File(menu.into_bytes().into()) });
-    for part in recipes.iter().flat_map(|recipe| &recipe.parts) {
-        let entries = match part.value {
-            Part::Etcd => render::etcd_entries(),
-        };
-        files.extend(entries.into_iter().map(from_render));
+    for recipe in layers {
+        let Subject::Part(name) = &recipe.subject else { continue };
+        if let Some(part) = Part::named(name.as_str()) {
+            files.extend(render::part_entries(part, facts)?.into_iter().map(from_render));
+        }
     }
     Ok(files)
 }

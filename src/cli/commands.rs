@@ -112,7 +112,7 @@ impl Session<'_> {
         let name = project::lock_name(&self.global.channel);
         if args.check {
             let channel = project.channel(&self.global.channel)?;
-            channel.locked()?.check(&name, &bake::request(&channel))?;
+            channel.locked()?.check(&name, &bake::request(&channel)?)?;
             self.shell.say(&format!("{name} fits the recipes"));
             return Ok(());
         }

@@ -3,6 +3,7 @@
 //! One fact per line, sorted, without timestamp or checksum of the whole, so that two branches which move two
 //! packages merge without conflict. `kbake lock` is its only writer. No I/O: texts come in by name.
 
+mod artifact;
 mod change;
 mod print;
 mod read;
@@ -15,11 +16,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::recipe::{ChannelName, Word};
-use crate::value::{Arch, Fingerprint, PackageArch, PackageName, PoolPath, RoleName, Sha256, Version};
+use crate::value::{Arch, ArtifactName, Fingerprint, PackageArch, PackageName, PoolPath, RoleName, Sha256, Version};
 use crate::{Error, Result};
 
+pub use artifact::{ArtifactSource, LockedArtifact, LockedImage};
 pub use change::{Cause, Change, changes};
-pub use request::Request;
+pub use request::{Request, WantedArtifact, packages};
 
 /// The format that this kbake reads and writes.
 const FORMAT: u64 = 1;
@@ -44,6 +46,10 @@ pub struct Lock {
     pub request: BTreeMap<SetName, BTreeSet<PackageName>>,
     /// The packages, by name and machine.
     entries: BTreeMap<(PackageName, PackageArch), Entry>,
+    /// The artifacts, by name and machine.
+    pub artifacts: BTreeMap<(ArtifactName, Arch), LockedArtifact>,
+    /// The container images that are pulled, by name.
+    pub images: BTreeMap<ArtifactName, LockedImage>,
 }
 
 /// One locked package.
@@ -72,6 +78,16 @@ pub struct Entry {
 pub enum Verified {
     /// It stands in an archive's index, whose release file this key signed.
     OpenPgp(Fingerprint),
+    /// It stands in the publisher's checksum file of this address.
+    Checksum(String),
+    /// It stands in a list of checksums that a person imported, called so.
+    Imported(String),
+    /// It is recorded in these public repositories, all of which agree; the publisher itself was not asked.
+    Recorded(String),
+    /// The registry said so for the image's tag.
+    Registry,
+    /// It was read from the user's own file.
+    Local,
 }
 
 /// What a package is locked for.
@@ -105,6 +121,8 @@ impl Lock {
             arch: request.arch,
             request: request.sets.clone(),
             entries: sorted,
+            artifacts: BTreeMap::new(),
+            images: BTreeMap::new(),
         })
     }
 
@@ -201,6 +219,11 @@ impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Verified::OpenPgp(key) => write!(f, "openpgp:{key}"),
+            Verified::Checksum(url) => write!(f, "checksum:{url}"),
+            Verified::Imported(name) => write!(f, "imported:{name}"),
+            Verified::Recorded(places) => write!(f, "recorded:{places}"),
+            Verified::Registry => f.write_str("registry"),
+            Verified::Local => f.write_str("local"),
         }
     }
 }
@@ -209,9 +232,21 @@ impl FromStr for Verified {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("openpgp:") {
-            Some(key) => key.parse().map(Verified::OpenPgp),
-            None => Err(format!("`{}` is not `openpgp:` and a key's fingerprint", text.escape_debug())),
+        let wrong =
+            || format!("`{}` is no way to verify: openpgp:, checksum:, imported:, recorded:, registry or local", text.escape_debug());
+        // What is printed again must need no quotes.
+        if !text.chars().all(|c| c.is_ascii_graphic() && !"\"\\".contains(c)) {
+            return Err(wrong());
+        }
+        let said = |words: &str| Some(words.to_owned()).filter(|words| !words.is_empty()).ok_or_else(wrong);
+        match text.split_once(':') {
+            Some(("openpgp", key)) => key.parse().map(Verified::OpenPgp),
+            Some(("checksum", url)) => said(url).map(Verified::Checksum),
+            Some(("imported", name)) => said(name).map(Verified::Imported),
+            Some(("recorded", places)) => said(places).map(Verified::Recorded),
+            None if text == "registry" => Ok(Verified::Registry),
+            None if text == "local" => Ok(Verified::Local),
+            _ => Err(wrong()),
         }
     }
 }

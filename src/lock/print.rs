@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
+use super::artifact::{artifact_text, image_text};
 use super::{FORMAT, Lock};
 
 /// The whole file. Every value was parsed from a charset without quotes, backslashes or control characters.
@@ -22,6 +23,12 @@ pub(super) fn lock(lock: &Lock) -> String {
         line(format!("{set} = ["));
         names.iter().for_each(|name| line(format!("  \"{name}\",")));
         line("]".into());
+    }
+    for artifact in lock.artifacts.values() {
+        line(artifact_text(artifact).trim_end().to_owned());
+    }
+    for image in lock.images.values() {
+        line(image_text(image).trim_end().to_owned());
     }
     for entry in lock.entries() {
         line("\n[[package]]".into());

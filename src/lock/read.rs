@@ -21,7 +21,7 @@ pub(super) enum Order {
 pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
     let mut root = document::open(file, text, &REMEDY.replace("FILE", file))?;
     format(&mut root, file)?;
-    root.only(&["channel", "suite", "components", "arch", "request", "package"])?;
+    root.only(&["channel", "suite", "components", "arch", "request", "artifact", "image", "package"])?;
     let channel = root.required("channel")?.value;
     let suite = root.required("suite")?.value;
     let components = distinct(root.list("components")?, "component")?;
@@ -30,6 +30,8 @@ pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
         Some(section) => request(section)?,
         None => return Err(root.missing("request")),
     };
+    let artifacts = super::artifact::artifacts(&mut root, file, order)?;
+    let images = super::artifact::images(&mut root, file, order)?;
     let mut entries: BTreeMap<(PackageName, PackageArch), Entry> = BTreeMap::new();
     let mut places: BTreeMap<(PackageName, PackageArch), Place> = BTreeMap::new();
     for section in root.sections("package")? {
@@ -52,7 +54,7 @@ pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
         places.insert(key.clone(), place);
         entries.insert(key, entry);
     }
-    Ok(Lock { channel, suite, components, arch, request, entries })
+    Ok(Lock { channel, suite, components, arch, request, entries, artifacts, images })
 }
 
 /// First of all, so that a newer kbake's words are not called misspelt.

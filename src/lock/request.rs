@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use crate::recipe::{ChannelName, Recipe, Sources, Subject, Word};
-use crate::value::{Arch, PackageName};
+use crate::document::Located;
+use crate::recipe::{ChannelName, ImageContent, Origin, Recipe, Sources, Subject, Word, base_layers, role_layers, version};
+use crate::value::{Arch, ArtifactName, PackageName, Reference, ReleaseVersion};
 use crate::{Error, Result};
 
-use super::{Lock, SetName, relock};
+use super::{ArtifactSource, Lock, SetName, relock};
 
 /// The question that a lock answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,28 +23,118 @@ pub struct Request {
     pub arch: Arch,
     /// The packages asked for by name.
     pub sets: BTreeMap<SetName, BTreeSet<PackageName>>,
+    /// The artifacts asked for.
+    pub artifacts: BTreeMap<(ArtifactName, Arch), WantedArtifact>,
+    /// The container images that are to be pulled, with their full names.
+    pub images: BTreeMap<ArtifactName, Reference>,
+}
+
+/// What the sources want of an artifact for one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedArtifact {
+    /// The version, where it is a release.
+    pub version: Option<ReleaseVersion>,
+    /// Where its bytes are.
+    pub source: ArtifactSource,
+    /// The address of its checksum file, where it is a release.
+    pub checksum: Option<String>,
+}
+
+/// The packages that a channel's recipes ask for by name, with their places: those that recipes list, and those that
+/// bring artifacts in this channel.
+///
+/// # Errors
+/// A part or an artifact that nothing describes.
+pub fn packages(sources: &Sources, recipes: &[Recipe]) -> Result<BTreeMap<SetName, Vec<Located<PackageName>>>> {
+    let mut sets: BTreeMap<SetName, Vec<Located<PackageName>>> = BTreeMap::new();
+    sets.insert(SetName::Tool, sources.tools.clone());
+    for recipe in recipes {
+        let (set, layers) = match &recipe.subject {
+            Subject::Base => (SetName::Base, base_layers(recipes)?),
+            Subject::Role(role) => (SetName::Role(role.clone()), role_layers(recipes, role)?),
+            Subject::Part(_) => continue,
+        };
+        let mut named = Vec::new();
+        for layer in layers {
+            named.extend(layer.packages.iter().cloned());
+            for name in &layer.artifacts {
+                if let Origin::Package { package, .. } = &sources.artifact(name)?.origin {
+                    named.push(package.clone());
+                }
+            }
+            for artifact in bytes_of(sources, layer)? {
+                if let Origin::PackageMember { package, .. } = &sources.artifact(artifact)?.origin {
+                    sets.entry(SetName::Tool).or_default().push(package.clone());
+                }
+            }
+        }
+        sets.insert(set, named);
+    }
+    Ok(sets)
+}
+
+/// The artifacts that a recipe needs, be it for container images only.
+fn bytes_of<'a>(sources: &'a Sources, recipe: &'a Recipe) -> Result<Vec<&'a Located<ArtifactName>>> {
+    let mut needed: Vec<_> = recipe.artifacts.iter().collect();
+    for image in &recipe.images {
+        if let ImageContent::Built { from, .. } = &sources.image(image)?.content {
+            needed.push(from);
+        }
+    }
+    Ok(needed)
 }
 
 impl Request {
     /// What the sources and all recipes ask together.
-    pub fn of<'a>(sources: &Sources, recipes: impl IntoIterator<Item = &'a Recipe>) -> Self {
-        let mut sets: BTreeMap<SetName, BTreeSet<PackageName>> = BTreeMap::new();
+    ///
+    /// # Errors
+    /// A part, an artifact or an image that nothing describes.
+    pub fn of(sources: &Sources, recipes: &[Recipe]) -> Result<Self> {
+        let names = |named: Vec<Located<PackageName>>| named.into_iter().map(|package| package.value).collect();
+        let sets = packages(sources, recipes)?.into_iter().map(|(set, named)| (set, names(named))).collect();
+        let (mut artifacts, mut images) = (BTreeMap::new(), BTreeMap::new());
         for recipe in recipes {
-            let set = match &recipe.subject {
-                Subject::Base => SetName::Base,
-                Subject::Role(role) => SetName::Role(role.clone()),
-            };
-            sets.entry(set).or_default().extend(recipe.packages.iter().map(|package| package.value.clone()));
+            for name in bytes_of(sources, recipe)? {
+                artifacts.extend(wanted(sources, name)?);
+            }
+            for name in &recipe.images {
+                let image = sources.image(name)?;
+                if image.content == ImageContent::Pulled {
+                    images.insert(name.value.clone(), image.full_name(&sources.versions)?);
+                }
+            }
         }
-        sets.insert(SetName::Tool, sources.tools.iter().map(|tool| tool.value.clone()).collect());
-        Request {
+        Ok(Request {
             channel: sources.channel.clone(),
             suite: sources.suite.value.clone(),
             components: sources.components.iter().map(|component| component.value.clone()).collect(),
             arch: sources.arch,
             sets,
-        }
+            artifacts,
+            images,
+        })
     }
+}
+
+/// What the sources want of an artifact, for every machine that it is locked for.
+fn wanted(sources: &Sources, name: &Located<ArtifactName>) -> Result<Vec<((ArtifactName, Arch), WantedArtifact)>> {
+    let key = |arch| (name.value.clone(), arch);
+    Ok(match &sources.artifact(name)?.origin {
+        Origin::Release(release) => {
+            let version = version(&sources.versions, &release.version)?;
+            let one = |arch| {
+                let url = release.url.value.fill(Some(version), arch, "");
+                let checksum = Some(release.checksum.value.fill(Some(version), arch, &url));
+                (key(arch), WantedArtifact { version: Some(version.clone()), source: ArtifactSource::Url(url), checksum })
+            };
+            Arch::ALL.into_iter().map(one).collect()
+        }
+        Origin::Path(path) => {
+            let source = ArtifactSource::Path(format!("recipes/{}", path.value));
+            vec![(key(sources.arch), WantedArtifact { version: None, source, checksum: None })]
+        }
+        Origin::Package { .. } | Origin::PackageMember { .. } | Origin::Absent(_) => Vec::new(),
+    })
 }
 
 pub(super) fn check(lock: &Lock, file: &str, request: &Request) -> Result<()> {
@@ -74,11 +165,56 @@ pub(super) fn check(lock: &Lock, file: &str, request: &Request) -> Result<()> {
         };
         lines.extend(names.iter().filter(|name| !answered(name)).map(|name| format!("{set}: `{name}` is asked for, but has no entry")));
     }
+    lines.extend(artifact_lines(lock, request));
     if lines.is_empty() {
         return Ok(());
     }
     let error = Error::user(format!("the lockfile `{file}` is stale: it does not answer what the recipes ask"));
     Err(lines.into_iter().fold(error, Error::detail).hint(relock(&request.channel)))
+}
+
+/// What the lock's artifacts and images lack, or have for nothing.
+fn artifact_lines(lock: &Lock, request: &Request) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (key, wanted) in &request.artifacts {
+        let shown = format!("artifact `{}` ({})", key.0, key.1);
+        match lock.artifacts.get(key) {
+            // For one's own build, the other machine's goes unasked.
+            None if lock.artifacts.iter().any(|((name, _), entry)| *name == key.0 && entry.is_own()) => {}
+            None => lines.push(format!("{shown}: is missing")),
+            // One's own build takes the place of whatever the sources say.
+            Some(entry) if entry.is_own() && matches!(wanted.source, ArtifactSource::Url(_)) => {}
+            Some(entry) => {
+                if entry.version != wanted.version {
+                    let shown_version = |version: &Option<ReleaseVersion>| version.as_ref().map_or("none".to_owned(), ToString::to_string);
+                    lines.push(format!(
+                        "{shown}: expected version {}, found {}",
+                        shown_version(&wanted.version),
+                        shown_version(&entry.version)
+                    ));
+                } else if entry.source != wanted.source {
+                    lines.push(format!("{shown}: expected {}, found {}", wanted.source, entry.source));
+                }
+            }
+        }
+    }
+    for (key, entry) in &lock.artifacts {
+        if !request.artifacts.contains_key(key) && !entry.is_own() {
+            lines.push(format!("artifact `{}` ({}): is no longer asked for", key.0, key.1));
+        }
+    }
+    for (name, reference) in &request.images {
+        match lock.images.get(name) {
+            None => lines.push(format!("image `{name}`: is missing")),
+            Some(entry) if entry.reference != *reference => {
+                lines.push(format!("image `{name}`: expected {reference}, found {}", entry.reference));
+            }
+            Some(_) => {}
+        }
+    }
+    let unasked = lock.images.keys().filter(|name| !request.images.contains_key(name));
+    lines.extend(unasked.map(|name| format!("image `{name}`: is no longer asked for")));
+    lines
 }
 
 fn different<T: Display + PartialEq>(lines: &mut Vec<String>, what: &str, wanted: &T, locked: &T) {

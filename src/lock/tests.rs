@@ -1,7 +1,6 @@
 use std::process::Command;
 
 use super::*;
-use crate::recipe::{Recipe, Sources, Subject};
 
 const SHIPPED: &str = include_str!("../../lockfiles/debian.lock");
 
@@ -10,10 +9,8 @@ fn shipped() -> Lock {
 }
 
 fn request() -> Request {
-    let base = Recipe::parse("base.toml", include_str!("../../recipes/base.toml"), Subject::Base).unwrap();
-    let etcd = Recipe::parse("etcd.toml", include_str!("../../recipes/roles/etcd.toml"), Subject::Role("etcd".parse().unwrap())).unwrap();
-    let sources = Sources::parse("debian.toml", include_str!("../../recipes/sources/debian.toml")).unwrap();
-    Request::of(&sources, &[base, etcd])
+    let channel = crate::project::Project::Folder(env!("CARGO_MANIFEST_DIR").into()).channel("debian").unwrap();
+    Request::of(&channel.sources, &channel.recipes).unwrap()
 }
 
 fn failure(text: &str) -> String {

@@ -115,6 +115,8 @@ impl Project {
     /// The names of the TOML files right in `folder`, sorted, without their ending.
     fn stems(&self, folder: &str) -> Result<Vec<String>> {
         let files: Vec<String> = match self {
+            // Not every project has parts of its own.
+            Project::Folder(project) if !fsx::exists(&project.join(folder))? => Vec::new(),
             Project::Folder(project) => fsx::list(&project.join(folder))?.into_iter().filter_map(|name| name.into_string().ok()).collect(),
             Project::Shipped => shipped::in_folder(&format!("{folder}/")),
         };
@@ -161,15 +163,38 @@ impl Project {
         let sources_file = format!("recipes/sources/{named}.toml");
         let lock_file = lock_name(named.as_str());
         let mut recipes = vec![Recipe::parse("recipes/base.toml", &required("recipes/base.toml")?, Subject::Base)?];
+        for part in self.stems("recipes/parts")? {
+            let file = format!("recipes/parts/{part}.toml");
+            let name = part.parse().map_err(|why| Error::user(format!("{file}: {why}")))?;
+            recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Part(name))?);
+        }
         for role in self.roles()? {
             let file = format!("recipes/roles/{role}.toml");
             recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Role(role))?);
         }
         Ok(Channel {
             recipes,
-            sources: Sources::parse(&sources_file, &required(&sources_file)?)?,
+            sources: self.sources(&sources_file, &mut Vec::new())?,
             lock: self.text(&lock_file)?.map(|text| read_lock(&text, &lock_file)).transpose()?,
         })
+    }
+
+    /// Reads a sources file and those that it is based on. `above` are the files that led here.
+    fn sources(&self, file: &str, above: &mut Vec<String>) -> Result<Sources> {
+        let text =
+            self.text(file)?.ok_or_else(|| Error::user(format!("{file} is missing")).hint("`kbake init` writes the shipped recipes"))?;
+        above.push(file.to_owned());
+        let base = match Sources::base_of(file, &text)? {
+            None => None,
+            Some(base) => {
+                let base_file = format!("recipes/sources/{}.toml", base.value);
+                if above.contains(&base_file) {
+                    return Err(base.place.error(format!("the channel is based on itself: {}", above.join(" → "))));
+                }
+                Some(self.sources(&base_file, above)?)
+            }
+        };
+        Sources::parse(file, &text, base)
     }
 
     /// What everyone must get, as far as it was recorded.

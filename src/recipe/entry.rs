@@ -38,7 +38,7 @@ pub enum Body {
 }
 
 /// A path as recipes write it: absolute.
-struct AbsolutePath(TreePath);
+pub(super) struct AbsolutePath(pub(super) TreePath);
 
 impl std::str::FromStr for AbsolutePath {
     type Err = String;
@@ -57,7 +57,7 @@ impl std::str::FromStr for AbsolutePath {
 }
 
 /// A link's target: Linux takes 1 to 4095 bytes without NUL.
-struct Target(String);
+pub(super) struct Target(pub(super) String);
 
 impl std::str::FromStr for Target {
     type Err = String;

@@ -3,23 +3,27 @@
 //! A recipe ([`Recipe`]) says what a role, or the base that all roles share, contains. A sources file ([`Sources`])
 //! says where a channel's artifacts come from and whose signature is believed. No I/O: texts come in by name.
 
+mod artifact;
 mod entry;
+mod layer;
 mod name;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use crate::Result;
 use crate::document::{self, Located, Place, Section};
-use crate::value::{PackageName, RoleName};
+use crate::value::{ArtifactName, PackageName, RoleName};
 
+pub use artifact::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Release, Template, Unpack, Versions, version};
 pub use entry::{Body, Entry, Intent};
+pub use layer::{base_layers, role_layers};
 pub use name::{Mode, OwnerName, RecipePath, UnitName};
 pub use sources::{ChannelName, Keyring, Sources, Word};
+pub use user::User;
 
 const REMEDY: &str = "keep the lines that you want, remove the markers, then run `kbake lock`";
 
@@ -28,33 +32,52 @@ const REMEDY: &str = "keep the lines that you want, remove the markers, then run
 pub enum Subject {
     /// Every role.
     Base,
+    /// The roles that list this part.
+    Part(RoleName),
     /// One role.
     Role(RoleName),
 }
 
-/// Files and units that belong together and that kbake's own code writes, by the name that recipes use.
+/// Parts of roles that kbake's own code renders, by the name of the recipe `recipes/parts/<name>.toml` that says what
+/// else belongs to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// An etcd member that takes its settings from the seed.
+    /// What is applied to the API of a new cluster.
+    Addons,
+    /// The container runtime containerd.
+    Containerd,
+    /// API server, controller manager, scheduler and etcd as static pods.
+    ControlPlane,
+    /// The container runtime CRI-O.
+    Crio,
+    /// An etcd member under systemd that takes its settings from the seed.
     Etcd,
+    /// The load balancer before the API servers.
+    Gateway,
+    /// What kubeadm expects.
+    Kubeadm,
+    /// Services' addresses on a node.
+    KubeProxy,
+    /// What runs pods on a node.
+    Kubelet,
 }
 
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Part::Etcd => "etcd",
-        })
-    }
-}
+impl Part {
+    const ALL: [(&str, Part); 9] = [
+        ("addons", Part::Addons),
+        ("containerd", Part::Containerd),
+        ("control-plane", Part::ControlPlane),
+        ("crio", Part::Crio),
+        ("etcd", Part::Etcd),
+        ("gateway", Part::Gateway),
+        ("kube-proxy", Part::KubeProxy),
+        ("kubeadm", Part::Kubeadm),
+        ("kubelet", Part::Kubelet),
+    ];
 
-impl FromStr for Part {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "etcd" => Ok(Part::Etcd),
-            _ => Err(format!("unknown part `{}`; known: etcd", text.escape_debug())),
-        }
+    /// The part that a recipe's name means to kbake's own code, if it means anything.
+    pub fn named(name: &str) -> Option<Self> {
+        Part::ALL.iter().find(|(known, _)| *known == name).map(|(_, part)| *part)
     }
 }
 
@@ -67,10 +90,16 @@ pub struct Recipe {
     pub subject: Subject,
     /// One sentence for people.
     pub description: String,
-    /// What kbake's own code adds, in the order of the text.
-    pub parts: Vec<Located<Part>>,
+    /// The parts that it is made of, in the order of the text. A part has none itself.
+    pub parts: Vec<Located<RoleName>>,
     /// Packages by name, in the order of the text.
     pub packages: Vec<Located<PackageName>>,
+    /// Artifacts of the channel that are installed, in the order of the text.
+    pub artifacts: Vec<Located<ArtifactName>>,
+    /// Container images of the channel that are preloaded, in the order of the text.
+    pub images: Vec<Located<ArtifactName>>,
+    /// Accounts that the base gets unless a package made them, in the order of the text.
+    pub users: Vec<Located<User>>,
     /// Files, folders, links and removals, sorted by path.
     pub entries: Vec<Located<Entry>>,
     /// What systemd starts, or must not.
@@ -95,7 +124,11 @@ impl Recipe {
     /// Anything that is not TOML, unknown or missing keys, bad values, and duplicates, all with their place.
     pub fn parse(file: &str, text: &str, subject: Subject) -> Result<Self> {
         let mut root = document::open(file, text, REMEDY)?;
-        root.only(&["description", "parts", "packages", "file", "dir", "symlink", "remove", "units"])?;
+        let mut known = vec!["description", "packages", "artifacts", "images", "user", "file", "dir", "symlink", "remove", "units"];
+        if !matches!(subject, Subject::Part(_)) {
+            known.push("parts");
+        }
+        root.only(&known)?;
         if let Subject::Role(role) = &subject
             && ["base", "tool"].contains(&role.as_str())
         {
@@ -109,9 +142,14 @@ impl Recipe {
         refuse_twins(&parts, "part")?;
         let packages = root.list("packages")?;
         refuse_twins(&packages, "package")?;
+        let artifacts = root.list("artifacts")?;
+        refuse_twins(&artifacts, "artifact")?;
+        let images = root.list("images")?;
+        refuse_twins(&images, "container image")?;
+        let users = user::all(&mut root)?;
         let entries = entry::all(&mut root)?;
         let units = Units::read(&mut root)?;
-        Ok(Recipe { file: file.to_owned(), subject, description, parts, packages, entries, units })
+        Ok(Recipe { file: file.to_owned(), subject, description, parts, packages, artifacts, images, users, entries, units })
     }
 }
 

@@ -1,12 +1,14 @@
 //! A channel's sources file: which suite of which archive, whose signature, and the one time that images know.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::Result;
-use crate::document::{self, Located, Place};
-use crate::value::{Arch, Epoch, Fingerprint, MachineArch, PackageName};
+use crate::document::{self, Located, Place, Section};
+use crate::value::{Arch, ArtifactName, Epoch, Fingerprint, MachineArch, PackageName};
+use crate::{Error, Result};
 
+use super::artifact::{self, Artifact, Image, ImageContent, Origin, Versions};
 use super::{REMEDY, refuse_twins};
 
 /// A `recipes/sources/<channel>.toml` of the kind `debian-packages`.
@@ -30,16 +32,55 @@ pub struct Sources {
     pub epoch: Epoch,
     /// Packages that are locked by themselves, without what they depend on: kbake reads them from the store.
     pub tools: Vec<Located<PackageName>>,
+    /// The versions that artifacts and images refer to.
+    pub versions: Versions,
+    /// Where the channel has artifacts.
+    pub artifacts: BTreeMap<ArtifactName, Artifact>,
+    /// Container images.
+    pub images: BTreeMap<ArtifactName, Image>,
 }
 
+/// The keys of a channel that stands on its own.
+const OWN_KEYS: [&str; 8] = ["kind", "suite", "components", "arch", "keyring", "keys", "epoch", "tools"];
+/// The keys of every channel.
+const COMMON_KEYS: [&str; 5] = ["channel", "base", "versions", "artifact", "image"];
+
 impl Sources {
-    /// Reads the sources file `text`, called `file` in messages.
+    /// The channel that the sources file `text` is based on, if it is.
     ///
     /// # Errors
     /// As [`super::Recipe::parse`].
-    pub fn parse(file: &str, text: &str) -> Result<Self> {
+    pub fn base_of(file: &str, text: &str) -> Result<Option<Located<ChannelName>>> {
+        document::open(file, text, REMEDY)?.optional("base")
+    }
+
+    /// Reads the sources file `text`, called `file` in messages. `base` is the channel that it is based on, read
+    /// already: its archive, epoch and tools are this channel's too, and so are its versions, artifacts and images
+    /// but for those that stand in `text`.
+    ///
+    /// # Errors
+    /// As [`super::Recipe::parse`].
+    pub fn parse(file: &str, text: &str, base: Option<Sources>) -> Result<Self> {
         let mut root = document::open(file, text, REMEDY)?;
-        root.only(&["channel", "kind", "suite", "components", "arch", "keyring", "keys", "epoch", "tools"])?;
+        let mut sources = match base {
+            Some(base) => {
+                root.only(&COMMON_KEYS)?;
+                Sources { file: file.to_owned(), channel: root.required("channel")?.value, ..base }
+            }
+            None => {
+                root.only(&[&OWN_KEYS[..], &COMMON_KEYS[..]].concat())?;
+                Sources::own(file, &mut root)?
+            }
+        };
+        sources.versions.extend(artifact::versions(&mut root)?);
+        sources.artifacts.extend(artifact::tables(&mut root, "artifact", artifact::artifact)?);
+        sources.images.extend(artifact::tables(&mut root, "image", artifact::image)?);
+        sources.check()?;
+        Ok(sources)
+    }
+
+    /// What a channel says that stands on its own.
+    fn own(file: &str, root: &mut Section) -> Result<Self> {
         root.required::<Kind>("kind")?;
         let sources = Sources {
             file: file.to_owned(),
@@ -51,6 +92,9 @@ impl Sources {
             keys: root.list("keys")?,
             epoch: epoch(root.time("epoch")?)?,
             tools: root.list("tools")?,
+            versions: Versions::new(),
+            artifacts: BTreeMap::new(),
+            images: BTreeMap::new(),
         };
         refuse_twins(&sources.components, "component")?;
         refuse_twins(&sources.keys, "key")?;
@@ -61,6 +105,46 @@ impl Sources {
             }
         }
         Ok(sources)
+    }
+
+    /// Refuses names that lead nowhere.
+    fn check(&self) -> Result<()> {
+        for artifact in self.artifacts.values() {
+            if let Origin::Release(release) = &artifact.origin {
+                artifact::version(&self.versions, &release.version)?;
+            }
+        }
+        for image in self.images.values() {
+            image.full_name(&self.versions)?;
+            if let ImageContent::Built { from, .. } = &image.content {
+                self.artifact(from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The artifact that a recipe or image names.
+    ///
+    /// # Errors
+    /// The channel does not know it, with the nearest one that it does.
+    pub fn artifact(&self, name: &Located<ArtifactName>) -> Result<&Artifact> {
+        self.artifacts.get(&name.value).ok_or_else(|| self.unknown("artifact", name, self.artifacts.keys()))
+    }
+
+    /// The container image that a recipe names.
+    ///
+    /// # Errors
+    /// The channel does not know it, with the nearest one that it does.
+    pub fn image(&self, name: &Located<ArtifactName>) -> Result<&Image> {
+        self.images.get(&name.value).ok_or_else(|| self.unknown("image", name, self.images.keys()))
+    }
+
+    fn unknown<'a>(&self, what: &str, name: &Located<ArtifactName>, known: impl Iterator<Item = &'a ArtifactName>) -> Error {
+        let error = name.place.error(format!("the channel `{}` knows no {what} `{}`", self.channel, name.value));
+        match document::nearest(name.value.as_str(), known.map(ArtifactName::as_str)) {
+            Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+            None => error.hint(format!("describe it in {}: `[{what}.{}]`", self.file, name.value)),
+        }
     }
 }
 

@@ -128,7 +128,7 @@ tools = ["mmdebstrap"]
 
 #[test]
 fn sources_are_read() {
-    let sources = Sources::parse("s.toml", SOURCES).unwrap();
+    let sources = Sources::parse("s.toml", SOURCES, None).unwrap();
     // `date -d 2026-07-11T10:16:37Z +%s`
     assert_eq!(sources.epoch.seconds(), 1_783_764_997);
     assert_eq!((sources.channel.as_str(), sources.suite.value.as_str(), sources.tools.len()), ("debian", "bookworm", 1));
@@ -150,7 +150,7 @@ fn epochs() {
         ("1783764997", None),
     ];
     for (text, expected) in cases {
-        let found = Sources::parse("s.toml", &SOURCES.replace("2026-07-11T10:16:37Z", text)).map(|sources| sources.epoch.seconds());
+        let found = Sources::parse("s.toml", &SOURCES.replace("2026-07-11T10:16:37Z", text), None).map(|sources| sources.epoch.seconds());
         assert_eq!(found.as_ref().ok().copied(), expected, "{text}: {found:?}");
     }
 }
@@ -169,7 +169,7 @@ fn bad_sources_are_refused() {
         ("tools =", "tool =", "did you mean `tools`?"),
     ];
     for (from, to, expected) in cases {
-        let shown = Sources::parse("s.toml", &SOURCES.replace(from, to)).unwrap_err().to_string();
+        let shown = Sources::parse("s.toml", &SOURCES.replace(from, to), None).unwrap_err().to_string();
         assert!(shown.contains(expected), "{to}: {shown}");
     }
 }
@@ -181,6 +181,6 @@ fn the_shipped_recipes_are_sound() {
     assert!(names.is_sorted(), "a sorted list merges better");
     let role = recipe(include_str!("../../recipes/roles/etcd.toml")).unwrap();
     assert_eq!(role.packages.len(), 2);
-    let sources = Sources::parse("debian.toml", include_str!("../../recipes/sources/debian.toml")).unwrap();
+    let sources = Sources::parse("debian.toml", include_str!("../../recipes/sources/debian.toml"), None).unwrap();
     assert_eq!(sources.epoch.seconds(), 1_783_764_997);
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 pub(crate) use super::yaml::tests::pyyaml;
 use super::*;
 use crate::cluster::{Cluster, Node};
+use crate::recipe::Part;
 use crate::value::Sha256;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ";
@@ -45,7 +46,7 @@ pub(crate) fn golden(name: &str, actual: &str) -> Result<(), String> {
 #[test]
 fn image_files_are_as_recorded() {
     let mut text = String::new();
-    for (name, entries) in [("base", base_entries([0x11; 16])), ("etcd", etcd_entries())] {
+    for (name, entries) in [("base", base_entries([0x11; 16])), ("etcd", part_entries(Part::Etcd, &Facts::default()).unwrap())] {
         for entry in entries {
             let line = match &entry {
                 Entry::Dir { path, mode, owner } => format!("dir {path} {mode:04o} {}:{}", owner.user, owner.group),
@@ -73,7 +74,11 @@ fn fstab_names_the_root_by_its_uuid() {
 
 #[test]
 fn no_two_entries_share_a_path() {
-    let mut paths: Vec<_> = base_entries([0; 16]).iter().chain(&etcd_entries()).map(|entry| entry.path().clone()).collect();
+    let mut paths: Vec<_> = base_entries([0; 16])
+        .iter()
+        .chain(&part_entries(Part::Etcd, &Facts::default()).unwrap())
+        .map(|entry| entry.path().clone())
+        .collect();
     let all = paths.len();
     paths.sort();
     paths.dedup();
@@ -259,7 +264,7 @@ fn systemd_accepts_the_units() {
     // Not of systemd's own package; the drop-in has to have something to add to.
     let local = b"[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/usr/bin/cloud-init init --local\n";
     put(root.path(), "usr/lib/systemd/system/cloud-init-local.service", local, 0o644);
-    for entry in base_entries([0; 16]).iter().chain(&etcd_entries()) {
+    for entry in base_entries([0; 16]).iter().chain(&part_entries(Part::Etcd, &Facts::default()).unwrap()) {
         if let Entry::File { path, bytes, .. } = entry {
             put(root.path(), std::str::from_utf8(path.as_bytes()).unwrap(), bytes, 0o644);
         }

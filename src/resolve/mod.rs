@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use crate::document::{Located, nearest};
 use crate::error::Class;
 use crate::fsx;
-use crate::lock::{Change, Entry, Lock, Request, SetName, Verified, changes};
-use crate::recipe::{Recipe, Sources, Subject};
+use crate::lock::{Change, Entry, Lock, Request, SetName, Verified, changes, packages};
+use crate::recipe::{Recipe, Sources};
 use crate::value::{Cancel, Fingerprint, PackageName, Version};
 use crate::{Error, Result};
 
@@ -81,7 +81,7 @@ pub fn lock(wanted: Wanted<'_>, old: Option<&Lock>, options: &Options<'_>, event
     }
     let sets = resolve_sets(&state, wanted, events)?;
     let entries = entries(&state, &sets, old, &options.upgrade, &key)?;
-    let lock = Lock::new(&Request::of(wanted.sources, wanted.recipes), entries)?;
+    let lock = Lock::new(&Request::of(wanted.sources, wanted.recipes)?, entries)?;
     let changes = changes(old, &lock, pins.as_ref().map_or(&none, |pins| &pins.vanished));
     Ok((lock, changes))
 }
@@ -155,14 +155,14 @@ fn no_mirror(sources: &Sources, refusals: Vec<(String, Error)>) -> Error {
 
 /// The versions that the archive has of everything asked for or locked, after refusing what it does not have at all.
 fn check_names(state: &State<'_>, wanted: Wanted<'_>, old: Option<&Lock>) -> Result<BTreeMap<PackageName, BTreeSet<Version>>> {
-    let asked = wanted.recipes.iter().flat_map(|recipe| &recipe.packages).chain(&wanted.sources.tools);
+    let asked: Vec<_> = packages(wanted.sources, wanted.recipes)?.into_values().flatten().collect();
     let locked = old.iter().flat_map(|lock| lock.entries()).map(|entry| &entry.name);
-    let names: BTreeSet<&PackageName> = asked.clone().map(|package| &package.value).chain(locked).collect();
+    let names: BTreeSet<&PackageName> = asked.iter().map(|package| &package.value).chain(locked).collect();
     let output = state.run("apt-cache", ["madison"].into_iter().chain(names.iter().map(|name| name.as_str())))?;
     let available = apt::available(&output.stdout);
     match asked.into_iter().find(|package| !available.contains_key(&package.value)) {
         None => Ok(available),
-        Some(package) => Err(not_there(state, wanted.sources, package)?),
+        Some(package) => Err(not_there(state, wanted.sources, &package)?),
     }
 }
 
@@ -188,31 +188,27 @@ type Resolved = BTreeMap<PackageName, (Version, BTreeSet<SetName>)>;
 
 /// The base's closure first; a role's set is what it adds to that.
 fn resolve_sets(state: &State<'_>, wanted: Wanted<'_>, events: &dyn Fn(Event)) -> Result<Resolved> {
-    let asked = |subject: &dyn Fn(&Subject) -> bool| -> BTreeSet<PackageName> {
-        let recipes = wanted.recipes.iter().filter(|recipe| subject(&recipe.subject));
-        recipes.flat_map(|recipe| &recipe.packages).map(|package| package.value.clone()).collect()
-    };
+    let mut asked = Request::of(wanted.sources, wanted.recipes)?.sets;
     events(Event::Resolving { set: SetName::Base });
-    let base = closure(state, &SetName::Base, asked(&|subject| *subject == Subject::Base))?;
+    let base = closure(state, &SetName::Base, asked.remove(&SetName::Base).unwrap_or_default())?;
     let mut found: Resolved = BTreeMap::new();
     let mut add = |set: &SetName, packages: BTreeMap<PackageName, Version>| {
         for (name, version) in packages {
             found.entry(name).or_insert_with(|| (version, BTreeSet::new())).1.insert(set.clone());
         }
     };
-    for recipe in wanted.recipes {
-        let Subject::Role(role) = &recipe.subject else { continue };
-        let set = SetName::Role(role.clone());
+    let tools = asked.remove(&SetName::Tool).unwrap_or_default();
+    for (set, names) in asked {
         events(Event::Resolving { set: set.clone() });
         // The base goes in by name, so that a role's choice among alternatives cannot change it.
-        let names = asked(&|subject| *subject == recipe.subject).into_iter().chain(base.keys().cloned()).collect();
+        let names = names.into_iter().chain(base.keys().cloned()).collect();
         let mut packages = closure(state, &set, names)?;
         packages.retain(|name, _| !base.contains_key(name));
         add(&set, packages);
     }
     add(&SetName::Base, base);
-    for tool in &wanted.sources.tools {
-        let stanza = only_stanza(state, &["show", "--no-all-versions", tool.value.as_str()])?;
+    for tool in &tools {
+        let stanza = only_stanza(state, &["show", "--no-all-versions", tool.as_str()])?;
         add(&SetName::Tool, [(stanza.name, stanza.version)].into());
     }
     Ok(found)

@@ -57,7 +57,7 @@ impl Site {
     /// Writes the lockfile of these packages, as `kbake lock` would.
     pub fn lock(&self, packages: &[(&str, &[u8])]) {
         let role: kbake::value::RoleName = "etcd".parse().unwrap();
-        let sources = Sources::parse("s", &self.read("recipes/sources/debian.toml")).unwrap();
+        let sources = Sources::parse("s", &self.read("recipes/sources/debian.toml"), None).unwrap();
         let base = Recipe::parse("b", &self.read("recipes/base.toml"), Subject::Base).unwrap();
         let own = Recipe::parse("r", &self.read("recipes/roles/etcd.toml"), Subject::Role(role.clone())).unwrap();
         let entries = packages.iter().map(|(path, bytes)| {
@@ -78,7 +78,7 @@ impl Site {
                 sets: [set].into(),
             }
         });
-        let lock = Lock::new(&Request::of(&sources, &[base, own]), entries.collect()).unwrap();
+        let lock = Lock::new(&Request::of(&sources, &[base, own]).unwrap(), entries.collect()).unwrap();
         self.write("lockfiles/debian.lock", &lock.to_text());
     }
 

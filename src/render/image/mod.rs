@@ -4,7 +4,14 @@
 //! starts a login on whatever `console=` the kernel is given. Nor about first-boot presets: with an empty (not an
 //! absent) machine-id systemd applies none (machine-id(5)).
 
+mod facts;
+mod parts;
+
+use crate::error::Result;
+use crate::recipe::Part;
 use crate::value::TreePath;
+
+pub use facts::{Facts, Runtime};
 
 /// Something at a path of the image, in place of whatever packages put there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,16 +91,22 @@ pub fn base_entries(root_uuid: [u8; 16]) -> Vec<Entry> {
     sorted(entries)
 }
 
-/// What the role `etcd` adds: the unit, enabled, and its folders.
-pub fn etcd_entries() -> Vec<Entry> {
-    sorted(vec![
-        Entry::Dir { path: TreePath::fixed("etc/etcd"), mode: 0o755, owner: Owner::ROOT },
-        text("etc/systemd/system/etcd.service", include_bytes!("etcd.service")),
-        // The package's own link leads to the package's unit. systemd goes by its name only; people read it.
-        unit_link("multi-user.target.wants/etcd.service", "/etc/systemd/system/etcd.service"),
-        Entry::Absent { path: TreePath::fixed("etc/systemd/system/etcd2.service") },
-        Entry::Dir { path: TreePath::fixed("var/lib/etcd"), mode: 0o700, owner: Owner::ETCD },
-    ])
+/// What kbake's own code adds for a part, sorted by path.
+///
+/// # Errors
+/// The part needs what the channel or the role does not have.
+pub fn part_entries(part: Part, facts: &Facts) -> Result<Vec<Entry>> {
+    Ok(sorted(match part {
+        Part::Addons => parts::addons::entries(facts)?,
+        Part::Containerd => parts::containerd::entries(facts)?,
+        Part::ControlPlane => parts::control_plane::entries(facts)?,
+        Part::Crio => parts::crio::entries(facts)?,
+        Part::Etcd => parts::etcd::entries(),
+        Part::Gateway => parts::gateway::entries(),
+        Part::Kubeadm => parts::kubeadm::entries(facts)?,
+        Part::KubeProxy => parts::kube_proxy::entries(facts)?,
+        Part::Kubelet => parts::kubelet::entries(facts)?,
+    }))
 }
 
 fn text(path: &str, bytes: &[u8]) -> Entry {

@@ -126,7 +126,7 @@ impl Archive {
         let text = format!(
             "channel = 'test'\nkind = 'debian-packages'\nsuite = 'test'\ncomponents = ['main']\narch = 'amd64'\nkeyring = '{keyring}'\nkeys = ['{key}']\nepoch = 2022-01-01T00:00:00Z\ntools = ['tool']\n"
         );
-        Sources::parse("sources/test.toml", &text).unwrap()
+        Sources::parse("sources/test.toml", &text, None).unwrap()
     }
 
     pub fn fingerprint(&self) -> &str {

@@ -1,0 +1,324 @@
+//! `[versions]`, `[artifact.NAME]` and `[image.NAME]` of a sources file: where a channel has what recipes name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Result;
+use crate::document::{Located, Place, Section};
+use crate::value::{Arch, ArtifactName, PackageName, Reference, ReleaseVersion, TreePath};
+
+use super::entry::{AbsolutePath, Target};
+use super::{Mode, RecipePath};
+
+/// The versions of a channel, by the name that its artifacts and images refer to.
+pub type Versions = BTreeMap<ArtifactName, Located<ReleaseVersion>>;
+
+/// Something released as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its table, for messages.
+    pub place: Place,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Where its files go in a role's image, when they come as bytes and not as a package.
+    pub install: Install,
+}
+
+/// Where a channel has an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Its publisher releases it.
+    Release(Release),
+    /// A package of the channel's archive installs it, and these links lead to where others look for it.
+    Package { package: Located<PackageName>, links: Vec<(TreePath, String)> },
+    /// It is one file of a package that is not installed.
+    PackageMember { package: Located<PackageName>, member: Located<MemberPath> },
+    /// A file of one's own, beside the recipes.
+    Path(Located<RecipePath>),
+    /// Nowhere, for this reason.
+    Absent(String),
+}
+
+/// A publisher's release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// The key in `[versions]`.
+    pub version: Located<ArtifactName>,
+    /// The address of the bytes.
+    pub url: Located<Template>,
+    /// The address of the checksum file beside it.
+    pub checksum: Located<Template>,
+}
+
+/// Where an artifact's files go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Install {
+    /// Nowhere: it is only built into container images.
+    Nowhere,
+    /// The bytes are the file.
+    Whole { path: TreePath, mode: Mode },
+    /// The bytes are an archive.
+    Unpack(Unpack),
+}
+
+/// Which members of an archive go where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpack {
+    /// How many leading folders of members' paths do not count.
+    pub strip: u32,
+    /// The members, in the order of the text.
+    pub members: Vec<Located<MemberPath>>,
+    /// The folder that they go into; none when they are only built into container images.
+    pub into: Option<TreePath>,
+    /// Their permissions.
+    pub mode: Mode,
+}
+
+/// A container image that roles can have preloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its table, for messages.
+    pub place: Place,
+    /// The key in `[versions]`, where the full name depends on one.
+    pub version: Option<Located<ArtifactName>>,
+    /// The full name.
+    pub reference: Located<Template>,
+    /// What is in it.
+    pub content: ImageContent,
+}
+
+/// What is in a container image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageContent {
+    /// What a registry has under its name.
+    Pulled,
+    /// Static programs of an artifact, in `/usr/local/bin`.
+    Built {
+        /// Whose.
+        from: Located<ArtifactName>,
+        /// Which, by name; the artifact's own name when it is no archive.
+        files: Vec<Located<MemberPath>>,
+        /// What is run.
+        command: Vec<String>,
+    },
+}
+
+/// An address or a full name with `{version}`, `{arch}` and, for checksum files, `{url}` in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(String);
+
+impl Template {
+    /// Fills in the values.
+    pub fn fill(&self, version: Option<&ReleaseVersion>, arch: Arch, url: &str) -> String {
+        let version = version.map(ToString::to_string).unwrap_or_default();
+        self.0.replace("{url}", url).replace("{version}", &version).replace("{arch}", &arch.to_string())
+    }
+
+    /// Whether it says `{version}`.
+    pub fn wants_version(&self) -> bool {
+        self.0.contains("{version}")
+    }
+}
+
+impl FromStr for Template {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = text.escape_debug();
+        let plain = |c: char| c.is_ascii_graphic() && !"\"'\\`<>^|".contains(c);
+        if text.is_empty() || !text.chars().all(plain) {
+            return Err(format!("`{shown}` has characters that addresses and names do not have"));
+        }
+        let bare = ["{version}", "{arch}", "{url}"].iter().fold(text.to_owned(), |rest, known| rest.replace(known, ""));
+        if bare.contains(['{', '}']) {
+            return Err(format!("`{shown}` has braces around something else than version, arch or url"));
+        }
+        Ok(Template(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The path of a file in an archive: relative and clean.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemberPath(String);
+
+impl MemberPath {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its last component.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl FromStr for MemberPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let part = |part: &str| {
+            !part.is_empty() && part != "." && part != ".." && part.chars().all(|c| c.is_ascii_graphic() && !"\"\\".contains(c))
+        };
+        match text.split('/').all(part) {
+            true => Ok(MemberPath(text.to_owned())),
+            false => Err(format!("`{}` is no path in an archive: relative, without `.` and `..`, printable ASCII", text.escape_debug())),
+        }
+    }
+}
+
+impl fmt::Display for MemberPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `[versions]`.
+pub(super) fn versions(root: &mut Section) -> Result<Versions> {
+    let Some(mut section) = root.section("versions")? else { return Ok(Versions::new()) };
+    let mut found = Versions::new();
+    for key in section.key_names() {
+        let place = section.key_place(&key).unwrap_or_else(|| section.place().clone());
+        let name = key.parse::<ArtifactName>().map_err(|why| place.error(why))?;
+        found.insert(name, section.required(&key)?);
+    }
+    Ok(found)
+}
+
+/// The tables of `[artifact.NAME]` or `[image.NAME]`, each read by `read`.
+pub(super) fn tables<T>(root: &mut Section, key: &str, read: fn(&mut Section) -> Result<T>) -> Result<BTreeMap<ArtifactName, T>> {
+    let Some(mut all) = root.section(key)? else { return Ok(BTreeMap::new()) };
+    let mut found = BTreeMap::new();
+    for key in all.key_names() {
+        let place = all.key_place(&key).unwrap_or_else(|| all.place().clone());
+        let name = key.parse::<ArtifactName>().map_err(|why| place.error(why))?;
+        if let Some(mut section) = all.section(&key)? {
+            found.insert(name, read(&mut section)?);
+        }
+    }
+    Ok(found)
+}
+
+/// `[artifact.NAME]`.
+pub(super) fn artifact(section: &mut Section) -> Result<Artifact> {
+    section.only(&["version", "url", "checksum", "package", "member", "links", "path", "absent", "install", "mode", "unpack"])?;
+    let place = section.place().clone();
+    let install = install(section)?;
+    let origin = origin(section)?;
+    if matches!(&origin, Origin::PackageMember { .. }) && matches!(&install, Install::Unpack(_)) {
+        return Err(place.error("`member` names the one file; there is nothing to `unpack`"));
+    }
+    Ok(Artifact { place, origin, install })
+}
+
+fn origin(section: &mut Section) -> Result<Origin> {
+    let kinds = ["url", "package", "path", "absent"];
+    let given: Vec<&str> = kinds.into_iter().filter(|kind| section.key_place(kind).is_some()).collect();
+    let [kind] = given[..] else {
+        let said = if given.is_empty() { "none of them".to_owned() } else { given.join(" and ") };
+        return Err(section.place().error(format!("an artifact has one of `url`, `package`, `path` and `absent`; this has {said}")));
+    };
+    let companions = [("version", "url"), ("checksum", "url"), ("member", "package"), ("links", "package")];
+    for (key, of) in companions {
+        if let Some(place) = section.key_place(key).filter(|_| of != kind) {
+            return Err(place.error(format!("`{key}` goes with `{of}`, not with `{kind}`")));
+        }
+    }
+    Ok(match kind {
+        "url" => {
+            let release =
+                Release { version: section.required("version")?, url: section.required("url")?, checksum: section.required("checksum")? };
+            if !["https://", "http://"].iter().any(|scheme| release.url.value.0.starts_with(scheme)) {
+                return Err(release.url.place.error("`url` must begin with https:// or http://"));
+            }
+            Origin::Release(release)
+        }
+        "package" => {
+            let package = section.required("package")?;
+            match section.optional("member")? {
+                Some(member) => Origin::PackageMember { package, member },
+                None => Origin::Package { package, links: links(section)? },
+            }
+        }
+        "path" => Origin::Path(section.required("path")?),
+        _ => Origin::Absent(section.required::<String>("absent")?.value),
+    })
+}
+
+fn links(section: &mut Section) -> Result<Vec<(TreePath, String)>> {
+    let mut links = Vec::new();
+    for mut link in section.sections("links")? {
+        link.only(&["path", "target"])?;
+        links.push((link.required::<AbsolutePath>("path")?.value.0, link.required::<Target>("target")?.value.0));
+    }
+    Ok(links)
+}
+
+fn install(section: &mut Section) -> Result<Install> {
+    let whole = section.optional::<AbsolutePath>("install")?;
+    let mode = section.optional::<Mode>("mode")?.map_or(Mode::fixed(0o755), |mode| mode.value);
+    let Some(mut unpack) = section.section("unpack")? else {
+        return Ok(whole.map_or(Install::Nowhere, |path| Install::Whole { path: path.value.0, mode }));
+    };
+    if let Some(path) = whole {
+        return Err(path.place.error("an artifact has `install` or `unpack`, not both"));
+    }
+    unpack.only(&["strip", "members", "into"])?;
+    let strip = unpack.optional_number("strip", 0..=9)?.map_or(0, |strip| u32::try_from(strip.value).unwrap_or(0));
+    let members: Vec<Located<MemberPath>> = unpack.list("members")?;
+    super::refuse_twins(&members, "member")?;
+    if members.is_empty() {
+        return Err(unpack.missing("members"));
+    }
+    let into = unpack.optional::<AbsolutePath>("into")?.map(|path| path.value.0);
+    Ok(Install::Unpack(Unpack { strip, members, into, mode }))
+}
+
+/// `[image.NAME]`.
+pub(super) fn image(section: &mut Section) -> Result<Image> {
+    section.only(&["version", "reference", "from", "files", "command"])?;
+    let place = section.place().clone();
+    let version = section.optional("version")?;
+    let reference = section.required::<Template>("reference")?;
+    let files = section.list("files")?;
+    let command: Vec<String> = section.list::<String>("command")?.into_iter().map(|word| word.value).collect();
+    let content = match section.optional("from")? {
+        Some(_) if command.is_empty() => {
+            return Err(section.missing("command").hint("say what is run: `command = [\"/usr/local/bin/…\"]`"));
+        }
+        Some(from) => ImageContent::Built { from, files, command },
+        None if command.is_empty() && files.is_empty() => ImageContent::Pulled,
+        None => return Err(section.missing("from").hint("`files` and `command` are for images that are built `from` an artifact")),
+    };
+    Ok(Image { place, version, reference, content })
+}
+
+impl Image {
+    /// The full name, given the channel's versions.
+    ///
+    /// # Errors
+    /// No such version, or no full name.
+    pub fn full_name(&self, versions: &Versions) -> Result<Reference> {
+        let version = self.version.as_ref().map(|name| version(versions, name)).transpose()?;
+        let text = self.reference.value.fill(version, Arch::Amd64, "");
+        text.parse().map_err(|why| self.reference.place.error(format!("bad `reference`: {why}")))
+    }
+}
+
+/// The version that an artifact or image refers to.
+///
+/// # Errors
+/// There is none of that name.
+pub fn version<'a>(versions: &'a Versions, name: &Located<ArtifactName>) -> Result<&'a ReleaseVersion> {
+    versions.get(&name.value).map(|version| &version.value).ok_or_else(|| {
+        let error = name.place.error(format!("`[versions]` has no `{}`", name.value));
+        error.hint(format!("known: {}", versions.keys().map(ArtifactName::as_str).collect::<Vec<_>>().join(", ")))
+    })
+}

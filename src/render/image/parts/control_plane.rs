@@ -1,0 +1,9 @@
+//! The control plane as static pods: manifests' templates, and the files that they mount.
+
+use crate::error::Result;
+use crate::render::image::{Entry, Facts};
+
+/// The part's files.
+pub fn entries(_facts: &Facts) -> Result<Vec<Entry>> {
+    Ok(Vec::new())
+}

@@ -1,0 +1,16 @@
+//! A member of etcd under systemd, for nodes of role `etcd`.
+
+use crate::render::image::{Entry, Owner, text, unit_link};
+use crate::value::TreePath;
+
+/// The unit, enabled, and its folders.
+pub fn entries() -> Vec<Entry> {
+    vec![
+        Entry::Dir { path: TreePath::fixed("etc/etcd"), mode: 0o755, owner: Owner::ROOT },
+        text("etc/systemd/system/etcd.service", include_bytes!("etcd.service")),
+        // The package's own link leads to the package's unit. systemd goes by its name only; people read it.
+        unit_link("multi-user.target.wants/etcd.service", "/etc/systemd/system/etcd.service"),
+        Entry::Absent { path: TreePath::fixed("etc/systemd/system/etcd2.service") },
+        Entry::Dir { path: TreePath::fixed("var/lib/etcd"), mode: 0o700, owner: Owner::ETCD },
+    ]
+}
