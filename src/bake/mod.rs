@@ -142,7 +142,7 @@ impl Bake<'_> {
         let wants = pantry::wants(packages);
         let mut missing = Vec::new();
         for want in wants {
-            if !self.store.holds(&want.digest, want.size)? {
+            if self.store.resolve(&want.digest, want.size)?.is_none() {
                 missing.push(want);
             }
         }

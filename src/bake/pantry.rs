@@ -96,7 +96,7 @@ pub fn wants<'a>(packages: impl Iterator<Item = &'a Locked>) -> Vec<Want> {
     let want = |package: &Locked| Want {
         name: package.name.to_string(),
         source: Source::Pool(package.source.to_string()),
-        digest: package.sha256,
+        digest: package.sha256.into(),
         size: Some(package.size),
     };
     packages.map(want).collect()
@@ -132,7 +132,10 @@ impl Events for Downloads<'_> {
     }
 
     fn finished(&self, want: &Want) {
-        self.progress(want, want.size.unwrap_or(0));
+        // Of an unknown size the last progress has told all of it.
+        if let Some(size) = want.size {
+            self.progress(want, size);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ mod text;
 pub use artifact::{ArtifactName, Digest, Reference, ReleaseVersion};
 pub use cancel::Cancel;
 pub use debian::{Fingerprint, PackageArch, PackageName, PoolPath, Version};
-pub use digest::{Hasher, Sha256, Sha512};
+pub use digest::{Hasher, Hasher512, Sha256, Sha512};
 pub use guid::Guid;
 pub use path::TreePath;
 pub use shell::quote;
