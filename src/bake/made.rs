@@ -5,8 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write as _};
 
+use super::artifacts::OwnFile;
 use super::{Bake, Resolved};
 use crate::error::{Error, Result};
+use crate::fsx;
 use crate::plan::{Extract, Made, PlannedKind, PlannedNode};
 use crate::store::{Action, Blob, BlobFile, Lookup, Store};
 use crate::tree::{Content, Kind, Layer};
@@ -81,7 +83,7 @@ impl Bake<'_> {
     fn remembered(&self, made: &Made) -> Result<Option<Blob>> {
         // An artifact as it is needs no memory: its digest is its name.
         if let Made::Extract(Extract::Whole(digest)) = made {
-            return self.store.find(digest);
+            return self.store.resolve(digest, None);
         }
         let Lookup::Hit(action) = self.store.action(MADE, &made.key()) else { return Ok(None) };
         Ok(action.outputs.get(FILE).copied())
@@ -111,7 +113,9 @@ impl Bake<'_> {
     }
 
     fn artifact(&self, digest: &Digest) -> Result<Blob> {
-        self.store.find(digest)?.ok_or_else(|| Error::internal(format!("the artifact {digest} was fetched and is not in the store")))
+        self.store
+            .resolve(digest, None)?
+            .ok_or_else(|| Error::internal(format!("the artifact {digest} was fetched and is not in the store")))
     }
 }
 
@@ -122,9 +126,37 @@ fn made(kind: &PlannedKind) -> Option<&Made> {
     }
 }
 
+/// Takes a file of the user's own into the store.
+///
+/// # Errors
+/// It is not there, or no longer what was locked.
+pub(super) fn take(store: &Store, digest: &Digest, own: &OwnFile) -> Result<Blob> {
+    let shown = own.path.display();
+    let again = format!("put it back, or run `kbake lock --set {}=PATH` with the file that shall be used", own.name);
+    if !fsx::exists(&own.path)? {
+        return Err(Error::user(format!("{shown} is missing, which is locked as `{}`", own.name)).hint(again));
+    }
+    let mut file = fsx::open_read(&own.path)?;
+    let expected = match digest {
+        Digest::Sha256(digest) => Some(*digest),
+        Digest::Sha512(_) => {
+            return Err(Error::user(format!("`{}` is locked by a SHA-512 digest, and one's own files are not", own.name)).hint(again));
+        }
+    };
+    let mut writer = store.writer(expected, None)?;
+    io::copy(&mut file, &mut writer).map_err(|e| Error::io(format!("take {shown} into the store"), &e))?;
+    writer.commit()
+}
+
 /// Puts the named members of an archive into the store. The archive is read to its end: what is corrupt or hostile
 /// behind the last member is found too.
-pub(super) fn members_of(store: &Store, archive: &Blob, strip: u32, members: BTreeSet<String>, what: &str) -> Result<BTreeMap<String, Blob>> {
+pub(super) fn members_of(
+    store: &Store,
+    archive: &Blob,
+    strip: u32,
+    members: BTreeSet<String>,
+    what: &str,
+) -> Result<BTreeMap<String, Blob>> {
     let open = || store.reader(&archive.digest)?.ok_or_else(|| Error::internal(format!("{what} is gone from the store")));
     let mut start = [0; DEB_MAGIC.len()];
     let is_deb = archive.size >= start.len() as u64 && {
@@ -216,4 +248,3 @@ impl io::Write for Hashing {
         Ok(())
     }
 }
-

@@ -27,6 +27,9 @@ impl Session<'_> {
     fn build_one(&self, args: &Build, bake: &Bake, resolved: &Resolved, expected: &Expected) -> Result<()> {
         let (role, key) = (resolved.plan.role(), resolved.plan.key());
         let recorded = expected.of(role, &key);
+        for absent in &resolved.artifacts.absent {
+            self.shell.say(&format!("{role}: without the {}: {}", absent.what, absent.why));
+        }
         let baked = bake.image(resolved)?;
         if !args.accept_new_digest {
             bake::hold_against(recorded, role, &baked)?;
@@ -59,9 +62,10 @@ impl Session<'_> {
         let all = self.resolve_all(&self.project()?, &args.roles)?;
         self.bake(&args.sources, None, |bake| {
             for resolved in &all {
-                bake.fetch_packages(resolved)?;
+                bake.fetch_all(resolved)?;
                 let packages = resolved.packages.len() + resolved.tools.len();
-                self.shell.say(&format!("{}: {packages} packages are in the store", resolved.plan.role()));
+                let artifacts = resolved.artifacts.wants.len() + resolved.artifacts.own.len();
+                self.shell.say(&format!("{}: {packages} packages and {artifacts} artifacts are in the store", resolved.plan.role()));
             }
             Ok(())
         })

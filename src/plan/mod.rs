@@ -28,8 +28,8 @@ mod made;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-pub use made::{BuiltImage, Extract, Made, PulledImage};
 pub use file::{Owner, PlannedKind, PlannedNode, Preset};
+pub use made::{BuiltImage, Extract, Made, PulledImage};
 
 use crate::error::{Error, Result};
 use crate::value::{Arch, Epoch, Guid, RoleName, Sha256, TreePath};
