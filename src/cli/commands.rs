@@ -89,7 +89,7 @@ impl Session<'_> {
 
     /// `kbake roles`.
     pub fn roles(&self) -> Result<()> {
-        let channel = self.project()?.channel(&self.global.channel)?;
+        let channel = self.project()?.channel(&self.channel()?)?;
         for recipe in &channel.recipes {
             if let crate::recipe::Subject::Role(role) = &recipe.subject {
                 self.shell.data(&format!("{role}\t{}\n", recipe.description))?;
@@ -113,9 +113,10 @@ impl Session<'_> {
     /// `kbake lock`.
     pub fn lock(&self, args: &Lock) -> Result<()> {
         let project = self.project()?;
-        let name = project::lock_name(&self.global.channel);
+        let channel_name = self.channel()?;
+        let name = project::lock_name(&channel_name);
         if args.check {
-            let channel = project.channel(&self.global.channel)?;
+            let channel = project.channel(&channel_name)?;
             channel.locked()?.check(&name, &bake::request(&channel)?)?;
             self.shell.say(&format!("{name} fits the recipes"));
             return Ok(());
@@ -125,7 +126,7 @@ impl Session<'_> {
                 Error::user("there are no recipes here to lock").hint("`kbake init` writes the shipped ones into this folder, for editing")
             );
         };
-        let channel = project.channel_to_lock(&self.global.channel)?;
+        let channel = project.channel_to_lock(&channel_name)?;
         let host = host();
         let scratch = self.store()?.work_folder("lock", &Sha256::of(&name))?;
         let options =
@@ -151,14 +152,14 @@ impl Session<'_> {
 
     fn resolve_all(&self, project: &Project, roles: &[String]) -> Result<Vec<Resolved>> {
         let roles = roles.iter().map(|role| project.role(role)).collect::<Result<Vec<_>>>()?;
-        let channel = project.channel(&self.global.channel)?;
+        let channel = project.channel(&self.channel()?)?;
         roles.iter().map(|role| bake::resolve(project, &channel, role)).collect()
     }
 
     fn resolve_one(&self, role: &str) -> Result<Resolved> {
         let project = self.project()?;
         let role = project.role(role)?;
-        bake::resolve(&project, &project.channel(&self.global.channel)?, &role)
+        bake::resolve(&project, &project.channel(&self.channel()?)?, &role)
     }
 
     /// Hands `work` what a bake works with.
