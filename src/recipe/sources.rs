@@ -114,7 +114,7 @@ impl Sources {
                 artifact::version(&self.versions, &release.version)?;
             }
         }
-        for image in self.images.values() {
+        for image in self.images.values().filter(|image| !matches!(image.content, ImageContent::Absent(_))) {
             image.full_name(&self.versions)?;
             if let ImageContent::Built { from, .. } = &image.content {
                 self.artifact(from)?;
