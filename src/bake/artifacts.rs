@@ -149,8 +149,13 @@ impl Work<'_> {
 
     fn image(&mut self, name: &Located<ArtifactName>) -> Result<()> {
         let image = self.sources.image(name)?;
+        if let ImageContent::Absent(why) = &image.content {
+            self.absent("image", &name.value, why.clone());
+            return Ok(());
+        }
         let reference = image.full_name(&self.sources.versions)?;
         let made = match &image.content {
+            ImageContent::Absent(_) => return Ok(()),
             ImageContent::Pulled => {
                 let locked = self.lock.images.get(&name.value);
                 let index = locked.ok_or_else(|| Error::internal(format!("the image `{}` is not locked", name.value)))?.digest;
