@@ -248,3 +248,7 @@ impl io::Write for Hashing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "tests/made.rs"]
+mod tests;
