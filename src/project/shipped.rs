@@ -16,8 +16,14 @@ pub const FILES: &[(&str, &[u8])] = &shipped![
     "recipes/clusters/lab.toml",
     "recipes/clusters/one-node.toml",
     "recipes/clusters/two-node.toml",
+    "recipes/parts/containerd.toml",
+    "recipes/parts/crio.toml",
     "recipes/parts/etcd.toml",
+    "recipes/parts/kube-proxy.toml",
+    "recipes/parts/kubelet.toml",
     "recipes/roles/etcd.toml",
+    "recipes/roles/worker-crio.toml",
+    "recipes/roles/worker.toml",
     "recipes/sources/debian.toml",
 ];
 
