@@ -25,6 +25,8 @@ pub const FILES: &[(&str, &[u8])] = &shipped![
     "recipes/roles/worker-crio.toml",
     "recipes/roles/worker.toml",
     "recipes/sources/debian.toml",
+    "recipes/sources/upstream-1.35.toml",
+    "recipes/sources/upstream.toml",
 ];
 
 /// The contents of one file.
