@@ -10,3 +10,4 @@ pub(super) mod gateway;
 pub(super) mod kube_proxy;
 pub(super) mod kubeadm;
 pub(super) mod kubelet;
+mod manifest;
