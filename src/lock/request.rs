@@ -36,7 +36,7 @@ pub struct WantedArtifact {
     pub version: Option<ReleaseVersion>,
     /// Where its bytes are.
     pub source: ArtifactSource,
-    /// The address of its checksum file, where it is a release.
+    /// The address of its checksum file, where its publisher has one.
     pub checksum: Option<String>,
 }
 
@@ -124,7 +124,7 @@ fn wanted(sources: &Sources, name: &Located<ArtifactName>) -> Result<Vec<((Artif
             let version = version(&sources.versions, &release.version)?;
             let one = |arch| {
                 let url = release.url.value.fill(Some(version), arch, "");
-                let checksum = Some(release.checksum.value.fill(Some(version), arch, &url));
+                let checksum = release.checksum.as_ref().map(|checksum| checksum.value.fill(Some(version), arch, &url));
                 (key(arch), WantedArtifact { version: Some(version.clone()), source: ArtifactSource::Url(url), checksum })
             };
             Arch::ALL.into_iter().map(one).collect()

@@ -19,6 +19,8 @@ pub const FILES: &[(&str, &[u8])] = &shipped![
     "recipes/parts/etcd.toml",
     "recipes/roles/etcd.toml",
     "recipes/sources/debian.toml",
+    "recipes/sources/upstream-1.35.toml",
+    "recipes/sources/upstream.toml",
 ];
 
 /// The contents of one file.

@@ -47,8 +47,8 @@ pub struct Release {
     pub version: Located<ArtifactName>,
     /// The address of the bytes.
     pub url: Located<Template>,
-    /// The address of the checksum file beside it.
-    pub checksum: Located<Template>,
+    /// The address of the checksum file beside it; none where the publisher has none.
+    pub checksum: Option<Located<Template>>,
 }
 
 /// Where an artifact's files go.
@@ -102,6 +102,8 @@ pub enum ImageContent {
         /// What is run.
         command: Vec<String>,
     },
+    /// Nowhere, for this reason.
+    Absent(String),
 }
 
 /// An address or a full name with `{version}`, `{arch}` and, for checksum files, `{url}` in it.
@@ -234,7 +236,7 @@ fn origin(section: &mut Section) -> Result<Origin> {
     Ok(match kind {
         "url" => {
             let release =
-                Release { version: section.required("version")?, url: section.required("url")?, checksum: section.required("checksum")? };
+                Release { version: section.required("version")?, url: section.required("url")?, checksum: section.optional("checksum")? };
             if !["https://", "http://"].iter().any(|scheme| release.url.value.0.starts_with(scheme)) {
                 return Err(release.url.place.error("`url` must begin with https:// or http://"));
             }
@@ -283,8 +285,15 @@ fn install(section: &mut Section) -> Result<Install> {
 
 /// `[image.NAME]`.
 pub(super) fn image(section: &mut Section) -> Result<Image> {
-    section.only(&["version", "reference", "from", "files", "command"])?;
+    section.only(&["version", "reference", "from", "files", "command", "absent"])?;
     let place = section.place().clone();
+    if let Some(reason) = section.optional::<String>("absent")? {
+        if let Some(other) = ["version", "reference", "from", "files", "command"].into_iter().find_map(|key| section.key_place(key)) {
+            return Err(other.error("an image that is `absent` has no other keys"));
+        }
+        let reference = Located { value: Template(String::new()), place: reason.place };
+        return Ok(Image { place, version: None, reference, content: ImageContent::Absent(reason.value) });
+    }
     let version = section.optional("version")?;
     let reference = section.required::<Template>("reference")?;
     let files = section.list("files")?;
@@ -304,8 +313,11 @@ impl Image {
     /// The full name, given the channel's versions.
     ///
     /// # Errors
-    /// No such version, or no full name.
+    /// No such version, no full name, or an image that the channel does not have.
     pub fn full_name(&self, versions: &Versions) -> Result<Reference> {
+        if let ImageContent::Absent(reason) = &self.content {
+            return Err(self.place.error(format!("the channel does not have this image: {reason}")));
+        }
         let version = self.version.as_ref().map(|name| version(versions, name)).transpose()?;
         let text = self.reference.value.fill(version, Arch::Amd64, "");
         text.parse().map_err(|why| self.reference.place.error(format!("bad `reference`: {why}")))

@@ -114,7 +114,7 @@ impl Sources {
                 artifact::version(&self.versions, &release.version)?;
             }
         }
-        for image in self.images.values() {
+        for image in self.images.values().filter(|image| !matches!(image.content, ImageContent::Absent(_))) {
             image.full_name(&self.versions)?;
             if let ImageContent::Built { from, .. } = &image.content {
                 self.artifact(from)?;
@@ -166,6 +166,11 @@ impl FromStr for Kind {
 pub struct ChannelName(String);
 
 impl ChannelName {
+    /// The one that is meant when nobody says one.
+    pub fn usual() -> Self {
+        ChannelName("upstream".into())
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0

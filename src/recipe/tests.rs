@@ -180,7 +180,7 @@ fn the_shipped_recipes_are_sound() {
     let names: Vec<_> = base.packages.iter().map(|package| &package.value).collect();
     assert!(names.is_sorted(), "a sorted list merges better");
     let role = recipe(include_str!("../../recipes/roles/etcd.toml")).unwrap();
-    assert!(etcd.parts[0].value.as_str() == "etcd" && etcd.packages.is_empty());
+    assert!(role.parts[0].value.as_str() == "etcd" && role.packages.is_empty());
     let sources = Sources::parse("debian.toml", include_str!("../../recipes/sources/debian.toml"), None).unwrap();
     assert_eq!(sources.epoch.seconds(), 1_783_764_997);
 }
