@@ -11,6 +11,7 @@ mod images;
 pub(super) mod kube_proxy;
 pub(super) mod kubeadm;
 pub(super) mod kubelet;
+mod manifest;
 #[cfg(test)]
 mod tests;
 
