@@ -55,8 +55,8 @@ impl Built {
     pub fn image(&self, source: &dyn ContentSource, cancel: &Cancel) -> Result<Image> {
         let bad = |why: String| Error::user(format!("the container image {} cannot be built", self.reference)).detail(why);
         let program = self.program().map_err(bad)?;
-        if self.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.size)).is_none_or(|sum| sum > LAYER_MAX / 2) {
-            return Err(bad(format!("its files have more than {} bytes", LAYER_MAX / 2)));
+        if self.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.size)).is_none_or(|sum| sum > LAYER_MAX) {
+            return Err(bad(format!("its files have more than {LAYER_MAX} bytes")));
         }
         let layer = Layer::new(&self.files, self.epoch).map_err(bad)?;
         let mut nowhere = io::sink();
@@ -65,8 +65,9 @@ impl Built {
             if *path != program && (mode & EXECUTABLE == 0 || !head.starts_with(MAGIC)) {
                 return Ok(());
             }
-            elf_is_static(head, self.arch)
-                .map_err(|why| bad(format!("{path} {why}")).hint("give a static program for this machine, such as Go makes with CGO_ENABLED=0"))
+            elf_is_static(head, self.arch).map_err(|why| {
+                bad(format!("{path} {why}")).hint("give a static program for this machine, such as Go makes with CGO_ENABLED=0")
+            })
         })?;
         let (digest, size) = out.finish();
         let layer_at = Descriptor { media_type: MediaType::OciLayer, digest, size };
@@ -74,11 +75,8 @@ impl Built {
         let config_at = document(MediaType::OciConfig, &config);
         let manifest = bytes(&ManifestFile::new(Named::new(&config_at), vec![Named::new(&layer_at)]))?;
         let manifest_at = document(MediaType::OciManifest, &manifest);
-        let blobs = [
-            (digest, Blob::Layer(layer, size)),
-            (config_at.digest, Blob::Bytes(config)),
-            (manifest_at.digest, Blob::Bytes(manifest)),
-        ];
+        let blobs =
+            [(digest, Blob::Layer(layer, size)), (config_at.digest, Blob::Bytes(config)), (manifest_at.digest, Blob::Bytes(manifest))];
         Ok(Image { reference: self.reference.clone(), platform: platform(self.arch), manifest: manifest_at, blobs: blobs.into() })
     }
 
@@ -92,7 +90,9 @@ impl Built {
         let path = absolute.ok_or_else(|| format!("its command begins with `{}`, expected an absolute path", first.escape_debug()))??;
         match self.files.iter().find(|file| file.path == path) {
             None => Err(format!("its command runs {path}, which is not in it")),
-            Some(file) if file.mode & EXECUTABLE == 0 => Err(format!("its command runs {path}, whose mode {:o} does not allow that", file.mode)),
+            Some(file) if file.mode & EXECUTABLE == 0 => {
+                Err(format!("its command runs {path}, whose mode {:o} does not allow that", file.mode))
+            }
             Some(_) => Ok(path),
         }
     }

@@ -73,7 +73,8 @@ fn segments(head: &[u8]) -> Result<(), String> {
     let mut loads = false;
     for number in 0..usize::from(count) {
         let at = usize::try_from(first).ok().and_then(|first| first.checked_add(number * segment::LEN));
-        let entry = at.and_then(|at| head.get(at..)?.get(..segment::LEN)).ok_or("is damaged: its program headers are not where it begins")?;
+        let entry =
+            at.and_then(|at| head.get(at..)?.get(..segment::LEN)).ok_or("is damaged: its program headers are not where it begins")?;
         match u32_at(entry, segment::TYPE) {
             Some(LOAD) => loads = true,
             Some(INTERPRETER) => return Err(format!("is not static: it asks for {}", interpreter(head, entry))),

@@ -92,7 +92,8 @@ impl fmt::Display for MediaType {
 
 /// Whether layers of this media type are not in the registry, or not allowed out of it.
 pub(super) fn is_foreign(name: &str) -> bool {
-    name.starts_with("application/vnd.docker.image.rootfs.foreign.") || name.starts_with("application/vnd.oci.image.layer.nondistributable.")
+    name.starts_with("application/vnd.docker.image.rootfs.foreign.")
+        || name.starts_with("application/vnd.oci.image.layer.nondistributable.")
 }
 
 #[cfg(test)]

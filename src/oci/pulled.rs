@@ -16,9 +16,11 @@ impl Image {
         let manifest = manifest(manifest_bytes, &reference)?;
         let found = Sha256::of(config_bytes);
         if found != manifest.config.digest || config_bytes.len() as u64 != manifest.config.size {
-            return Err(Error::integrity(format!("the configuration of the container image {reference} is not the one that its manifest names"))
-                .detail(format!("expected sha256:{} of {} bytes", manifest.config.digest, manifest.config.size))
-                .detail(format!("found sha256:{found} of {} bytes", config_bytes.len())));
+            return Err(Error::integrity(format!(
+                "the configuration of the container image {reference} is not the one that its manifest names"
+            ))
+            .detail(format!("expected sha256:{} of {} bytes", manifest.config.digest, manifest.config.size))
+            .detail(format!("found sha256:{found} of {} bytes", config_bytes.len())));
         }
         let (platform, layers) = config(config_bytes, &reference)?;
         platform.check(arch, &reference)?;

@@ -167,7 +167,9 @@ impl Index {
         match found.media_type.role() {
             Role::Manifest => Ok(found),
             Role::Index => Err(unusable(reference, "its index leads to another index, which is not followed".into())),
-            Role::Config | Role::Layer => Err(unusable(reference, format!("its index leads to a {}, expected a manifest", found.media_type))),
+            Role::Config | Role::Layer => {
+                Err(unusable(reference, format!("its index leads to a {}, expected a manifest", found.media_type)))
+            }
         }
     }
 
@@ -206,7 +208,10 @@ impl Manifest {
         let mut all: Vec<_> = layers.iter().chain([&config]).collect();
         all.sort_by_key(|one| one.digest);
         if let Some(pair) = all.windows(2).find(|pair| pair[0].digest == pair[1].digest && pair[0].size != pair[1].size) {
-            return Err(unusable(reference, format!("it says two sizes of sha256:{}: {} and {}", pair[0].digest, pair[0].size, pair[1].size)));
+            return Err(unusable(
+                reference,
+                format!("it says two sizes of sha256:{}: {} and {}", pair[0].digest, pair[0].size, pair[1].size),
+            ));
         }
         Ok(Manifest { descriptor, config, layers })
     }
@@ -218,7 +223,8 @@ fn check(raw: &RawDescriptor, reference: &Reference, what: &str) -> Result<Descr
     if is_foreign(&raw.media_type) {
         return Err(bad(format!("is not for distribution: {}", shown(&raw.media_type))));
     }
-    let media_type = MediaType::of(&raw.media_type).ok_or_else(|| bad(format!("has the unknown media type `{}`", shown(&raw.media_type))))?;
+    let media_type =
+        MediaType::of(&raw.media_type).ok_or_else(|| bad(format!("has the unknown media type `{}`", shown(&raw.media_type))))?;
     let digest = match raw.digest.parse() {
         Ok(Digest::Sha256(digest)) => digest,
         Ok(Digest::Sha512(_)) => return Err(bad("is named by a SHA-512 digest; only SHA-256 is understood here".into())),
