@@ -45,8 +45,10 @@ if [ ! -d "$judges/cloud-init" ] || [ ! -e "$judges/etcd" ] || [ ! -d "$judges/c
   "${sudo[@]}" mkdir -p "$judges/containerd" "$judges/static"
   "${sudo[@]}" cp -r "$unpacked/usr/lib/python3/dist-packages" "$judges/cloud-init"
   "${sudo[@]}" cp "$unpacked/usr/bin/etcd" "$judges/etcd"
-  "${sudo[@]}" cp "$unpacked"/usr/bin/{containerd,containerd-shim-runc-v2,ctr} "$unpacked/usr/sbin/runc" "$judges/containerd/"
-  "${sudo[@]}" cp "$unpacked/bin/busybox" "$unpacked/usr/bin/catatonit" "$judges/static/"
+  # Releases differ in who is in /bin, /sbin and below /usr.
+  find_all() { for name in "$@"; do find "$unpacked" -type f -path "*bin/$name"; done; }
+  find_all containerd containerd-shim-runc-v2 ctr runc | xargs "${sudo[@]}" cp -t "$judges/containerd"
+  find_all busybox catatonit | xargs "${sudo[@]}" cp -t "$judges/static"
   "${sudo[@]}" chmod -R a+rX "$judges"
   rm -r "$unpacked"
 fi

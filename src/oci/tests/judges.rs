@@ -36,10 +36,17 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+fn long() -> String {
+    format!("srv/{}/{}", "a".repeat(120), "b".repeat(255))
+}
+
 /// busybox, as an image.
 fn busybox(source: &mut Source) -> Built {
     let bytes = fs::read(program(STATIC, "busybox")).unwrap();
-    let files = vec![source.file("usr/local/bin/busybox", 0o755, &bytes), source.file("etc/motd", 0o644, b"hello\n")];
+    let mut files = vec![source.file("usr/local/bin/busybox", 0o755, &bytes), source.file("etc/motd", 0o644, b"hello\n")];
+    // Names that a plain header cannot say.
+    files.push(source.file(&long(), 0o600, b"long"));
+    files.push(source.file("etc/größe", 0o444, b""));
     let command = vec!["/usr/local/bin/busybox".into(), "sh".into()];
     Built { reference: "registry.k8s.io/tools/busybox:v1.35.0".parse().unwrap(), arch: Arch::Amd64, epoch: epoch(), command, files }
 }
@@ -74,6 +81,7 @@ fn containerd_imports_what_was_built() {
     // The program runs where there is nothing else: no loader, no library, no shell.
     let root = containerd.newest_snapshot();
     assert_eq!(fs::read(root.join("etc/motd")).unwrap(), b"hello\n");
+    assert_eq!((fs::read(root.join(long())).unwrap(), fs::read(root.join("etc/größe")).unwrap()), (b"long".to_vec(), vec![]));
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--root"]).arg(&root).args(["/usr/local/bin/busybox", "ls", "-ln", "/usr/local/bin"]);
     let output = command.output().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})"));
