@@ -1,5 +1,6 @@
 //! Files whose bytes come out of locked artifacts and container images, by what decides them.
 
+use crate::oci;
 use crate::value::{Arch, Digest, Epoch, Reference, Sha256, TreePath, escape};
 
 /// The version of what makes these files' bytes. It is raised whenever kbake would make other bytes of the same words.
@@ -57,9 +58,9 @@ impl Made {
     pub fn text(&self) -> String {
         match self {
             Made::Extract(extract) => extract.text(),
-            Made::Pulled(PulledImage { reference, index, arch }) => format!("pulled {reference} {arch} sha256:{index}"),
+            Made::Pulled(PulledImage { reference, index, arch }) => format!("pulled {} {reference} {arch} sha256:{index}", oci::FORMAT),
             Made::Built(image) => {
-                let mut words = vec![format!("built {} {} {}", image.reference, image.arch, image.epoch)];
+                let mut words = vec![format!("built {} {} {} {}", oci::FORMAT, image.reference, image.arch, image.epoch)];
                 words.extend(image.command.iter().map(|word| format!("run {}", escape(word.as_bytes()))));
                 words.extend(image.files.iter().map(|(path, extract)| format!("of {path} {}", extract.text())));
                 words.join(" ")
