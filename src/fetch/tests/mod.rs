@@ -59,7 +59,7 @@ impl Case {
     fn fails(&self, want: &Want, class: Class) -> String {
         let error = self.fetch(std::slice::from_ref(want)).unwrap_err();
         assert_eq!(error.class(), class, "{error}");
-        assert!(!self.store.resolve(&want.digest, None).unwrap().is_some());
+        assert!(self.store.resolve(&want.digest, None).unwrap().is_none());
         let shown = error.to_string();
         // Where nobody answers, what is missing is told without its digest.
         let told = shown.contains(&want.digest.to_string()) || shown.contains(&format!("missing: {}", want.name));
