@@ -174,3 +174,56 @@ fn token_url(scope: &Scope, parameters: &std::collections::BTreeMap<String, Stri
     drop(query);
     Ok(url)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(reference: &str, mirrors: &[(&str, &str)]) -> Vec<(String, Scope)> {
+        let registry_mirrors = mirrors.iter().map(|(registry, base)| ((*registry).to_owned(), (*base).to_owned())).collect();
+        let options = Options { registry_mirrors, ..Options::default() };
+        let found = targets(&reference.parse().unwrap(), RegistryKind::Blob, "ID", &options);
+        found
+            .into_iter()
+            .map(|target| target.unwrap_or_else(|(at, why)| panic!("{at}: {why}")))
+            .map(|t| (t.url.into(), t.scope.unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn references_lead_to_addresses() {
+        for (reference, url, host) in [
+            ("registry.test/a/b:1", "https://registry.test/v2/a/b/blobs/ID", "registry.test"),
+            ("registry.test:5000/a:1", "https://registry.test:5000/v2/a/blobs/ID", "registry.test:5000"),
+            ("docker.io/library/a:1", "https://registry-1.docker.io/v2/library/a/blobs/ID", "docker.io"),
+            ("localhost:5000/a:1", "http://localhost:5000/v2/a/blobs/ID", "localhost:5000"),
+            ("127.8.9.1/a:1", "http://127.8.9.1/v2/a/blobs/ID", "127.8.9.1"),
+            ("127.0.0.1.test/a:1", "https://127.0.0.1.test/v2/a/blobs/ID", "127.0.0.1.test"),
+            ("10.0.0.1:80/a:1", "https://10.0.0.1:80/v2/a/blobs/ID", "10.0.0.1:80"),
+        ] {
+            let found = asked(reference, &[]);
+            assert_eq!((found.len(), &*found[0].0, &*found[0].1.host), (1, url, host));
+        }
+        for (base, url, repository) in [
+            ("http://m.test:5000/k8s", "http://m.test:5000/v2/k8s/a/b/blobs/ID", "k8s/a/b"),
+            ("https://m.test", "https://m.test/v2/a/b/blobs/ID", "a/b"),
+            ("https://m.test/v2/x/", "https://m.test/v2/x/a/b/blobs/ID", "x/a/b"),
+            ("https://m.test/api/docker/v2?q#f", "https://m.test/api/docker/v2/a/b/blobs/ID", "a/b"),
+            ("https://m.test/xv2/y", "https://m.test/v2/xv2/y/a/b/blobs/ID", "xv2/y/a/b"),
+        ] {
+            let found = asked("registry.test/a/b:1", &[("registry.test", base)]);
+            assert_eq!((&*found[0].0, &*found[0].1.repository), (url, repository), "{base}");
+        }
+    }
+
+    #[test]
+    fn a_registry_over_https_cannot_send_us_to_plain_http() {
+        let scope = |server: &str| Scope { server: server.to_owned(), repository: "a".to_owned(), host: "h".to_owned() };
+        let asked = |server: &str, realm: &str| token_url(&scope(server), &[("realm".to_owned(), realm.to_owned())].into());
+        let found = asked("https://h.test", "http://u:secret@tokens.test/").unwrap_err();
+        assert!(found.contains("only https are fetched, not http") && !found.contains("secret"), "{found}");
+        let own = "https://tokens.test/t?a=b&scope=repository%3Aa%3Apull";
+        assert_eq!(asked("https://h.test", "https://u:secret@tokens.test/t?a=b").unwrap().as_str(), own);
+        assert!(asked("http://127.0.0.1:5000", "http://tokens.test/").is_ok());
+    }
+}
