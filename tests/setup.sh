@@ -53,6 +53,15 @@ if [ ! -d "$judges/cloud-init" ] || [ ! -e "$judges/etcd" ] || [ ! -d "$judges/c
   rm -r "$unpacked"
 fi
 
+# The registry that images are fetched from; its package would start one for all.
+if [ ! -e "$judges/docker-registry" ]; then
+  unpacked=$(mktemp -d)
+  (cd "$unpacked" && apt-get download -q docker-registry && dpkg-deb -x docker-registry_*.deb .)
+  "${sudo[@]}" mkdir -p "$judges"
+  "${sudo[@]}" install -m 0755 "$unpacked/usr/bin/docker-registry" "$judges/docker-registry"
+  rm -r "$unpacked"
+fi
+
 # kubectl reads kubeconfigs; a host may have it from elsewhere than Debian's kubernetes-client.
 command -v kubectl >/dev/null || "${install[@]}" kubernetes-client
 

@@ -4,7 +4,7 @@
 //! format            "1\n"; a newer number is refused
 //! lock              held shared by every command, exclusive by the garbage collection
 //! blobs/sha256/     one file per blob, named by its digest, mode 0444
-//! actions/          <kind>-<key>.json: what an action with this key gave
+//! actions/          <kind>-<key>.json: what an action with this key gave; or which blob had a SHA-512
 //! locks/            one file per plan, for single flight
 //! stamps/           what is known of files outside the store, so that they need not be hashed again
 //! tmp/              files being written; partial-<digest> are downloads to go on with

@@ -1,0 +1,288 @@
+//! Images out of a registry that others wrote: the reference implementation, open, with a password, with signed tokens,
+//! and as a mirror of another.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use kbake::error::Class;
+use kbake::fetch::{self, Login, Options, Proxy, RegistryKind, Source, Want};
+use kbake::store::{Access, Store};
+use kbake::value::{Cancel, Reference, Sha256};
+use serde_json::{Value, json};
+
+/// Where tests/setup.sh unpacks what must not be installed.
+const PROGRAM: &str = "/usr/local/lib/kbake-tests/docker-registry";
+const REPOSITORY: &str = "k8s/pause";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// `hidden`, as `htpasswd -B` writes it.
+const HTPASSWD: &str = "me:$2b$04$qY4N9VtqrOQYKpBjBlHilu/ax.6369yUSMXX17vS1LIQMYe1UIYvO\n";
+
+/// A registry of its own port, and what it lives in. It ends with the test.
+struct Registry {
+    child: Child,
+    address: String,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Registry {
+    /// `settings` go into its configuration; `@FOLDER@` in them is its folder.
+    fn start(settings: &str, fill: impl FnOnce(&Path)) -> Registry {
+        let folder = tempfile::tempdir().unwrap();
+        fill(folder.path());
+        let shown = folder.path().display().to_string();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {shown}/data}}}}\nhttp: {{addr: '{address}'}}\n"
+        );
+        fs::write(folder.path().join("config.yml"), config + &settings.replace("@FOLDER@", &shown)).unwrap();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").arg(folder.path().join("config.yml")).stdout(Stdio::null()).stderr(log);
+        let mut child = match command.spawn() {
+            Err(e) if e.kind() == ErrorKind::NotFound => panic!("docker-registry is missing: run tests/setup.sh"),
+            child => child.unwrap(),
+        };
+        for _ in 0..600 {
+            if TcpStream::connect(&address).is_ok() {
+                return Registry { child, address, folder };
+            }
+            assert!(child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(folder.path().join("log")).unwrap());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the registry does not start: {}", fs::read_to_string(folder.path().join("log")).unwrap());
+    }
+
+    fn reference(&self) -> Reference {
+        format!("{}/{REPOSITORY}:3.10", self.address).parse().unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+}
+
+/// An image with two layers, in an index, as the registry keeps it on its disk. Gives all of its digests.
+fn image(folder: &Path) -> Vec<Sha256> {
+    let root = folder.join("data/docker/registry/v2");
+    let write = |path: PathBuf, text: &[u8]| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let mut all = Vec::new();
+    let mut put = |bytes: &[u8], links: &[&str]| {
+        let digest = Sha256::of(bytes);
+        let hex = digest.to_string();
+        write(root.join(format!("blobs/sha256/{}/{hex}/data", &hex[..2])), bytes);
+        for link in links {
+            let link = link.replace("@", &hex);
+            write(root.join(format!("repositories/{REPOSITORY}/{link}/link")), format!("sha256:{hex}").as_bytes());
+        }
+        all.push(digest);
+        json!({"digest": format!("sha256:{hex}"), "size": bytes.len()})
+    };
+    let with = |mut descriptor: Value, kind: &str| {
+        descriptor["mediaType"] = kind.into();
+        descriptor
+    };
+    let layer = |n: u32| (0..2_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761 + n) >> 13) as u8).collect::<Vec<_>>();
+    let blob = &["_layers/sha256/@"];
+    let config = with(put(br#"{"architecture":"amd64","os":"linux"}"#, blob), "application/vnd.oci.image.config.v1+json");
+    let layers: Vec<Value> = (0..2).map(|n| with(put(&layer(n), blob), "application/vnd.oci.image.layer.v1.tar+gzip")).collect();
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}).to_string();
+    let manifest = with(put(manifest.as_bytes(), &["_manifests/revisions/sha256/@"]), MANIFEST);
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest]}).to_string();
+    put(index.as_bytes(), &["_manifests/revisions/sha256/@", "_manifests/tags/3.10/current", "_manifests/tags/3.10/index/sha256/@"]);
+    all
+}
+
+struct Case {
+    _dir: tempfile::TempDir,
+    store: Store,
+    options: Options,
+}
+
+fn case() -> Case {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store"), Access::Shared, &Cancel::new(), &|| {}).unwrap();
+    let options = Options { proxy: Proxy::Direct, retries: 1, backoff: Duration::from_millis(10), ..Options::default() };
+    Case { _dir: dir, store, options }
+}
+
+impl Case {
+    fn login(mut self, registry: &Registry, password: &str) -> Case {
+        let login = Login { user: "me".to_owned(), password: password.into() };
+        self.options.logins.insert(registry.address.clone(), Arc::new(login));
+        self
+    }
+
+    fn bring(&self, reference: &Reference, kind: RegistryKind, digests: &[Sha256]) -> kbake::Result<()> {
+        let source = Source::Registry { reference: reference.clone(), kind };
+        let want = |digest: &Sha256| Want { name: digest.to_string(), source: source.clone(), digest: (*digest).into(), size: None };
+        fetch::fetch(&self.store, &digests.iter().map(want).collect::<Vec<_>>(), &self.options, &(), &Cancel::new())
+    }
+
+    fn json(&self, digest: &Sha256) -> Value {
+        serde_json::from_reader(self.store.reader(digest).unwrap().unwrap()).unwrap()
+    }
+
+    /// The whole image, from its tag on, as whoever bakes it walks it.
+    fn pull(&self, reference: &Reference) -> kbake::Result<Vec<Sha256>> {
+        let digest = |descriptor: &Value| -> Sha256 { descriptor["digest"].as_str().unwrap()["sha256:".len()..].parse().unwrap() };
+        let (index, bytes) = fetch::tag_digest(reference, &self.options, &Cancel::new())?;
+        let parsed: Value = serde_json::from_slice(&bytes).unwrap();
+        let manifest = digest(&parsed["manifests"][0]);
+        self.bring(reference, RegistryKind::Manifest, &[index, manifest])?;
+        assert_eq!(self.json(&index), parsed);
+        let parsed = self.json(&manifest);
+        let mut blobs = vec![digest(&parsed["config"])];
+        blobs.extend(parsed["layers"].as_array().unwrap().iter().map(digest));
+        self.bring(reference, RegistryKind::Blob, &blobs)?;
+        blobs.extend([manifest, index]);
+        for digest in &blobs {
+            std::io::copy(&mut self.store.reader(digest).unwrap().unwrap(), &mut std::io::sink()).unwrap();
+        }
+        Ok(blobs)
+    }
+}
+
+#[test]
+fn an_image_comes_from_an_open_registry_and_through_its_mirror() {
+    let mut all = Vec::new();
+    let registry = Registry::start("", |folder| all = image(folder));
+    assert_eq!(case().pull(&registry.reference()).unwrap(), all);
+    let mirror = Registry::start(&format!("proxy: {{remoteurl: 'http://{}'}}\n", registry.address), |_| ());
+    let mut through = case();
+    through.options.registry_mirrors = vec![("registry.test".to_owned(), format!("http://{}", mirror.address))];
+    let named = format!("registry.test/{REPOSITORY}:3.10").parse().unwrap();
+    assert_eq!(through.pull(&named).unwrap(), all, "{}", mirror.log());
+    let error = case().pull(&registry.reference().to_string().replace("3.10", "3.99").parse().unwrap()).unwrap_err();
+    assert_eq!(error.class(), Class::User, "{error}");
+    let error = case().bring(&registry.reference(), RegistryKind::Blob, &[Sha256::of(b"other")]).unwrap_err();
+    assert!(error.to_string().contains("answered 404 Not Found"), "{error}");
+}
+
+#[test]
+fn a_broken_off_layer_goes_on_at_a_real_registry() {
+    let mut all = Vec::new();
+    let registry = Registry::start("", |folder| all = image(folder));
+    let (case, layer) = (case(), all[1]);
+    let hex = layer.to_string();
+    let bytes = fs::read(registry.folder.path().join(format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))).unwrap();
+    match case.store.partial(&layer.into(), None).unwrap() {
+        kbake::store::Claim::Ours(mut partial) => partial.put(&bytes[..1_500_000]).unwrap(),
+        other => panic!("{other:?}"),
+    }
+    struct Began(std::sync::Mutex<Vec<u64>>);
+    impl fetch::Events for Began {
+        fn progress(&self, _: &Want, at: u64) {
+            self.0.lock().unwrap().push(at);
+        }
+    }
+    let (began, reference) = (Began(Default::default()), registry.reference());
+    let source = Source::Registry { reference, kind: RegistryKind::Blob };
+    let want = Want { name: "layer".to_owned(), source, digest: layer.into(), size: None };
+    fetch::fetch(&case.store, &[want], &case.options, &began, &Cancel::new()).unwrap();
+    assert!(began.0.lock().unwrap().iter().all(|at| *at > 1_500_000), "only the rest came");
+}
+
+#[test]
+fn an_image_comes_with_a_password_and_not_without() {
+    let mut all = Vec::new();
+    let registry = Registry::start("auth: {htpasswd: {realm: here, path: '@FOLDER@/users'}}\n", |folder| {
+        all = image(folder);
+        fs::write(folder.join("users"), HTPASSWD).unwrap();
+    });
+    assert_eq!(case().login(&registry, "hidden").pull(&registry.reference()).unwrap(), all);
+    let error = case().pull(&registry.reference()).unwrap_err().to_string();
+    assert!(error.contains("asks for a login, and none is configured for it"), "{error}");
+    let error = case().login(&registry, "guessed").pull(&registry.reference()).unwrap_err().to_string();
+    assert!(error.contains("does not accept the login") && !error.contains("guessed"), "{error}");
+}
+
+#[test]
+fn an_image_comes_with_tokens_that_a_server_signs() {
+    let folder = tempfile::tempdir().unwrap();
+    let openssl = |args: &str| {
+        let done = Command::new("openssl")
+            .args(args.split(' '))
+            .current_dir(folder.path())
+            .output()
+            .expect("openssl is missing: run tests/setup.sh");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    };
+    openssl("req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -subj /CN=tokens -days 2");
+    let pem = fs::read_to_string(folder.path().join("cert.pem")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let realm = format!("http://{}/token", listener.local_addr().unwrap());
+    let certificate = folder.path().join("cert.pem").display().to_string();
+    let settings =
+        format!("auth: {{token: {{realm: '{realm}', service: 'a registry', issuer: tokens, rootcertbundle: '{certificate}'}}}}\n");
+    let mut all = Vec::new();
+    let registry = Registry::start(&settings, |folder| all = image(folder));
+    let signed = |claims: &Value| {
+        let chain: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let text = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let body = format!("{}.{}", text(&json!({"typ": "JWT", "alg": "RS256", "x5c": [chain]})), text(claims));
+        fs::write(folder.path().join("body"), &body).unwrap();
+        format!("{body}.{}", URL_SAFE_NO_PAD.encode(openssl("dgst -sha256 -sign key.pem body")))
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| give_tokens(&listener, &signed));
+        assert_eq!(case().login(&registry, "hidden").pull(&registry.reference()).unwrap(), all, "{}", registry.log());
+        let error = case().login(&registry, "guessed").pull(&registry.reference()).unwrap_err().to_string();
+        assert!(error.contains("answered 401 Unauthorized to the login that is configured") && !error.contains("guessed"), "{error}");
+        // Ends the token server.
+        drop(TcpStream::connect(listener.local_addr().unwrap()));
+    });
+}
+
+/// Gives who has the password a token for what was asked for, until a connection says nothing.
+fn give_tokens(listener: &TcpListener, signed: &dyn Fn(&Value) -> String) {
+    let login = format!("Basic {}", STANDARD.encode("me:hidden"));
+    for mut stream in listener.incoming().flatten() {
+        let lines: Vec<String> = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+        let Some(first) = lines.first() else { return };
+        let shown = lines.iter().filter_map(|line| line.split_once(": ")).find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let knows = shown.is_some_and(|(_, value)| value == login);
+        let (status, body) = match scope_of(first) {
+            Some((service, repository)) if knows => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+                let access = json!([{"type": "repository", "name": repository, "actions": ["pull"]}]);
+                let claims = json!({"iss": "tokens", "sub": "me", "aud": service, "jti": "1", "access": access,
+                    "iat": now - 5, "nbf": now - 5, "exp": now + 300});
+                ("200 OK", json!({"token": signed(&claims)}).to_string())
+            }
+            _ => ("401 Unauthorized", "{}".to_owned()),
+        };
+        let head =
+            format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        // A client that went away needs no token.
+        let _ = stream.write_all((head + &body).as_bytes());
+    }
+}
+
+/// The service and the repository of a request for a token.
+fn scope_of(line: &str) -> Option<(String, String)> {
+    let url = reqwest::Url::parse(&format!("http://tokens.test{}", line.split(' ').nth(1)?)).ok()?;
+    let find = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let scope = find("scope")?;
+    Some((find("service")?, scope.strip_prefix("repository:")?.strip_suffix(":pull")?.to_owned()))
+}
