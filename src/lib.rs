@@ -21,6 +21,7 @@ pub mod pki;
 pub mod plan;
 pub mod project;
 pub mod recipe;
+pub mod release;
 pub mod render;
 pub mod report;
 pub mod resolve;
