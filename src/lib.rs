@@ -26,6 +26,7 @@ pub mod render;
 pub mod report;
 pub mod resolve;
 pub mod seed;
+pub mod skew;
 pub mod store;
 pub mod tree;
 pub mod unpack;

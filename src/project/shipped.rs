@@ -18,6 +18,7 @@ pub const FILES: &[(&str, &[u8])] = &shipped![
     "recipes/clusters/lab.toml",
     "recipes/clusters/one-node.toml",
     "recipes/clusters/two-node.toml",
+    "recipes/compatibility.toml",
     "recipes/parts/etcd.toml",
     "recipes/roles/etcd.toml",
     "recipes/sources/debian.toml",

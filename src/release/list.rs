@@ -91,10 +91,13 @@ impl Reader<'_> {
             return Ok(());
         }
         let indent = text.len() - text.trim_start_matches(' ').len();
+        let wrong = |why: &str| Error::user(format!("{}, line {number}: {why}", self.file)).detail(line.trim_end().escape_debug().to_string());
+        if text[indent..].starts_with(char::is_whitespace) {
+            return Err(wrong("YAML is indented with spaces"));
+        }
         if self.skipping && indent > 0 {
             return Ok(());
         }
-        let wrong = |why: &str| Error::user(format!("{}, line {number}: {why}", self.file)).detail(line.trim_end().escape_debug().to_string());
         let (key, value) = text.trim().split_once(':').ok_or_else(|| wrong("expected `KEY:` or `VERSION: sha256:…`"))?;
         let (key, value) = (unquoted(key), unquoted(value.trim()));
         while self.above.last().is_some_and(|(above, _)| *above >= indent) {
@@ -106,7 +109,7 @@ impl Reader<'_> {
         if self.skipping {
             return Ok(());
         }
-        if key.is_empty() || key.starts_with(['-', '&', '*', '{', '[', '\t']) {
+        if key.is_empty() || key.starts_with(['-', '&', '*', '{', '[']) {
             return Err(wrong("this is YAML that lists of checksums do not have"));
         }
         match (&self.above[..], value) {

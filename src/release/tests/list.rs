@@ -57,7 +57,7 @@ fn what_is_no_list_is_refused_with_its_line() {
         ("k_checksums:\n  - amd64\n".to_owned(), "l.yml, line 2: expected `KEY:`"),
         ("k_checksums:\n  - amd64: x\n".to_owned(), "l.yml, line 2: this is YAML that"),
         ("k_checksums:\n  &x amd64:\n".to_owned(), "l.yml, line 2: this is YAML that"),
-        (format!("k_checksums:\n\tamd64:\n\t\t1.0.0: {a}\n"), "l.yml, line "),
+        (format!("k_checksums:\n\tamd64:\n\t\t1.0.0: {a}\n"), "l.yml, line 2: YAML is indented with spaces"),
     ];
     for (text, expected) in cases {
         let error = List::parse("l.yml", &text).unwrap_err().to_string();
