@@ -17,6 +17,7 @@ pub mod error;
 pub mod fetch;
 pub mod fsx;
 pub mod lock;
+pub mod oci;
 pub mod pki;
 pub mod plan;
 pub mod project;

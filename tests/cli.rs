@@ -66,7 +66,13 @@ fn offline_lists_all_that_is_missing_and_opens_no_socket() {
     let site = Site::new();
     let trace = site.path("trace");
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "trace=socket,connect", "-o"]).arg(&trace).arg(KBAKE).args(["build", "etcd", "--offline"]);
+    strace.args(["-f", "-qq", "-e", "trace=socket,connect", "-o"]).arg(&trace).arg(KBAKE).args([
+        "build",
+        "etcd",
+        "--offline",
+        "--channel",
+        "debian",
+    ]);
     strace.current_dir(site.dir.path()).env_clear().env("HOME", site.path("home")).env("PATH", "/usr/bin:/bin");
     let text = said(3, &strace.output().unwrap_or_else(|e| panic!("strace is missing: run tests/setup.sh ({e})")));
     says(
@@ -196,7 +202,7 @@ fn a_full_disk_has_its_own_exit_code() {
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(&small).arg(KBAKE);
     command.args(["fetch", "etcd", "--mirror", &web.base, "--store"]).arg(small.join("store"));
-    command.current_dir(site.dir.path()).env("APT_CONFIG", site.path("home/apt.conf"));
+    command.current_dir(site.dir.path()).env("APT_CONFIG", site.path("home/apt.conf")).env("KBAKE_CHANNEL", "debian");
     let text = said(5, &command.output().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})")));
     says(&text, &["error: not enough space for the store", "hint: "]);
 }
@@ -224,7 +230,7 @@ fn a_disk_that_fills_up_on_the_way_keeps_nothing_half_written() {
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(&small).arg(KBAKE);
     command.args(["fetch", "etcd", "--mirror", &web.base, "--store"]).arg(small.join("store"));
-    command.current_dir(site.dir.path()).env("APT_CONFIG", site.path("home/apt.conf"));
+    command.current_dir(site.dir.path()).env("APT_CONFIG", site.path("home/apt.conf")).env("KBAKE_CHANNEL", "debian");
     let text = said(5, &command.output().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})")));
     says(&text, &["No space left on device", "hint: nothing was kept half-written; free some space", "etcd: 3 packages are in the store"]);
 }
@@ -336,6 +342,7 @@ fn the_plan_does_not_depend_on_who_asks() {
     let mut command = Command::new("sh");
     command.args(["-c", "umask 077; exec \"$@\"", "sh", KBAKE, "plan", "etcd", "--project"]).arg(site.dir.path());
     command.current_dir(elsewhere.path()).env("HOME", elsewhere.path()).env("TZ", "Asia/Tokyo").env("LC_ALL", "tr_TR.UTF-8");
+    command.env("KBAKE_CHANNEL", "debian");
     assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), plan);
     // Where no project is, the shipped one serves.
     let shipped = |args: &[&str], folder: &Path| Command::new(KBAKE).args(args).current_dir(folder).output().unwrap().stdout;

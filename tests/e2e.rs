@@ -73,6 +73,7 @@ fn fresh_folder(name: &str) -> PathBuf {
 fn kbake(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(KBAKE);
     command.args(args).args(["--project", ROOT, "--store"]).arg(folder.join("store")).current_dir(folder);
+    command.env("KBAKE_CHANNEL", "debian");
     command
 }
 

@@ -3,7 +3,11 @@
 //! Each step is a function from values to a value; what a step made is remembered in the store under the digest of
 //! what went in, and looked up before it is made again.
 
+mod accounts;
+mod artifacts;
+mod images;
 mod machine;
+mod made;
 mod overlay;
 mod pantry;
 mod resolve;
@@ -11,6 +15,7 @@ mod units;
 
 use std::path::Path;
 
+pub use artifacts::{Absent, Artifacts};
 pub use machine::ROOT_START;
 pub use pantry::Pantry;
 pub use resolve::{Resolved, request, resolve};
@@ -20,7 +25,6 @@ use crate::disk::{Pieces, qcow2};
 use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
-use crate::lock::Entry as Locked;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::store::{Action, Blob, Lookup, Store};
@@ -97,10 +101,12 @@ impl Bake<'_> {
     pub fn tree(&self, resolved: &Resolved) -> Result<Stocked> {
         let plan = &resolved.plan;
         let base = self.base(resolved)?;
-        let accounts = overlay::Accounts::of(&base.tree, &base.source)?;
-        let tree = overlay::overlay(base.tree, plan.files(), &accounts, plan.epoch())?;
+        let (files, blobs) = self.made_files(resolved)?;
+        let tree = accounts::add(base.tree, plan.users(), &base.source)?;
+        let accounts = overlay::Accounts::of(&tree, &base.source)?;
+        let tree = overlay::overlay(tree, &files, &accounts, plan.epoch())?;
         let tree = units::apply(tree, plan.presets(), &base.source, plan.epoch())?;
-        Ok(Stocked { tree, source: base.source.with_files(resolved.sources.clone()) })
+        Ok(Stocked { tree, source: base.source.with_files(resolved.sources.clone()).with_blobs(blobs) })
     }
 
     /// The base tree of a plan: looked up, or installed.
@@ -132,17 +138,33 @@ impl Bake<'_> {
         Ok(Some(Stocked { tree, source }))
     }
 
-    /// Fetches what a plan needs and the store does not have.
-    pub fn fetch_packages(&self, resolved: &Resolved) -> Result<()> {
-        self.fetch_missing(resolved, resolved.packages.iter().chain(&resolved.tools))
+    /// Fetches everything that a plan needs and the store does not have.
+    pub fn fetch_all(&self, resolved: &Resolved) -> Result<()> {
+        self.fetch_packages(resolved)?;
+        self.fetch_artifacts(resolved)?;
+        artifacts::pulled(&resolved.artifacts).into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
     }
 
-    /// Fetches those of `packages` that the store does not have.
-    fn fetch_missing<'p>(&self, resolved: &Resolved, packages: impl Iterator<Item = &'p Locked>) -> Result<()> {
-        let wants = pantry::wants(packages);
+    /// Fetches a plan's packages.
+    fn fetch_packages(&self, resolved: &Resolved) -> Result<()> {
+        self.fetch_missing(resolved, pantry::wants(resolved.packages.iter().chain(&resolved.tools)))
+    }
+
+    /// Fetches a plan's artifacts, and takes the user's own files into the store.
+    fn fetch_artifacts(&self, resolved: &Resolved) -> Result<()> {
+        for (digest, own) in &resolved.artifacts.own {
+            if self.store.resolve(digest, None)?.is_none() {
+                made::take(self.store, digest, own)?;
+            }
+        }
+        self.fetch_missing(resolved, resolved.artifacts.wants.values().cloned().collect())
+    }
+
+    /// Fetches those of `wants` that the store does not have.
+    fn fetch_missing(&self, resolved: &Resolved, wants: Vec<fetch::Want>) -> Result<()> {
         let mut missing = Vec::new();
         for want in wants {
-            if !self.store.holds(&want.digest, want.size)? {
+            if self.store.resolve(&want.digest, want.size)?.is_none() {
                 missing.push(want);
             }
         }
@@ -153,8 +175,10 @@ impl Bake<'_> {
         if options.offline {
             return fetch::fetch(self.store, &missing, &options, &(), self.cancel);
         }
-        self.add_host_mirrors(&mut options.mirrors, &resolved.suite)?;
-        self.report.begin(&format!("fetching {} packages", missing.len()), missing.iter().filter_map(|want| want.size).sum());
+        if missing.iter().any(|want| matches!(want.source, fetch::Source::Pool(_))) {
+            self.add_host_mirrors(&mut options.mirrors, &resolved.suite)?;
+        }
+        self.report.begin(&format!("fetching {} files", missing.len()), missing.iter().filter_map(|want| want.size).sum());
         let fetched = fetch::fetch(self.store, &missing, &options, &pantry::Downloads::new(self.report), self.cancel);
         self.report.done();
         fetched
@@ -179,7 +203,7 @@ impl Bake<'_> {
     /// The disk that holds `tree`, as a value.
     pub fn disk(&self, resolved: &Resolved, tree: &Tree) -> Result<Pieces> {
         // A base that was found in the store needed none of them.
-        self.fetch_missing(resolved, resolved.tools.iter())?;
+        self.fetch_missing(resolved, pantry::wants(resolved.tools.iter()))?;
         machine::disk(&resolved.plan, tree, &machine::grub_files(self.store, &resolved.tools)?)
     }
 

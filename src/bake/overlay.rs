@@ -98,7 +98,7 @@ fn node_kind(planned: &PlannedKind) -> Kind {
         PlannedKind::File(bytes) => Kind::File(Content::Inline(bytes.clone())),
         PlannedKind::Named { digest, size } => Kind::File(Content::Blob { digest: *digest, size: *size }),
         PlannedKind::Symlink(target) => Kind::Symlink(target.clone()),
-        PlannedKind::Dir | PlannedKind::Absent => Kind::Dir,
+        PlannedKind::Dir | PlannedKind::Absent | PlannedKind::Made(_) => Kind::Dir,
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::made::Blobs;
 use super::{Bake, Resolved};
 use crate::base;
 use crate::error::{Error, Result};
@@ -25,17 +26,23 @@ pub struct Pantry {
     pack: BlobFile,
     index: PackIndex,
     files: Vec<LargeFile>,
+    blobs: Blobs,
 }
 
 impl Pantry {
     /// The contents of the tree that `index` was made from.
     pub fn new(pack: BlobFile, index: PackIndex) -> Self {
-        Pantry { pack, index, files: Vec::new() }
+        Pantry { pack, index, files: Vec::new(), blobs: Blobs::new() }
     }
 
     /// With `files` beside it.
     pub fn with_files(self, files: Vec<LargeFile>) -> Self {
         Pantry { files, ..self }
+    }
+
+    /// With `blobs` of the store beside it.
+    pub fn with_blobs(self, blobs: Blobs) -> Self {
+        Pantry { blobs, ..self }
     }
 }
 
@@ -43,6 +50,7 @@ impl ContentSource for Pantry {
     fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
         match self.index.get(digest) {
             Some((offset, known)) if known == size => Ok(Box::new(self.pack.range(offset, size, *digest)?)),
+            _ if self.blobs.contains_key(digest) => Ok(Box::new(self.blobs[digest].range(0, size, *digest)?)),
             _ => match self.files.iter().find(|file| (file.digest, file.size) == (*digest, size)) {
                 Some(file) => Ok(Box::new(Witnessed::open(file)?)),
                 None => Err(Error::internal(format!("nothing has the content sha256:{digest} of {size} bytes")).into()),
@@ -96,7 +104,7 @@ pub fn wants<'a>(packages: impl Iterator<Item = &'a Locked>) -> Vec<Want> {
     let want = |package: &Locked| Want {
         name: package.name.to_string(),
         source: Source::Pool(package.source.to_string()),
-        digest: package.sha256,
+        digest: package.sha256.into(),
         size: Some(package.size),
     };
     packages.map(want).collect()
@@ -132,7 +140,10 @@ impl Events for Downloads<'_> {
     }
 
     fn finished(&self, want: &Want) {
-        self.progress(want, want.size.unwrap_or(0));
+        // Of an unknown size the last progress has told all of it.
+        if let Some(size) = want.size {
+            self.progress(want, size);
+        }
     }
 }
 

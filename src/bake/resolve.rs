@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use super::artifacts::{self, Artifacts};
 use crate::base;
 use crate::disk::grub;
 use crate::error::{Error, Result};
 use crate::lock::{Entry as Locked, Request};
-use crate::plan::{self, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
+use crate::plan::{self, Account, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
 use crate::project::{Channel, LargeFile, Project, SourceFile};
 use crate::recipe::{Body, Intent, Part, Recipe, Subject, base_layers, role_layers};
 use crate::render::{self, Facts};
-use crate::value::{RoleName, TreePath};
+use crate::value::{Digest, RoleName, TreePath};
 
 /// The tool that is run to install packages.
 const INSTALLER: &str = "mmdebstrap";
@@ -31,6 +32,15 @@ pub struct Resolved {
     pub tools: Vec<Locked>,
     /// The recipes' large files.
     pub sources: Vec<LargeFile>,
+    /// What artifacts and container images come to.
+    pub artifacts: Artifacts,
+}
+
+impl Resolved {
+    /// The name by which messages speak of the artifact with a digest.
+    pub fn artifact_name(&self, digest: &Digest) -> String {
+        artifacts::name_of(&self.artifacts, digest)
+    }
 }
 
 /// Resolves `role`. Nothing is fetched; the lockfile must fit the recipes.
@@ -49,11 +59,16 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
         Error::user(format!("`tools` in {} does not name `{INSTALLER}`, which installs the packages", channel.sources.file))
             .hint(format!("add it, and run `kbake lock --channel {name}`"))
     })?;
-    let mut files = rendered(role, &layers, &Facts::default())?;
-    let (mut sources, mut presets) = (Vec::new(), BTreeMap::new());
+    let artifacts = artifacts::of(project, channel, lock, &layers)?;
+    let mut files = rendered(role, &layers, &artifacts.facts)?;
+    files.extend(artifacts.nodes.clone());
+    let (mut sources, mut presets, mut users) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for recipe in layers {
         add_entries(project, recipe, &mut files, &mut sources)?;
         add_presets(recipe, &mut presets);
+        for user in &recipe.users {
+            users.insert(user.value.name.to_string(), Account { id: user.value.id, home: user.value.home.clone() });
+        }
     }
     let plan = Plan::new(Inputs {
         role: role.clone(),
@@ -65,9 +80,10 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
         tools: tools.iter().filter(|tool| tool.name != installer.name).map(package).collect(),
         files,
         presets,
+        users,
     })?;
     let installer = installer.clone();
-    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools, sources })
+    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools, sources, artifacts })
 }
 
 /// What the recipes ask for, to hold against the lockfile or to resolve.

@@ -29,9 +29,9 @@ pub struct Global {
     /// The store of blobs and built images [default: $XDG_CACHE_HOME/kbake or ~/.cache/kbake]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_STORE", hide_env_values = true)]
     pub store: Option<PathBuf>,
-    /// The package source: recipes/sources/CHANNEL.toml with lockfiles/CHANNEL.lock
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "CHANNEL", default_value = "debian")]
-    pub channel: String,
+    /// Where bytes come from: recipes/sources/CHANNEL.toml with lockfiles/CHANNEL.lock [default: what cluster.toml says, else upstream]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "CHANNEL", env = "KBAKE_CHANNEL", hide_env_values = true)]
+    pub channel: Option<String>,
     /// Say less: no progress, only results and errors
     #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,

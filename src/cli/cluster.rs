@@ -63,7 +63,7 @@ pub fn pasteable(error: Error, args: &Args, secrets: &Secrets) -> Error {
 impl Args {
     /// The file that was named, or the usual one.
     pub fn file(&self) -> &Path {
-        self.cluster.as_deref().unwrap_or(Path::new("cluster.toml"))
+        self.cluster.as_deref().unwrap_or(Path::new(super::CLUSTER_FILE))
     }
 }
 

@@ -27,6 +27,9 @@ impl Session<'_> {
     fn build_one(&self, args: &Build, bake: &Bake, resolved: &Resolved, expected: &Expected) -> Result<()> {
         let (role, key) = (resolved.plan.role(), resolved.plan.key());
         let recorded = expected.of(role, &key);
+        for absent in &resolved.artifacts.absent {
+            self.shell.say(&format!("{role}: without the {}: {}", absent.what, absent.why));
+        }
         let baked = bake.image(resolved)?;
         if !args.accept_new_digest {
             bake::hold_against(recorded, role, &baked)?;
@@ -59,9 +62,10 @@ impl Session<'_> {
         let all = self.resolve_all(&self.project()?, &args.roles)?;
         self.bake(&args.sources, None, |bake| {
             for resolved in &all {
-                bake.fetch_packages(resolved)?;
+                bake.fetch_all(resolved)?;
                 let packages = resolved.packages.len() + resolved.tools.len();
-                self.shell.say(&format!("{}: {packages} packages are in the store", resolved.plan.role()));
+                let artifacts = resolved.artifacts.wants.len() + resolved.artifacts.own.len();
+                self.shell.say(&format!("{}: {packages} packages and {artifacts} artifacts are in the store", resolved.plan.role()));
             }
             Ok(())
         })
@@ -85,7 +89,7 @@ impl Session<'_> {
 
     /// `kbake roles`.
     pub fn roles(&self) -> Result<()> {
-        let channel = self.project()?.channel(&self.global.channel)?;
+        let channel = self.project()?.channel(&self.channel()?)?;
         for recipe in &channel.recipes {
             if let crate::recipe::Subject::Role(role) = &recipe.subject {
                 self.shell.data(&format!("{role}\t{}\n", recipe.description))?;
@@ -109,9 +113,10 @@ impl Session<'_> {
     /// `kbake lock`.
     pub fn lock(&self, args: &Lock) -> Result<()> {
         let project = self.project()?;
-        let name = project::lock_name(&self.global.channel);
+        let channel_name = self.channel()?;
+        let name = project::lock_name(&channel_name);
         if args.check {
-            let channel = project.channel(&self.global.channel)?;
+            let channel = project.channel(&channel_name)?;
             channel.locked()?.check(&name, &bake::request(&channel)?)?;
             self.shell.say(&format!("{name} fits the recipes"));
             return Ok(());
@@ -121,7 +126,7 @@ impl Session<'_> {
                 Error::user("there are no recipes here to lock").hint("`kbake init` writes the shipped ones into this folder, for editing")
             );
         };
-        let channel = project.channel_to_lock(&self.global.channel)?;
+        let channel = project.channel_to_lock(&channel_name)?;
         let host = host();
         let scratch = self.store()?.work_folder("lock", &Sha256::of(&name))?;
         let options =
@@ -147,14 +152,14 @@ impl Session<'_> {
 
     fn resolve_all(&self, project: &Project, roles: &[String]) -> Result<Vec<Resolved>> {
         let roles = roles.iter().map(|role| project.role(role)).collect::<Result<Vec<_>>>()?;
-        let channel = project.channel(&self.global.channel)?;
+        let channel = project.channel(&self.channel()?)?;
         roles.iter().map(|role| bake::resolve(project, &channel, role)).collect()
     }
 
     fn resolve_one(&self, role: &str) -> Result<Resolved> {
         let project = self.project()?;
         let role = project.role(role)?;
-        bake::resolve(&project, &project.channel(&self.global.channel)?, &role)
+        bake::resolve(&project, &project.channel(&self.channel()?)?, &role)
     }
 
     /// Hands `work` what a bake works with.

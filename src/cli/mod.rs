@@ -10,18 +10,24 @@ mod shell;
 mod signal;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use self::args::{Cli, Command, Global};
 use self::shell::Shell;
+use crate::cluster::Cluster;
 use crate::error::{Class, Error, Result};
+use crate::fsx;
 use crate::project::Project;
+use crate::recipe::ChannelName;
 use crate::render::host as rendered;
 use crate::store::{Access, Store};
 use crate::value::Cancel;
+
+/// The cluster file, unless another one is named.
+const CLUSTER_FILE: &str = "cluster.toml";
 
 /// Runs the command line `args` (with the program's name) and gives the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -81,6 +87,18 @@ impl Session<'_> {
     /// The project that the command works on.
     fn project(&self) -> Result<Project> {
         Project::find(self.global.project.as_deref(), &current_folder()?)
+    }
+
+    /// The channel: the one that was named, or the cluster file's in the current folder, or the usual one.
+    fn channel(&self) -> Result<String> {
+        if let Some(named) = &self.global.channel {
+            return Ok(named.clone());
+        }
+        let file = Path::new(CLUSTER_FILE);
+        let Some(bytes) = fsx::read_if_present(file)? else { return Ok(ChannelName::usual().to_string()) };
+        // The rest of the file is for the commands that are about the cluster.
+        let channel = Cluster::channel_of(CLUSTER_FILE, &String::from_utf8_lossy(&bytes))?;
+        Ok(channel.unwrap_or_else(ChannelName::usual).to_string())
     }
 
     /// The store, opened for work beside other kbakes.

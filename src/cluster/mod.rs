@@ -239,6 +239,14 @@ impl Cluster {
         derive::resolve(file, spec::read(file, text)?)
     }
 
+    /// The channel that the cluster file `text` names, if it does. The rest of the text need not be sound.
+    ///
+    /// # Errors
+    /// Whatever is no TOML, and a bad name.
+    pub fn channel_of(file: &str, text: &str) -> Result<Option<ChannelName>> {
+        spec::channel_of(file, text)
+    }
+
     /// The node called `name`.
     pub fn node(&self, name: &str) -> Result<&Node> {
         self.nodes.iter().find(|node| node.name.as_str() == name).ok_or_else(|| {

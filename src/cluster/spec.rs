@@ -132,6 +132,10 @@ impl FromStr for Ports {
     }
 }
 
+pub(super) fn channel_of(file: &str, text: &str) -> Result<Option<ChannelName>> {
+    Ok(value(document::open(file, text, REMEDY)?.optional("channel")?))
+}
+
 pub(super) fn read(file: &str, text: &str) -> Result<Spec> {
     let mut root = document::open(file, text, REMEDY)?;
     root.only(&["name", "domain", "arch", "channel", "ssh-keys", "network", "api", "services", "pods", "pki", "node", "export"])?;

@@ -6,7 +6,6 @@
 //! turn the whole into a file, which `readback` opens again to check it.
 
 mod blob;
-mod calendar;
 pub mod cluster;
 pub mod ext4;
 pub mod fat;

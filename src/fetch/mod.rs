@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::value::{Cancel, Sha256};
+use crate::value::{Cancel, Digest};
 
 /// What the lock names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Want {
     /// Where it may be.
     pub source: Source,
     /// What it must be.
-    pub digest: Sha256,
+    pub digest: Digest,
     /// Its size in bytes, where the lock knows it.
     pub size: Option<u64>,
 }
@@ -138,7 +138,7 @@ struct Job<'a> {
     down: Mutex<BTreeSet<String>>,
 }
 
-/// Brings all `wants` into the store. What is there already costs no socket.
+/// Brings all `wants` into the store, where [`Store::resolve`] finds them. What is there already costs no socket.
 ///
 /// # Errors
 /// - [`crate::Class::Network`]: no source had it, or none could be reached; or something is missing and `offline` is set.
@@ -164,7 +164,7 @@ pub fn fetch(store: &Store, wants: &[Want], options: &Options, events: &dyn Even
 fn missing<'a>(store: &Store, wants: &'a [Want]) -> Result<Vec<&'a Want>> {
     let (mut seen, mut missing) = (BTreeSet::new(), Vec::new());
     for want in wants {
-        if seen.insert(want.digest) && !store.holds(&want.digest, want.size)? {
+        if seen.insert(want.digest) && store.resolve(&want.digest, want.size)?.is_none() {
             missing.push(want);
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn offline(missing: &[&Want]) -> Error {
         Error::new(Class::Network, format!("{things} missing in the store ({}{more}), and --offline forbids to fetch", Size(known)));
     for want in missing {
         let size = want.size.map_or("unknown size".to_owned(), |size| Size(size).to_string());
-        error = error.detail(format!("{}  {size}  sha256:{}  from {}", want.name, want.digest, origin(want)));
+        error = error.detail(format!("{}  {size}  {}  from {}", want.name, want.digest, origin(want)));
     }
     error.hint("run `kbake fetch` where there is a network, or leave --offline out")
 }
@@ -91,6 +91,6 @@ pub(super) fn failed(failed: &[(&Want, &Failed)], wanted: usize, untried: usize)
 
 fn describe(error: Error, want: &Want, failed: &Failed) -> Error {
     let size = want.size.map(|size| format!(" ({})", Size(size))).unwrap_or_default();
-    let error = error.detail(format!("{}{size}: expected sha256:{}", want.name, want.digest));
+    let error = error.detail(format!("{}{size}: expected {}", want.name, want.digest));
     failed.sources.iter().fold(error, |error, (source, why)| error.detail(format!("  from {source}: {why}")))
 }

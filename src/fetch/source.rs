@@ -66,7 +66,7 @@ mod tests {
     use crate::value::Sha256;
 
     fn asked(source: Source, options: &Options) -> Vec<String> {
-        let want = Want { name: "x".to_owned(), source, digest: Sha256::of(b""), size: None };
+        let want = Want { name: "x".to_owned(), source, digest: Sha256::of(b"").into(), size: None };
         addresses(&want, options)
             .into_iter()
             .map(|address| address.map_or_else(|(shown, why)| format!("{shown}: {why}"), |url| url.to_string()))

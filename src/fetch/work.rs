@@ -12,7 +12,7 @@ use super::source::{addresses, server, shown};
 use super::{Job, Want, lock};
 use crate::error::Error;
 use crate::store::{Claim, Partial};
-use crate::value::{Sha256, Size};
+use crate::value::{Digest, Size};
 
 /// A download that broke off after so many new bytes goes on at once, and is not counted as a failure: a large
 /// file over a bad line comes in pieces.
@@ -41,7 +41,7 @@ pub(super) struct Failed {
 /// Why a source did not give an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Why {
-    Mismatch(Sha256),
+    Mismatch(Digest),
     Portal(String),
     Unreachable(String),
     Other(String),
@@ -338,7 +338,7 @@ impl<'a> Sources<'a> {
 impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Why::Mismatch(found) => write!(f, "found sha256:{found}"),
+            Why::Mismatch(found) => write!(f, "found {found}"),
             Why::Portal(text) | Why::Unreachable(text) | Why::Other(text) => f.write_str(text),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Made;
 use crate::value::{Sha256, TreePath, escape};
 
 /// One entry that a role adds.
@@ -40,6 +41,8 @@ pub enum PlannedKind {
     File(Arc<[u8]>),
     /// The same, too large to be held here: its bytes are where the resolver found them.
     Named { digest: Sha256, size: u64 },
+    /// The same, out of artifacts: its bytes are made when the image is baked.
+    Made(Made),
     /// A symbolic link. Replaces a file or link of the base.
     Symlink(Vec<u8>),
     /// Nothing: what the base has there goes.
@@ -86,6 +89,7 @@ impl PlannedNode {
             PlannedKind::Dir => format!("dir {}", meta()),
             PlannedKind::File(bytes) => format!("file {} {} {}", meta(), bytes.len(), Sha256::of(bytes)),
             PlannedKind::Named { digest, size } => format!("file {} {size} {digest}", meta()),
+            PlannedKind::Made(made) => format!("made {} {}", meta(), made.text()),
             PlannedKind::Symlink(target) => format!("symlink {path} {}", escape(target)),
             PlannedKind::Absent => format!("absent {path}"),
         }

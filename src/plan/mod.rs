@@ -23,11 +23,13 @@
 //! ```
 
 mod file;
+mod made;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 pub use file::{Owner, PlannedKind, PlannedNode, Preset};
+pub use made::{BuiltImage, Extract, Made, PulledImage};
 
 use crate::error::{Error, Result};
 use crate::value::{Arch, Epoch, Guid, RoleName, Sha256, TreePath};
@@ -88,6 +90,17 @@ pub struct Inputs {
     pub files: BTreeMap<TreePath, PlannedNode>,
     /// What happens to units, by name.
     pub presets: BTreeMap<String, Preset>,
+    /// Accounts that are there in the end, by name.
+    pub users: BTreeMap<String, Account>,
+}
+
+/// A system account: user and group of one name and number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The number of both.
+    pub id: u32,
+    /// The home, which is not made.
+    pub home: TreePath,
 }
 
 /// A build, fully resolved.
@@ -162,6 +175,11 @@ impl Plan {
         &self.inputs.packages
     }
 
+    /// Accounts that are there in the end, by name. One that a package makes stays as the package made it.
+    pub fn users(&self) -> &BTreeMap<String, Account> {
+        &self.inputs.users
+    }
+
     /// What happens to units at boot, by name.
     pub fn presets(&self) -> &BTreeMap<String, Preset> {
         &self.inputs.presets
@@ -186,6 +204,9 @@ impl Plan {
         text.push_str(&self.base_text());
         for tool in &self.inputs.tools {
             let _ = writeln!(text, "tool {} {}", tool.name, tool.digest);
+        }
+        for (name, account) in &self.inputs.users {
+            let _ = writeln!(text, "user {name} {} {}", account.id, account.home);
         }
         for (path, node) in &self.inputs.files {
             let _ = writeln!(text, "{}", node.line(path));

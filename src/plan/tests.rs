@@ -17,6 +17,7 @@ fn inputs() -> Inputs {
             (TreePath::fixed("etc/motd"), PlannedNode { kind: PlannedKind::Absent, ..file(b"") }),
         ]),
         presets: BTreeMap::from([("ssh.service".to_owned(), Preset::Disable)]),
+        users: BTreeMap::new(),
     }
 }
 

@@ -97,6 +97,14 @@ impl Project {
         Ok(self.bytes(name)?.map(SourceFile::Held))
     }
 
+    /// Where a file of the user's own is that a lockfile names.
+    pub fn own_file(&self, name: &str) -> PathBuf {
+        match self {
+            Project::Folder(folder) => folder.join(name),
+            Project::Shipped => name.into(),
+        }
+    }
+
     /// The text of a file, if it is there.
     pub fn text(&self, name: &str) -> Result<Option<String>> {
         let Some(bytes) = self.bytes(name)? else { return Ok(None) };

@@ -166,6 +166,11 @@ impl FromStr for Kind {
 pub struct ChannelName(String);
 
 impl ChannelName {
+    /// The one that is meant when nobody says one.
+    pub fn usual() -> Self {
+        ChannelName("upstream".into())
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -32,6 +32,10 @@ pub(super) enum Yaml<'a> {
     Map(Vec<(&'static str, Yaml<'a>)>),
     /// A mapping of one key that is data, not part of the format.
     Named(String, Box<Yaml<'a>>),
+    /// A mapping whose keys are data.
+    Object(Vec<(String, Yaml<'a>)>),
+    /// What stands in the place of a number or a list in a template. Written as it is.
+    Plain(&'static str),
 }
 
 /// What a value comes after.
@@ -103,18 +107,9 @@ impl<'a> Yaml<'a> {
                     item.write(out, indent + 2, After::Dash);
                 }
             }
-            Yaml::Map(pairs) if pairs.is_empty() => line(out, after, |out| out.write_str("{}")),
-            Yaml::Map(pairs) => {
-                // In a list, a map starts on the dash's own line.
-                put(out, if after == After::Dash { " " } else { "" });
-                if after != After::Dash {
-                    break_line(out, after);
-                }
-                for (place, (key, value)) in pairs.iter().enumerate() {
-                    pad(out, if after == After::Dash && place == 0 { 0 } else { indent });
-                    pair(out, indent, key, value);
-                }
-            }
+            Yaml::Map(pairs) => mapping(out, indent, after, pairs.iter().map(|(key, value)| (*key, value))),
+            Yaml::Object(pairs) => mapping(out, indent, after, pairs.iter().map(|(key, value)| (key.as_str(), value))),
+            Yaml::Plain(text) => line(out, after, |out| out.write_str(text)),
             Yaml::Named(name, value) => {
                 break_line(out, after);
                 pad(out, indent);
@@ -152,10 +147,35 @@ fn line<W: Write>(out: &mut W, after: After, value: impl FnOnce(&mut W) -> fmt::
     put(out, "\n");
 }
 
-fn pair(out: &mut impl Write, indent: usize, key: &str, value: &Yaml) {
-    put(out, key);
-    put(out, ":");
-    value.write(out, indent + 2, After::Key);
+fn mapping<'v, 'a: 'v>(out: &mut impl Write, indent: usize, after: After, pairs: impl ExactSizeIterator<Item = (&'v str, &'v Yaml<'a>)>) {
+    if pairs.len() == 0 {
+        return line(out, after, |out| out.write_str("{}"));
+    }
+    // In a list, a map starts on the dash's own line.
+    if after == After::Dash {
+        put(out, " ");
+    } else {
+        break_line(out, after);
+    }
+    for (place, (key, value)) in pairs.enumerate() {
+        pad(out, if after == After::Dash && place == 0 { 0 } else { indent });
+        if is_plain_key(key) {
+            put(out, key);
+        } else {
+            quote(out, key);
+        }
+        put(out, ":");
+        value.write(out, indent + 2, After::Key);
+    }
+}
+
+/// Whether a key can be nothing but a text when it is written without quotes: no number, and none of the words that
+/// YAML 1.1 takes for something else.
+fn is_plain_key(key: &str) -> bool {
+    const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
+    key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key.bytes().all(|c| c.is_ascii_alphanumeric() || b"._/-".contains(&c))
+        && !WORDS.contains(&key.to_ascii_lowercase().as_str())
 }
 
 fn scalar(out: &mut impl Write, text: &str, indent: usize, after: After) {

@@ -125,7 +125,7 @@ impl Store {
         Ok(action)
     }
 
-    fn action_path(&self, kind: &str, key: &Sha256) -> PathBuf {
+    pub(super) fn action_path(&self, kind: &str, key: &Sha256) -> PathBuf {
         assert!(!kind.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "`{kind}` is no kind of action");
         self.root().join("actions").join(format!("{kind}-{key}.json"))
     }

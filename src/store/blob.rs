@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::fsx::{self, Stamp};
-use crate::value::{Hasher, Sha256};
+use crate::value::{Hasher, Hasher512, Sha256, Sha512};
 
 const BUFFER: usize = 256 << 10;
 
@@ -90,12 +90,33 @@ impl BlobFile {
     }
 
     fn hash(&self) -> io::Result<Sha256> {
-        let (mut hasher, mut buffer, mut at) = (Hasher::new(), vec![0; BUFFER], 0);
+        let mut hasher = Hasher::new();
+        self.each_piece(|bytes| hasher.update(bytes))?;
+        Ok(hasher.finish())
+    }
+
+    /// The SHA-512 of all of it, of the very bytes that have the SHA-256 of its name.
+    ///
+    /// # Errors
+    /// Damage; the file is then in quarantine.
+    pub fn sha512(&self) -> Result<Sha512> {
+        let (mut hasher, mut longer) = (Hasher::new(), Hasher512::new());
+        let hashed = self.each_piece(|bytes| {
+            hasher.update(bytes);
+            longer.update(bytes);
+        });
+        hashed.map_err(|e| Error::io(format!("read {}", self.path.display()), &e))?;
+        let found = hasher.finish();
+        if found == self.digest { Ok(longer.finish()) } else { Err(self.damaged(&format!("found sha256:{found}"))) }
+    }
+
+    fn each_piece(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        let (mut buffer, mut at) = (vec![0; BUFFER], 0);
         loop {
             match self.read_at(&mut buffer, at) {
-                Ok(0) => return Ok(hasher.finish()),
+                Ok(0) => return Ok(()),
                 Ok(n) => {
-                    hasher.update(&buffer[..n]);
+                    take(&buffer[..n]);
                     at += n as u64;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}

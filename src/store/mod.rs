@@ -16,6 +16,7 @@
 //! Bytes leave the store for an image only through readers that hash them.
 
 mod action;
+mod alias;
 mod blob;
 mod lock;
 mod output;
@@ -41,7 +42,7 @@ pub use write::BlobWriter;
 
 use crate::error::{Class, Error, Result};
 use crate::fsx::{self, Stamp};
-use crate::value::{Cancel, Sha256, Size};
+use crate::value::{Cancel, Sha256, Sha512, Size};
 
 /// The layout that this code reads and writes.
 const FORMAT: u32 = 1;
@@ -80,6 +81,8 @@ pub struct Store {
     _lock: File,
     /// Blobs whose files this process has hashed, as the files were then.
     hashed: Mutex<BTreeMap<Sha256, Stamp>>,
+    /// What this process has seen for itself: bytes with this SHA-512 have that SHA-256.
+    proved: Mutex<BTreeMap<Sha512, Sha256>>,
 }
 
 impl Store {
@@ -96,7 +99,7 @@ impl Store {
         // An absolute root, so that what is remembered about paths does not depend on the current folder.
         let root = fs::canonicalize(root).map_err(|e| Error::io(format!("open the store {}", root.display()), &e))?;
         let lock = lock::acquire(&root.join("lock"), access, cancel, on_wait)?;
-        let store = Store { root, _lock: lock, hashed: Mutex::default() };
+        let store = Store { root, _lock: lock, hashed: Mutex::default(), proved: Mutex::default() };
         store.settle_format()?;
         store.clean()?;
         Ok(store)
@@ -229,11 +232,7 @@ impl Store {
         let tmp = self.tmp();
         for name in fsx::list(&tmp)? {
             let partial = name.to_str().and_then(|name| name.strip_prefix(PARTIAL));
-            let wanted = match partial.map(str::parse::<Sha256>) {
-                Some(Ok(digest)) => !self.contains(&digest)?,
-                _ => false,
-            };
-            if !wanted {
+            if !partial.map_or(Ok(false), |rest| self.is_awaited(rest))? {
                 // What cannot be removed now is no reason to stop; it is only a file too many.
                 let _ = fsx::reap(&tmp.join(name));
             }

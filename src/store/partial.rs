@@ -3,13 +3,14 @@
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 
 use rustix::fs::OFlags;
 
 use super::{Blob, PARTIAL, Store, write};
 use crate::error::{Class, Error, Result};
 use crate::fsx::{self, Temp};
-use crate::value::{Hasher, Sha256};
+use crate::value::{Digest, Hasher, Hasher512, Sha256};
 
 /// Who is to get a blob.
 #[derive(Debug)]
@@ -27,23 +28,64 @@ pub struct Partial<'a> {
     store: &'a Store,
     /// Some until it is committed.
     temp: Option<Temp>,
-    digest: Sha256,
-    hasher: Hasher,
+    digest: Digest,
+    hashers: Hashers,
     len: u64,
+}
+
+/// The SHA-256, which names the blob, and the SHA-512 where that is what it must have.
+#[derive(Clone)]
+struct Hashers(Hasher, Option<Hasher512>);
+
+impl Hashers {
+    fn new(digest: &Digest) -> Self {
+        Hashers(Hasher::new(), matches!(digest, Digest::Sha512(_)).then(Hasher512::new))
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+        if let Some(longer) = &mut self.1 {
+            longer.update(bytes);
+        }
+    }
+
+    /// The blob's name, and what is to be compared.
+    fn finish(self) -> (Sha256, Digest) {
+        let name = self.0.finish();
+        (name, self.1.map_or(Digest::Sha256(name), |longer| Digest::Sha512(longer.finish())))
+    }
 }
 
 impl Store {
     /// How many bytes of a blob an unfinished download has left.
-    pub fn partial_size(&self, digest: &Sha256) -> Result<u64> {
-        Ok(fsx::size(&self.tmp().join(format!("{PARTIAL}{digest}")))?.unwrap_or(0))
+    pub fn partial_size(&self, digest: &Digest) -> Result<u64> {
+        Ok(fsx::size(&self.partial_path(digest))?.unwrap_or(0))
+    }
+
+    fn partial_path(&self, digest: &Digest) -> PathBuf {
+        self.tmp().join(match digest {
+            Digest::Sha256(digest) => format!("{PARTIAL}{digest}"),
+            Digest::Sha512(digest) => format!("{PARTIAL}{digest}"),
+        })
+    }
+
+    /// Whether `rest` of an unfinished download's name still names something to wait for.
+    pub(super) fn is_awaited(&self, rest: &str) -> Result<bool> {
+        // The digests have different lengths. An alias is only read here, not proved: if it is wrong, a download
+        // begins anew, and nothing worse.
+        match (rest.parse::<Sha256>(), rest.parse()) {
+            (Ok(digest), _) => Ok(!self.contains(&digest)?),
+            (_, Ok(digest)) => Ok(self.alias(&digest).is_none()),
+            _ => Ok(false),
+        }
     }
 
     /// Claims the download of a blob of `size` bytes, where that is known.
-    pub fn partial(&self, digest: &Sha256, size: Option<u64>) -> Result<Claim<'_>> {
-        let path = self.tmp().join(format!("{PARTIAL}{digest}"));
+    pub fn partial(&self, digest: &Digest, size: Option<u64>) -> Result<Claim<'_>> {
+        let path = self.partial_path(digest);
         let what = |e: io::Error| Error::io(format!("open {}", path.display()), &e);
         loop {
-            if self.holds(digest, size)? {
+            if self.resolve(digest, size)?.is_some() {
                 return Ok(Claim::Present);
             }
             let mut options = OpenOptions::new();
@@ -56,7 +98,7 @@ impl Store {
                 Err(e) => return Err(what(e)),
             }
             // Whoever had it may have given it its name, or removed it, just before we had the lock.
-            if fsx::is_at(&file, &path).map_err(what)? && !self.holds(digest, size)? {
+            if fsx::is_at(&file, &path).map_err(what)? && self.resolve(digest, size)?.is_none() {
                 return Ok(Claim::Ours(Partial::resume(self, Temp::adopt(file, path), *digest)?));
             }
         }
@@ -64,20 +106,20 @@ impl Store {
 }
 
 impl<'a> Partial<'a> {
-    fn resume(store: &'a Store, mut temp: Temp, digest: Sha256) -> Result<Self> {
-        let (mut hasher, mut len, mut buffer) = (Hasher::new(), 0, vec![0; 256 << 10]);
+    fn resume(store: &'a Store, mut temp: Temp, digest: Digest) -> Result<Self> {
+        let (mut hashers, mut len, mut buffer) = (Hashers::new(&digest), 0, vec![0; 256 << 10]);
         loop {
             match temp.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => {
-                    hasher.update(&buffer[..n]);
+                    hashers.update(&buffer[..n]);
                     len += n as u64;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(Error::io(format!("read {}", temp.path().display()), &e)),
             }
         }
-        Ok(Partial { store, temp: Some(temp), digest, hasher, len })
+        Ok(Partial { store, temp: Some(temp), digest, hashers, len })
     }
 
     /// How many bytes are there.
@@ -90,9 +132,9 @@ impl<'a> Partial<'a> {
         self.len == 0
     }
 
-    /// The digest of the bytes that are there.
-    pub fn found(&self) -> Sha256 {
-        self.hasher.clone().finish()
+    /// The digest of the bytes that are there, of the kind that is wanted.
+    pub fn found(&self) -> Digest {
+        self.hashers.clone().finish().1
     }
 
     /// Adds the next bytes. When the disk is full, what was there goes too: it is what fills the disk.
@@ -109,7 +151,7 @@ impl<'a> Partial<'a> {
             }
             return Err(error);
         }
-        self.hasher.update(bytes);
+        self.hashers.update(bytes);
         self.len += bytes.len() as u64;
         Ok(())
     }
@@ -119,26 +161,30 @@ impl<'a> Partial<'a> {
         let temp = self.temp()?;
         let done = temp.file().set_len(0).and_then(|()| temp.seek(SeekFrom::Start(0)));
         done.map_err(|e| Error::io(format!("write {}", temp.path().display()), &e))?;
-        (self.hasher, self.len) = (Hasher::new(), 0);
+        (self.hashers, self.len) = (Hashers::new(&self.digest), 0);
         Ok(())
     }
 
-    /// Makes the bytes the blob.
+    /// Makes the bytes the blob. By what other digest it was wanted is remembered.
     ///
     /// # Errors
     /// [`Class::Integrity`] when they do not have its digest; nothing is kept then.
     pub fn commit(mut self) -> Result<Blob> {
-        let found = self.found();
+        let (name, found) = self.hashers.clone().finish();
         if found != self.digest {
-            let error = Error::integrity("hash mismatch").detail(format!("expected sha256:{}  found sha256:{found}", self.digest));
+            let error = Error::integrity("hash mismatch").detail(format!("expected {}  found {found}", self.digest));
             self.temp = None;
             return Err(error);
         }
-        let blob = Blob { digest: found, size: self.len };
-        match self.temp.take() {
-            Some(temp) => write::place(self.store, temp, blob).map(|_| blob),
-            None => Err(Error::internal("a download was committed after it had failed")),
+        let blob = Blob { digest: name, size: self.len };
+        let Some(temp) = self.temp.take() else {
+            return Err(Error::internal("a download was committed after it had failed"));
+        };
+        write::place(self.store, temp, blob)?;
+        if let Digest::Sha512(digest) = &self.digest {
+            self.store.put_alias(digest, blob)?;
         }
+        Ok(blob)
     }
 
     fn temp(&mut self) -> Result<&mut Temp> {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use sha2::Digest as _;
 
 macro_rules! digest {
-    ($name:ident, $hash:ty, $bytes:literal, $called:literal, $prefix:literal) => {
+    ($name:ident, $hasher:ident, $hash:ty, $bytes:literal, $called:literal, $prefix:literal) => {
         #[doc = concat!("A ", $called, " digest. Shown and parsed as lower-case hexadecimal digits.")]
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; $bytes]);
@@ -47,11 +47,32 @@ macro_rules! digest {
                 Ok($name(bytes))
             }
         }
+
+        /// Hashes a stream piece by piece.
+        #[derive(Clone, Default)]
+        pub struct $hasher($hash);
+
+        impl $hasher {
+            /// Of nothing, so far.
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            /// Takes the next piece.
+            pub fn update(&mut self, bytes: &[u8]) {
+                self.0.update(bytes);
+            }
+
+            /// The digest of all pieces.
+            pub fn finish(self) -> $name {
+                $name(self.0.finalize().into())
+            }
+        }
     };
 }
 
-digest!(Sha256, sha2::Sha256, 32, "SHA-256", "sha256");
-digest!(Sha512, sha2::Sha512, 64, "SHA-512", "sha512");
+digest!(Sha256, Hasher, sha2::Sha256, 32, "SHA-256", "sha256");
+digest!(Sha512, Hasher512, sha2::Sha512, 64, "SHA-512", "sha512");
 
 /// Reads hexadecimal digits: lower-case ones only, or one blob would have two names.
 fn digits(text: &str, bytes: &mut [u8], called: &str) -> Result<(), String> {
@@ -68,27 +89,6 @@ fn digits(text: &str, bytes: &mut [u8], called: &str) -> Result<(), String> {
         *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Ok(())
-}
-
-/// Hashes a stream piece by piece.
-#[derive(Clone, Default)]
-pub struct Hasher(sha2::Sha256);
-
-impl Hasher {
-    /// Of nothing, so far.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes the next piece.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The digest of all pieces.
-    pub fn finish(self) -> Sha256 {
-        Sha256(self.0.finalize().into())
-    }
 }
 
 #[cfg(test)]

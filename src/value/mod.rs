@@ -4,6 +4,7 @@
 //! Whatever reaches another module has been parsed here once and needs no second check. No I/O.
 
 mod artifact;
+mod calendar;
 mod cancel;
 mod debian;
 mod digest;
@@ -14,9 +15,10 @@ mod size;
 mod text;
 
 pub use artifact::{ArtifactName, Digest, Reference, ReleaseVersion};
+pub use calendar::{Civil, civil};
 pub use cancel::Cancel;
 pub use debian::{Fingerprint, PackageArch, PackageName, PoolPath, Version};
-pub use digest::{Hasher, Sha256, Sha512};
+pub use digest::{Hasher, Hasher512, Sha256, Sha512};
 pub use guid::Guid;
 pub use path::TreePath;
 pub use shell::quote;

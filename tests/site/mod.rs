@@ -86,6 +86,8 @@ impl Site {
         let mut command = Command::new(KBAKE);
         command.args(args).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
         command.env("HOME", self.path("home")).env("APT_CONFIG", self.path("home/apt.conf")).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        // Its sources file is that channel's, with other tools.
+        command.env("KBAKE_CHANNEL", "debian");
         command
     }
 

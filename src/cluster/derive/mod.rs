@@ -14,7 +14,8 @@ use super::check::{refuse_overlaps, refuse_repeats};
 use super::spec::Spec;
 use super::{Cluster, Domain, Export, Mac, Range, Role, Route, Services};
 use crate::document::Located;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::recipe::ChannelName;
 
 /// Options of an export that gives none.
 const EXPORT_OPTIONS: &str = "rw,sync,root_squash,no_subtree_check";
@@ -48,10 +49,7 @@ pub(super) fn resolve(file: &str, spec: Spec) -> Result<Cluster> {
         name: spec.name.value,
         domain,
         arch: spec.arch,
-        channel: match spec.channel {
-            Some(channel) => channel,
-            None => "debian".parse().map_err(Error::internal)?,
-        },
+        channel: spec.channel.unwrap_or_else(ChannelName::usual),
         network,
         api,
         services,

@@ -48,7 +48,7 @@ fn defaults() {
     let network = &cluster.network;
     assert_eq!((network.host.to_string(), network.dns.len(), network.bridge.as_str()), ("192.168.7.1".into(), 1, "kb-lab"));
     assert_eq!((&network.mode, network.mtu, network.dhcp), (&Mode::Nat { uplink: None, ports: None }, None, None));
-    assert_eq!((cluster.domain.as_str(), cluster.channel.to_string()), ("lab.internal", "debian".into()));
+    assert_eq!((cluster.domain.as_str(), cluster.channel.to_string()), ("lab.internal", "upstream".into()));
     assert_eq!(cluster.services.dns.to_string(), "10.96.0.10");
     assert_eq!(cluster.node("worker1").unwrap().pods.unwrap().to_string(), "10.244.2.0/24");
     assert_eq!(cluster.node("worker1").unwrap().fqdn, "worker1.lab.internal");

@@ -1,8 +1,7 @@
 //! Entries of the root folder (fatgen103, "FAT Directory Structure", "FAT Long Directory Entries").
 
 use super::name::{Name, PIECE};
-use crate::disk::calendar::civil;
-use crate::value::Epoch;
+use crate::value::{Epoch, civil};
 
 /// The size of an entry, in bytes.
 pub(super) const ENTRY: usize = 32;

@@ -2,8 +2,7 @@
 
 use super::record::{self, Extent, Flavour};
 use super::{SECTOR, both16, both32, ucs2};
-use crate::disk::calendar::civil;
-use crate::value::Epoch;
+use crate::value::{Epoch, civil};
 
 /// The end of the descriptors (ECMA-119 8.3).
 pub(super) const TERMINATOR: [u8; 7] = *b"\xffCD001\x01";

@@ -2,8 +2,7 @@
 
 use super::name::Names;
 use super::{SECTOR, both16, both32, ucs2};
-use crate::disk::calendar::civil;
-use crate::value::Epoch;
+use crate::value::{Epoch, civil};
 
 /// The modes that Linux shows: a private folder and private files, the owner being root.
 const FOLDER_MODE: u32 = 0o040_700;

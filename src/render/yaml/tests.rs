@@ -35,6 +35,8 @@ fn meaning(value: &Yaml) -> Value {
         Yaml::List(items) => items.iter().map(meaning).collect(),
         Yaml::Map(pairs) => Value::Object(pairs.iter().map(|(key, value)| ((*key).to_owned(), meaning(value))).collect()),
         Yaml::Named(name, value) => json!({ name: meaning(value) }),
+        Yaml::Object(pairs) => Value::Object(pairs.iter().map(|(key, value)| (key.clone(), meaning(value))).collect()),
+        Yaml::Plain(text) => serde_json::from_str(text).unwrap(),
     }
 }
 
@@ -66,6 +68,18 @@ named:
 "#;
     assert_eq!(value.document(), expected);
     assert_eq!(pyyaml(&[value.document()]), [meaning(&value)]);
+}
+
+/// Keys that are data look like the format's own where they can, and never mean something else.
+#[test]
+fn keys_that_are_data_stay_texts() {
+    let keys = ["app.kubernetes.io/name", "a-b_c", "no", "Y", "null", "1", "1.5", "-", "", "a: b", "@KEY@", "\u{fc}", "0x1f", "~"];
+    let value = Yaml::Object(keys.iter().map(|key| ((*key).to_owned(), Yaml::Plain("7"))).collect());
+    let text = value.document();
+    assert!(text.starts_with("app.kubernetes.io/name: 7\na-b_c: 7\n\"no\": 7\n\"Y\": 7\n"), "{text}");
+    assert_eq!(pyyaml(&[text]), [meaning(&value)]);
+    let listed = Yaml::List(vec![value.clone(), Yaml::Object(Vec::new()), value]);
+    assert_eq!(pyyaml(&[listed.document()]), [meaning(&listed)]);
 }
 
 /// Texts that other writers got wrong.

@@ -17,7 +17,7 @@ fn work(dir: &Path) -> Result<()> {
         writer.put(&[n; 5000])?;
     }
     let large = writer.commit()?;
-    if let Claim::Ours(mut partial) = store.partial(&Sha256::of(b"downloaded"), Some(10))? {
+    if let Claim::Ours(mut partial) = store.partial(&Sha256::of(b"downloaded").into(), Some(10))? {
         // What an earlier run got may be all of it.
         let rest = &b"downloaded"[partial.len() as usize..];
         for chunk in rest.chunks(4) {

@@ -1,5 +1,6 @@
 //! What the store promises, attacked.
 
+mod alias;
 mod crash;
 mod damage;
 mod lookup;
@@ -205,19 +206,19 @@ fn one_thread_at_a_time_works_on_a_plan() {
 fn a_partial_goes_on_where_it_stopped() {
     let (_dir, store) = fresh();
     let (digest, size) = (Sha256::of(b"hello world"), Some(11));
-    let Claim::Ours(mut partial) = store.partial(&digest, size).unwrap() else { panic!("nobody has it") };
+    let Claim::Ours(mut partial) = store.partial(&digest.into(), size).unwrap() else { panic!("nobody has it") };
     assert!(partial.is_empty());
     partial.put(b"hello ").unwrap();
-    assert!(matches!(store.partial(&digest, size).unwrap(), Claim::Busy));
+    assert!(matches!(store.partial(&digest.into(), size).unwrap(), Claim::Busy));
     // Another command starts and cleans: the living are left alone.
     drop(open(store.root()));
     drop(partial);
     drop(open(store.root()));
-    let Claim::Ours(mut partial) = store.partial(&digest, size).unwrap() else { panic!("its owner is gone") };
-    assert_eq!((partial.len(), partial.found()), (6, Sha256::of(b"hello ")));
+    let Claim::Ours(mut partial) = store.partial(&digest.into(), size).unwrap() else { panic!("its owner is gone") };
+    assert_eq!((partial.len(), partial.found()), (6, Sha256::of(b"hello ").into()));
     partial.put(b"world").unwrap();
     assert_eq!(partial.commit().unwrap(), Blob { digest, size: 11 });
-    assert!(matches!(store.partial(&digest, size).unwrap(), Claim::Present));
+    assert!(matches!(store.partial(&digest.into(), size).unwrap(), Claim::Present));
     assert_eq!(read_all(&store, &digest).unwrap(), b"hello world");
     assert_eq!(fs::metadata(store.path(&digest)).unwrap().permissions().mode() & 0o7777, 0o444);
     drop(open(store.root()));
@@ -228,7 +229,7 @@ fn a_partial_goes_on_where_it_stopped() {
 fn a_wrong_partial_keeps_nothing() {
     let (_dir, store) = fresh();
     let digest = Sha256::of(b"right");
-    let Claim::Ours(mut partial) = store.partial(&digest, None).unwrap() else { panic!() };
+    let Claim::Ours(mut partial) = store.partial(&digest.into(), None).unwrap() else { panic!() };
     partial.put(b"wrong").unwrap();
     partial.reset().unwrap();
     assert!(partial.is_empty());
@@ -242,7 +243,7 @@ fn a_wrong_partial_keeps_nothing() {
 fn partials_whose_blob_came_another_way_are_cleaned() {
     let (_dir, store) = fresh();
     for bytes in [&b"one"[..], b"two"] {
-        let Claim::Ours(mut partial) = store.partial(&Sha256::of(bytes), None).unwrap() else { panic!() };
+        let Claim::Ours(mut partial) = store.partial(&Sha256::of(bytes).into(), None).unwrap() else { panic!() };
         partial.put(&bytes[..1]).unwrap();
     }
     store.insert(b"one").unwrap();

@@ -47,7 +47,7 @@ fn data_tar() -> Vec<u8> {
     .concat()
 }
 
-fn sound() -> Vec<u8> {
+pub(crate) fn sound() -> Vec<u8> {
     archive(&[version(), member("control.tar.gz", &gzip(&control_tar())), member("data.tar.xz", &xz(&data_tar()))])
 }
 

@@ -1,9 +1,41 @@
 //! containerd: its configuration, its unit, and the import of preloaded container images.
 
-use crate::error::Result;
-use crate::render::image::{Entry, Facts};
+use super::images;
+use crate::error::{Error, Result};
+use crate::render::image::{Entry, Facts, Owner, Runtime, text, unit_link};
+use crate::value::{ReleaseVersion, TreePath};
 
 /// The part's files.
-pub fn entries(_facts: &Facts) -> Result<Vec<Entry>> {
-    Ok(Vec::new())
+///
+/// # Errors
+/// The channel says no version of containerd, or the role has no sandbox image.
+pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
+    let version = facts.version("containerd").ok_or_else(|| {
+        Error::user("the part `containerd` needs the artifact `containerd`, which the channel does not have")
+            .hint("a file of the version that it reads can be written only for a known version")
+    })?;
+    let config = config(version, &images::sandbox(facts, "containerd")?);
+    let mut entries = vec![
+        text("etc/containerd/config.toml", config.as_bytes()),
+        Entry::Dir { path: TreePath::fixed("etc/containerd/certs.d"), mode: 0o755, owner: Owner::ROOT },
+        text("etc/systemd/system/containerd.service", include_bytes!("containerd/containerd.service")),
+        // The package's own link leads to the package's unit. systemd goes by its name only; people read it.
+        unit_link("multi-user.target.wants/containerd.service", "/etc/systemd/system/containerd.service"),
+    ];
+    entries.extend(images::entries(Runtime::Containerd, include_str!("images/containerd.sh")));
+    Ok(entries)
+}
+
+/// Its configuration ([config.md](https://github.com/containerd/containerd/blob/main/docs/cri/config.md)). Version 2 of
+/// the file is read by containerd 1.3 and later, version 3 by 2.0 and later, which would convert the older one.
+fn config(version: &ReleaseVersion, sandbox: &str) -> String {
+    if version.major() < 2 {
+        return include_str!("containerd/config-2.toml").replace("{sandbox}", sandbox);
+    }
+    // 2.4 no longer knows the one, 2.0 does not know the other yet.
+    let folders = match (version.major(), version.minor()) {
+        (2, 0) => "bin_dir = \"/opt/cni/bin\"",
+        _ => "bin_dirs = [\"/opt/cni/bin\"]",
+    };
+    include_str!("containerd/config-3.toml").replace("{sandbox}", sandbox).replace("{plugin-folders}", folders)
 }

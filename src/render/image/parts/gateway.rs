@@ -1,8 +1,14 @@
 //! haproxy before the API servers; its configuration comes with the seed.
 
-use crate::render::image::Entry;
+use crate::render::image::{Entry, text};
+use crate::value::TreePath;
 
 /// The part's files.
 pub fn entries() -> Vec<Entry> {
-    Vec::new()
+    vec![
+        // The package's own has no front end, and a start with it says nothing about this gateway.
+        Entry::Absent { path: TreePath::fixed("etc/haproxy/haproxy.cfg") },
+        text("etc/sysctl.d/90-kbake-gateway.conf", include_bytes!("gateway/sysctl.conf")),
+        text("etc/systemd/system/haproxy.service.d/90-kbake.conf", include_bytes!("gateway/haproxy.conf")),
+    ]
 }

@@ -7,6 +7,26 @@ pub(super) mod control_plane;
 pub(super) mod crio;
 pub(super) mod etcd;
 pub(super) mod gateway;
+mod images;
 pub(super) mod kube_proxy;
 pub(super) mod kubeadm;
 pub(super) mod kubelet;
+mod manifest;
+#[cfg(test)]
+mod tests;
+
+use super::{Entry, Owner, text};
+use crate::value::TreePath;
+
+/// Where files lie that the cluster's values are put into at boot, by group; `settings` of part kubelet does it.
+const TEMPLATES: &str = "usr/share/kbake/templates";
+
+/// A template, by its group and the path that it is for.
+fn template(path: &str, content: &str) -> Entry {
+    text(&format!("{TEMPLATES}/{path}"), content.as_bytes())
+}
+
+/// A text that is run.
+fn program(path: &str, content: &str) -> Entry {
+    Entry::File { path: TreePath::fixed(path), mode: 0o755, owner: Owner::ROOT, bytes: content.as_bytes().to_vec() }
+}

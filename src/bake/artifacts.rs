@@ -1,0 +1,349 @@
+//! What a role's recipes name beside packages, as files of the image: where the channel has it, and where it goes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::document::Located;
+use crate::error::{Error, Result};
+use crate::fetch::{Source, Want};
+use crate::fsx;
+use crate::lock::{ArtifactSource, Lock, LockedArtifact};
+use crate::plan::{BuiltImage, Extract, Made, Owner, PlannedKind, PlannedNode, PulledImage};
+use crate::project::{Channel, Project};
+use crate::recipe::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Part, Recipe, Sources, Subject};
+use crate::render::{Facts, Runtime};
+use crate::value::{ArtifactName, Digest, ReleaseVersion, TreePath};
+
+/// Where archives of container images lie in a role's image.
+const IMAGES: &str = "usr/share/kbake/images";
+/// Where programs lie in container images that kbake builds.
+const PROGRAMS: &str = "usr/local/bin";
+
+/// Everything that a role's artifacts and container images come to.
+#[derive(Debug, Clone, Default)]
+pub struct Artifacts {
+    /// Files and links of the image.
+    pub nodes: BTreeMap<TreePath, PlannedNode>,
+    /// What must be fetched for them, by digest.
+    pub wants: BTreeMap<Digest, Want>,
+    /// The user's own files among them, by digest.
+    pub own: BTreeMap<Digest, OwnFile>,
+    /// What the channel does not have, with the reason.
+    pub absent: Vec<Absent>,
+    /// What renderers may know.
+    pub facts: Facts,
+}
+
+/// A file of the user's own that the lockfile names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFile {
+    /// The artifact.
+    pub name: ArtifactName,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// Something that a recipe names and the channel does not have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Absent {
+    /// `artifact` or `image`, and its name.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What the artifacts and images of `layers` come to in `channel`.
+///
+/// # Errors
+/// A name that the channel does not know, something that is not locked, or a place in the image that is wanted twice.
+pub fn of(project: &Project, channel: &Channel, lock: &Lock, layers: &[&Recipe]) -> Result<Artifacts> {
+    let mut work = Work { project, sources: &channel.sources, lock, out: Artifacts::default() };
+    work.out.facts.runtime = runtime(layers)?;
+    for layer in layers {
+        for name in &layer.artifacts {
+            work.artifact(name)?;
+        }
+    }
+    for layer in layers {
+        for name in &layer.images {
+            work.image(name)?;
+        }
+    }
+    work.out.absent.sort();
+    work.out.absent.dedup();
+    Ok(work.out)
+}
+
+fn runtime(layers: &[&Recipe]) -> Result<Option<Runtime>> {
+    let mut found = None;
+    for layer in layers {
+        let Subject::Part(name) = &layer.subject else { continue };
+        let runtime = match Part::named(name.as_str()) {
+            Some(Part::Containerd) => Runtime::Containerd,
+            Some(Part::Crio) => Runtime::Crio,
+            _ => continue,
+        };
+        if found.replace(runtime).is_some_and(|other| other != runtime) {
+            return Err(Error::user("the role has two container runtimes: the parts `containerd` and `crio`")
+                .hint("a kubelet talks to one: remove the other from the role's `parts`"));
+        }
+    }
+    Ok(found)
+}
+
+struct Work<'a> {
+    project: &'a Project,
+    sources: &'a Sources,
+    lock: &'a Lock,
+    out: Artifacts,
+}
+
+/// What an artifact is in this channel.
+enum Bytes {
+    /// An artifact under this digest.
+    Locked(Digest),
+    /// One file of a locked package.
+    Member(Extract, String),
+    /// A package installs it.
+    Package,
+    /// It is not there.
+    Absent(String),
+}
+
+impl Work<'_> {
+    fn artifact(&mut self, name: &Located<ArtifactName>) -> Result<()> {
+        let artifact = self.sources.artifact(name)?;
+        let bytes = self.bytes(&name.value, artifact)?;
+        if let Origin::Package { links, .. } = &artifact.origin
+            && matches!(bytes, Bytes::Package)
+        {
+            for (path, target) in links {
+                self.put(path.clone(), PlannedNode::symlink(target.clone().into_bytes()), name)?;
+            }
+        }
+        match (&bytes, &artifact.install) {
+            (Bytes::Absent(why), _) => self.absent("artifact", &name.value, why.clone()),
+            (Bytes::Package, _) | (Bytes::Member(..), Install::Nowhere) => {}
+            (Bytes::Locked(_), Install::Nowhere) if matches!(artifact.origin, Origin::Release(_)) => {}
+            (Bytes::Locked(_), Install::Nowhere) => {
+                let error = artifact.place.error(format!("nothing says where `{}` goes, now that it is a file of one's own", name.value));
+                return Err(error.hint("give the artifact's table `install = \"/usr/local/bin/…\"`, or `unpack` when it is an archive"));
+            }
+            (Bytes::Locked(digest), Install::Whole { path, mode }) => {
+                self.put(path.clone(), file(Extract::Whole(*digest), mode.bits()), name)?;
+            }
+            (Bytes::Member(extract, _), Install::Whole { path, mode }) => {
+                self.put(path.clone(), file(extract.clone(), mode.bits()), name)?
+            }
+            (Bytes::Locked(digest), Install::Unpack(unpack)) => {
+                let Some(into) = &unpack.into else { return Ok(()) };
+                for member in &unpack.members {
+                    let path = below(into, member.value.name()).map_err(|why| member.place.error(why))?;
+                    self.put(path, file(member_of(*digest, unpack.strip, &member.value), unpack.mode.bits()), name)?;
+                }
+            }
+            (Bytes::Member(..), Install::Unpack(_)) => return Err(Error::internal("sources let a package's member be unpacked")),
+        }
+        Ok(())
+    }
+
+    fn image(&mut self, name: &Located<ArtifactName>) -> Result<()> {
+        let image = self.sources.image(name)?;
+        if let ImageContent::Absent(why) = &image.content {
+            self.absent("image", &name.value, why.clone());
+            return Ok(());
+        }
+        let reference = image.full_name(&self.sources.versions)?;
+        let made = match &image.content {
+            ImageContent::Absent(_) => return Ok(()),
+            ImageContent::Pulled => {
+                let locked = self.lock.images.get(&name.value);
+                let index = locked.ok_or_else(|| Error::internal(format!("the image `{}` is not locked", name.value)))?.digest;
+                Made::Pulled(PulledImage { reference: reference.clone(), index, arch: self.sources.arch })
+            }
+            ImageContent::Built { from, files, command } => match self.programs(image, from, files)? {
+                Ok(files) => Made::Built(BuiltImage {
+                    reference: reference.clone(),
+                    arch: self.sources.arch,
+                    epoch: self.sources.epoch,
+                    command: command.clone(),
+                    files,
+                }),
+                Err(why) => {
+                    self.absent("image", &name.value, why);
+                    return Ok(());
+                }
+            },
+        };
+        let path = below(&TreePath::fixed(IMAGES), &format!("{}.tar", name.value)).map_err(Error::internal)?;
+        let node = PlannedNode { mode: 0o644, owner: Owner::root(), kind: PlannedKind::Made(made) };
+        self.put(path, node, name)?;
+        self.out.facts.images.insert(name.value.clone(), reference);
+        Ok(())
+    }
+
+    /// The programs of an image that is built, or why there are none.
+    #[expect(clippy::type_complexity, reason = "read once, two lines above")]
+    fn programs(
+        &mut self,
+        image: &Image,
+        from: &Located<ArtifactName>,
+        files: &[Located<MemberPath>],
+    ) -> Result<Result<Vec<(TreePath, Extract)>, String>> {
+        let artifact = self.sources.artifact(from)?;
+        let program = |name: &str| below(&TreePath::fixed(PROGRAMS), name).map_err(|why| image.place.error(why));
+        let one = |path: TreePath, extract: Extract| Ok(Ok(vec![(path, extract)]));
+        match (self.bytes(&from.value, artifact)?, &artifact.install) {
+            (Bytes::Absent(why), _) => Ok(Err(format!("it is built from `{}`: {why}", from.value))),
+            (Bytes::Package, _) => {
+                let error = from.place.error(format!("the channel installs `{}` as a package, of which no image can be built", from.value));
+                Err(error.hint("give the artifact a `member`: the one file of the package that goes into the image"))
+            }
+            (Bytes::Member(extract, name), _) => one(program(&name)?, extract),
+            (Bytes::Locked(digest), Install::Unpack(unpack)) => {
+                let mut programs = Vec::new();
+                for member in files {
+                    programs.push((program(member.value.name())?, member_of(digest, unpack.strip, &member.value)));
+                }
+                match programs.is_empty() {
+                    true => Err(image
+                        .place
+                        .error(format!("`{}` is an archive: say in `files` which of its files go into the image", from.value))),
+                    false => Ok(Ok(programs)),
+                }
+            }
+            (Bytes::Locked(digest), _) => one(program(from.value.as_str())?, Extract::Whole(digest)),
+        }
+    }
+
+    /// What an artifact is here; notes what fetching must bring, and its version.
+    fn bytes(&mut self, name: &ArtifactName, artifact: &Artifact) -> Result<Bytes> {
+        if let Some(locked) = self.lock.artifacts.get(&(name.clone(), self.sources.arch)) {
+            let locked = locked.clone();
+            return self.locked(&locked, artifact);
+        }
+        match &artifact.origin {
+            Origin::Release(_) | Origin::Path(_) => Err(Error::internal(format!("the artifact `{name}` is not locked"))),
+            Origin::Absent(why) => Ok(Bytes::Absent(why.clone())),
+            Origin::Package { package, .. } => {
+                let version = self.lock.entries().find(|entry| entry.name == package.value).map(|entry| entry.version.to_string());
+                self.version(name, version.as_deref().and_then(upstream_part));
+                Ok(Bytes::Package)
+            }
+            Origin::PackageMember { package, member } => {
+                let entry = self.lock.tool(package.value.as_str())?;
+                let (digest, version) = (Digest::Sha256(entry.sha256), upstream_part(&entry.version.to_string()));
+                let want =
+                    Want { name: entry.name.to_string(), source: Source::Pool(entry.source.to_string()), digest, size: Some(entry.size) };
+                self.out.wants.insert(digest, want);
+                self.version(name, version);
+                let extract = Extract::Member { archive: digest, strip: 0, member: member.value.as_str().to_owned() };
+                Ok(Bytes::Member(extract, member.value.name().to_owned()))
+            }
+        }
+    }
+
+    fn locked(&mut self, locked: &LockedArtifact, artifact: &Artifact) -> Result<Bytes> {
+        match &locked.source {
+            ArtifactSource::Url(url) => {
+                let want = Want {
+                    name: locked.name.to_string(),
+                    source: Source::Urls(vec![url.clone()]),
+                    digest: locked.digest,
+                    size: locked.size,
+                };
+                self.out.wants.insert(locked.digest, want);
+            }
+            ArtifactSource::Path(path) => {
+                let shown = path.clone();
+                let path = self.project.own_file(path);
+                // Where it is gone, the store may still have it.
+                if let Some((found, _)) = fsx::digest_if_present(&path)?
+                    && Digest::Sha256(found) != locked.digest
+                {
+                    return Err(Error::user(format!("{shown} is no longer the file that was locked as `{}`", locked.name))
+                        .detail(format!("expected {}  found sha256:{found}", locked.digest))
+                        .hint(format!("to take it as it is now, run `kbake lock --set {}={shown}` and review the change", locked.name)));
+                }
+                self.out.own.insert(locked.digest, OwnFile { name: locked.name.clone(), path });
+            }
+        }
+        let wanted = match &artifact.origin {
+            Origin::Release(release) => self.sources.versions.get(&release.version.value).map(|version| version.value.clone()),
+            _ => None,
+        };
+        self.version(&locked.name, locked.version.clone().or(wanted));
+        Ok(Bytes::Locked(locked.digest))
+    }
+
+    fn version(&mut self, name: &ArtifactName, version: Option<ReleaseVersion>) {
+        if let Some(version) = version {
+            self.out.facts.artifacts.insert(name.clone(), version);
+        }
+    }
+
+    fn absent(&mut self, kind: &str, name: &ArtifactName, why: String) {
+        self.out.absent.push(Absent { what: format!("{kind} `{name}`"), why });
+    }
+
+    fn put(&mut self, path: TreePath, node: PlannedNode, by: &Located<ArtifactName>) -> Result<()> {
+        match self.out.nodes.get(&path) {
+            // Two recipes may name the same thing.
+            Some(there) if *there == node => Ok(()),
+            Some(_) => Err(by.place.error(format!("`{}` puts something else at {path} than another artifact does", by.value))),
+            None => {
+                self.out.nodes.insert(path, node);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn file(extract: Extract, mode: u16) -> PlannedNode {
+    PlannedNode { mode, owner: Owner::root(), kind: PlannedKind::Made(Made::Extract(extract)) }
+}
+
+fn member_of(archive: Digest, strip: u32, member: &MemberPath) -> Extract {
+    Extract::Member { archive, strip, member: member.as_str().to_owned() }
+}
+
+fn below(folder: &TreePath, name: &str) -> Result<TreePath, String> {
+    TreePath::parse(&[folder.as_bytes(), b"/", name.as_bytes()].concat(), false)
+}
+
+/// The publisher's version in a Debian one: `1:1.6.20~ds1-1+deb12u3` → `1.6.20`.
+fn upstream_part(version: &str) -> Option<ReleaseVersion> {
+    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+    version[..end].trim_end_matches('.').parse().ok()
+}
+
+/// The name by which messages speak of the artifact with a digest.
+pub fn name_of(artifacts: &Artifacts, digest: &Digest) -> String {
+    let wanted = artifacts.wants.get(digest).map(|want| want.name.clone());
+    wanted.or_else(|| artifacts.own.get(digest).map(|own| own.name.to_string())).unwrap_or_else(|| digest.to_string())
+}
+
+/// The images that are pulled.
+pub fn pulled(artifacts: &Artifacts) -> Vec<&PulledImage> {
+    let images = artifacts.nodes.values().filter_map(|node| match &node.kind {
+        PlannedKind::Made(Made::Pulled(image)) => Some(image),
+        _ => None,
+    });
+    images.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_publishers_version_is_found_in_debians() {
+        for (debian, upstream) in
+            [("1.6.20~ds1-1+deb12u3", "1.6.20"), ("1:1.35.0-4+deb12u1+b1", "1.35.0"), ("3.4.23-4+b4", "3.4.23"), ("0.1.7-1+b2", "0.1.7")]
+        {
+            assert_eq!(upstream_part(debian).map(|version| version.to_string()).as_deref(), Some(upstream));
+        }
+        assert_eq!(upstream_part("git20200101"), None);
+    }
+}

@@ -1,0 +1,254 @@
+//! What is made of artifacts before the tree is laid out: members of archives, archives of container images.
+//!
+//! Each thing is made once and remembered in the store by the words that decide it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write as _};
+
+use super::artifacts::OwnFile;
+use super::{Bake, Resolved};
+use crate::error::{Error, Result};
+use crate::fsx;
+use crate::plan::{Extract, Made, PlannedKind, PlannedNode};
+use crate::store::{Action, Blob, BlobFile, Lookup, Store};
+use crate::tree::{Content, Kind, Layer};
+use crate::unpack::{self, Policy, Sink};
+use crate::value::{Digest, Hasher, Sha256, TreePath};
+
+/// The kind of action that the store remembers.
+const MADE: &str = "made";
+/// The name of its one output.
+const FILE: &str = "file";
+/// What every `.deb` begins with.
+const DEB_MAGIC: &[u8] = b"!<arch>\n";
+
+/// Blobs that a tree names beside its pack, open for reading.
+pub type Blobs = BTreeMap<Sha256, BlobFile>;
+
+impl Bake<'_> {
+    /// The plan's files with every made one replaced by its bytes' name, and these bytes.
+    pub(super) fn made_files(&self, resolved: &Resolved) -> Result<(BTreeMap<TreePath, PlannedNode>, Blobs)> {
+        let mut files = resolved.plan.files().clone();
+        let wanted: Vec<&Made> = files.values().filter_map(|node| made(&node.kind)).collect();
+        let made = self.make(resolved, &wanted)?;
+        let mut blobs = Blobs::new();
+        for node in files.values_mut() {
+            let PlannedKind::Made(what) = &node.kind else { continue };
+            let blob = made.get(&what.key()).ok_or_else(|| Error::internal(format!("{} was not made", what.text())))?;
+            let open = self.store.blob(&blob.digest)?;
+            blobs.insert(blob.digest, open.ok_or_else(|| Error::internal(format!("sha256:{} is gone from the store", blob.digest)))?);
+            node.kind = PlannedKind::Named { digest: blob.digest, size: blob.size };
+        }
+        Ok((files, blobs))
+    }
+
+    /// Makes what was not made before. Gives the blobs by their [`Made::key`].
+    fn make(&self, resolved: &Resolved, wanted: &[&Made]) -> Result<BTreeMap<Sha256, Blob>> {
+        let mut done = BTreeMap::new();
+        let mut left = Vec::new();
+        for made in wanted {
+            match self.remembered(made)? {
+                Some(blob) => drop(done.insert(made.key(), blob)),
+                None => left.push(*made),
+            }
+        }
+        if left.is_empty() {
+            return Ok(done);
+        }
+        self.fetch_artifacts(resolved)?;
+        // Images are built of members, so these come first, each archive once.
+        let mut extracts = BTreeSet::new();
+        for made in &left {
+            match made {
+                Made::Extract(extract) => drop(extracts.insert(extract.clone())),
+                Made::Built(image) => extracts.extend(image.files.iter().map(|(_, extract)| extract.clone())),
+                Made::Pulled(_) => {}
+            }
+        }
+        let extracted = self.extract(resolved, &extracts)?;
+        for made in left {
+            self.cancel.check()?;
+            let blob = match made {
+                Made::Extract(extract) => extracted[extract],
+                Made::Built(image) => super::images::build(self, image, &extracted)?,
+                Made::Pulled(image) => super::images::pull(self, image)?,
+            };
+            let outputs = [(FILE.to_owned(), blob)].into();
+            self.store.put_action(MADE, &made.key(), &Action { outputs })?;
+            done.insert(made.key(), blob);
+        }
+        Ok(done)
+    }
+
+    fn remembered(&self, made: &Made) -> Result<Option<Blob>> {
+        // An artifact as it is needs no memory: its digest is its name.
+        if let Made::Extract(Extract::Whole(digest)) = made {
+            return self.store.resolve(digest, None);
+        }
+        let Lookup::Hit(action) = self.store.action(MADE, &made.key()) else { return Ok(None) };
+        Ok(action.outputs.get(FILE).copied())
+    }
+
+    /// The bytes of all `wanted`, as blobs.
+    fn extract(&self, resolved: &Resolved, wanted: &BTreeSet<Extract>) -> Result<BTreeMap<Extract, Blob>> {
+        let mut found = BTreeMap::new();
+        let mut archives: BTreeMap<(Digest, u32), BTreeSet<String>> = BTreeMap::new();
+        for extract in wanted {
+            match extract {
+                Extract::Whole(digest) => drop(found.insert(extract.clone(), self.artifact(digest)?)),
+                Extract::Member { archive, strip, member } => {
+                    archives.entry((*archive, *strip)).or_default().insert(member.clone());
+                }
+            }
+        }
+        for ((archive, strip), members) in archives {
+            self.cancel.check()?;
+            let what = resolved.artifact_name(&archive);
+            let blob = self.artifact(&archive)?;
+            for (member, blob) in members_of(self.store, &blob, strip, members, &what)? {
+                found.insert(Extract::Member { archive, strip, member }, blob);
+            }
+        }
+        Ok(found)
+    }
+
+    fn artifact(&self, digest: &Digest) -> Result<Blob> {
+        self.store
+            .resolve(digest, None)?
+            .ok_or_else(|| Error::internal(format!("the artifact {digest} was fetched and is not in the store")))
+    }
+}
+
+fn made(kind: &PlannedKind) -> Option<&Made> {
+    match kind {
+        PlannedKind::Made(made) => Some(made),
+        _ => None,
+    }
+}
+
+/// Takes a file of the user's own into the store.
+///
+/// # Errors
+/// It is not there, or no longer what was locked.
+pub(super) fn take(store: &Store, digest: &Digest, own: &OwnFile) -> Result<Blob> {
+    let shown = own.path.display();
+    let again = format!("put it back, or run `kbake lock --set {}=PATH` with the file that shall be used", own.name);
+    if !fsx::exists(&own.path)? {
+        return Err(Error::user(format!("{shown} is missing, which is locked as `{}`", own.name)).hint(again));
+    }
+    let mut file = fsx::open_read(&own.path)?;
+    let expected = match digest {
+        Digest::Sha256(digest) => Some(*digest),
+        Digest::Sha512(_) => {
+            return Err(Error::user(format!("`{}` is locked by a SHA-512 digest, and one's own files are not", own.name)).hint(again));
+        }
+    };
+    let mut writer = store.writer(expected, None)?;
+    io::copy(&mut file, &mut writer).map_err(|e| Error::io(format!("take {shown} into the store"), &e))?;
+    writer.commit()
+}
+
+/// Puts the named members of an archive into the store. The archive is read to its end: what is corrupt or hostile
+/// behind the last member is found too.
+pub(super) fn members_of(
+    store: &Store,
+    archive: &Blob,
+    strip: u32,
+    members: BTreeSet<String>,
+    what: &str,
+) -> Result<BTreeMap<String, Blob>> {
+    let open = || store.reader(&archive.digest)?.ok_or_else(|| Error::internal(format!("{what} is gone from the store")));
+    let mut start = [0; DEB_MAGIC.len()];
+    let is_deb = archive.size >= start.len() as u64 && {
+        let file = store.blob(&archive.digest)?.ok_or_else(|| Error::internal(format!("{what} is gone from the store")))?;
+        file.read_exact_at(&mut start, 0).map_err(|e| Error::io(format!("read {what}"), &e))?;
+        start == DEB_MAGIC
+    };
+    let mut picker = Picker { store, what, strip, wanted: members, found: BTreeMap::new(), seen: Vec::new() };
+    let tree = if is_deb {
+        unpack::deb::data(open()?, &Policy::package(what, Layer::Role), &mut picker)?
+    } else {
+        unpack::tar::read(open()?, &Policy::strict(what, Layer::Role), &mut picker)?
+    };
+    let Picker { wanted, mut found, seen, .. } = picker;
+    // A hard link to a file that was read is that file.
+    for (path, node) in tree.iter() {
+        if let (Some(name), Kind::HardLink(target)) = (stripped(path, strip), &node.kind)
+            && wanted.contains(&name)
+            && let Some(blob) = stripped(target, strip).and_then(|target| found.get(&target).copied())
+        {
+            found.insert(name, blob);
+        }
+    }
+    let missing: Vec<&String> = wanted.iter().filter(|name| !found.contains_key(*name)).collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    let error = missing.into_iter().fold(Error::integrity(format!("{what} lacks files that are needed from it")), |error, name| {
+        error.detail(format!("`{name}` is not in it, or is no plain file"))
+    });
+    let there: Vec<&str> = seen.iter().map(String::as_str).take(12).collect();
+    Err(error
+        .detail(format!("it has: {}{}", there.join(", "), if seen.len() > 12 { ", …" } else { "" }))
+        .hint("correct `members` and `strip` of the artifact in the channel's sources file"))
+}
+
+/// A path of an archive without its first `strip` folders.
+fn stripped(path: &TreePath, strip: u32) -> Option<String> {
+    let text = String::from_utf8(path.as_bytes().to_vec()).ok()?;
+    let mut rest = text.as_str();
+    for _ in 0..strip {
+        rest = rest.split_once('/')?.1;
+    }
+    Some(rest.to_owned())
+}
+
+/// Puts wanted members into the store, and lets the others go by.
+struct Picker<'a> {
+    store: &'a Store,
+    what: &'a str,
+    strip: u32,
+    wanted: BTreeSet<String>,
+    found: BTreeMap<String, Blob>,
+    /// The names of all files, for messages.
+    seen: Vec<String>,
+}
+
+impl Sink for Picker<'_> {
+    fn put(&mut self, path: &TreePath, size: u64, bytes: &mut dyn Read) -> Result<Content> {
+        let name = stripped(path, self.strip);
+        self.seen.extend(name.clone());
+        let fails = |e: &io::Error| Error::io(format!("read {}", self.what), e);
+        let Some(name) = name.filter(|name| self.wanted.contains(name)) else {
+            let mut hash = Hashing(Hasher::new());
+            io::copy(bytes, &mut hash).map_err(|e| fails(&e))?;
+            return Ok(Content::Blob { digest: hash.0.finish(), size });
+        };
+        let mut writer = self.store.writer(None, Some(size))?;
+        io::copy(bytes, &mut writer).map_err(|e| fails(&e))?;
+        writer.flush().map_err(|e| fails(&e))?;
+        let blob = writer.commit()?;
+        // A sparse file comes in parts, and two folders may have one name in them once they are stripped.
+        if self.found.insert(name.clone(), blob).is_some() {
+            return Err(Error::integrity(format!("{}: `{name}` is there twice, or sparse, and wanted whole", self.what)));
+        }
+        Ok(Content::Blob { digest: blob.digest, size })
+    }
+}
+
+struct Hashing(Hasher);
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/made.rs"]
+mod tests;

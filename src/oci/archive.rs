@@ -1,0 +1,115 @@
+//! Images as archives: a tar of an OCI layout with one image
+//! ([specification](https://github.com/opencontainers/image-spec/blob/main/image-layout.md)).
+//!
+//! containerd (`ctr images import`, 1.6 and 2) and podman take an image's name from the annotation
+//! `io.containerd.image.name`; skopeo compares the other one, which by the specification is the tag alone, with what
+//! stands behind `oci-archive:FILE:`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use super::copy::{Copier, Hashing, put};
+use super::layer::Layer;
+use super::tar::{self, Kind};
+use super::written::{IndexFile, LAYOUT, Named, bytes};
+use super::{Descriptor, Platform};
+use crate::error::{Error, Result};
+use crate::tree::ContentSource;
+use crate::value::{Cancel, Reference, Sha256};
+
+const FULL_NAME: &str = "io.containerd.image.name";
+const TAG: &str = "org.opencontainers.image.ref.name";
+
+/// One image for one kind of machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub(super) reference: Reference,
+    pub(super) platform: Platform,
+    pub(super) manifest: Descriptor,
+    /// All that the layout has, the manifest and what it names.
+    pub(super) blobs: BTreeMap<Sha256, Blob>,
+}
+
+/// Where the bytes of a blob are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Blob {
+    /// Here.
+    Bytes(Vec<u8>),
+    /// In the source: so many.
+    Stored(u64),
+    /// To be made again from what is in the source: so many.
+    Layer(Layer, u64),
+}
+
+impl Blob {
+    fn size(&self) -> u64 {
+        match self {
+            Blob::Bytes(bytes) => bytes.len() as u64,
+            Blob::Stored(size) | Blob::Layer(_, size) => *size,
+        }
+    }
+}
+
+impl Image {
+    /// Its name.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// Its manifest, whose digest is what container engines know the image by.
+    pub fn manifest(&self) -> Descriptor {
+        self.manifest
+    }
+
+    /// Writes the archive. It has one image and one name, and the same bytes each time.
+    ///
+    /// # Errors
+    /// A blob that is not what its digest and size say, whatever the source promises; those of the source and of `out`; a
+    /// stop that was asked for. What was written until then must be thrown away.
+    pub fn write(&self, source: &dyn ContentSource, out: &mut dyn Write, cancel: &Cancel) -> Result<()> {
+        let copier = Copier { source, cancel };
+        for folder in ["blobs/", "blobs/sha256/"] {
+            put(out, &tar::header(folder, Kind::Folder, 0o755, 0))?;
+        }
+        for (digest, blob) in &self.blobs {
+            put(out, &tar::header(&format!("blobs/sha256/{digest}"), Kind::File(blob.size()), 0o644, 0))?;
+            self.write_blob(*digest, blob, &copier, out)?;
+            put(out, &tar::END[..tar::padding(blob.size())])?;
+        }
+        for (name, contents) in [("index.json", self.index()?.as_slice()), ("oci-layout", LAYOUT.as_bytes())] {
+            put(out, &tar::header(name, Kind::File(contents.len() as u64), 0o644, 0))?;
+            put(out, contents)?;
+            put(out, &tar::END[..tar::padding(contents.len() as u64)])?;
+        }
+        put(out, &tar::END)
+    }
+
+    fn write_blob(&self, digest: Sha256, blob: &Blob, copier: &Copier, out: &mut dyn Write) -> Result<()> {
+        let (found, size) = match blob {
+            Blob::Stored(size) => {
+                copier.copy(digest, *size, &format!("a layer of the container image {}", self.reference), 0, out)?;
+                return Ok(());
+            }
+            Blob::Bytes(bytes) => {
+                put(out, bytes)?;
+                (Sha256::of(bytes), bytes.len() as u64)
+            }
+            Blob::Layer(layer, _) => {
+                let mut out = Hashing::new(out);
+                layer.write(copier, &mut out, &mut |_, _, _| Ok(()))?;
+                out.finish()
+            }
+        };
+        if (found, size) != (digest, blob.size()) {
+            // All files were verified: the layer's writer has contradicted itself.
+            return Err(Error::internal(format!("a part of the container image {} is not what it was before", self.reference))
+                .detail(format!("expected sha256:{digest} of {} bytes, found sha256:{found} of {size}", blob.size())));
+        }
+        Ok(())
+    }
+
+    fn index(&self) -> Result<Vec<u8>> {
+        let annotations = [(FULL_NAME, self.reference.to_string()), (TAG, self.reference.tag().to_owned())];
+        bytes(&IndexFile::new(vec![Named::new(&self.manifest).annotated(annotations, &self.platform)]))
+    }
+}

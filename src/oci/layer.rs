@@ -1,0 +1,82 @@
+//! The one layer of a built image: a plain tar of its files, made anew each time that it is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use super::copy::{Copier, put};
+use super::tar::{self, Kind};
+use super::{ELF_HEAD, File};
+use crate::error::{Error, Result};
+use crate::value::{Epoch, Sha256, TreePath};
+
+/// What names the removal of a file from a lower layer
+/// ([specification](https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts)).
+const WHITEOUT: &[u8] = b".wh.";
+
+/// Is told the path, the mode and the first bytes of a file.
+pub(super) type Seen<'a> = dyn FnMut(&TreePath, u16, &[u8]) -> Result<()> + 'a;
+
+/// Files in path order, each below folders only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layer {
+    entries: BTreeMap<TreePath, Entry>,
+    epoch: Epoch,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Entry {
+    Folder,
+    File { mode: u16, size: u64, digest: Sha256 },
+}
+
+impl Layer {
+    /// Checks that the files can stand beside each other, and adds their folders.
+    pub fn new(files: &[File], epoch: Epoch) -> Result<Self, String> {
+        let paths: BTreeSet<&TreePath> = files.iter().map(|file| &file.path).collect();
+        let mut entries = BTreeMap::new();
+        for File { path, mode, size, digest } in files {
+            if path.is_root() {
+                return Err("a file must have a name".into());
+            }
+            if std::str::from_utf8(path.as_bytes()).is_err() {
+                return Err(format!("{path}: the name is no UTF-8"));
+            }
+            if path.components().any(|name| name.starts_with(WHITEOUT)) {
+                return Err(format!("{path}: a name that begins with `.wh.` would remove a file"));
+            }
+            if *mode > 0o7777 {
+                return Err(format!("{path}: the mode {mode:o} has more than permission bits"));
+            }
+            let mut above = path.parent();
+            while let Some(folder) = above.filter(|folder| !folder.is_root()) {
+                if paths.contains(&folder) {
+                    return Err(format!("{path}: what should be its folder is the file {folder}"));
+                }
+                above = folder.parent();
+                entries.insert(folder, Entry::Folder);
+            }
+            if entries.insert(path.clone(), Entry::File { mode: *mode, size: *size, digest: *digest }).is_some() {
+                return Err(format!("{path}: is named twice"));
+            }
+        }
+        Ok(Layer { entries, epoch })
+    }
+
+    /// Writes the tar. `seen` is told the first [`ELF_HEAD`] bytes of each file, once all of it is verified.
+    pub fn write(&self, copier: &Copier, out: &mut dyn Write, seen: &mut Seen) -> Result<()> {
+        for (path, entry) in &self.entries {
+            // `new` has let no other path in.
+            let name = std::str::from_utf8(path.as_bytes()).map_err(|_| Error::internal(format!("{path} is no UTF-8")))?;
+            match *entry {
+                Entry::Folder => put(out, &tar::header(&format!("{name}/"), Kind::Folder, 0o755, self.epoch.seconds()))?,
+                Entry::File { mode, size, digest } => {
+                    put(out, &tar::header(name, Kind::File(size), mode, self.epoch.seconds()))?;
+                    let head = copier.copy(digest, size, &path.to_string(), ELF_HEAD, out)?;
+                    seen(path, mode, &head)?;
+                    put(out, &tar::END[..tar::padding(size)])?;
+                }
+            }
+        }
+        put(out, &tar::END)
+    }
+}

@@ -1,0 +1,38 @@
+//! An image as its publisher made it: manifest and configuration at hand, layers named.
+
+use super::archive::{Blob, Image};
+use super::read::{config, unusable};
+use super::{Descriptor, manifest};
+use crate::error::{Error, Result};
+use crate::value::{Arch, Reference, Sha256};
+
+impl Image {
+    /// From the bytes of a manifest, which the lock or an index named by its digest, and of the configuration that the
+    /// manifest names. The layers are opened by their digests when the image is written.
+    ///
+    /// # Errors
+    /// Documents that are malformed or do not fit each other; an image for another platform.
+    pub fn pulled(reference: Reference, arch: Arch, manifest_bytes: &[u8], config_bytes: &[u8]) -> Result<Image> {
+        let manifest = manifest(manifest_bytes, &reference)?;
+        let found = Sha256::of(config_bytes);
+        if found != manifest.config.digest || config_bytes.len() as u64 != manifest.config.size {
+            return Err(Error::integrity(format!(
+                "the configuration of the container image {reference} is not the one that its manifest names"
+            ))
+            .detail(format!("expected sha256:{} of {} bytes", manifest.config.digest, manifest.config.size))
+            .detail(format!("found sha256:{found} of {} bytes", config_bytes.len())));
+        }
+        let (platform, layers) = config(config_bytes, &reference)?;
+        platform.check(arch, &reference)?;
+        if layers != manifest.layers.len() {
+            let why = format!("its manifest names {} layers, its configuration {layers}", manifest.layers.len());
+            return Err(unusable(&reference, why));
+        }
+        // One layer may stand in a manifest several times, and is stored once.
+        let stored = manifest.layers.iter().map(|layer: &Descriptor| (layer.digest, Blob::Stored(layer.size)));
+        let mut blobs: std::collections::BTreeMap<_, _> = stored.collect();
+        blobs.insert(manifest.config.digest, Blob::Bytes(config_bytes.to_vec()));
+        blobs.insert(manifest.descriptor.digest, Blob::Bytes(manifest_bytes.to_vec()));
+        Ok(Image { reference, platform, manifest: manifest.descriptor, blobs })
+    }
+}

@@ -1,0 +1,134 @@
+//! Files whose bytes come out of locked artifacts and container images, by what decides them.
+
+use crate::value::{Arch, Digest, Epoch, Reference, Sha256, TreePath, escape};
+
+/// The version of what makes these files' bytes. It is raised whenever kbake would make other bytes of the same words.
+const MADE_FORMAT: u32 = 1;
+
+/// A file that is made when the image is baked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Made {
+    /// An artifact, or what is in it.
+    Extract(Extract),
+    /// The OCI archive of a container image that a registry has.
+    Pulled(PulledImage),
+    /// The OCI archive of a container image that kbake builds.
+    Built(BuiltImage),
+}
+
+/// Where bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Extract {
+    /// They are the artifact.
+    Whole(Digest),
+    /// They are a file of an archive (a tar, compressed or not, or a `.deb`), whose path it is once the first `strip`
+    /// folders are gone.
+    Member { archive: Digest, strip: u32, member: String },
+}
+
+/// A container image out of a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulledImage {
+    /// Its full name.
+    pub reference: Reference,
+    /// The digest of its index.
+    pub index: Sha256,
+    /// For which machine.
+    pub arch: Arch,
+}
+
+/// A container image of a few static programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltImage {
+    /// Its full name.
+    pub reference: Reference,
+    /// For which machine.
+    pub arch: Arch,
+    /// Its one point in time.
+    pub epoch: Epoch,
+    /// What is run.
+    pub command: Vec<String>,
+    /// Its files and where their bytes come from; all may be executed by everyone.
+    pub files: Vec<(TreePath, Extract)>,
+}
+
+impl Made {
+    /// The words that decide the bytes.
+    pub fn text(&self) -> String {
+        match self {
+            Made::Extract(extract) => extract.text(),
+            Made::Pulled(PulledImage { reference, index, arch }) => format!("pulled {reference} {arch} sha256:{index}"),
+            Made::Built(image) => {
+                let mut words = vec![format!("built {} {} {}", image.reference, image.arch, image.epoch)];
+                words.extend(image.command.iter().map(|word| format!("run {}", escape(word.as_bytes()))));
+                words.extend(image.files.iter().map(|(path, extract)| format!("of {path} {}", extract.text())));
+                words.join(" ")
+            }
+        }
+    }
+
+    /// What the bytes are remembered by.
+    pub fn key(&self) -> Sha256 {
+        Sha256::of(format!("kbake-made {MADE_FORMAT}\n{}\n", self.text()))
+    }
+
+    /// The digests of the artifacts that are needed.
+    pub fn artifacts(&self) -> Vec<Digest> {
+        match self {
+            Made::Extract(extract) => vec![extract.artifact()],
+            Made::Pulled(_) => Vec::new(),
+            Made::Built(image) => image.files.iter().map(|(_, extract)| extract.artifact()).collect(),
+        }
+    }
+}
+
+impl Extract {
+    /// The artifact that the bytes are, or are in.
+    pub fn artifact(&self) -> Digest {
+        match self {
+            Extract::Whole(digest) | Extract::Member { archive: digest, .. } => *digest,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Extract::Whole(digest) => format!("artifact {digest}"),
+            Extract::Member { archive, strip, member } => format!("member {archive} {strip} {}", escape(member.as_bytes())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_decides() {
+        let digest = Digest::Sha256(Sha256::of("a"));
+        let member = |strip, member: &str| Extract::Member { archive: digest, strip, member: member.to_owned() };
+        let built = |command: &[&str], path: &str| {
+            Made::Built(BuiltImage {
+                reference: "a.test/b:1".parse().unwrap(),
+                arch: Arch::Amd64,
+                epoch: Epoch::from_seconds(1).unwrap(),
+                command: command.iter().map(|&word| word.to_owned()).collect(),
+                files: vec![(TreePath::fixed(path), member(0, "x"))],
+            })
+        };
+        let pulled = |arch| Made::Pulled(PulledImage { reference: "a.test/b:1".parse().unwrap(), index: Sha256::of("a"), arch });
+        let all = [
+            Made::Extract(Extract::Whole(digest)),
+            Made::Extract(member(0, "x")),
+            Made::Extract(member(1, "x")),
+            Made::Extract(member(0, "y")),
+            built(&["a", "b"], "x"),
+            built(&["a b"], "x"),
+            built(&["a", "b"], "y"),
+            pulled(Arch::Amd64),
+            pulled(Arch::Arm64),
+        ];
+        let keys: std::collections::BTreeSet<Sha256> = all.iter().map(Made::key).collect();
+        assert_eq!(keys.len(), all.len());
+        assert!(all.iter().all(|made| !made.text().contains('\n')), "a plan has one line for each file");
+    }
+}

@@ -1,0 +1,137 @@
+//! What the static pods of a control plane have in common.
+//!
+//! A static pod knows no Secret, ConfigMap or ServiceAccount: the API server does not run yet
+//! (<https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/>). Its files are the host's.
+
+use k8s_openapi::api::core::v1::{
+    Container, EnvVar, EnvVarSource, HostPathVolumeSource, ObjectFieldSelector, Pod, PodSpec, Probe, ResourceRequirements, Volume,
+    VolumeMount,
+};
+
+use super::super::manifest::{capabilities, default_seccomp, meta_in, quantities};
+
+/// The node's address on the cluster's network.
+pub(super) const HOST_IP: (&str, &str) = ("HOST_IP", "status.hostIP");
+/// The node's name.
+pub(super) const NODE_NAME: (&str, &str) = ("NODE_NAME", "spec.nodeName");
+
+/// A static pod of one container.
+pub(super) struct Component<'a> {
+    /// The pod's, the container's and the program's name.
+    pub(super) name: &'static str,
+    /// The full name of the container image.
+    pub(super) image: &'a str,
+    /// The program's arguments without the leading dashes, in the order in which people read them.
+    pub(super) arguments: Vec<(&'static str, String)>,
+    /// Environment variables by the fields of the pod that they are taken from; arguments say `$(NAME)`.
+    pub(super) fields: &'a [(&'static str, &'static str)],
+    /// The host's files and folders that it reads and writes.
+    pub(super) mounts: &'a [Mount],
+    /// What it needs at least, by resource.
+    pub(super) requests: &'a [(&'static str, &'static str)],
+    /// The capabilities of root that it needs.
+    pub(super) capabilities: &'a [&'static str],
+    /// How its health is asked for.
+    pub(super) probes: Probes,
+}
+
+/// Something of the host's, at the same path in the pod.
+pub(super) struct Mount {
+    pub(super) name: &'static str,
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// What must be there, and whether the pod may change it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A file that is only read. A missing one keeps the pod from starting, and the kubelet says so.
+    File,
+    /// A folder that is only read.
+    Folder,
+    /// A folder that the pod writes into.
+    Data,
+}
+
+/// Questions about a component's health, without thresholds.
+pub(super) struct Probes {
+    pub(super) startup: Probe,
+    pub(super) liveness: Probe,
+    pub(super) readiness: Option<Probe>,
+}
+
+/// The pod.
+pub(super) fn pod(component: Component) -> Pod {
+    let name = component.name;
+    let mounts = component.mounts;
+    Pod {
+        metadata: meta_in("kube-system", name, &[("component", name), ("tier", "control-plane")]),
+        spec: Some(PodSpec {
+            host_network: Some(true),
+            // The kubelet ends pods by this number, and nobody computes it for a static one.
+            priority: Some(2_000_001_000),
+            priority_class_name: Some("system-node-critical".to_owned()),
+            security_context: Some(default_seccomp()),
+            volumes: Some(mounts.iter().map(volume).collect()),
+            containers: vec![container(component)],
+            ..PodSpec::default()
+        }),
+        ..Pod::default()
+    }
+}
+
+fn container(component: Component) -> Container {
+    // By its full path: an image that kbake made of one program has no PATH.
+    let mut command = vec![format!("/usr/local/bin/{}", component.name)];
+    command.extend(component.arguments.into_iter().map(|(flag, value)| format!("--{flag}={value}")));
+    let env: Vec<EnvVar> = component.fields.iter().map(|(name, field)| of_field(name, field)).collect();
+    Container {
+        name: component.name.to_owned(),
+        image: Some(component.image.to_owned()),
+        // Preloaded, or not at all: what a registry has under the same name is not what the lockfile says.
+        image_pull_policy: Some("Never".to_owned()),
+        command: Some(command),
+        env: (!env.is_empty()).then_some(env),
+        volume_mounts: Some(component.mounts.iter().map(mounted).collect()),
+        resources: Some(ResourceRequirements { requests: quantities(component.requests), ..ResourceRequirements::default() }),
+        security_context: Some(capabilities(component.capabilities)),
+        startup_probe: Some(startup(component.probes.startup)),
+        liveness_probe: Some(liveness(component.probes.liveness)),
+        readiness_probe: component.probes.readiness.map(readiness),
+        ..Container::default()
+    }
+}
+
+fn of_field(name: &str, field: &str) -> EnvVar {
+    let field_ref = Some(ObjectFieldSelector { field_path: field.to_owned(), api_version: None });
+    EnvVar { name: name.to_owned(), value_from: Some(EnvVarSource { field_ref, ..EnvVarSource::default() }), ..EnvVar::default() }
+}
+
+fn volume(mount: &Mount) -> Volume {
+    let type_ = match mount.kind {
+        Kind::File => "File",
+        Kind::Folder => "Directory",
+        Kind::Data => "DirectoryOrCreate",
+    };
+    let host_path = Some(HostPathVolumeSource { path: mount.path.to_owned(), type_: Some(type_.to_owned()) });
+    Volume { name: mount.name.to_owned(), host_path, ..Volume::default() }
+}
+
+fn mounted(mount: &Mount) -> VolumeMount {
+    let read_only = (mount.kind != Kind::Data).then_some(true);
+    VolumeMount { name: mount.name.to_owned(), mount_path: mount.path.to_owned(), read_only, ..VolumeMount::default() }
+}
+
+/// Ten minutes: an emulated machine needs several for what a real one does in seconds, and who is killed while
+/// starting never starts.
+fn startup(probe: Probe) -> Probe {
+    Probe { initial_delay_seconds: Some(10), period_seconds: Some(10), timeout_seconds: Some(15), failure_threshold: Some(60), ..probe }
+}
+
+fn liveness(probe: Probe) -> Probe {
+    Probe { initial_delay_seconds: Some(10), period_seconds: Some(10), timeout_seconds: Some(15), failure_threshold: Some(8), ..probe }
+}
+
+fn readiness(probe: Probe) -> Probe {
+    Probe { period_seconds: Some(1), timeout_seconds: Some(15), failure_threshold: Some(3), ..probe }
+}

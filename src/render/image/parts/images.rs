@@ -1,0 +1,34 @@
+//! Preloaded container images on their way into the container runtime.
+
+use crate::error::{Error, Result};
+use crate::render::image::{Entry, Facts, Owner, Runtime, text, unit_link};
+use crate::value::TreePath;
+
+/// The container image that holds pods' namespaces, by its short name.
+const SANDBOX: &str = "pause";
+
+/// The unit, its script and crictl's settings. `engine` is shell text with the functions `digest_of`, `drop` and `bring`.
+pub(super) fn entries(runtime: Runtime, engine: &str) -> Vec<Entry> {
+    let unit = include_str!("images/kbake-images.service").replace("{runtime}", runtime.unit());
+    let script = [include_str!("images/head.sh"), engine, include_str!("images/tail.sh")].concat();
+    let crictl = include_str!("images/crictl.yaml").replace("{endpoint}", runtime.endpoint());
+    vec![
+        text("etc/crictl.yaml", crictl.as_bytes()),
+        text("etc/systemd/system/kbake-images.service", unit.as_bytes()),
+        unit_link("multi-user.target.wants/kbake-images.service", "/etc/systemd/system/kbake-images.service"),
+        super::program("usr/lib/kbake/images", &script),
+        // Whether or not a role preloads any.
+        Entry::Dir { path: TreePath::fixed("usr/share/kbake/images"), mode: 0o755, owner: Owner::ROOT },
+    ]
+}
+
+/// The full name of the sandbox image, which `part` has to be told.
+///
+/// # Errors
+/// The role does not have it preloaded.
+pub(super) fn sandbox(facts: &Facts, part: &str) -> Result<String> {
+    facts.image(SANDBOX).map(ToString::to_string).ok_or_else(|| {
+        Error::user(format!("the part `{part}` needs the container image `{SANDBOX}`, and the role does not have it"))
+            .hint(format!("add it to `images` of recipes/parts/{part}.toml"))
+    })
+}

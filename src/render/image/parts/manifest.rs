@@ -1,0 +1,136 @@
+//! Objects of Kubernetes's API, as types, and the templates that they become.
+//!
+//! The types are those of the oldest version that a channel has: a field that it lacks does not compile. Keys come out
+//! sorted, as `kubectl` shows them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Capabilities, HTTPGetAction, PodSecurityContext, Probe, SeccompProfile, SecurityContext};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::render::image::{Entry, Owner};
+use crate::render::yaml::Yaml;
+use crate::value::TreePath;
+
+/// Where the image has templates, by group and then by path. `kbake-settings.service` puts them in their places with the
+/// values of the node's cluster.
+const TEMPLATES: &str = "usr/share/kbake/templates";
+
+/// When templates are put in their places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::render::image) enum Group {
+    /// On the first control-plane node, for the API.
+    Addons,
+    /// On control-plane nodes.
+    ControlPlane,
+    /// Where kubeadm does the rest.
+    Kubeadm,
+    /// On control-plane nodes that are members of etcd themselves.
+    StackedEtcd,
+}
+
+impl Group {
+    fn folder(self) -> &'static str {
+        match self {
+            Group::Addons => "addons",
+            Group::ControlPlane => "control-plane",
+            Group::Kubeadm => "kubeadm",
+            Group::StackedEtcd => "stacked-etcd",
+        }
+    }
+}
+
+/// What stands for numbers and lists: quoted, as texts are, they would become texts.
+const NO_TEXTS: [(&str, &str); 2] = [("@API_PORT@", "@API_PORT@"), ("@ETCD_SERVERS@", "[@ETCD_SERVERS@]")];
+
+/// A template of `documents` that becomes `/path` on the node. `about` is a comment for people, of one or more lines.
+pub(super) fn template(group: Group, path: &str, about: &str, documents: &[Value]) -> Result<Entry> {
+    let mut text: String = about.lines().map(|line| format!("# {line}\n")).collect();
+    for (place, document) in documents.iter().enumerate() {
+        text.push_str(if place == 0 { "" } else { "---\n" });
+        text.push_str(&yaml(document)?.document());
+    }
+    let path = TreePath::fixed(&format!("{TEMPLATES}/{}/{path}", group.folder()));
+    Ok(Entry::File { path, mode: 0o644, owner: Owner::ROOT, bytes: text.into_bytes() })
+}
+
+/// An object as a value, with `apiVersion` and `kind`.
+pub(super) fn object(object: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(object).map_err(|e| Error::internal(format!("cannot write a Kubernetes object: {e}")))
+}
+
+fn yaml(value: &Value) -> Result<Yaml<'static>> {
+    Ok(match value {
+        Value::Bool(value) => Yaml::Bool(*value),
+        Value::Number(number) => {
+            let small = number.as_u64().and_then(|number| u32::try_from(number).ok());
+            Yaml::Int(small.ok_or_else(|| Error::internal(format!("a Kubernetes object has the number {number}")))?)
+        }
+        Value::String(text) => match NO_TEXTS.iter().find(|(known, _)| known == text) {
+            Some((_, plain)) => Yaml::Plain(plain),
+            None => Yaml::text(text),
+        },
+        Value::Array(items) => Yaml::List(items.iter().map(yaml).collect::<Result<_>>()?),
+        Value::Object(pairs) => Yaml::Object(pairs.iter().map(|(key, value)| Ok((key.clone(), yaml(value)?))).collect::<Result<_>>()?),
+        Value::Null => return Err(Error::internal("a Kubernetes object has a null")),
+    })
+}
+
+/// Name, and labels.
+pub(super) fn meta(name: &str, labels: &[(&str, &str)]) -> ObjectMeta {
+    ObjectMeta { name: Some(name.to_owned()), labels: pairs(labels), ..ObjectMeta::default() }
+}
+
+/// Name, namespace, and labels.
+pub(super) fn meta_in(namespace: &str, name: &str, labels: &[(&str, &str)]) -> ObjectMeta {
+    ObjectMeta { namespace: Some(namespace.to_owned()), ..meta(name, labels) }
+}
+
+/// Labels or annotations; none of none.
+pub(super) fn pairs(pairs: &[(&str, &str)]) -> Option<BTreeMap<String, String>> {
+    let pairs: BTreeMap<String, String> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    (!pairs.is_empty()).then_some(pairs)
+}
+
+/// Whatever has these labels.
+pub(super) fn selector(labels: &[(&str, &str)]) -> LabelSelector {
+    LabelSelector { match_labels: pairs(labels), ..LabelSelector::default() }
+}
+
+/// Amounts of resources, by name.
+pub(super) fn quantities(amounts: &[(&str, &str)]) -> Option<BTreeMap<String, Quantity>> {
+    Some(amounts.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect())
+}
+
+/// Texts as the types want them.
+pub(super) fn texts(texts: &[&str]) -> Option<Vec<String>> {
+    Some(texts.iter().map(|text| (*text).to_owned()).collect())
+}
+
+/// A question by HTTP, without thresholds.
+pub(super) fn http_get(scheme: &str, host: Option<&str>, port: IntOrString, path: &str) -> Probe {
+    let http_get =
+        HTTPGetAction { host: host.map(str::to_owned), path: Some(path.to_owned()), port, scheme: Some(scheme.to_owned()), http_headers: None };
+    Probe { http_get: Some(http_get), ..Probe::default() }
+}
+
+/// The runtime's own filter of system calls, which a static pod gets only when it asks.
+pub(super) fn default_seccomp() -> PodSecurityContext {
+    let profile = SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None };
+    PodSecurityContext { seccomp_profile: Some(profile), ..PodSecurityContext::default() }
+}
+
+/// No capability but those named, and no way to gain more.
+pub(super) fn capabilities(kept: &[&str]) -> SecurityContext {
+    let add = if kept.is_empty() { None } else { texts(kept) };
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { add, drop: texts(&["ALL"]) }),
+        ..SecurityContext::default()
+    }
+}

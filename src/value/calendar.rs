@@ -1,0 +1,62 @@
+//! The epoch by the calendar, for the formats that store dates in fields or as text.
+
+use std::fmt;
+
+use super::Epoch;
+
+/// A point in time by the calendar, UTC. Shown as RFC 3339 writes it: `2025-01-31T23:59:59Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Civil {
+    pub year: u32,
+    pub month: u32,
+    pub day: u32,
+    pub hour: u32,
+    pub minute: u32,
+    pub second: u32,
+}
+
+impl fmt::Display for Civil {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Civil { year, month, day, hour, minute, second } = self;
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+/// The proleptic Gregorian calendar: whole years, then whole months. At most 68 of the one and 12 of the other.
+pub fn civil(epoch: Epoch) -> Civil {
+    let leap = |year: u32| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let (mut days, rest) = (epoch.seconds() / 86_400, epoch.seconds() % 86_400);
+    let mut year = 1970;
+    while days >= 365 + u32::from(leap(year)) {
+        days -= 365 + u32::from(leap(year));
+        year += 1;
+    }
+    let lengths = [31, 28 + u32::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 1;
+    for length in lengths {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    Civil { year, month, day: days + 1, hour: rest / 3600, minute: rest / 60 % 60, second: rest % 60 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calendar_is_the_worlds() {
+        // As `date --utc --date=@SECONDS +%FT%TZ` says.
+        for (seconds, text) in [
+            (1, "1970-01-01T00:00:01Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (2_147_483_647, "2038-01-19T03:14:07Z"),
+        ] {
+            assert_eq!(civil(Epoch::from_seconds(seconds).unwrap()).to_string(), text);
+        }
+    }
+}
