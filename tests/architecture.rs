@@ -127,11 +127,13 @@ fn every_module_begins_with_its_charter() {
 }
 
 /// Who may know that there are secrets. What is not in here has no type to put one in: not a tree, a plan, the store.
-const SECRETIVE: [&str; 4] = ["cli", "pki", "render", "seed"];
+/// (`fetch` has logins of registries.)
+const SECRETIVE: [&str; 5] = ["cli", "fetch", "pki", "render", "seed"];
 
 /// Where secrets are opened, and why. `pki/` reads and writes the user's private folder.
-const OPENERS: [(&str, &str); 3] = [
+const OPENERS: [(&str, &str); 4] = [
     ("cli/pki.rs", "prints the kubeconfig that was asked for"),
+    ("fetch/credential.rs", "puts logins and tokens of registries into headers of requests"),
     ("render/yaml.rs", "writes them into documents that are secrets again"),
     ("seed/mod.rs", "lays volumes out, which are secrets again, and hands the bytes to who writes private files"),
 ];

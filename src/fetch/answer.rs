@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::blocking::Response;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::source::shown;
 use crate::value::Size;
@@ -17,6 +17,10 @@ pub(super) struct Head {
     pub content_length: Option<u64>,
     pub content_range: Option<String>,
     pub retry_after: Option<String>,
+    /// How a server that answers 401 wants to be asked.
+    pub authenticate: Option<String>,
+    /// What a registry says is the digest of its answer.
+    pub digest: Option<String>,
     /// Where the answer came from after redirections, if there were any. Fit to be shown.
     pub redirected: Option<String>,
 }
@@ -45,8 +49,20 @@ impl Head {
             content_length: text(CONTENT_LENGTH).and_then(|text| text.parse().ok()),
             content_range: text(CONTENT_RANGE),
             retry_after: text(RETRY_AFTER),
+            authenticate: joined(response),
+            digest: text(HeaderName::from_static("docker-content-digest")),
             redirected: (response.url() != asked).then(|| shown(response.url())),
         }
+    }
+
+    /// Whether the server itself, and none that it redirected to, asks who we are.
+    pub fn is_challenge(&self) -> bool {
+        self.status == 401 && self.redirected.is_none()
+    }
+
+    /// Whether the server knows of no such thing.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.status, 404 | 410)
     }
 
     /// Judges the answer to a request from byte `from` on for an artifact of `size` bytes.
@@ -101,7 +117,8 @@ impl Head {
         format!("answered with an HTML page{via}: likely a login portal or a proxy")
     }
 
-    fn answered(&self) -> String {
+    /// The reason to give for a refusal.
+    pub fn answered(&self) -> String {
         let name = reqwest::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         format!("answered {} {}", self.status, name.unwrap_or("")).trim_end().to_owned()
     }
@@ -111,6 +128,13 @@ impl Head {
     fn pause(&self) -> Option<Duration> {
         self.retry_after.as_deref()?.trim().parse().ok().map(Duration::from_secs)
     }
+}
+
+/// All challenges; there may be several headers of them.
+fn joined(response: &Response) -> Option<String> {
+    let all = response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let text = all.collect::<Vec<_>>().join(", ");
+    (!text.is_empty()).then_some(text)
 }
 
 fn wrong_size(total: Option<u64>, size: Option<u64>) -> Option<String> {

@@ -6,14 +6,16 @@
 use std::error::Error as _;
 use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{ACCEPT_ENCODING, RANGE};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, RANGE};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Url, tls};
+use reqwest::{Method, Url, tls};
 
 use super::answer::Head;
+use super::credential::Credential;
 use super::local;
 use super::source::shown;
 use super::{Options, Proxy};
@@ -26,7 +28,8 @@ const WAITING: usize = 8;
 /// So much of a refusal's body is read, for the sake of using the connection again.
 const DRAIN: u64 = 64 << 10;
 
-/// What a transfer says, in this order: a head, data, an end. A failure may come at any point and is the last.
+/// What a transfer says, in this order: a head; of a good answer data, and an end. A failure may come at any point and is
+/// the last.
 pub(super) enum Message {
     Head(Head),
     Data(Vec<u8>),
@@ -102,14 +105,34 @@ fn refusal(previous: &[Url], next: &Url) -> Option<String> {
     }
 }
 
-/// Asks for `url`, from byte `from` on.
-pub(super) fn start(client: &Client, url: &Url, from: u64) -> Result<Receiver<Message>> {
+/// A request.
+pub(super) struct Ask {
+    pub url: Url,
+    /// From this byte on.
+    pub from: u64,
+    /// Only for the head.
+    pub head: bool,
+    /// What kinds of answer are understood, where there are several.
+    pub accept: Option<&'static str>,
+    /// What is shown to this server, and to no other that it may redirect to.
+    pub credential: Option<Arc<Credential>>,
+}
+
+impl Ask {
+    /// For all of what is at `url`.
+    pub fn get(url: Url) -> Ask {
+        Ask { url, from: 0, head: false, accept: None, credential: None }
+    }
+}
+
+/// Sends a request in a thread of its own.
+pub(super) fn start(client: &Client, ask: Ask) -> Result<Receiver<Message>> {
     let (sender, receiver) = sync_channel(WAITING);
-    let (client, url) = (client.clone(), url.clone());
+    let client = client.clone();
     let thread = std::thread::Builder::new().name("kbake-transfer".to_owned());
-    let work = move || match local_path(&url) {
-        Some(path) => local::transfer(&path, from, &sender),
-        None => transfer(&client, &url, from, &sender),
+    let work = move || match local_path(&ask.url) {
+        Some(path) => local::transfer(&path, ask.from, &sender),
+        None => transfer(&client, &ask, &sender),
     };
     thread.spawn(work).map_err(|e| Error::io("start a thread", &e))?;
     Ok(receiver)
@@ -121,17 +144,24 @@ fn local_path(url: &Url) -> Option<PathBuf> {
 }
 
 /// Returns early when nobody listens any more.
-fn transfer(client: &Client, url: &Url, from: u64, to: &SyncSender<Message>) {
+fn transfer(client: &Client, ask: &Ask, to: &SyncSender<Message>) {
+    let method = if ask.head { Method::HEAD } else { Method::GET };
     // What is hashed is what the server stores, so it must not be packed for the journey.
-    let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-    if from > 0 {
-        request = request.header(RANGE, format!("bytes={from}-"));
+    let mut request = client.request(method, ask.url.clone()).header(ACCEPT_ENCODING, "identity");
+    if ask.from > 0 {
+        request = request.header(RANGE, format!("bytes={}-", ask.from));
+    }
+    if let Some(accept) = ask.accept {
+        request = request.header(ACCEPT, accept);
+    }
+    if let Some(credential) = &ask.credential {
+        request = credential.on(request);
     }
     let mut response = match request.send() {
         Ok(response) => response,
         Err(e) => return drop(to.send(Message::Failed(broken(&e)))),
     };
-    let head = Head::of(&response, url);
+    let head = Head::of(&response, &ask.url);
     let wanted = response.status().is_success();
     if to.send(Message::Head(head)).is_err() {
         return;

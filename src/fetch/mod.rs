@@ -4,11 +4,18 @@
 //! never wrong: the next one is asked, and in the end every source is named with its own reason.
 
 mod answer;
+mod challenge;
 mod client;
+mod credential;
 mod local;
+mod look;
+mod options;
 mod pace;
+mod registry;
 mod report;
+mod small;
 mod source;
+mod web;
 mod work;
 
 #[cfg(test)]
@@ -19,9 +26,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub use credential::Login;
+pub use look::{size, tag_digest, text};
+pub use options::{Options, Proxy};
+
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::value::{Cancel, Digest};
+use crate::value::{Cancel, Digest, Reference};
+use web::Web;
 
 /// What the lock names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,70 +55,24 @@ pub enum Source {
     Urls(Vec<String>),
     /// This path (`pool/main/e/etcd/…`) below each of [`Options::mirrors`].
     Pool(String),
+    /// What has the want's digest in the repository of a container image, at its registry or the registry's mirrors.
+    /// The reference's tag plays no part.
+    Registry {
+        /// The image.
+        reference: Reference,
+        /// What of it.
+        kind: RegistryKind,
+    },
 }
 
-/// Through what the connections go.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Proxy {
-    /// What the environment says (`https_proxy`, `no_proxy` and the like).
-    #[default]
-    System,
-    /// Nothing, whatever the environment says.
-    Direct,
-    /// This proxy, for everything.
-    Url(String),
-}
-
-/// How to fetch. Nothing of it can change what is fetched.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How many downloads run at once.
-    pub jobs: usize,
-    /// Open no socket; what is missing is an error.
-    pub offline: bool,
-    /// Base addresses for [`Source::Pool`], in order.
-    pub mirrors: Vec<String>,
-    /// For addresses of [`Source::Urls`]: (prefix, replacement). When any prefix fits, the replacements of all that fit
-    /// are asked in this order, and the original is not: so a closed site never asks the outside.
-    pub rewrites: Vec<(String, String)>,
-    /// Through what.
-    pub proxy: Proxy,
-    /// What to say that we are.
-    pub user_agent: String,
-    /// How often all sources of an artifact are asked again after troubles that may pass.
-    pub retries: u32,
-    /// The pause before the first such repetition; it doubles each time.
-    pub backoff: Duration,
-    /// The longest pause, also when a server asks for a longer one.
-    pub max_backoff: Duration,
-    /// How long a connection may take to be made.
-    pub connect_timeout: Duration,
-    /// How long a server may be silent.
-    pub idle_timeout: Duration,
-    /// Fewer bytes per second than these, over [`Options::idle_timeout`], count as silence.
-    pub min_rate: u64,
-    /// The most bytes to take for an artifact whose size is not locked.
-    pub max_unsized: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            jobs: 8,
-            offline: false,
-            mirrors: Vec::new(),
-            rewrites: Vec::new(),
-            proxy: Proxy::System,
-            user_agent: concat!("kbake/", env!("CARGO_PKG_VERSION")).to_owned(),
-            retries: 4,
-            backoff: Duration::from_millis(500),
-            max_backoff: Duration::from_secs(30),
-            connect_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(30),
-            min_rate: 256,
-            max_unsized: 16 << 30,
-        }
-    }
+/// What a registry has by digest
+/// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryKind {
+    /// A manifest, or an index of manifests.
+    Manifest,
+    /// A configuration or a layer.
+    Blob,
 }
 
 /// Told what happens, from several threads at once. What is not of interest need not be implemented.
@@ -130,12 +96,12 @@ impl Events for () {}
 /// What the workers share.
 struct Job<'a> {
     store: &'a Store,
-    options: &'a Options,
     events: &'a dyn Events,
-    cancel: &'a Cancel,
-    client: reqwest::blocking::Client,
+    web: Web<'a>,
     /// Servers that could not be reached. They are asked last.
     down: Mutex<BTreeSet<String>>,
+    /// Those that could not be reached, however often they were asked. They are not asked again.
+    dead: Mutex<BTreeSet<String>>,
 }
 
 /// Brings all `wants` into the store, where [`Store::resolve`] finds them. What is there already costs no socket.
@@ -145,7 +111,8 @@ struct Job<'a> {
 /// - [`crate::Class::Integrity`]: a source gave other bytes than the lock names, and no other had the right ones.
 /// - [`crate::Class::NoSpace`], [`crate::Class::Interrupted`].
 ///
-/// One failure does not keep the other artifacts from coming, unless it shows that nothing can come.
+/// One failure does not keep the other artifacts from coming, but those are not tried that only servers have which
+/// cannot be reached.
 pub fn fetch(store: &Store, wants: &[Want], options: &Options, events: &dyn Events, cancel: &Cancel) -> Result<()> {
     let missing = missing(store, wants)?;
     if missing.is_empty() {
@@ -155,8 +122,7 @@ pub fn fetch(store: &Store, wants: &[Want], options: &Options, events: &dyn Even
         return Err(report::offline(&missing));
     }
     store.require_space(space(store, &missing)?)?;
-    let client = client::build(options)?;
-    let job = Job { store, options, events, cancel, client, down: Mutex::default() };
+    let job = Job { store, events, web: Web::new(options, cancel)?, down: Mutex::default(), dead: Mutex::default() };
     run(&job, &missing)
 }
 
@@ -171,7 +137,7 @@ fn missing<'a>(store: &Store, wants: &'a [Want]) -> Result<Vec<&'a Want>> {
     Ok(missing)
 }
 
-/// How many bytes are to come.
+/// How many bytes are to come, as far as that is known.
 fn space(store: &Store, missing: &[&Want]) -> Result<u64> {
     missing.iter().try_fold(0u64, |sum, want| {
         let have = store.partial_size(&want.digest)?;
@@ -180,16 +146,20 @@ fn space(store: &Store, missing: &[&Want]) -> Result<u64> {
 }
 
 fn run(job: &Job<'_>, missing: &[&Want]) -> Result<()> {
-    // The large ones first, so that no thread starts one when the others are done.
+    // The large ones first, so that no thread starts one when the others are done. The unknown may be the largest.
     let mut order: Vec<usize> = (0..missing.len()).collect();
-    order.sort_by_key(|&n| std::cmp::Reverse(missing[n].size));
+    order.sort_by_key(|&n| std::cmp::Reverse(missing[n].size.unwrap_or(u64::MAX)));
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let failures = Mutex::new(Vec::new());
+    let (failures, untried) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let fatal: Mutex<Option<Error>> = Mutex::default();
     let worker = || {
         while !stop.load(Ordering::Relaxed)
             && let Some(&n) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
+            if work::is_hopeless(job, missing[n]) {
+                lock(&untried).push(n);
+                continue;
+            }
             match work::fetch_one(job, missing[n]) {
                 Ok(()) => job.events.finished(missing[n]),
                 Err(work::Failure::Fatal(error)) => {
@@ -198,25 +168,24 @@ fn run(job: &Job<'_>, missing: &[&Want]) -> Result<()> {
                 }
                 Err(work::Failure::Sources(failed)) => {
                     job.events.failed(missing[n]);
-                    // The others would only wait out the same pauses.
-                    stop.fetch_or(failed.nothing_reached(), Ordering::Relaxed);
                     lock(&failures).push((n, failed));
                 }
             }
         }
     };
-    std::thread::scope(|scope| (0..job.options.jobs.clamp(1, missing.len())).for_each(|_| drop(scope.spawn(worker))));
+    std::thread::scope(|scope| (0..job.web.options.jobs.clamp(1, missing.len())).for_each(|_| drop(scope.spawn(worker))));
     if let Some(error) = lock(&fatal).take() {
         return Err(error);
     }
-    let mut failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (mut failures, mut untried) = (std::mem::take(&mut *lock(&failures)), std::mem::take(&mut *lock(&untried)));
     if failures.is_empty() {
         return Ok(());
     }
     failures.sort_by_key(|(n, _)| *n);
+    untried.sort_unstable();
     let failed: Vec<_> = failures.iter().map(|(n, failed)| (missing[*n], failed)).collect();
-    let untried = missing.len().saturating_sub(next.load(Ordering::Relaxed));
-    Err(report::failed(&failed, missing.len(), untried))
+    let untried: Vec<_> = untried.iter().map(|&n| missing[n]).collect();
+    Err(report::failed(&failed, &untried, missing.len()))
 }
 
 /// A panic of another worker is reported where its thread is joined; here its data is as good as ever.

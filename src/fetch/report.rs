@@ -1,6 +1,11 @@
 //! What to tell when something did not come: every artifact with every source and its reason, and what to do.
 
+use std::collections::BTreeMap;
+
+use reqwest::Url;
+
 use super::local::MISSING;
+use super::source::{host, server};
 use super::work::{Failed, Why};
 use super::{Source, Want};
 use crate::error::{Class, Error};
@@ -11,26 +16,46 @@ const LISTED: usize = 20;
 
 /// All that is missing at once, and where it could come from.
 pub(super) fn offline(missing: &[&Want]) -> Error {
-    let known: u64 = missing.iter().filter_map(|want| want.size).fold(0, u64::saturating_add);
-    let unknown = missing.iter().filter(|want| want.size.is_none()).count();
-    let more = if unknown > 0 { format!(" and {unknown} of unknown size") } else { String::new() };
-    let things = count(missing.len());
-    let mut error =
-        Error::new(Class::Network, format!("{things} missing in the store ({}{more}), and --offline forbids to fetch", Size(known)));
-    for want in missing {
-        let size = want.size.map_or("unknown size".to_owned(), |size| Size(size).to_string());
-        error = error.detail(format!("{}  {size}  {}  from {}", want.name, want.digest, origin(want)));
-    }
-    error.hint("run `kbake fetch` where there is a network, or leave --offline out")
+    let verb = if missing.len() == 1 { "is" } else { "are" };
+    let message = format!("{} {verb} missing in the store ({}), and --offline forbids to fetch", things(missing.len()), sum(missing));
+    let error = missing.iter().fold(Error::new(Class::Network, message), |error, want| {
+        error.detail(format!("{}  {}  {}  from {}", want.name, size(want), want.digest, origin(want)))
+    });
+    let error = error.hint("run `kbake fetch` where there is a network, or leave --offline out");
+    own_file(error, missing)
 }
 
-fn count(n: usize) -> String {
-    if n == 1 { "1 artifact is".to_owned() } else { format!("{n} artifacts are") }
+/// Nothing may be asked about `url`.
+pub(super) fn offline_question(what: &str) -> Error {
+    Error::new(Class::Network, format!("{what} must be asked for, and --offline forbids it")).hint("leave --offline out")
+}
+
+fn things(n: usize) -> String {
+    if n == 1 { "1 artifact".to_owned() } else { format!("{n} artifacts") }
+}
+
+fn which(wants: &[&Want]) -> String {
+    if let [want] = wants { format!("`{}`", want.name) } else { things(wants.len()) }
+}
+
+/// How much it is in all.
+fn sum(wants: &[&Want]) -> String {
+    let known: u64 = wants.iter().filter_map(|want| want.size).fold(0, u64::saturating_add);
+    match wants.iter().filter(|want| want.size.is_none()).count() {
+        0 => Size(known).to_string(),
+        unknown if unknown == wants.len() => "size unknown".to_owned(),
+        unknown => format!("{} and {unknown} of unknown size", Size(known)),
+    }
+}
+
+fn size(want: &Want) -> String {
+    want.size.map_or("size unknown".to_owned(), |size| Size(size).to_string())
 }
 
 fn origin(want: &Want) -> String {
     match &want.source {
         Source::Pool(path) => path.clone(),
+        Source::Registry { reference, .. } => reference.to_string(),
         Source::Urls(urls) => {
             let shown: Vec<_> =
                 urls.iter().map(|text| reqwest::Url::parse(text).map_or("?".to_owned(), |url| super::source::shown(&url))).collect();
@@ -45,13 +70,21 @@ pub(super) fn sourceless(want: &Want) -> Error {
         Source::Pool(path) => Error::new(Class::Network, "no mirror is known to fetch packages from")
             .detail(format!("needed: {path}"))
             .hint("give one with `--mirror URL`, or name one in the host's apt sources"),
-        Source::Urls(_) => Error::user(format!("no source is known for `{}`", want.name)).hint("its lock entry names no address"),
+        Source::Urls(_) | Source::Registry { .. } => {
+            Error::user(format!("no source is known for `{}`", want.name)).hint("its lock entry names no address")
+        }
     }
 }
 
-/// The error for `failed`, of `wanted` artifacts, `untried` of which were not asked for any more.
-pub(super) fn failed(failed: &[(&Want, &Failed)], wanted: usize, untried: usize) -> Error {
-    let whys = || failed.iter().flat_map(|(_, failed)| failed.sources.iter().map(|(_, why)| why));
+/// The error for `failed` and `untried`, of `wanted` artifacts. Those are untried that only servers have which could not
+/// be reached for others.
+pub(super) fn failed(failed: &[(&Want, &Failed)], untried: &[&Want], wanted: usize) -> Error {
+    let whys: Vec<&Why> = failed.iter().flat_map(|(_, failed)| failed.sources.iter().map(|(_, why)| why)).collect();
+    let missing: Vec<&Want> = failed.iter().map(|(want, _)| *want).chain(untried.iter().copied()).collect();
+    let from_pool = |want: &&Want| matches!(want.source, Source::Pool(_));
+    if whys.iter().all(|why| matches!(why, Why::Unreachable(_))) && !missing.iter().any(from_pool) {
+        return unreachable(failed, &missing);
+    }
     let mismatch = failed.iter().find(|(_, failed)| failed.sources.iter().any(|(_, why)| matches!(why, Why::Mismatch(_))));
     let class = if mismatch.is_some() { Class::Integrity } else { Class::Network };
     let message = match (failed, mismatch) {
@@ -67,30 +100,105 @@ pub(super) fn failed(failed: &[(&Want, &Failed)], wanted: usize, untried: usize)
     if failed.len() > LISTED {
         error = error.detail(format!("and {} more", failed.len() - LISTED));
     }
-    if untried > 0 {
-        error = error.detail(format!("{untried} more were not tried"));
+    if !untried.is_empty() {
+        error = error.detail(format!("{} more were not tried", untried.len()));
     }
     if let Some((want, _)) = mismatch {
         error = error
             .hint(format!("nothing was kept; if it was released anew, run `kbake lock --upgrade {}` and review the change", want.name));
     }
-    if whys().any(|why| matches!(why, Why::Portal(_))) {
+    error = advise(error, &whys);
+    if class == Class::Network && whys.iter().all(|why| is_absent(why)) {
+        error = error.hint("no source has it any more: add a mirror that has, or run `kbake lock --upgrade` and review the change");
+    }
+    if class == Class::Network { ways_out(error, &missing) } else { error }
+}
+
+/// A question that nobody answered: `what` was asked for.
+pub(super) fn unanswered(what: &str, failed: &Failed) -> Error {
+    let whys: Vec<&Why> = failed.sources.iter().map(|(_, why)| why).collect();
+    let error = Error::new(Class::Network, format!("cannot fetch {what}"));
+    advise(sources(error, failed), &whys)
+}
+
+/// What the reasons have in common, and what to do about it.
+fn advise(mut error: Error, whys: &[&Why]) -> Error {
+    if whys.iter().any(|why| matches!(why, Why::Portal(_))) {
         error = error.hint("a web page came in place of a file: log in to the network's portal, or check the proxy's settings");
     }
-    if whys().all(|why| matches!(why, Why::Unreachable(_))) {
+    if whys.iter().all(|why| matches!(why, Why::Unreachable(_))) {
         error = error.hint("check the network, the proxy's settings and the mirrors; what is complete was kept");
     }
-    if whys().any(|why| why.to_string().contains("UnknownIssuer")) {
+    if whys.iter().any(|why| why.to_string().contains("UnknownIssuer")) {
         error = error.hint("this host does not trust the server's certificate: install the package ca-certificates, or the site's own CA");
-    }
-    if class == Class::Network && whys().all(|why| why.to_string().contains(" 404 ") || why.to_string() == MISSING) {
-        error = error.hint("no source has it any more: add a mirror that has, or run `kbake lock --upgrade` and review the change");
     }
     error
 }
 
+fn is_absent(why: &Why) -> bool {
+    let text = why.to_string();
+    text.contains(" 404 ") || text == MISSING
+}
+
+/// No host that releases or images come from can be reached: told once, and not once per artifact.
+fn unreachable(failed: &[(&Want, &Failed)], missing: &[&Want]) -> Error {
+    let mut hosts: BTreeMap<String, String> = BTreeMap::new();
+    for (shown, why) in failed.iter().flat_map(|(_, failed)| &failed.sources) {
+        let host = Url::parse(shown).map_or_else(|_| shown.clone(), |url| host(&url));
+        hosts.entry(host).or_insert_with(|| why.to_string());
+    }
+    let names: Vec<&str> = hosts.keys().map(String::as_str).collect();
+    let mut error =
+        Error::new(Class::Network, format!("cannot fetch {} ({}): no connection to {}", which(missing), sum(missing), names.join(", ")));
+    for (host, reason) in &hosts {
+        error = error.detail(format!("{host}: {reason}"));
+    }
+    for want in missing {
+        error = error.detail(format!("missing: {}  {}  {}", want.name, size(want), origin(want)));
+    }
+    let whys: Vec<&Why> = failed.iter().flat_map(|(_, failed)| failed.sources.iter().map(|(_, why)| why)).collect();
+    ways_out(advise(error, &whys), missing)
+}
+
+/// How releases and images come to where their hosts do not answer. Debian's packages have mirrors everywhere, and their
+/// own hints.
+fn ways_out(mut error: Error, missing: &[&Want]) -> Error {
+    let site = missing.iter().find_map(|want| match &want.source {
+        Source::Urls(urls) => urls.iter().find_map(|url| Url::parse(url).ok()).map(|url| server(&url)),
+        _ => None,
+    });
+    let registry = missing.iter().find_map(|want| match &want.source {
+        Source::Registry { reference, .. } => Some(reference.registry()),
+        _ => None,
+    });
+    if let Some(site) = &site {
+        error = error.hint(format!(
+            "from a mirror of yours: `--rewrite {site}/=https://MIRROR/`, or to a folder: `--rewrite {site}/=file:/FOLDER/`"
+        ));
+    }
+    if let Some(registry) = registry {
+        error = error.hint(format!("images from a registry of yours: `--registry-mirror {registry}=https://MIRROR`"));
+    }
+    if site.is_some() || registry.is_some() {
+        error =
+            error.hint("run `kbake fetch` where there is a network, and bring its store: with the same --store here nothing is missing");
+    }
+    own_file(error, missing)
+}
+
+/// An artifact may be a file that the user has.
+fn own_file(error: Error, missing: &[&Want]) -> Error {
+    match missing.iter().find(|want| matches!(want.source, Source::Urls(_))) {
+        Some(want) => error.hint(format!("with a file that you have: `kbake lock --set {}=PATH`", want.name)),
+        None => error,
+    }
+}
+
 fn describe(error: Error, want: &Want, failed: &Failed) -> Error {
     let size = want.size.map(|size| format!(" ({})", Size(size))).unwrap_or_default();
-    let error = error.detail(format!("{}{size}: expected {}", want.name, want.digest));
+    sources(error.detail(format!("{}{size}: expected {}", want.name, want.digest)), failed)
+}
+
+fn sources(error: Error, failed: &Failed) -> Error {
     failed.sources.iter().fold(error, |error, (source, why)| error.detail(format!("  from {source}: {why}")))
 }

@@ -2,28 +2,58 @@
 
 use reqwest::Url;
 
-use super::{Options, Source, Want};
+use super::credential::Scope;
+use super::{Options, Source, Want, registry};
 
 /// Of addresses that a lock names: it may come from strangers, who have no business with this machine's files.
-const WEB_SCHEMES: [&str; 2] = ["http", "https"];
+pub(super) const WEB_SCHEMES: [&str; 2] = ["http", "https"];
 /// Of mirrors, which are the user's own choice, or the host's.
 const MIRROR_SCHEMES: [&str; 3] = ["http", "https", "file"];
 
-/// The addresses to ask for `want`, in order; text that is no address stays text, to be reported.
-pub(super) fn addresses(want: &Want, options: &Options) -> Vec<Result<Url, (String, String)>> {
-    match &want.source {
-        Source::Pool(path) => {
-            let below = |base: &String| format!("{}/{}", base.trim_end_matches('/'), escape_path(path));
-            options.mirrors.iter().map(|base| parse(&below(base), &MIRROR_SCHEMES)).collect()
-        }
-        Source::Urls(urls) => urls.iter().flat_map(|url| rewrite(url, &options.rewrites)).map(|url| parse(&url, &WEB_SCHEMES)).collect(),
+/// An address to ask, and how. Not `Debug`: there may be a password in it.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub url: Url,
+    /// What kinds of answer are understood, where there are several.
+    pub accept: Option<&'static str>,
+    /// Of registries: what a credential must be good for.
+    pub scope: Option<Scope>,
+}
+
+impl Target {
+    fn of(url: Url) -> Target {
+        Target { url, accept: None, scope: None }
     }
 }
 
-fn rewrite(url: &str, rewrites: &[(String, String)]) -> Vec<String> {
-    let fitting: Vec<String> =
-        rewrites.iter().filter_map(|(prefix, new)| url.strip_prefix(prefix.as_str()).map(|rest| format!("{new}{rest}"))).collect();
-    if fitting.is_empty() { vec![url.to_owned()] } else { fitting }
+/// What cannot be asked: its address, fit to be shown, and the reason.
+pub(super) type Unusable = (String, String);
+
+/// The addresses to ask for `want`, in order.
+pub(super) fn targets(want: &Want, options: &Options) -> Vec<Result<Target, Unusable>> {
+    match &want.source {
+        Source::Pool(path) => {
+            let below = |base: &String| format!("{}/{}", base.trim_end_matches('/'), escape_path(path));
+            options.mirrors.iter().map(|base| parse(&below(base), &MIRROR_SCHEMES).map(Target::of)).collect()
+        }
+        Source::Urls(urls) => urls.iter().flat_map(|url| web_targets(url, options)).collect(),
+        Source::Registry { reference, kind } => registry::targets(reference, *kind, &want.digest.to_string(), options),
+    }
+}
+
+/// The addresses to ask for what a lock, or the sources, have at `text`: itself, or its replacements.
+pub(super) fn web_targets(text: &str, options: &Options) -> Vec<Result<Target, Unusable>> {
+    // Understood before it is rewritten, so that no `..` can leave a mirror's folder.
+    let url = match parse(text, &WEB_SCHEMES) {
+        Ok(url) => url,
+        Err(unusable) => return vec![Err(unusable)],
+    };
+    let replaced = |(prefix, new): &(String, String)| url.as_str().strip_prefix(prefix.as_str()).map(|rest| format!("{new}{rest}"));
+    let fitting: Vec<String> = options.rewrites.iter().filter_map(replaced).collect();
+    if fitting.is_empty() {
+        return vec![Ok(Target::of(url))];
+    }
+    fitting.iter().map(|text| parse(text, &MIRROR_SCHEMES).map(Target::of)).collect()
 }
 
 /// A file's name may hold what means something else in an address.
@@ -31,11 +61,15 @@ fn escape_path(path: &str) -> String {
     path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
 }
 
-fn parse(text: &str, schemes: &[&str]) -> Result<Url, (String, String)> {
+/// Text as an address with one of `schemes`.
+pub(super) fn parse(text: &str, schemes: &[&str]) -> Result<Url, Unusable> {
     // The text itself is not shown: what does not parse cannot be stripped of a password.
     let url = Url::parse(text).map_err(|e| ("an address".to_owned(), format!("it cannot be understood: {e}")))?;
     if url.scheme() == "file" && url.to_file_path().is_err() {
         return Err((shown(&url), "it names a host, and only this machine's files can be read".to_owned()));
+    }
+    if url.scheme() == "file" && url.path().to_ascii_lowercase().contains("%2f") {
+        return Err((shown(&url), "a slash is hidden in it".to_owned()));
     }
     if schemes.contains(&url.scheme()) {
         return Ok(url);
@@ -55,6 +89,12 @@ pub(super) fn shown(url: &Url) -> String {
     if query { format!("{url}?…") } else { url.to_string() }
 }
 
+/// Which host it is, with the port where that is not the usual one.
+pub(super) fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("this machine");
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
 /// Which server it is: scheme, host and port.
 pub(super) fn server(url: &Url) -> String {
     url.origin().ascii_serialization()
@@ -67,10 +107,9 @@ mod tests {
 
     fn asked(source: Source, options: &Options) -> Vec<String> {
         let want = Want { name: "x".to_owned(), source, digest: Sha256::of(b"").into(), size: None };
-        addresses(&want, options)
-            .into_iter()
-            .map(|address| address.map_or_else(|(shown, why)| format!("{shown}: {why}"), |url| url.to_string()))
-            .collect()
+        let shown =
+            |target: Result<Target, Unusable>| target.map_or_else(|(at, why)| format!("{at}: {why}"), |target| target.url.to_string());
+        targets(&want, options).into_iter().map(shown).collect()
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! One artifact: its sources in turn, until one has given the right bytes or all have failed for good.
 
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Url;
-
 use super::answer::{Head, Verdict, looks_like_html};
-use super::client::{self, BrokenKind, Message};
+use super::client::{Ask, BrokenKind, Message};
+use super::credential::Credential;
 use super::pace::{LOOK, Pace, backoff, pause};
-use super::source::{addresses, server, shown};
+use super::registry::{self, Renewal};
+use super::source::{Target, server, shown, targets};
 use super::{Job, Want, lock};
 use crate::error::Error;
 use crate::store::{Claim, Partial};
@@ -47,16 +47,13 @@ pub(super) enum Why {
     Other(String),
 }
 
-impl Failed {
-    /// Whether no source even answered.
-    pub fn nothing_reached(&self) -> bool {
-        !self.sources.is_empty() && self.sources.iter().all(|(_, why)| matches!(why, Why::Unreachable(_)))
-    }
-}
-
 /// One source of an artifact.
 struct Candidate {
-    url: Url,
+    target: Target,
+    /// What was shown to it the last time.
+    credential: Option<Arc<Credential>>,
+    /// Whether that was got right before.
+    renewed: bool,
     /// Whether it was asked from byte 0 again because its ranges, or bytes of others, were no good.
     started_over: bool,
     /// What came of it the last time, and whether asking again is useless.
@@ -71,10 +68,19 @@ enum Ended {
     Mismatch(Why),
     /// Its ranges cannot be used.
     StartOver(String),
+    /// It wants to know who we are.
+    Challenged(Head),
     /// Ask again later.
     Later { why: Why, pause: Option<Duration> },
     /// Never ask it again.
     Never(Why),
+}
+
+/// Whether only servers may have it that cannot be reached.
+pub(super) fn is_hopeless(job: &Job<'_>, want: &Want) -> bool {
+    let dead = lock(&job.dead);
+    let targets = targets(want, job.web.options);
+    !targets.is_empty() && targets.iter().all(|target| target.as_ref().is_ok_and(|target| dead.contains(&server(&target.url))))
 }
 
 /// Brings one artifact into the store.
@@ -102,13 +108,13 @@ pub(super) fn fetch_one(job: &Job<'_>, want: &Want) -> Result<(), Failure> {
             }
         }
         let Some(reason) = sources.hope() else { return Err(Failure::Sources(sources.give_up())) };
-        if round == job.options.retries {
+        if round == job.web.options.retries {
             return Err(Failure::Sources(sources.give_up()));
         }
-        let own = backoff(round, job.options.backoff, job.options.max_backoff);
-        let time = asked.unwrap_or_default().clamp(own, job.options.max_backoff.max(own));
+        let own = backoff(round, job.web.options.backoff, job.web.options.max_backoff);
+        let time = asked.unwrap_or_default().clamp(own, job.web.options.max_backoff.max(own));
         job.events.retry(want, time, &reason);
-        pause(time, job.cancel)?;
+        pause(time, job.web.cancel)?;
         round += 1;
     }
 }
@@ -117,12 +123,12 @@ pub(super) fn fetch_one(job: &Job<'_>, want: &Want) -> Result<(), Failure> {
 fn claim<'a>(job: &Job<'a>, want: &Want) -> Result<Option<Partial<'a>>, Error> {
     let mut told = false;
     loop {
-        job.cancel.check()?;
+        job.web.cancel.check()?;
         match job.store.partial(&want.digest, want.size)? {
             Claim::Ours(partial) => return Ok(Some(partial)),
             Claim::Present => return Ok(None),
             Claim::Busy if !std::mem::replace(&mut told, true) => job.events.waiting(want),
-            Claim::Busy => pause(LOOK, job.cancel)?,
+            Claim::Busy => pause(LOOK, job.web.cancel)?,
         }
     }
 }
@@ -150,6 +156,8 @@ struct Sources<'a> {
     unusable: Vec<(String, Why)>,
     /// The only source of all bytes that are there, if one is.
     giver: Option<usize>,
+    /// How many bytes there are in all, as the server says that is being asked.
+    total: Option<u64>,
 }
 
 /// How it went on after all immediate repetitions.
@@ -161,9 +169,9 @@ enum Asked {
 impl<'a> Sources<'a> {
     fn new(job: &'a Job<'_>, want: &'a Want) -> Result<Sources<'a>, Error> {
         let (mut candidates, mut unusable) = (Vec::new(), Vec::new());
-        for address in addresses(want, job.options) {
-            match address {
-                Ok(url) => candidates.push(Candidate { url, started_over: false, why: None }),
+        for target in targets(want, job.web.options) {
+            match target {
+                Ok(target) => candidates.push(Candidate { target, credential: None, renewed: false, started_over: false, why: None }),
                 Err((shown, reason)) => unusable.push((shown, Why::Other(reason))),
             }
         }
@@ -172,9 +180,9 @@ impl<'a> Sources<'a> {
         }
         let down = lock(&job.down);
         // Stable: the user's order within each of the two groups.
-        candidates.sort_by_key(|candidate| down.contains(&server(&candidate.url)));
+        candidates.sort_by_key(|candidate| down.contains(&server(&candidate.target.url)));
         drop(down);
-        Ok(Sources { job, want, candidates, unusable, giver: None })
+        Ok(Sources { job, want, candidates, unusable, giver: None, total: None })
     }
 
     /// Asks one source, and again at once where that is sensible.
@@ -203,33 +211,51 @@ impl<'a> Sources<'a> {
                     continue;
                 }
                 Ended::StartOver(reason) => (Why::Other(reason), true, None),
+                Ended::Challenged(head) => match self.renew(n, &head)? {
+                    None => continue,
+                    Some(ended) => ended,
+                },
                 Ended::Later { .. } if partial.len() >= before.saturating_add(WORTH_MORE) => continue,
                 Ended::Later { why, pause } => (why, false, pause),
                 Ended::Never(why) => (why, true, None),
             };
+            let candidate = &mut self.candidates[n];
             if let Why::Unreachable(_) = why {
-                lock(&self.job.down).insert(server(&candidate.url));
+                lock(&self.job.down).insert(server(&candidate.target.url));
             }
             candidate.why = Some((why, useless));
             return Ok(Asked::Failed(pause));
         }
     }
 
+    /// Gets what a registry asks for. None when it can be asked again.
+    fn renew(&mut self, n: usize, head: &Head) -> Result<Option<(Why, bool, Option<Duration>)>, Error> {
+        let candidate = &mut self.candidates[n];
+        let Some(scope) = &candidate.target.scope else { return Ok(Some((Why::Other(head.answered()), true, None))) };
+        let renewed = std::mem::replace(&mut candidate.renewed, true);
+        Ok(match registry::renew(&self.job.web, scope, candidate.credential.as_ref(), renewed, head)? {
+            Renewal::Again => None,
+            Renewal::Refused(why) => Some((why, true, None)),
+            Renewal::Later { why, pause } => {
+                candidate.renewed = false;
+                Some((why, false, pause))
+            }
+        })
+    }
+
     /// One request, and its body into `partial`.
     fn ask_once(&mut self, n: usize, partial: &mut Partial<'_>) -> Result<Ended, Error> {
-        let from = partial.len();
-        let messages = client::start(&self.job.client, &self.candidates[n].url, from)?;
-        let mut pace = Pace::new(self.job.options.min_rate, self.job.options.idle_timeout);
+        self.total = None;
+        let web = &self.job.web;
+        let candidate = &mut self.candidates[n];
+        candidate.credential = web.credential(&candidate.target);
+        let (url, accept, credential) = (candidate.target.url.clone(), candidate.target.accept, candidate.credential.clone());
+        let transfer = web.ask(Ask { from: partial.len(), accept, credential, ..Ask::get(url) })?;
+        let mut pace = Pace::new(web.options.min_rate, web.options.idle_timeout);
         let mut head: Option<Head> = None;
         let mut first = true;
         loop {
-            self.job.cancel.check()?;
-            let message = match messages.recv_timeout(LOOK) {
-                Ok(message) => message,
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return Err(Error::internal("a transfer's thread has died")),
-            };
-            match message {
+            match transfer.next()? {
                 Message::Head(found) => match self.begin(n, &found, partial)? {
                     Some(ended) => return Ok(ended),
                     None => head = Some(found),
@@ -259,8 +285,13 @@ impl<'a> Sources<'a> {
 
     /// Judges the head. None to go on with the body.
     fn begin(&mut self, n: usize, head: &Head, partial: &mut Partial<'_>) -> Result<Option<Ended>, Error> {
+        if head.is_challenge() && self.candidates[n].target.scope.is_some() {
+            return Ok(Some(Ended::Challenged(head.clone())));
+        }
+        self.candidates[n].renewed = false;
         Ok(match head.judge(partial.len(), self.want.size) {
             Verdict::Take { start_over, total } => {
+                self.total = total;
                 let most = self.most();
                 if total.is_some_and(|total| total > most) {
                     return Ok(Some(Ended::Never(Why::Other(format!("is larger than {}", Size(most))))));
@@ -293,7 +324,8 @@ impl<'a> Sources<'a> {
         }
         if partial.len().saturating_add(bytes.len() as u64) > self.most() {
             partial.reset()?;
-            return Ok(Some(Ended::Never(Why::Other(format!("sent more than the locked {} ({} bytes)", Size(self.most()), self.most())))));
+            let which = if self.want.size.is_some() { "the locked " } else { "" };
+            return Ok(Some(Ended::Never(Why::Other(format!("sent more than {which}{} ({} bytes)", Size(self.most()), self.most())))));
         }
         partial.put(bytes)?;
         self.job.events.progress(self.want, partial.len());
@@ -306,10 +338,10 @@ impl<'a> Sources<'a> {
         if found == self.want.digest {
             return Ended::Complete;
         }
-        // Without a locked size only a clean end says that these were all.
-        let short = self.want.size.map_or(broke.is_some(), |size| partial.len() < size);
-        if short {
-            let of = self.want.size.map(|size| format!(" of {size}")).unwrap_or_default();
+        // Without a locked size the server's word, or at last a clean end, says that these were all.
+        let size = self.want.size.or(self.total);
+        if size.map_or(broke.is_some(), |size| partial.len() < size) {
+            let of = size.map(|size| format!(" of {size}")).unwrap_or_default();
             let how = broke.as_deref().unwrap_or("ended too early");
             return Ended::Later { why: Why::Other(format!("{how} (after {}{of} bytes)", partial.len())), pause: None };
         }
@@ -320,7 +352,7 @@ impl<'a> Sources<'a> {
     }
 
     fn most(&self) -> u64 {
-        self.want.size.unwrap_or(self.job.options.max_unsized)
+        self.want.size.unwrap_or(self.job.web.options.max_unsized)
     }
 
     /// The reason of the first source that may still give it; none when there is no such source.
@@ -330,7 +362,11 @@ impl<'a> Sources<'a> {
     }
 
     fn give_up(self) -> Failed {
-        let asked = self.candidates.into_iter().filter_map(|candidate| Some((shown(&candidate.url), candidate.why?.0)));
+        let unreachable = |candidate: &Candidate| matches!(candidate.why, Some((Why::Unreachable(_), _)));
+        if self.unusable.is_empty() && self.candidates.iter().all(unreachable) {
+            lock(&self.job.dead).extend(self.candidates.iter().map(|candidate| server(&candidate.target.url)));
+        }
+        let asked = self.candidates.into_iter().filter_map(|candidate| Some((shown(&candidate.target.url), candidate.why?.0)));
         Failed { sources: asked.chain(self.unusable).collect() }
     }
 }

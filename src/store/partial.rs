@@ -35,11 +35,11 @@ pub struct Partial<'a> {
 
 /// The SHA-256, which names the blob, and the SHA-512 where that is what it must have.
 #[derive(Clone)]
-struct Hashers(Hasher, Option<Hasher512>);
+struct Hashers(Box<Hasher>, Option<Box<Hasher512>>);
 
 impl Hashers {
     fn new(digest: &Digest) -> Self {
-        Hashers(Hasher::new(), matches!(digest, Digest::Sha512(_)).then(Hasher512::new))
+        Hashers(Box::default(), matches!(digest, Digest::Sha512(_)).then(Box::default))
     }
 
     fn update(&mut self, bytes: &[u8]) {

@@ -9,6 +9,8 @@ use std::time::Duration;
 /// What a client asked.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// `GET` or `HEAD`.
+    pub method: String,
     pub path: String,
     /// The value of `Range`, as sent.
     pub range: Option<String>,
@@ -52,7 +54,19 @@ pub enum Ending {
     Drip,
 }
 
+impl Request {
+    /// The value of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
 impl Answer {
+    /// A redirection.
+    pub fn to(place: impl std::fmt::Display) -> Answer {
+        Answer::new(307, b"elsewhere").header(format!("Location: {place}"))
+    }
+
     pub fn new(status: u16, body: &[u8]) -> Answer {
         let framing = Framing::Length(body.len());
         Answer { status, headers: Vec::new(), body: body.to_vec(), framing, ending: Ending::Clean }
@@ -183,7 +197,7 @@ fn serve(state: &Shared, stream: TcpStream) -> std::io::Result<()> {
             requests.push(request.clone());
         }
         let answer = (state.handler)(&request);
-        send(state, &mut stream, &answer)?;
+        send(state, &mut stream, &answer, request.method == "HEAD")?;
         if answer.ending != Ending::Clean || answer.framing == Framing::Close {
             return stream.shutdown(std::net::Shutdown::Both);
         }
@@ -196,8 +210,9 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Req
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
     }
-    let path = line.split(' ').nth(1).unwrap_or("").to_owned();
-    let mut request = Request { path, range: None, headers: Vec::new(), nth: 0 };
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut request = Request { method, path, range: None, headers: Vec::new(), nth: 0 };
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line == "\r\n" {
@@ -212,7 +227,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Req
     }
 }
 
-fn send(state: &Shared, stream: &mut TcpStream, answer: &Answer) -> std::io::Result<()> {
+fn send(state: &Shared, stream: &mut TcpStream, answer: &Answer, only_head: bool) -> std::io::Result<()> {
     let mut head = format!("HTTP/1.1 {} X\r\n", answer.status);
     for line in &answer.headers {
         head += &format!("{line}\r\n");
@@ -223,6 +238,9 @@ fn send(state: &Shared, stream: &mut TcpStream, answer: &Answer) -> std::io::Res
         Framing::Close => "Connection: close\r\n".to_owned(),
     };
     stream.write_all(format!("{head}\r\n").as_bytes())?;
+    if only_head {
+        return Ok(());
+    }
     let mut put = |bytes: &[u8]| {
         if bytes.is_empty() {
             return Ok(());

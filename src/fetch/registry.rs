@@ -1,0 +1,176 @@
+//! Container registries: what is asked where, and how they are satisfied that we may.
+//!
+//! [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md), and for
+//! tokens the [token specification](https://distribution.github.io/distribution/spec/auth/token/) of its reference
+//! implementation, which it leaves open.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::answer::{Head, Verdict};
+use super::challenge::{self, Challenge};
+use super::client::{Ask, BrokenKind};
+use super::credential::{self, Credential, Scope};
+use super::small::{self, Gave};
+use super::source::{self, Target, Unusable, shown};
+use super::web::Web;
+use super::work::Why;
+use super::{Options, RegistryKind, lock};
+use crate::error::Result;
+use crate::value::Reference;
+
+/// What manifests may be: an index or a manifest, as OCI or as Docker calls them.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+/// References of this registry mean that one; by its own name it answers with a page for people.
+const ELSEWHERE: (&str, &str) = ("docker.io", "registry-1.docker.io");
+/// A token server's answer is smaller than this.
+const MAX_TOKEN: u64 = 1 << 20;
+
+/// The addresses to ask for `id` (a digest or a tag) in the repository of `reference`, in order.
+pub(super) fn targets(reference: &Reference, kind: RegistryKind, id: &str, options: &Options) -> Vec<Result<Target, Unusable>> {
+    let fitting = options.registry_mirrors.iter().filter(|(registry, _)| registry == reference.registry());
+    let mirrors: Vec<_> = fitting.map(|(_, base)| below(base, None, reference.repository(), kind, id)).collect();
+    if !mirrors.is_empty() {
+        return mirrors;
+    }
+    let registry = reference.registry();
+    let (from, to) = ELSEWHERE;
+    let scheme = if is_loopback(registry) { "http" } else { "https" };
+    let base = format!("{scheme}://{}", if registry == from { to } else { registry });
+    vec![below(&base, Some(registry), reference.repository(), kind, id)]
+}
+
+/// The address below a base. `registry` is the registry's name where the base is its own.
+fn below(base: &str, registry: Option<&str>, repository: &str, kind: RegistryKind, id: &str) -> Result<Target, Unusable> {
+    let mut url = source::parse(base, &source::WEB_SCHEMES)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err((shown(&url), "a registry's address has no user and password in it: logins are given apart".to_owned()));
+    }
+    let parts: Vec<&str> = url.path().split('/').filter(|part| !part.is_empty()).collect();
+    // Where the registry's own interface is somewhere in its server, the address says so by the `v2`.
+    let (front, inner) = match parts.iter().position(|part| *part == "v2") {
+        None => ("v2".to_owned(), parts.join("/")),
+        Some(at) => (parts[..=at].join("/"), parts[at + 1..].join("/")),
+    };
+    let repository = if inner.is_empty() { repository.to_owned() } else { format!("{inner}/{repository}") };
+    let (folder, accept) = match kind {
+        RegistryKind::Manifest => ("manifests", Some(MANIFESTS)),
+        RegistryKind::Blob => ("blobs", None),
+    };
+    url.set_path(&format!("/{front}/{repository}/{folder}/{id}"));
+    url.set_query(None);
+    url.set_fragment(None);
+    let host = registry.map_or_else(|| source::host(&url), str::to_owned);
+    let scope = Scope { server: source::server(&url), repository, host };
+    Ok(Target { url, accept, scope: Some(scope) })
+}
+
+/// Whether a registry (`HOST` or `HOST:PORT`) is this machine: there nobody can listen in on plain http.
+fn is_loopback(registry: &str) -> bool {
+    let host = registry.split(':').next().unwrap_or_default();
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// What came of a refusal.
+pub(super) enum Renewal {
+    /// Ask again: there is another credential now.
+    Again,
+    /// The same would come of it.
+    Refused(Why),
+    /// It may pass.
+    Later { why: Why, pause: Option<Duration> },
+}
+
+/// Gets what the registry asks for in `head` (a 401), unless another thread has done so since `used` was shown. `renewed`
+/// says that this was got right before; then it is given up.
+pub(super) fn renew(web: &Web<'_>, scope: &Scope, used: Option<&Arc<Credential>>, renewed: bool, head: &Head) -> Result<Renewal> {
+    if renewed {
+        return Ok(refused(match used.map(|used| &**used) {
+            Some(Credential::Basic(_)) => "does not accept the login that is configured for it".to_owned(),
+            _ => "answered 401 Unauthorized, also to what it had asked for".to_owned(),
+        }));
+    }
+    let pocket = web.wallet.pocket(scope);
+    let mut held = lock(&pocket);
+    web.cancel.check()?;
+    if let Some(credential) = held.as_ref()
+        && !used.is_some_and(|used| Arc::ptr_eq(used, credential))
+    {
+        return Ok(Renewal::Again);
+    }
+    *held = None;
+    let login = web.options.logins.get(&scope.host);
+    let challenges = challenge::parse(head.authenticate.as_deref().unwrap_or_default());
+    let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+    let credential = match (find("bearer").filter(|bearer| bearer.parameters.contains_key("realm")), find("basic"), login) {
+        (Some(bearer), ..) => match token(web, scope, bearer)? {
+            Ok(credential) => credential,
+            Err(renewal) => return Ok(renewal),
+        },
+        (None, Some(_), Some(login)) => Credential::Basic(Arc::clone(login)),
+        (None, Some(_), None) => return Ok(refused("asks for a login, and none is configured for it".to_owned())),
+        (None, None, _) => return Ok(refused("answered 401 Unauthorized, and does not say how to be asked".to_owned())),
+    };
+    *held = Some(Arc::new(credential));
+    Ok(Renewal::Again)
+}
+
+fn refused(reason: String) -> Renewal {
+    Renewal::Refused(Why::Other(reason))
+}
+
+/// Fetches a token as `bearer` says: anonymously, or with the login of the registry.
+fn token(web: &Web<'_>, scope: &Scope, bearer: &Challenge) -> Result<Result<Credential, Renewal>> {
+    let url = match token_url(scope, &bearer.parameters) {
+        Ok(url) => url,
+        Err(reason) => return Ok(Err(refused(reason))),
+    };
+    let at = source::host(&url);
+    let login = web.options.logins.get(&scope.host);
+    let credential = login.map(|login| Arc::new(Credential::Basic(Arc::clone(login))));
+    let later = |why: Why, pause| Ok(Err(Renewal::Later { why, pause }));
+    let (head, body) = match small::once(web, Ask { credential, ..Ask::get(url) }, MAX_TOKEN)? {
+        Gave::Answer(head, body) => (head, body),
+        Gave::TooMuch => return Ok(Err(refused(format!("its token server {at} does not stop talking")))),
+        Gave::Broken(broken) => {
+            let reason = format!("its token server {at} {}", broken.reason);
+            return match broken.kind {
+                BrokenKind::Unreachable => later(Why::Unreachable(reason), None),
+                BrokenKind::Cut => later(Why::Other(reason), None),
+                BrokenKind::Final => Ok(Err(refused(reason))),
+            };
+        }
+    };
+    Ok(match head.judge(0, None) {
+        Verdict::Take { .. } => credential::token(&body).ok_or_else(|| refused(format!("its token server {at} gave no token"))),
+        Verdict::Later { reason, pause } => Err(Renewal::Later { why: Why::Other(format!("its token server {at} {reason}")), pause }),
+        Verdict::Portal(reason) => Err(Renewal::Refused(Why::Portal(format!("its token server {at} {reason}")))),
+        Verdict::Refuse(reason) | Verdict::StartOver(reason) => {
+            let whose = if login.is_some() { "to the login that is configured" } else { "to an anonymous request" };
+            Err(refused(format!("its token server {at} {reason} {whose}")))
+        }
+    })
+}
+
+/// The address to fetch a token from. A registry that is asked over https cannot send us, and our login, to plain http.
+fn token_url(scope: &Scope, parameters: &std::collections::BTreeMap<String, String>) -> Result<Url, String> {
+    let realm = parameters.get("realm").map(String::as_str).unwrap_or_default();
+    let schemes: &[&str] = if scope.server.starts_with("http://") { &source::WEB_SCHEMES } else { &["https"] };
+    let mut url =
+        source::parse(realm, schemes).map_err(|(shown, why)| format!("names a token server that is not asked: {shown}: {why}"))?;
+    // These fail only where an address can have no such part.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let own = format!("repository:{}:pull", scope.repository);
+    let mut query = url.query_pairs_mut();
+    if let Some(service) = parameters.get("service") {
+        query.append_pair("service", service);
+    }
+    query.append_pair("scope", parameters.get("scope").unwrap_or(&own));
+    drop(query);
+    Ok(url)
+}

@@ -1,0 +1,393 @@
+//! Container registries, as they are and as they must not be believed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::*;
+use crate::value::Sha512;
+
+const REPOSITORY: &str = "k8s/pause";
+
+/// What a registry has, and how it behaves.
+#[derive(Default)]
+struct State {
+    /// By digest.
+    things: BTreeMap<String, Vec<u8>>,
+    /// The token that is good now, if one is needed.
+    token: Option<String>,
+    /// How often a token was given.
+    given: u32,
+    /// The `Authorization` that the token server, or the registry itself, wants to see.
+    login: Option<String>,
+    /// Of a registry that takes passwords itself.
+    basic: bool,
+    /// Where blobs are sent to.
+    storage: Option<String>,
+    /// Where the token server is.
+    realm: String,
+    /// What is said of every tag.
+    said: Option<String>,
+}
+
+struct Registry {
+    server: Server,
+    tokens: Server,
+    storage: Server,
+    state: Arc<Mutex<State>>,
+}
+
+impl Registry {
+    fn start(things: &[&[u8]]) -> Registry {
+        let things = things.iter().map(|bytes| (format!("sha256:{}", Sha256::of(bytes)), bytes.to_vec())).collect();
+        let state = Arc::new(Mutex::new(State { things, ..State::default() }));
+        let (registry, giver, store) = (Arc::clone(&state), Arc::clone(&state), Arc::clone(&state));
+        let tokens = Server::start(move |request| give_token(&mut giver.lock().unwrap(), request));
+        let storage = Server::start(move |request| {
+            let name = request.path.trim_start_matches('/').split('?').next().unwrap();
+            Answer::ranged(request, &store.lock().unwrap().things[name])
+        });
+        let server = Server::start(move |request| answer(&registry.lock().unwrap(), request));
+        state.lock().unwrap().realm = format!("{}/token?account=", tokens.base());
+        Registry { server, tokens, storage, state }
+    }
+
+    /// Wants a token for everything from now on.
+    fn with_tokens(self) -> Registry {
+        self.set(|state| state.token = Some("none-yet".to_owned()))
+    }
+
+    fn with_storage(self) -> Registry {
+        let base = self.storage.base();
+        self.set(|state| state.storage = Some(base))
+    }
+
+    fn set(self, change: impl FnOnce(&mut State)) -> Registry {
+        change(&mut self.state.lock().unwrap());
+        self
+    }
+
+    fn reference(&self) -> Reference {
+        format!("{}/{REPOSITORY}:3.10", self.server.address()).parse().unwrap()
+    }
+
+    fn want(&self, bytes: &[u8], kind: RegistryKind) -> Want {
+        Want { source: Source::Registry { reference: self.reference(), kind }, size: None, ..want(bytes) }
+    }
+
+    fn login(&self) -> BTreeMap<String, Arc<Login>> {
+        let login = Login { user: "me".to_owned(), password: "hidden".into() };
+        [(self.server.address().to_string(), Arc::new(login))].into()
+    }
+}
+
+/// `me` and `hidden`, as a header has them.
+const BASIC: &str = "Basic bWU6aGlkZGVu";
+
+fn give_token(state: &mut State, request: &Request) -> Answer {
+    if state.login.is_some() && request.header("authorization") != state.login.as_deref() {
+        return Answer::new(401, b"hidden").header("WWW-Authenticate: Basic realm=\"tokens\"");
+    }
+    state.given += 1;
+    let token = format!("token-{}", state.given);
+    let body = format!("{{\"token\": \"{token}\", \"expires_in\": 60}}");
+    state.token = Some(token);
+    Answer::ok(body.as_bytes()).header("Content-Type: application/json")
+}
+
+fn answer(state: &State, request: &Request) -> Answer {
+    let wanted = if state.basic { state.login.clone() } else { state.token.as_ref().map(|token| format!("Bearer {token}")) };
+    if wanted.is_some() && request.header("authorization") != wanted.as_deref() {
+        let refusal = Answer::new(401, b"{\"errors\": []}");
+        return if state.basic {
+            refusal.header("WWW-Authenticate: Basic realm=\"here\"")
+        } else {
+            let scope = format!("repository:{REPOSITORY}:pull");
+            refusal.header(format!("Www-Authenticate: Bearer realm=\"{}\",service=\"a registry\",scope=\"{scope}\"", state.realm))
+        };
+    }
+    let Some((kind, id)) = request.path.strip_prefix(&format!("/v2/{REPOSITORY}/")).and_then(|rest| rest.split_once('/')) else {
+        return Answer::new(404, b"{}");
+    };
+    let accepts = request.header("accept").unwrap_or_default();
+    match (kind, &state.storage, state.things.get(id)) {
+        ("blobs", Some(storage), Some(_)) => Answer::to(format!("{storage}/{id}?signature=hidden")),
+        ("blobs", None, Some(bytes)) => Answer::ranged(request, bytes),
+        ("manifests", _, Some(bytes)) if accepts.contains("application/vnd.oci.image.index.v1+json") => Answer::ok(bytes),
+        ("manifests", _, None) if id == "3.10" => {
+            let bytes = &state.things[state.things.keys().next().unwrap()];
+            let answer = Answer::ok(bytes);
+            match &state.said {
+                Some(said) => answer.header(format!("Docker-Content-Digest: {said}")),
+                None => answer,
+            }
+        }
+        _ => Answer::new(404, b"{}"),
+    }
+}
+
+fn tag(case: &Case, reference: &Reference) -> Result<(Sha256, Vec<u8>), Error> {
+    tag_digest(reference, &case.options, &Cancel::new())
+}
+
+#[test]
+fn manifests_and_blobs_come_by_digest() {
+    let (manifest, layer) = (b"{\"schemaVersion\": 2}".to_vec(), payload(300_000));
+    let registry = Registry::start(&[&manifest, &layer]);
+    let case = Case::new();
+    let wants = [registry.want(&manifest, RegistryKind::Manifest), registry.want(&layer, RegistryKind::Blob)];
+    case.fetch(&wants).unwrap();
+    assert!(wants.iter().all(|want| case.has(want)));
+    let requests = registry.server.requests();
+    let asked: BTreeMap<&str, Option<&str>> = requests.iter().map(|request| (&*request.path, request.header("accept"))).collect();
+    let accept = asked[&*format!("/v2/{REPOSITORY}/manifests/sha256:{}", Sha256::of(&manifest))].unwrap();
+    for kind in ["oci.image.index.v1", "oci.image.manifest.v1", "docker.distribution.manifest.list.v2", "docker.distribution.manifest.v2"] {
+        assert!(accept.contains(&format!("application/vnd.{kind}+json")), "{accept}");
+    }
+    assert!(asked.contains_key(&*format!("/v2/{REPOSITORY}/blobs/sha256:{}", Sha256::of(&layer))), "{asked:?}");
+    assert!(requests.iter().all(|request| request.header("authorization").is_none()));
+    let shown = case.fails(&registry.want(b"another", RegistryKind::Blob), Class::Network);
+    assert!(shown.contains("answered 404 Not Found"), "{shown}");
+}
+
+#[test]
+fn a_longer_digest_is_asked_for_by_its_own_name() {
+    let bytes = payload(1000);
+    let server = honest(&bytes);
+    let case = Case::new();
+    let reference = format!("{}/a:1", server.address()).parse().unwrap();
+    let digest = Digest::Sha512(Sha512::of(&bytes));
+    let want = Want { digest, source: Source::Registry { reference, kind: RegistryKind::Blob }, ..want(&bytes) };
+    case.fetch(std::slice::from_ref(&want)).unwrap();
+    assert_eq!(server.requests()[0].path, format!("/v2/a/blobs/{digest}"));
+}
+
+#[test]
+fn one_token_serves_all_threads_and_stays_with_the_registry() {
+    let layers: Vec<Vec<u8>> = (0..12).map(|n| payload(2000 + n)).collect();
+    let registry = Registry::start(&layers.iter().map(Vec::as_slice).collect::<Vec<_>>()).with_tokens().with_storage();
+    let case = Case::new();
+    let wants: Vec<Want> = layers.iter().map(|bytes| registry.want(bytes, RegistryKind::Blob)).collect();
+    case.fetch(&wants).unwrap();
+    assert!(wants.iter().all(|want| case.has(want)));
+    let tokens = registry.tokens.requests();
+    assert_eq!(tokens.len(), 1, "{tokens:?}");
+    assert_eq!(tokens[0].path, "/token?account=&service=a+registry&scope=repository%3Ak8s%2Fpause%3Apull");
+    assert_eq!(tokens[0].header("authorization"), None, "we are nobody");
+    assert!(registry.server.requests().iter().any(|request| request.header("authorization") == Some("Bearer token-1")));
+    let leaks: Vec<Request> = registry.storage.requests().into_iter().filter(|request| request.header("authorization").is_some()).collect();
+    assert!(leaks.is_empty() && registry.storage.requests().len() == 12, "{leaks:?}");
+}
+
+#[test]
+fn an_expired_token_is_replaced_in_the_middle() {
+    let layer = payload(600_000);
+    let registry = Registry::start(&[&layer]).with_tokens();
+    let (state, body) = (Arc::clone(&registry.state), layer.clone());
+    // In front of it, a line that breaks once; by then the token has expired.
+    let breaking = Server::start(move |request| {
+        let mut state = state.lock().unwrap();
+        let found = answer(&state, request);
+        if found.status == 200 && request.range.is_none() {
+            state.token = Some("a later one".to_owned());
+            return Answer::ok(&body).cut(250_000);
+        }
+        found
+    });
+    let mut case = Case::new();
+    case.options.registry_mirrors = vec![(registry.server.address().to_string(), breaking.base())];
+    let want = registry.want(&layer, RegistryKind::Blob);
+    case.fetch(std::slice::from_ref(&want)).unwrap();
+    assert!(case.has(&want));
+    let shown: Vec<_> = breaking.requests().iter().map(|one| (one.range.clone(), one.header("authorization").map(str::to_owned))).collect();
+    let rest = || Some("bytes=250000-".to_owned());
+    let token = |n: u32| Some(format!("Bearer token-{n}"));
+    assert_eq!(shown, [(None, None), (None, token(1)), (rest(), token(1)), (rest(), token(2))]);
+}
+
+#[test]
+fn a_registry_that_is_never_satisfied_is_given_up() {
+    let registry = Registry::start(&[b"x"]).with_tokens();
+    // Whatever token is given, another would be right.
+    let stubborn = Server::start({
+        let state = Arc::clone(&registry.state);
+        move |request| {
+            answer(&State { token: Some("other".to_owned()), realm: state.lock().unwrap().realm.clone(), ..State::default() }, request)
+        }
+    });
+    let mut case = Case::new();
+    case.options.registry_mirrors = vec![(registry.server.address().to_string(), stubborn.base())];
+    let shown = case.fails(&registry.want(b"x", RegistryKind::Blob), Class::Network);
+    assert!(shown.contains("answered 401 Unauthorized, also to what it had asked for"), "{shown}");
+    assert_eq!((stubborn.requests().len(), registry.tokens.requests().len()), (2, 1));
+    let shown = tag(&case, &registry.reference()).unwrap_err().to_string();
+    assert!(shown.contains("also to what it had asked for") && !shown.contains("token-"), "{shown}");
+}
+
+#[test]
+fn a_login_goes_to_who_asks_for_it_and_is_never_shown() {
+    for basic in [false, true] {
+        let registry = Registry::start(&[b"x"]).with_tokens().with_storage();
+        let registry = registry.set(|state| (state.login, state.basic) = (Some(BASIC.to_owned()), basic));
+        let want = registry.want(b"x", RegistryKind::Blob);
+        let mut case = Case::new();
+        let shown = case.fails(&want, Class::Network);
+        let reason = if basic { "asks for a login, and none is configured" } else { "answered 401 Unauthorized to an anonymous request" };
+        assert!(shown.contains(reason), "{shown}");
+        case.options.logins = registry.login();
+        case.fetch(std::slice::from_ref(&want)).unwrap();
+        assert!(case.has(&want));
+        assert!(registry.storage.requests().iter().all(|request| request.header("authorization").is_none()));
+        if !basic {
+            assert!(registry.server.requests().iter().all(|request| request.header("authorization") != Some(BASIC)));
+        }
+        // A wrong one.
+        let case = Case { options: case.options, ..Case::new() };
+        let registry = registry.set(|state| (state.login, state.token) = (Some("Basic other".to_owned()), Some("other".to_owned())));
+        let shown = case.fails(&want, Class::Network);
+        let reason = if basic {
+            "does not accept the login that is configured"
+        } else {
+            "answered 401 Unauthorized to the login that is configured"
+        };
+        assert!(shown.contains(reason) && !shown.contains("hidden") && !shown.contains("bWU6"), "{shown}");
+        assert!(registry.server.requests().len() < 12, "it is not tried again and again");
+    }
+}
+
+#[test]
+fn who_is_redirected_to_gets_no_login() {
+    let registry = Registry::start(&[b"x"]);
+    // A storage host that would like to know who we are, and where its friend is.
+    let thief = Server::start({
+        let realm = registry.tokens.base();
+        move |_| {
+            Answer::new(401, b"")
+                .header(format!("WWW-Authenticate: Bearer realm=\"{realm}/steal\""))
+                .header("WWW-Authenticate: Basic realm=x")
+        }
+    });
+    let base = thief.base();
+    let registry = registry.set(|state| (state.storage, state.basic, state.login) = (Some(base), true, Some(BASIC.to_owned())));
+    let mut case = Case::new();
+    case.options.logins = registry.login();
+    let shown = case.fails(&registry.want(b"x", RegistryKind::Blob), Class::Network);
+    assert!(shown.contains("answered 401 Unauthorized"), "{shown}");
+    assert!(!thief.requests().is_empty() && thief.requests().iter().all(|request| request.header("authorization").is_none()));
+    assert_eq!(registry.tokens.connections(), 0);
+}
+
+#[test]
+fn troubles_of_the_token_server_are_told_as_its_own() {
+    let registry = Registry::start(&[b"x"]).with_tokens();
+    let want = registry.want(b"x", RegistryKind::Blob);
+    let busy = Server::start({
+        let state = Arc::clone(&registry.state);
+        move |request| if request.nth < 2 { Answer::new(503, b"") } else { give_token(&mut state.lock().unwrap(), request) }
+    });
+    let realm = format!("{}/token", busy.base());
+    let registry = registry.set(|state| state.realm = realm);
+    let told = Case::new().fetch(std::slice::from_ref(&want)).unwrap().lines();
+    assert!(told[1].contains(&format!("its token server {} answered 503", busy.address())), "{told:?}");
+    assert_eq!(busy.requests().len(), 3);
+
+    let page = always(Answer::ok(b"<html>log in").header("Content-Type: text/html"));
+    let (empty, endless) = (always(Answer::ok(b"{}")), always(Answer::ok(b"{").framed(Framing::Chunked).ending(Ending::Endless)));
+    let closed = always(Answer::ok(b"")).base();
+    for (realm, reason) in [
+        (page.base(), "answered with an HTML page"),
+        (empty.base(), "gave no token"),
+        (endless.base(), "does not stop talking"),
+        (closed, "cannot be reached"),
+        ("ftp://tokens.test/".to_owned(), "names a token server that is not asked: ftp://tokens.test/"),
+        ("file:///etc/passwd".to_owned(), "names a token server that is not asked"),
+        ("nonsense".to_owned(), "names a token server that is not asked"),
+    ] {
+        let with = realm.clone();
+        registry.state.lock().unwrap().realm = with;
+        registry.state.lock().unwrap().token = Some("unknown".to_owned());
+        let shown = Case::new().fails(&want, Class::Network);
+        assert!(shown.contains(reason), "{realm}: {shown}");
+    }
+}
+
+#[test]
+fn mirrors_are_asked_in_order_and_the_registry_is_not() {
+    let bytes = payload(1000);
+    let (original, empty, mirror) = (honest(&bytes), always(Answer::new(404, b"{}")), honest(&bytes));
+    let reference: Reference = format!("{}/coredns/coredns:v1", original.address()).parse().unwrap();
+    let of = |base: String| (original.address().to_string(), base);
+    let mut case = Case::new();
+    case.options.registry_mirrors = vec![
+        ("other.test".to_owned(), original.base()),
+        of(empty.base()),
+        of(format!("{}/api/v2/proxy/", empty.base())),
+        of(format!("http://user:secret@{}", empty.address())),
+        of(format!("{}/k8s", mirror.base())),
+    ];
+    let want = Want { source: Source::Registry { reference: reference.clone(), kind: RegistryKind::Blob }, ..want(&bytes) };
+    case.fetch(std::slice::from_ref(&want)).unwrap();
+    let id = Sha256::of(&bytes);
+    let paths = |server: &Server| server.requests().into_iter().map(|request| request.path).collect::<Vec<_>>();
+    assert_eq!(
+        paths(&empty),
+        [format!("/v2/coredns/coredns/blobs/sha256:{id}"), format!("/api/v2/proxy/coredns/coredns/blobs/sha256:{id}")]
+    );
+    assert_eq!(paths(&mirror), [format!("/v2/k8s/coredns/coredns/blobs/sha256:{id}")]);
+    assert_eq!(original.connections(), 0);
+    assert_eq!(tag(&case, &reference).unwrap(), (id, bytes.clone()));
+    assert_eq!(paths(&mirror)[1], "/v2/k8s/coredns/coredns/manifests/v1");
+    case.options.registry_mirrors.pop();
+    let shown = tag(&case, &reference).unwrap_err().to_string();
+    assert!(shown.contains("has no user and password in it") && !shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn a_registry_that_cannot_be_reached_is_told_with_the_ways_out() {
+    let closed = always(Answer::ok(b"")).address();
+    let reference: Reference = format!("{closed}/pause:1").parse().unwrap();
+    let want = Want { source: Source::Registry { reference: reference.clone(), kind: RegistryKind::Blob }, size: None, ..want(b"x") };
+    let case = Case::new();
+    let shown = case.fails(&want, Class::Network);
+    assert!(shown.starts_with(&format!("cannot fetch `etcd-server` (size unknown): no connection to {closed}\n")), "{shown}");
+    assert!(shown.contains(&format!("missing: etcd-server  size unknown  {reference}")), "{shown}");
+    assert!(shown.contains(&format!("`--registry-mirror {closed}=https://MIRROR`")), "{shown}");
+    assert!(!shown.contains("kbake lock --set") && !shown.contains("--rewrite"), "{shown}");
+    let error = tag(&case, &reference).unwrap_err();
+    assert!(error.to_string().contains("cannot be reached") && error.class() == Class::Network, "{error}");
+}
+
+#[test]
+fn a_tag_is_what_its_bytes_hash_to() {
+    let index = b"{\"schemaVersion\": 2, \"manifests\": []}";
+    let good = format!("sha256:{}", Sha256::of(index));
+    let registry = Registry::start(&[index]).with_tokens();
+    let case = Case::new();
+    for said in [None, Some(good.clone()), Some("sha512:00".to_owned())] {
+        registry.state.lock().unwrap().said = said;
+        assert_eq!(tag(&case, &registry.reference()).unwrap(), (Sha256::of(index), index.to_vec()));
+    }
+    registry.state.lock().unwrap().said = Some(format!("sha256:{}", "0".repeat(64)));
+    let error = tag(&case, &registry.reference()).unwrap_err();
+    assert_eq!(error.class(), Class::Integrity);
+    assert!(error.to_string().contains(&format!("found {good}")), "{error}");
+    let other = registry.reference().to_string().replace("3.10", "3.99").parse().unwrap();
+    let error = tag(&case, &other).unwrap_err();
+    assert_eq!(error.class(), Class::User);
+    assert!(error.message().contains(&format!("there is no container image {other}")), "{error}");
+    let endless = always(Answer::ok(b"{").framed(Framing::Chunked).ending(Ending::Endless));
+    let error = tag(&case, &format!("{}/x:1", endless.address()).parse().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("sent more than 4.0 MiB"), "{error}");
+}
+
+#[test]
+fn a_registry_that_gives_other_bytes_is_refused() {
+    let registry = Registry::start(&[b"right"]);
+    let want = registry.want(b"right", RegistryKind::Manifest);
+    let id = format!("sha256:{}", Sha256::of(b"right"));
+    let registry = registry.set(|state| _ = state.things.insert(id, b"wrong".to_vec()));
+    let case = Case::new();
+    let shown = case.fails(&want, Class::Integrity);
+    assert!(shown.contains(&format!("found sha256:{}", Sha256::of(b"wrong"))), "{shown}");
+    assert!(case.tmp().is_empty());
+    drop(registry);
+}
