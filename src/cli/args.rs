@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::resolve;
+use crate::value::ArtifactName;
 
 /// Bakes reproducible Kubernetes node images from pinned inputs.
 #[derive(Debug, Parser)]
@@ -58,7 +59,7 @@ pub enum Command {
         #[command(flatten)]
         sources: Sources,
     },
-    /// Resolve the recipes' packages to exact files and write the lockfile
+    /// Resolve what the recipes name to exact bytes and write the lockfile
     Lock(Lock),
     /// Print what the cluster file means: every node with its address, MAC and size
     Cluster(Cluster),
@@ -104,6 +105,19 @@ pub struct Sources {
     /// A package mirror (http:, https: or file:), tried before the host's own; may be repeated
     #[arg(long, value_name = "URL", value_parser = mirror)]
     pub mirror: Vec<String>,
+    #[command(flatten)]
+    pub web: Web,
+}
+
+/// Who is asked in place of release hosts and registries.
+#[derive(Debug, Args)]
+pub struct Web {
+    /// Ask ADDRESS in place of release addresses that begin with PREFIX, as https://host/=file:///mirror/; may be repeated
+    #[arg(long, value_name = "PREFIX=ADDRESS", value_parser = rewrite)]
+    pub rewrite: Vec<(String, String)>,
+    /// Ask the registry at URL in place of REGISTRY, as registry.k8s.io=https://mirror.example/k8s; may be repeated
+    #[arg(long, value_name = "REGISTRY=URL", value_parser = registry_mirror)]
+    pub registry_mirror: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]
@@ -138,15 +152,29 @@ pub struct Fetch {
 
 #[derive(Debug, Args)]
 pub struct Lock {
-    /// Take new versions: of one package, or of all when no NAME is given. May be repeated
+    /// Take new versions of a package, or ask anew for an artifact's or image's digest; all when no NAME is given. May be repeated
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     pub upgrade: Vec<String>,
     /// Only check, without network, that the lockfile fits the recipes
-    #[arg(long, conflicts_with = "upgrade")]
+    #[arg(long, conflicts_with_all = ["upgrade", "import", "set", "unset", "tags"])]
     pub check: bool,
+    /// Take checksums from a list, as Kubespray's checksums.yml, before publishers are asked
+    #[arg(long, value_name = "FILE")]
+    pub import: Option<PathBuf>,
+    /// Lock a file of your own in an artifact's place, as kubelet=./kubelet; may be repeated
+    #[arg(long, value_name = "NAME=FILE", value_parser = own)]
+    pub set: Vec<(ArtifactName, PathBuf)>,
+    /// Lock the channel's artifact in your file's place again; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub unset: Vec<ArtifactName>,
+    /// Also ask registries which tags have moved since they were locked; the locked digests stay
+    #[arg(long)]
+    pub tags: bool,
     /// A package mirror (http:, https: or file:), tried before the host's own; may be repeated
     #[arg(long, value_name = "URL", value_parser = mirror)]
     pub mirror: Vec<String>,
+    #[command(flatten)]
+    pub web: Web,
 }
 
 /// The cluster that a command is about.
@@ -326,6 +354,35 @@ pub struct Kubeconfig {
 /// A mirror as kbake asks it. Refused here, because with a bad one all packages would fail one by one.
 fn mirror(text: &str) -> Result<String, String> {
     resolve::usable(text).ok_or_else(|| "a mirror is an http:, https: or file: address, as http://mirror.example/debian".to_owned())
+}
+
+/// The two sides of `LEFT=RIGHT`.
+fn sides<'a>(text: &'a str, shape: &str) -> Result<(&'a str, &'a str), String> {
+    text.split_once('=').filter(|(left, right)| !left.is_empty() && !right.is_empty()).ok_or_else(|| format!("it must be {shape}"))
+}
+
+fn own(text: &str) -> Result<(ArtifactName, PathBuf), String> {
+    let (name, file) = sides(text, "NAME=FILE, as kubelet=./kubelet")?;
+    Ok((name.parse()?, file.into()))
+}
+
+fn rewrite(text: &str) -> Result<(String, String), String> {
+    const SHAPE: &str = "PREFIX=ADDRESS, both beginning with https:, http: or file:";
+    let (prefix, address) = sides(text, SHAPE)?;
+    let is_address = |text: &str| ["https://", "http://", "file:///"].iter().any(|scheme| text.starts_with(scheme));
+    match is_address(prefix) && is_address(address) {
+        true => Ok((prefix.to_owned(), address.to_owned())),
+        false => Err(format!("it must be {SHAPE}")),
+    }
+}
+
+fn registry_mirror(text: &str) -> Result<(String, String), String> {
+    const SHAPE: &str = "REGISTRY=URL, as registry.k8s.io=https://mirror.example";
+    let (registry, url) = sides(text, SHAPE)?;
+    match !registry.contains('/') && ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) {
+        true => Ok((registry.to_owned(), url.to_owned())),
+        false => Err(format!("it must be {SHAPE}")),
+    }
 }
 
 fn jobs(text: &str) -> Result<NonZeroUsize, String> {

@@ -3,16 +3,16 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::args::{Build, Fetch, Lock, Sources};
+use super::args::{Build, Fetch, Sources};
+use super::lock::web_options;
 use super::{Session, current_folder, processors};
 use crate::bake::{self, Bake, Resolved};
-use crate::error::{Class, Error, Result};
+use crate::error::Result;
 use crate::fetch;
-use crate::fsx;
 use crate::project::{self, Expected, Project};
 use crate::report::Report as _;
 use crate::resolve;
-use crate::value::{Sha256, Size};
+use crate::value::Size;
 
 impl Session<'_> {
     /// `kbake build`.
@@ -110,56 +110,19 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// `kbake lock`.
-    pub fn lock(&self, args: &Lock) -> Result<()> {
-        let project = self.project()?;
-        let channel_name = self.channel()?;
-        let name = project::lock_name(&channel_name);
-        if args.check {
-            let channel = project.channel(&channel_name)?;
-            channel.locked()?.check(&name, &bake::request(&channel)?)?;
-            self.shell.say(&format!("{name} fits the recipes"));
-            return Ok(());
-        }
-        let Project::Folder(folder) = &project else {
-            return Err(
-                Error::user("there are no recipes here to lock").hint("`kbake init` writes the shipped ones into this folder, for editing")
-            );
-        };
-        let channel = project.channel_to_lock(&channel_name)?;
-        let host = host();
-        let scratch = self.store()?.work_folder("lock", &Sha256::of(&name))?;
-        let options =
-            resolve::Options { host: &host, mirrors: &args.mirror, upgrade: upgrade(&args.upgrade)?, scratch, cancel: self.cancel };
-        let wanted = resolve::Wanted { recipes: &channel.recipes, sources: &channel.sources };
-        let (lock, changes) = resolve::lock(wanted, channel.lock.as_ref(), &options, &|event| self.shell.say(&lock_event(&event)))?;
-        for change in &changes {
-            self.shell.data(&format!("{change}\n"))?;
-        }
-        let path = folder.join(&name);
-        let text = lock.to_text();
-        if project.text(&name)?.as_deref() == Some(&text) {
-            self.shell.say(&format!("{name} is unchanged"));
-            return Ok(());
-        }
-        if let Some(parent) = path.parent() {
-            fsx::create_dir_all(parent)?;
-        }
-        fsx::write_atomic(&path, 0o644, text.as_bytes())?;
-        self.shell.say(&format!("{name} is written; review the change"));
-        Ok(())
-    }
-
     fn resolve_all(&self, project: &Project, roles: &[String]) -> Result<Vec<Resolved>> {
         let roles = roles.iter().map(|role| project.role(role)).collect::<Result<Vec<_>>>()?;
         let channel = project.channel(&self.channel()?)?;
+        self.check_versions(project, &channel.sources)?;
         roles.iter().map(|role| bake::resolve(project, &channel, role)).collect()
     }
 
     fn resolve_one(&self, role: &str) -> Result<Resolved> {
         let project = self.project()?;
         let role = project.role(role)?;
-        bake::resolve(&project, &project.channel(&self.channel()?)?, &role)
+        let channel = project.channel(&self.channel()?)?;
+        self.check_versions(&project, &channel.sources)?;
+        bake::resolve(&project, &channel, &role)
     }
 
     /// Hands `work` what a bake works with.
@@ -168,7 +131,7 @@ impl Session<'_> {
         let host = host();
         let bake = Bake {
             store: &store,
-            fetch: fetch::Options { offline: sources.offline, mirrors: sources.mirror.clone(), ..fetch::Options::default() },
+            fetch: fetch::Options { offline: sources.offline, mirrors: sources.mirror.clone(), ..web_options(&sources.web) },
             host_mirrors: &|suite| resolve::host_mirrors(&host, suite, self.cancel),
             jobs: jobs.map_or_else(processors, NonZeroUsize::get),
             report: self.shell,
@@ -179,27 +142,8 @@ impl Session<'_> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the cli is where the environment is read")]
-fn host() -> resolve::Host {
+pub(super) fn host() -> resolve::Host {
     resolve::Host::from_vars(std::env::vars_os())
-}
-
-fn lock_event(event: &resolve::Event) -> String {
-    match event {
-        resolve::Event::Asking { mirror } => format!("asking {mirror}"),
-        resolve::Event::Refused { mirror, reason } => format!("{mirror}: {reason}"),
-        resolve::Event::Resolving { set } => format!("resolving {set}"),
-    }
-}
-
-fn upgrade(names: &[String]) -> Result<resolve::Upgrade> {
-    if names.is_empty() {
-        return Ok(resolve::Upgrade::Nothing);
-    }
-    if names.iter().any(String::is_empty) {
-        return Ok(resolve::Upgrade::All);
-    }
-    let name = |name: &String| name.parse().map_err(|why| Error::new(Class::Usage, format!("--upgrade: {why}")));
-    names.iter().map(name).collect::<Result<_>>().map(resolve::Upgrade::Names)
 }
 
 /// How this program was called, so that what is printed can be called too.

@@ -4,6 +4,7 @@ mod args;
 mod cluster;
 mod commands;
 mod host;
+mod lock;
 mod pki;
 mod seed;
 mod shell;

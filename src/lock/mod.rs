@@ -5,6 +5,7 @@
 
 mod artifact;
 mod change;
+mod moved;
 mod print;
 mod read;
 mod request;
@@ -21,6 +22,7 @@ use crate::{Error, Result};
 
 pub use artifact::{ArtifactSource, LockedArtifact, LockedImage};
 pub use change::{Cause, Change, changes};
+pub use moved::{Moved, moved};
 pub use request::{Request, WantedArtifact, packages};
 
 /// The format that this kbake reads and writes.
@@ -88,6 +90,8 @@ pub enum Verified {
     Registry,
     /// It was read from the user's own file.
     Local,
+    /// What was at the publisher's own address when it was locked: there is no checksum file.
+    Download,
 }
 
 /// What a package is locked for.
@@ -224,6 +228,7 @@ impl fmt::Display for Verified {
             Verified::Recorded(places) => write!(f, "recorded:{places}"),
             Verified::Registry => f.write_str("registry"),
             Verified::Local => f.write_str("local"),
+            Verified::Download => f.write_str("download"),
         }
     }
 }
@@ -233,7 +238,7 @@ impl FromStr for Verified {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
-            || format!("`{}` is no way to verify: openpgp:, checksum:, imported:, recorded:, registry or local", text.escape_debug());
+            || format!("`{}` is no way to verify: openpgp:, checksum:, imported:, recorded:, registry, local or download", text.escape_debug());
         // What is printed again must need no quotes.
         if !text.chars().all(|c| c.is_ascii_graphic() && !"\"\\".contains(c)) {
             return Err(wrong());
@@ -246,6 +251,7 @@ impl FromStr for Verified {
             Some(("recorded", places)) => said(places).map(Verified::Recorded),
             None if text == "registry" => Ok(Verified::Registry),
             None if text == "local" => Ok(Verified::Local),
+            None if text == "download" => Ok(Verified::Download),
             _ => Err(wrong()),
         }
     }

@@ -8,7 +8,7 @@ use crate::recipe::{ChannelName, ImageContent, Origin, Recipe, Sources, Subject,
 use crate::value::{Arch, ArtifactName, PackageName, Reference, ReleaseVersion};
 use crate::{Error, Result};
 
-use super::{ArtifactSource, Lock, SetName, relock};
+use super::{ArtifactSource, Lock, LockedArtifact, LockedImage, SetName, relock};
 
 /// The question that a lock answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,11 @@ pub struct Request {
     pub artifacts: BTreeMap<(ArtifactName, Arch), WantedArtifact>,
     /// The container images that are to be pulled, with their full names.
     pub images: BTreeMap<ArtifactName, Reference>,
+    /// Artifacts that the channel has, but nothing asks for. A lock may keep them, so that a role that comes back needs
+    /// no network.
+    pub spare_artifacts: BTreeMap<(ArtifactName, Arch), WantedArtifact>,
+    /// Container images likewise.
+    pub spare_images: BTreeMap<ArtifactName, Reference>,
 }
 
 /// What the sources want of an artifact for one machine.
@@ -38,6 +43,13 @@ pub struct WantedArtifact {
     pub source: ArtifactSource,
     /// The address of its checksum file, where its publisher has one.
     pub checksum: Option<String>,
+}
+
+impl WantedArtifact {
+    /// Whether a locked entry is of this version and at this place.
+    pub fn is_met_by(&self, entry: &LockedArtifact) -> bool {
+        self.version == entry.version && self.source == entry.source
+    }
 }
 
 /// The packages that a channel's recipes ask for by name, with their places: those that recipes list, and those that
@@ -104,6 +116,7 @@ impl Request {
                 }
             }
         }
+        let (spare_artifacts, spare_images) = spare(sources, &artifacts, &images)?;
         Ok(Request {
             channel: sources.channel.clone(),
             suite: sources.suite.value.clone(),
@@ -112,8 +125,28 @@ impl Request {
             sets,
             artifacts,
             images,
+            spare_artifacts,
+            spare_images,
         })
     }
+}
+
+type Artifacts = BTreeMap<(ArtifactName, Arch), WantedArtifact>;
+type Images = BTreeMap<ArtifactName, Reference>;
+
+/// What the channel has beyond `artifacts` and `images`.
+fn spare(sources: &Sources, artifacts: &Artifacts, images: &Images) -> Result<(Artifacts, Images)> {
+    let (mut more, mut more_images) = (Artifacts::new(), Images::new());
+    for (name, artifact) in &sources.artifacts {
+        more.extend(wanted(sources, &Located { value: name.clone(), place: artifact.place.clone() })?);
+    }
+    more.retain(|key, _| !artifacts.contains_key(key));
+    for (name, image) in &sources.images {
+        if image.content == ImageContent::Pulled && !images.contains_key(name) {
+            more_images.insert(name.clone(), image.full_name(&sources.versions)?);
+        }
+    }
+    Ok((more, more_images))
 }
 
 /// What the sources want of an artifact, for every machine that it is locked for.
@@ -199,7 +232,8 @@ fn artifact_lines(lock: &Lock, request: &Request) -> Vec<String> {
         }
     }
     for (key, entry) in &lock.artifacts {
-        if !request.artifacts.contains_key(key) && !entry.is_own() {
+        let spare = request.spare_artifacts.get(key).is_some_and(|want| want.is_met_by(entry));
+        if !request.artifacts.contains_key(key) && !entry.is_own() && !spare {
             lines.push(format!("artifact `{}` ({}): is no longer asked for", key.0, key.1));
         }
     }
@@ -212,8 +246,11 @@ fn artifact_lines(lock: &Lock, request: &Request) -> Vec<String> {
             Some(_) => {}
         }
     }
-    let unasked = lock.images.keys().filter(|name| !request.images.contains_key(name));
-    lines.extend(unasked.map(|name| format!("image `{name}`: is no longer asked for")));
+    let kept = |name: &ArtifactName, entry: &LockedImage| {
+        request.images.contains_key(name) || request.spare_images.get(name).is_some_and(|reference| *reference == entry.reference)
+    };
+    let unasked = lock.images.iter().filter(|(name, entry)| !kept(name, entry));
+    lines.extend(unasked.map(|(name, _)| format!("image `{name}`: is no longer asked for")));
     lines
 }
 

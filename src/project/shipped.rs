@@ -8,6 +8,8 @@ macro_rules! shipped {
 pub const FILES: &[(&str, &[u8])] = &shipped![
     "images/expected.toml",
     "lockfiles/debian.lock",
+    "lockfiles/upstream-1.35.lock",
+    "lockfiles/upstream.lock",
     "recipes/base.toml",
     "recipes/clusters/etcd.toml",
     "recipes/clusters/from-scratch.toml",
@@ -16,6 +18,7 @@ pub const FILES: &[(&str, &[u8])] = &shipped![
     "recipes/clusters/lab.toml",
     "recipes/clusters/one-node.toml",
     "recipes/clusters/two-node.toml",
+    "recipes/compatibility.toml",
     "recipes/parts/containerd.toml",
     "recipes/parts/crio.toml",
     "recipes/parts/etcd.toml",

@@ -1,0 +1,238 @@
+//! `kbake lock`: recipes and sources → the lockfile.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use super::args::{Lock as Args, Web};
+use super::commands::host;
+use super::{Session, current_folder};
+use crate::bake;
+use crate::document::nearest;
+use crate::error::{Class, Error, Result};
+use crate::fetch;
+use crate::fsx;
+use crate::lock::{Change, Lock, Request, moved};
+use crate::project::{self, Channel, Project};
+use crate::recipe::{Origin, Sources};
+use crate::release::{self, List, Own, Publisher, Wishes};
+use crate::report::Report as _;
+use crate::resolve;
+use crate::skew;
+use crate::value::{ArtifactName, Cancel, Reference, Sha256};
+
+/// A checksum file, or a text that has none, is at most this large, in bytes.
+const MAX_TEXT: u64 = 1 << 20;
+
+impl Session<'_> {
+    /// `kbake lock`.
+    pub fn lock(&self, args: &Args) -> Result<()> {
+        let project = self.project()?;
+        let channel_name = self.channel()?;
+        let name = project::lock_name(&channel_name);
+        if args.check {
+            let channel = project.channel(&channel_name)?;
+            self.check_versions(&project, &channel.sources)?;
+            channel.locked()?.check(&name, &bake::request(&channel)?)?;
+            self.shell.say(&format!("{name} fits the recipes"));
+            return Ok(());
+        }
+        let Project::Folder(folder) = &project else {
+            return Err(
+                Error::user("there are no recipes here to lock").hint("`kbake init` writes the shipped ones into this folder, for editing")
+            );
+        };
+        let channel = project.channel_to_lock(&channel_name)?;
+        self.check_versions(&project, &channel.sources)?;
+        let request = bake::request(&channel)?;
+        let (packages, releases) = upgrades(&args.upgrade, &request, channel.lock.as_ref())?;
+        let wishes = wishes(args, releases, &channel, &current_folder()?, folder)?;
+        let publisher = Online { project: &project, options: web_options(&args.web), cancel: self.cancel };
+        let say = |event: release::Event| self.shell.say(&event.to_string());
+        let pins = release::lock(&request, channel.lock.as_ref(), &wishes, &publisher, &say)?;
+        let kept = channel.lock.clone().filter(|_| only_releases(args, &packages)).map(|lock| pinned(lock, pins.clone()));
+        let (lock, changes) = match kept.filter(|lock| lock.check(&name, &request).is_ok()) {
+            Some(lock) => (lock, Vec::new()),
+            None => {
+                let (lock, changes) = self.lock_packages(args, packages, &channel, &name)?;
+                (pinned(lock, pins), changes)
+            }
+        };
+        for line in changes.iter().map(ToString::to_string).chain(moved(channel.lock.as_ref(), &lock).iter().map(ToString::to_string)) {
+            self.shell.data(&format!("{line}\n"))?;
+        }
+        self.write_lock(&project, folder, &name, &lock)
+    }
+
+    fn lock_packages(&self, args: &Args, upgrade: resolve::Upgrade, channel: &Channel, name: &str) -> Result<(Lock, Vec<Change>)> {
+        let host = host();
+        let scratch = self.store()?.work_folder("lock", &Sha256::of(name))?;
+        let options = resolve::Options { host: &host, mirrors: &args.mirror, upgrade, scratch, cancel: self.cancel };
+        let wanted = resolve::Wanted { recipes: &channel.recipes, sources: &channel.sources };
+        resolve::lock(wanted, channel.lock.as_ref(), &options, &|event| self.shell.say(&lock_event(&event)))
+    }
+
+    fn write_lock(&self, project: &Project, folder: &Path, name: &str, lock: &Lock) -> Result<()> {
+        let path = folder.join(name);
+        let text = lock.to_text();
+        if project.text(name)?.as_deref() == Some(&text) {
+            self.shell.say(&format!("{name} is unchanged"));
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            fsx::create_dir_all(parent)?;
+        }
+        fsx::write_atomic(&path, 0o644, text.as_bytes())?;
+        self.shell.say(&format!("{name} is written; review the change"));
+        Ok(())
+    }
+
+    /// Refuses versions that do not go together, and says what may not. A project without the table uses the shipped one.
+    pub fn check_versions(&self, project: &Project, sources: &Sources) -> Result<()> {
+        let text = match project.text(skew::FILE)? {
+            Some(text) => Some(text),
+            None => Project::Shipped.text(skew::FILE)?,
+        };
+        let Some(text) = text else { return Ok(()) };
+        for warning in skew::check(&skew::Table::parse(skew::FILE, &text)?, sources)? {
+            self.shell.notice(&format!("note: {warning}"));
+        }
+        Ok(())
+    }
+}
+
+/// How releases and registries are reached.
+pub fn web_options(web: &Web) -> fetch::Options {
+    fetch::Options { rewrites: web.rewrite.clone(), registry_mirrors: web.registry_mirror.clone(), ..fetch::Options::default() }
+}
+
+/// Asks publishers and registries themselves, or their mirrors.
+struct Online<'a> {
+    project: &'a Project,
+    options: fetch::Options,
+    cancel: &'a Cancel,
+}
+
+impl Publisher for Online<'_> {
+    fn text(&self, url: &str) -> Result<Option<String>> {
+        fetch::text(url, MAX_TEXT, &self.options, self.cancel)
+    }
+
+    fn size(&self, url: &str) -> Option<u64> {
+        fetch::size(url, &self.options, self.cancel)
+    }
+
+    fn tag_digest(&self, reference: &Reference) -> Result<Sha256> {
+        Ok(fetch::tag_digest(reference, &self.options, self.cancel)?.0)
+    }
+
+    fn own_file(&self, path: &str) -> Result<(Sha256, u64)> {
+        fsx::digest_if_present(&self.project.own_file(path))?.ok_or_else(|| {
+            Error::user(format!("{path} is not there")).hint("the channel's sources name it: put the file there, or change its `path`")
+        })
+    }
+}
+
+fn pinned(mut lock: Lock, pins: release::Pins) -> Lock {
+    (lock.artifacts, lock.images) = (pins.artifacts, pins.images);
+    lock
+}
+
+/// Whether the user asked for something that concerns no package.
+fn only_releases(args: &Args, packages: &resolve::Upgrade) -> bool {
+    let asked = args.import.is_some() || args.tags || !args.set.is_empty() || !args.unset.is_empty() || !args.upgrade.is_empty();
+    asked && *packages == resolve::Upgrade::Nothing
+}
+
+/// Tells the names of packages from those of artifacts and images. One name may be both.
+fn upgrades(names: &[String], request: &Request, old: Option<&Lock>) -> Result<(resolve::Upgrade, release::Upgrade)> {
+    if names.is_empty() {
+        return Ok((resolve::Upgrade::Nothing, release::Upgrade::Nothing));
+    }
+    if names.iter().any(String::is_empty) {
+        return Ok((resolve::Upgrade::All, release::Upgrade::All));
+    }
+    let (mut packages, mut releases) = (BTreeSet::new(), BTreeSet::new());
+    for text in names {
+        let released = text.parse::<ArtifactName>().ok();
+        let released = released.filter(|name| request.artifacts.keys().any(|(known, _)| known == name) || request.images.contains_key(name));
+        let is_locked_package = old.is_some_and(|lock| lock.entries().any(|entry| entry.name.as_str() == text));
+        if released.is_none() || is_locked_package {
+            packages.insert(text.parse().map_err(|why| Error::new(Class::Usage, format!("--upgrade: {why}")))?);
+        }
+        releases.extend(released);
+    }
+    let packages = if packages.is_empty() { resolve::Upgrade::Nothing } else { resolve::Upgrade::Names(packages) };
+    Ok((packages, release::Upgrade::Names(releases)))
+}
+
+/// What was typed, with the files that it names.
+fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &Path, folder: &Path) -> Result<Wishes> {
+    let list = args.import.as_ref().map(|file| List::parse(&file.display().to_string(), &fsx::read_to_string(file)?)).transpose()?;
+    let unset: BTreeSet<ArtifactName> = args.unset.iter().cloned().collect();
+    for name in &unset {
+        let is_own = channel.lock.iter().flat_map(|lock| lock.artifacts.values()).any(|entry| entry.name == *name && entry.is_own());
+        if !is_own {
+            return Err(Error::user(format!("`{name}` is not locked as a file of one's own")).hint("there is nothing to unset"));
+        }
+    }
+    let mut own: Vec<Own> = Vec::new();
+    for (name, file) in &args.set {
+        if unset.contains(name) || own.iter().any(|other| other.name == *name) {
+            return Err(Error::new(Class::Usage, format!("`{name}` is set twice, or set and unset")));
+        }
+        own.push(own_file(name, file, channel, current, folder)?);
+    }
+    Ok(Wishes { upgrade, list, own, unset, tags: args.tags })
+}
+
+/// A file that takes an artifact's place.
+fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path, folder: &Path) -> Result<Own> {
+    let sources = &channel.sources;
+    let Some(artifact) = sources.artifacts.get(name) else {
+        let error = Error::user(format!("the channel `{}` knows no artifact `{name}`", sources.channel));
+        return Err(match nearest(name.as_str(), sources.artifacts.keys().map(ArtifactName::as_str)) {
+            Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+            None => error.hint(format!("describe it in {}: `[artifact.{name}]`", sources.file)),
+        });
+    };
+    if let Origin::Package { package, .. } = &artifact.origin {
+        let error = artifact.place.error(format!("`{name}` comes with the package `{}` in this channel", package.value));
+        return Err(error.hint("to use a file of one's own, give the artifact's table `path` and `install` instead of `package`"));
+    }
+    let shown = file.display();
+    let path = clean(&current.join(file));
+    if fsx::facts_followed(&path)?.is_some_and(|facts| facts.kind == fsx::Kind::Folder) {
+        let error = Error::user(format!("{shown} is a folder; an artifact is one file"));
+        return Err(error.hint("a folder with copies of many releases is a mirror: `--rewrite https://HOST/=file:///FOLDER/`"));
+    }
+    let (sha256, size) = fsx::digest_if_present(&path)?.ok_or_else(|| Error::user(format!("{shown} is not there")))?;
+    if size == 0 {
+        return Err(Error::user(format!("{shown} is empty")));
+    }
+    // Inside the project it is found wherever the project is checked out.
+    let inside = path.strip_prefix(clean(&current.join(folder))).map(Path::to_owned).unwrap_or(path);
+    let text = inside.to_str().filter(|text| !text.chars().any(|c| c.is_control() || "\"\\".contains(c)));
+    let path = text.ok_or_else(|| Error::user(format!("the path of {shown} has characters that a lockfile does not take")))?.to_owned();
+    Ok(Own { name: name.clone(), path, sha256, size })
+}
+
+/// The path without `.` and `..`, by its text alone.
+fn clean(path: &Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => _ = found.pop(),
+            part => found.push(part),
+        }
+    }
+    found
+}
+
+fn lock_event(event: &resolve::Event) -> String {
+    match event {
+        resolve::Event::Asking { mirror } => format!("asking {mirror}"),
+        resolve::Event::Refused { mirror, reason } => format!("{mirror}: {reason}"),
+        resolve::Event::Resolving { set } => format!("resolving {set}"),
+    }
+}

@@ -1,0 +1,3 @@
+mod checksums;
+mod list;
+mod lock;

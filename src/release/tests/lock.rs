@@ -1,0 +1,291 @@
+//! What is kept, what is asked for, and whose word wins.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::lock::{ArtifactSource, Lock, Request, Verified, moved};
+use crate::project::Project;
+use crate::recipe::{Recipe, Sources, Subject};
+use crate::release::{Event, List, Own, Pins, Publisher, Upgrade, Wishes, lock};
+use crate::value::{Arch, Digest, Reference, Sha256};
+use crate::{Error, Result};
+
+const SOURCES: &str = r#"
+channel = "test"
+base = "debian"
+[versions]
+kubernetes = "1.36.2"
+pause = "3.10.2"
+metallb = "0.16.1"
+[artifact.kubelet]
+version = "kubernetes"
+url = "https://host.example/v{version}/{arch}/kubelet"
+checksum = "{url}.sha256"
+install = "/usr/local/bin/kubelet"
+[artifact.kubectl]
+version = "kubernetes"
+url = "https://host.example/v{version}/{arch}/kubectl"
+checksum = "https://host.example/v{version}/SUMS"
+install = "/usr/local/bin/kubectl"
+[artifact.metallb-manifest]
+version = "metallb"
+url = "https://host.example/metallb-{version}.yaml"
+install = "/x.yaml"
+[artifact.spare]
+version = "kubernetes"
+url = "https://host.example/v{version}/{arch}/spare"
+checksum = "{url}.sha256"
+[image.pause]
+version = "pause"
+reference = "registry.example/pause:{version}"
+[image.spare]
+version = "pause"
+reference = "registry.example/spare:{version}"
+"#;
+
+/// The sources with `edits` made, and recipes that ask for `artifacts` and the image `pause`.
+fn request(artifacts: &str, edits: &[(&str, &str)]) -> Request {
+    let debian = Project::Shipped.channel("debian").unwrap().sources;
+    let text = edits.iter().fold(SOURCES.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    });
+    let sources = Sources::parse("s.toml", &text, Some(debian)).unwrap();
+    let recipe = |text: &str, subject| Recipe::parse("r.toml", text, subject).unwrap();
+    let role = format!("description = \"r\"\nartifacts = [{artifacts}]\nimages = [\"pause\"]\n");
+    let recipes = [recipe("description = \"b\"\n", Subject::Base), recipe(&role, Subject::Role("worker".parse().unwrap()))];
+    Request::of(&sources, &recipes).unwrap()
+}
+
+/// Answers from a table, and notes who was asked.
+#[derive(Default)]
+struct Table {
+    texts: BTreeMap<String, String>,
+    tags: BTreeMap<String, Sha256>,
+    asked: RefCell<Vec<String>>,
+}
+
+impl Publisher for Table {
+    fn text(&self, url: &str) -> Result<Option<String>> {
+        self.asked.borrow_mut().push(url.to_owned());
+        if url.contains("down.example") {
+            return Err(Error::new(crate::Class::Network, "nobody answered"));
+        }
+        Ok(self.texts.get(url).cloned())
+    }
+
+    fn size(&self, url: &str) -> Option<u64> {
+        url.ends_with("amd64/kubelet").then_some(7)
+    }
+
+    fn tag_digest(&self, reference: &Reference) -> Result<Sha256> {
+        self.asked.borrow_mut().push(reference.to_string());
+        self.tags.get(&reference.to_string()).copied().ok_or_else(|| Error::user("no such tag"))
+    }
+
+    fn own_file(&self, path: &str) -> Result<(Sha256, u64)> {
+        Ok((Sha256::of(path), 5))
+    }
+}
+
+fn publisher() -> Table {
+    let sum = |of: &str| Sha256::of(of).to_string();
+    let sums = format!("{}  amd64/kubectl\n{}  arm64/kubectl\n", sum("kubectl amd64"), sum("kubectl arm64"));
+    let texts = [
+        ("https://host.example/v1.36.2/amd64/kubelet.sha256", sum("kubelet amd64")),
+        ("https://host.example/v1.36.2/arm64/kubelet.sha256", sum("kubelet arm64")),
+        ("https://host.example/v1.36.3/amd64/kubelet.sha256", sum("newer amd64")),
+        ("https://host.example/v1.36.3/arm64/kubelet.sha256", sum("newer arm64")),
+        ("https://host.example/v1.36.2/SUMS", sums),
+        ("https://host.example/metallb-0.16.1.yaml", "kind: List\n".to_owned()),
+    ];
+    Table {
+        texts: texts.into_iter().map(|(url, text)| (url.to_owned(), text)).collect(),
+        tags: [("registry.example/pause:3.10.2".to_owned(), Sha256::of("index"))].into(),
+        asked: RefCell::default(),
+    }
+}
+
+fn locked(request: &Request, pins: Pins) -> Lock {
+    let mut lock = Lock::new(request, Vec::new()).unwrap();
+    (lock.artifacts, lock.images) = (pins.artifacts, pins.images);
+    // What cannot be written and read again is of no use.
+    assert_eq!(Lock::parse(&lock.to_text(), "t.lock").unwrap(), lock);
+    lock
+}
+
+/// Locks, and gives the lock, what was said, and who was asked.
+fn run(request: &Request, old: Option<&Lock>, wishes: &Wishes, table: &Table) -> (Lock, Vec<Event>, Vec<String>) {
+    let events = RefCell::new(Vec::new());
+    let pins = lock(request, old, wishes, table, &|event| events.borrow_mut().push(event)).unwrap();
+    (locked(request, pins), events.into_inner(), table.asked.take())
+}
+
+fn first() -> (Request, Lock, Table) {
+    let (request, table) = (request(r#""kubelet", "kubectl", "metallb-manifest""#, &[]), publisher());
+    let (lock, _, asked) = run(&request, None, &Wishes::default(), &table);
+    let checksum_files = asked.iter().filter(|url| url.ends_with("SUMS")).count();
+    assert_eq!(checksum_files, 1, "one checksum file is asked for once: {asked:?}");
+    (request, lock, table)
+}
+
+fn key(name: &str, arch: Arch) -> (crate::value::ArtifactName, Arch) {
+    (name.parse().unwrap(), arch)
+}
+
+#[test]
+fn everything_is_locked_by_its_publishers_word() {
+    let (request, lock, _) = first();
+    let kubelet = &lock.artifacts[&key("kubelet", Arch::Amd64)];
+    assert_eq!(kubelet.digest, Digest::Sha256(Sha256::of("kubelet amd64")));
+    assert_eq!(kubelet.verified, Verified::Checksum("https://host.example/v1.36.2/amd64/kubelet.sha256".into()));
+    assert_eq!(kubelet.size, Some(7));
+    assert_eq!(lock.artifacts[&key("kubectl", Arch::Arm64)].digest, Digest::Sha256(Sha256::of("kubectl arm64")));
+    let manifest = &lock.artifacts[&key("metallb-manifest", Arch::Amd64)];
+    assert_eq!((manifest.digest, &manifest.verified), (Digest::Sha256(Sha256::of("kind: List\n")), &Verified::Download));
+    let pause = &lock.images[&"pause".parse().unwrap()];
+    assert_eq!((pause.digest, &pause.verified), (Sha256::of("index"), &Verified::Registry));
+    assert_eq!(lock.artifacts.len(), 6, "what nothing asks for is not locked");
+    assert!(!lock.images.contains_key(&"spare".parse().unwrap()));
+    let lines = lock.check("t.lock", &request).map_err(|error| error.to_string()).unwrap_err();
+    assert!(!lines.contains("artifact") && !lines.contains("image"), "only the packages are missing: {lines}");
+}
+
+#[test]
+fn what_is_locked_stays_and_nobody_is_asked() {
+    let (request, lock, table) = first();
+    let (again, events, asked) = run(&request, Some(&lock), &Wishes::default(), &table);
+    assert_eq!((again.to_text(), events, asked), (lock.to_text(), vec![], vec![]));
+    assert!(moved(Some(&lock), &again).is_empty());
+}
+
+#[test]
+fn a_new_version_moves_only_what_has_it() {
+    let (_, lock, table) = first();
+    let newer = request(r#""kubelet", "metallb-manifest""#, &[("kubernetes = \"1.36.2\"", "kubernetes = \"1.36.3\"")]);
+    let (new, _, asked) = run(&newer, Some(&lock), &Wishes::default(), &table);
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    let lines: Vec<String> = moved(Some(&lock), &new).iter().map(ToString::to_string).collect();
+    let expected = [
+        "remove  kubectl 1.36.2 (amd64)",
+        "remove  kubectl 1.36.2 (arm64)",
+        "move    kubelet 1.36.2 -> 1.36.3 (amd64)",
+        "move    kubelet 1.36.2 -> 1.36.3 (arm64)",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn what_nothing_asks_for_is_kept_while_it_is_true() {
+    let (_, lock, table) = first();
+    let fewer = request(r#""kubelet""#, &[]);
+    let (kept, _, asked) = run(&fewer, Some(&lock), &Wishes::default(), &table);
+    assert_eq!((kept.artifacts.len(), asked.len()), (6, 0));
+    let shown = kept.check("t.lock", &fewer).unwrap_err().to_string();
+    assert!(!shown.contains("artifact"), "{shown}");
+}
+
+#[test]
+fn an_upgrade_asks_again_and_says_when_a_release_changed() {
+    let (request, mut lock, mut table) = first();
+    lock.artifacts.get_mut(&key("kubelet", Arch::Amd64)).unwrap().verified = Verified::Recorded("a/b".into());
+    table.texts.insert("https://host.example/v1.36.2/arm64/kubelet.sha256".into(), Sha256::of("other").to_string());
+    table.tags.insert("registry.example/pause:3.10.2".into(), Sha256::of("moved"));
+    let one = Wishes { upgrade: Upgrade::Names(["kubelet".parse().unwrap()].into()), ..Wishes::default() };
+    let (new, events, _) = run(&request, Some(&lock), &one, &table);
+    let other = events.iter().filter(|event| matches!(event, Event::OtherBytes { .. })).count();
+    assert_eq!(other, 1, "{events:?}");
+    let lines: Vec<String> = moved(Some(&lock), &new).iter().map(ToString::to_string).collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].starts_with("confirm kubelet 1.36.2 (amd64): recorded:a/b -> checksum:https://"), "{lines:?}");
+    assert!(lines[1].starts_with("move    kubelet 1.36.2 (arm64): sha256:"), "{lines:?}");
+    let all = Wishes { upgrade: Upgrade::All, ..Wishes::default() };
+    let (new, _, asked) = run(&request, Some(&lock), &all, &table);
+    assert_eq!(new.images[&"pause".parse().unwrap()].digest, Sha256::of("moved"));
+    assert_eq!(asked.len(), 5, "{asked:?}");
+}
+
+#[test]
+fn a_moved_tag_is_told_and_stays() {
+    let (request, lock, mut table) = first();
+    table.tags.insert("registry.example/pause:3.10.2".into(), Sha256::of("moved"));
+    let (new, events, _) = run(&request, Some(&lock), &Wishes { tags: true, ..Wishes::default() }, &table);
+    assert_eq!(new, lock);
+    let shown = events.last().unwrap().to_string();
+    assert!(shown.starts_with("registry.example/pause:3.10.2: stays sha256:") && shown.contains("its tag now names"), "{shown}");
+}
+
+#[test]
+fn a_list_is_believed_before_the_publisher_and_never_over_the_lock() {
+    let text = format!(
+        "kubelet_checksums:\n  amd64:\n    1.36.2: sha256:{}\n  arm64:\n    1.36.2: sha256:{}\n",
+        Sha256::of("listed"),
+        Sha256::of("kubelet arm64")
+    );
+    let list = List::parse("lists/sums.yml", &text).unwrap();
+    let wishes = Wishes { list: Some(list), ..Wishes::default() };
+    let (request, table) = (request(r#""kubelet", "kubectl""#, &[]), publisher());
+    let (new, events, asked) = run(&request, None, &wishes, &table);
+    let kubelet = &new.artifacts[&key("kubelet", Arch::Amd64)];
+    assert_eq!((kubelet.digest, &kubelet.verified), (Digest::Sha256(Sha256::of("listed")), &Verified::Imported("sums.yml".into())));
+    assert!(!asked.iter().any(|url| url.contains("kubelet")), "{asked:?}");
+    let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
+    assert!(lines.contains(&"kubelet 1.36.2 (amd64): from sums.yml, line 3".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"kubectl 1.36.2 (amd64): not in sums.yml".to_owned()), "{lines:?}");
+    let (_, old, _) = first();
+    let (kept, events, _) = run(&request, Some(&old), &wishes, &table);
+    assert_eq!(kept.artifacts[&key("kubelet", Arch::Amd64)], old.artifacts[&key("kubelet", Arch::Amd64)]);
+    let disagreements: Vec<String> = events.iter().map(ToString::to_string).collect();
+    assert_eq!(disagreements.len(), 1, "the one that agrees needs no word: {disagreements:?}");
+    assert!(disagreements[0].starts_with("kubelet 1.36.2 (amd64): stays sha256:") && disagreements[0].contains("sums.yml, line 3"));
+}
+
+#[test]
+fn ones_own_file_takes_the_place_until_it_is_unset() {
+    let (request, lock, table) = first();
+    let own = Own { name: "kubelet".parse().unwrap(), path: "files/kubelet".into(), sha256: Sha256::of("mine"), size: 4 };
+    let wishes = Wishes { own: vec![own], ..Wishes::default() };
+    let (set, _, asked) = run(&request, Some(&lock), &wishes, &table);
+    assert!(asked.is_empty());
+    let lines: Vec<String> = moved(Some(&lock), &set).iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["move    kubelet 1.36.2 -> files/kubelet (amd64)"]);
+    let entry = &set.artifacts[&key("kubelet", Arch::Amd64)];
+    assert_eq!((&entry.source, &entry.verified), (&ArtifactSource::Path("files/kubelet".into()), &Verified::Local));
+    assert!(!set.check("t.lock", &request).unwrap_err().to_string().contains("artifact"));
+    // Another run, and another version, keep it.
+    let newer = self::request(r#""kubelet""#, &[("kubernetes = \"1.36.2\"", "kubernetes = \"1.36.3\"")]);
+    let (kept, _, _) = run(&newer, Some(&set), &Wishes::default(), &table);
+    assert_eq!(kept.artifacts[&key("kubelet", Arch::Amd64)], *entry);
+    let unset = Wishes { unset: BTreeSet::from(["kubelet".parse().unwrap()]), ..Wishes::default() };
+    let (back, _, _) = run(&request, Some(&set), &unset, &table);
+    assert_eq!(back, lock);
+}
+
+#[test]
+fn a_path_in_the_sources_is_read_at_every_lock() {
+    let (_, lock, table) = first();
+    let edits = [
+        ("[artifact.kubelet]\nversion = \"kubernetes\"\nurl = \"https://host.example/v{version}/{arch}/kubelet\"\nchecksum = \"{url}.sha256\"\n",
+         "[artifact.kubelet]\npath = \"files/kubelet\"\n"),
+    ];
+    let own = request(r#""kubelet""#, &edits);
+    let (new, _, _) = run(&own, Some(&lock), &Wishes::default(), &table);
+    let entry = &new.artifacts[&key("kubelet", Arch::Amd64)];
+    assert_eq!((entry.digest, entry.size), (Digest::Sha256(Sha256::of("recipes/files/kubelet")), Some(5)));
+    assert!(!new.artifacts.contains_key(&key("kubelet", Arch::Arm64)));
+}
+
+#[test]
+fn what_cannot_be_locked_is_named_with_the_way_out() {
+    let table = publisher();
+    let cases: [(&[(&str, &str)], &[&str]); 4] = [
+        (&[("\"{url}.sha256\"", "\"https://down.example/s\"")], &["nobody answered", "needed to lock kubelet 1.36.2 (amd64)", "--import"]),
+        (&[("kubernetes = \"1.36.2\"", "kubernetes = \"1.99.0\"")], &["has nothing at https://host.example/v1.99.0/amd64/kubelet.sha256"]),
+        (&[("{url}.sha256", "https://host.example/metallb-0.16.1.yaml")], &["does not say what its bytes are", "it begins with `kind: List`"]),
+        (&[("pause = \"3.10.2\"", "pause = \"9.9\"")], &["no such tag", "needed to lock the image `pause`"]),
+    ];
+    for (edits, expected) in cases {
+        let shown = lock(&request(r#""kubelet""#, edits), None, &Wishes::default(), &table, &|_| ()).unwrap_err().to_string();
+        assert!(expected.iter().all(|part| shown.contains(part)), "{shown}");
+    }
+}
