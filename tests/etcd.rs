@@ -1,20 +1,13 @@
 //! Three members of etcd, each with nothing but what its seed has put on it, form a cluster that needs certificates.
-//!
-//! They run on this host, each in a network namespace with the node's address, on a bridge as libvirt would make it. So
-//! this is no test of the image (`tests/e2e.rs` is), but of names, addresses, certificates and settings in agreement.
-//! A peer must call from the very address that its certificate names, so one namespace for all would not do.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
-use std::fs;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod seeded;
 
-const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// Where tests/setup.sh unpacks what must not be installed.
-const JUDGES: &str = "/usr/local/lib/kbake-tests";
+use std::fs;
+use std::path::Path;
+
+use seeded::JUDGES;
 
 /// Runs in namespaces of its own, with which all that it starts ends. `$1` is the folder of all, `$2` the folder with
 /// etcd's program.
@@ -65,27 +58,10 @@ echo "with two of three: $(cat answer)"
 
 #[test]
 fn three_members_form_a_cluster_that_needs_certificates() {
-    for judge in ["cloud-init", "etcd"] {
-        assert!(Path::new(JUDGES).join(judge).exists(), "{judge} is missing: run tests/setup.sh");
-    }
+    assert!(Path::new(JUDGES).join("etcd").exists(), "etcd is missing: run tests/setup.sh");
     let dir = tempfile::tempdir().unwrap();
-    let text = fs::read_to_string(Path::new(ROOT).join("recipes/clusters/etcd.toml")).unwrap();
-    fs::write(dir.path().join("cluster.toml"), &text).unwrap();
-    let cluster = kbake::cluster::Cluster::read("cluster.toml", &text).unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    kbake::pki::Pki::new(&dir.path().join("secrets"), &cluster).init(now as i64).unwrap();
-    let mut command = Command::new(KBAKE);
-    command.args(["seed", "--all", "--format", "dir", "--out", "seeds", "--project", ROOT]).current_dir(dir.path());
-    let out = command.output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    write_files(dir.path());
-
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", "180", "unshare", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child"]);
-    command.args(["--mount-proc", "sh", "-c", SCRIPT, "sh"]).arg(dir.path()).arg(JUDGES);
-    let out = command.env("LC_ALL", "C").output().unwrap_or_else(|e| panic!("timeout is missing: run tests/setup.sh ({e})"));
-    let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(!stderr.contains("not found"), "unshare, ip or etcdctl is missing: run tests/setup.sh\n{stderr}");
+    seeded::write_nodes(dir.path(), "etcd", &["etcd0", "etcd1", "etcd2"]);
+    let (stdout, stderr) = seeded::run(SCRIPT, dir.path(), Path::new(JUDGES));
     let logs: String = (0..3).map(|n| fs::read_to_string(dir.path().join(format!("log{n}"))).unwrap_or_default()).collect();
     for expected in [
         "https://192.168.30.10:2379 is healthy",
@@ -99,20 +75,4 @@ fn three_members_form_a_cluster_that_needs_certificates() {
     }
     assert!(!stdout.contains("ANSWERED"), "{stdout}");
     assert!(logs.contains("client didn't provide a certificate"), "etcd itself refuses who has no certificate:\n{logs}");
-}
-
-/// Lets cloud-init write each node's files, below `nodes/N`.
-fn write_files(dir: &Path) {
-    let seeds: Vec<serde_json::Value> = ["etcd0", "etcd1", "etcd2"]
-        .iter()
-        .map(|node| {
-            let document = |name: &str| fs::read_to_string(dir.join("seeds").join(node).join(name)).unwrap();
-            serde_json::json!({ "user-data": document("user-data"), "network-config": document("network-config"), "interfaces": {} })
-        })
-        .collect();
-    let mut command = Command::new("/usr/bin/python3");
-    command.args(["-I", &format!("{ROOT}/tests/cloud-init/judge.py"), &format!("{JUDGES}/cloud-init")]).arg(dir.join("nodes"));
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(&serde_json::to_vec(&seeds).unwrap()).unwrap();
-    assert!(child.wait().unwrap().success(), "if a Python package is missing: run tests/setup.sh");
 }

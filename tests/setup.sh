@@ -14,6 +14,8 @@ packages=(
   skopeo
   # what cloud-init's own check of seeds imports
   python3-configobj python3-jinja2 python3-jsonpatch python3-jsonschema python3-requests
+  # a gateway's own program (its package starts it, and it listens nowhere)
+  haproxy
   # a machine to boot the image, and the clients that talk to it
   qemu-system-x86 seabios etcd-client openssh-client iproute2
   # the peers of the benchmark, and the tests' attackers

@@ -4,6 +4,7 @@
 //! itself is refused, with both sides by name and place. Whoever holds a [`Cluster`] need not check it again.
 
 mod check;
+mod choice;
 mod derive;
 mod label;
 mod mac;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 
+pub use choice::{PodNetwork, ProxyMode};
 pub use label::{LabelKey, LabelValue, Taint};
 pub use mac::Mac;
 pub use name::{ApiName, Bridge, ClusterName, Domain, HostName, Interface};
@@ -135,6 +137,8 @@ pub struct Services {
     pub domain: Domain,
     /// Addresses of the nodes' network for services of type LoadBalancer.
     pub load_balancer: Option<Range>,
+    /// What leads their addresses to pods.
+    pub proxy: ProxyMode,
 }
 
 /// The network of pods.
@@ -144,6 +148,8 @@ pub struct Pods {
     pub cidr: Net,
     /// The prefix length of each node's share.
     pub node_prefix: u8,
+    /// What connects them.
+    pub network: PodNetwork,
 }
 
 /// What a node does in the cluster.
@@ -184,7 +190,7 @@ pub struct Node {
     pub disk: Size,
     /// What starts it.
     pub firmware: Firmware,
-    /// Its share of the pod network; none on nodes without a kubelet.
+    /// Its share of the pod network; none on nodes without a kubelet, and where kbake does not connect the pods.
     pub pods: Option<Net>,
     /// Routes beside those that the cluster needs.
     pub routes: Vec<Route>,
@@ -261,6 +267,11 @@ impl Cluster {
     /// The nodes of a role, in order.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(move |node| node.role == role)
+    }
+
+    /// Whether `node` applies the cluster's add-ons to the API: the first of the control plane.
+    pub fn applies_addons(&self, node: &Node) -> bool {
+        self.with_role(Role::ControlPlane).next().is_some_and(|first| first.name == node.name)
     }
 
     /// Whether `node` is a member of the etcd cluster: the nodes of role etcd, or else the control plane's.

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use super::{
-    ApiName, Bridge, ClusterName, Domain, Firmware, HostName, Interface, LabelKey, LabelValue, Mac, Net, Range, Role, SshKey, Taint,
-    Validity,
+    ApiName, Bridge, ClusterName, Domain, Firmware, HostName, Interface, LabelKey, LabelValue, Mac, Net, PodNetwork, ProxyMode, Range,
+    Role, SshKey, Taint, Validity,
 };
 use crate::document::{self, Located, Place, Section};
 use crate::error::Result;
@@ -60,11 +60,13 @@ pub(super) struct ServicesSpec {
     pub(super) dns: Given<Ipv4Addr>,
     pub(super) domain: Given<Domain>,
     pub(super) load_balancer: Given<Range>,
+    pub(super) proxy: Given<ProxyMode>,
 }
 
 pub(super) struct PodsSpec {
     pub(super) cidr: Given<Net>,
     pub(super) node_prefix: Given<u64>,
+    pub(super) network: Given<PodNetwork>,
 }
 
 /// One `[[node]]`: a node, or several that are alike.
@@ -207,20 +209,25 @@ fn api(section: Option<Section>) -> Result<ApiSpec> {
 }
 
 fn services(section: Option<Section>) -> Result<ServicesSpec> {
-    let Some(mut section) = section else { return Ok(ServicesSpec { cidr: None, dns: None, domain: None, load_balancer: None }) };
-    section.only(&["cidr", "dns", "domain", "load-balancer-pool"])?;
+    let Some(mut section) = section else { return Ok(ServicesSpec { cidr: None, dns: None, domain: None, load_balancer: None, proxy: None }) };
+    section.only(&["cidr", "dns", "domain", "load-balancer-pool", "proxy"])?;
     Ok(ServicesSpec {
         cidr: section.optional("cidr")?,
         dns: section.optional("dns")?,
         domain: section.optional("domain")?,
         load_balancer: section.optional("load-balancer-pool")?,
+        proxy: section.optional("proxy")?,
     })
 }
 
 fn pods(section: Option<Section>) -> Result<PodsSpec> {
-    let Some(mut section) = section else { return Ok(PodsSpec { cidr: None, node_prefix: None }) };
-    section.only(&["cidr", "node-prefix"])?;
-    Ok(PodsSpec { cidr: section.optional("cidr")?, node_prefix: section.optional_number("node-prefix", 1..=30)? })
+    let Some(mut section) = section else { return Ok(PodsSpec { cidr: None, node_prefix: None, network: None }) };
+    section.only(&["cidr", "node-prefix", "network"])?;
+    Ok(PodsSpec {
+        cidr: section.optional("cidr")?,
+        node_prefix: section.optional_number("node-prefix", 1..=30)?,
+        network: section.optional("network")?,
+    })
 }
 
 fn validity(section: Option<Section>) -> Result<Validity> {
@@ -320,8 +327,10 @@ fn export(mut section: Section) -> Result<(Located<String>, Option<String>)> {
     let path: Located<String> = section.required("path")?;
     let options: Given<String> = section.optional("options")?;
     let clean = |text: &str| text.bytes().all(|c| c.is_ascii_graphic() && !matches!(c, b'"' | b'\\' | b'(' | b')' | b'#'));
-    if !path.value.starts_with('/') || !clean(&path.value) {
-        return Err(path.place.error("an exported folder is an absolute path without spaces, quotes, parentheses and `#`"));
+    // It also goes into settings that scripts read, and into objects of Kubernetes.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._:,=@-".contains(c);
+    if !path.value.starts_with('/') || !path.value.chars().all(plain) {
+        return Err(path.place.error("an exported folder is an absolute path of letters, digits and `/`, `.`, `_`, `-`, `:`, `,`, `=`, `@`"));
     }
     // Two ways to write one folder would be two exports of it; and the root would be the whole host.
     if path.value[1..].split('/').any(|part| matches!(part, "" | "." | "..")) {

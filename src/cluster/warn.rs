@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Cluster, Firmware, Mode, Role};
+use super::{Cluster, Firmware, Mode, PodNetwork, ProxyMode, Role};
 
 /// The host's address in libvirt's network `default`.
 const LIBVIRT: Ipv4Addr = Ipv4Addr::new(192, 168, 122, 1);
@@ -39,6 +39,10 @@ pub(super) fn warnings(cluster: &Cluster) -> Vec<String> {
     }
     if !has(Role::ControlPlane) && has(Role::Gateway) {
         found.push("no node runs the control plane: the gateway has nothing to stand before".to_owned());
+    }
+    let kubelets = cluster.nodes.iter().any(|node| node.role.has_kubelet());
+    if kubelets && (cluster.services.proxy, cluster.pods.network) == (ProxyMode::None, PodNetwork::Bridge) {
+        found.push("no kube-proxy, and kbake's own pod network: nothing leads services to pods, the cluster's DNS included".to_owned());
     }
     for node in cluster.nodes.iter().filter(|node| node.firmware == Firmware::Uefi) {
         found.push(format!("node `{}` starts by UEFI, under which kbake's role images do not boot yet", node.name));

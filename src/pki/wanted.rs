@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use crate::cluster::{Cluster, HostName, Node, Role};
+use crate::cluster::{Cluster, HostName, Node, ProxyMode, Role};
 
 /// Who signs. Each is a root of its own, so that a certificate is worth something to one kind of server only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +44,8 @@ impl Authority {
 /// What a node's certificate is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
+    /// Whoever applies the cluster's add-ons. It has all rights, since nothing is bound to anybody yet; one node has it.
+    Addons,
     /// The API server's own serving certificate.
     Apiserver,
     /// The API server as a client of etcd.
@@ -70,6 +72,7 @@ impl Purpose {
     /// How commands and files call it.
     pub fn name(self) -> &'static str {
         match self {
+            Purpose::Addons => "addons",
             Purpose::Apiserver => "apiserver",
             Purpose::ApiserverEtcdClient => "apiserver-etcd-client",
             Purpose::ApiserverKubeletClient => "apiserver-kubelet-client",
@@ -163,7 +166,13 @@ pub fn wanted(cluster: &Cluster) -> Vec<Wanted> {
     ];
     for node in &cluster.nodes {
         if node.role.has_kubelet() {
-            all.extend(kubelet(node));
+            all.push(kubelet(node));
+        }
+        if node.role.has_kubelet() && cluster.services.proxy != ProxyMode::None {
+            all.push(kube_proxy(node));
+        }
+        if cluster.applies_addons(node) {
+            all.push(client(name(node, Purpose::Addons), Authority::Cluster, "kbake-addons", Some("system:masters")));
         }
         if node.role == Role::ControlPlane {
             all.extend(control_plane(cluster, node));
@@ -191,12 +200,15 @@ fn serving(node: &Node, wanted: Wanted, usage: Usage) -> Wanted {
     Wanted { dns, addresses: [node.address].into(), usage, ..wanted }
 }
 
-fn kubelet(node: &Node) -> [Wanted; 2] {
+fn kubelet(node: &Node) -> Wanted {
     // The node authoriser takes the node's name out of the CN.
     let user = format!("system:node:{}", node.name);
     let kubelet = client(name(node, Purpose::Kubelet), Authority::Cluster, &user, Some("system:nodes"));
-    let proxy = client(name(node, Purpose::KubeProxy), Authority::Cluster, "system:kube-proxy", Some("system:node-proxier"));
-    [serving(node, kubelet, Usage::Both), proxy]
+    serving(node, kubelet, Usage::Both)
+}
+
+fn kube_proxy(node: &Node) -> Wanted {
+    client(name(node, Purpose::KubeProxy), Authority::Cluster, "system:kube-proxy", Some("system:node-proxier"))
 }
 
 fn control_plane(cluster: &Cluster, node: &Node) -> [Wanted; 6] {

@@ -1,5 +1,7 @@
 //! A member's settings for etcd 3.4, as the environment file that the image's unit reads.
 
+use std::net::Ipv4Addr;
+
 use crate::cluster::{Cluster, Node};
 
 /// Where the unit looks for them. Without this file etcd is not started.
@@ -20,8 +22,37 @@ pub enum EtcdStart {
     Join,
 }
 
+impl EtcdStart {
+    /// What etcd calls it (`--initial-cluster-state`).
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            EtcdStart::New => "new",
+            EtcdStart::Join => "existing",
+        }
+    }
+}
+
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
+
+/// Where clients reach the member at this address.
+pub(super) fn client_url(address: Ipv4Addr) -> String {
+    format!("https://{address}:{CLIENT_PORT}")
+}
+
+fn peer_url(member: &Node) -> String {
+    format!("https://{}:{PEER_PORT}", member.address)
+}
+
+/// All members and where they reach each other (`--initial-cluster`).
+pub(super) fn initial_cluster(cluster: &Cluster) -> String {
+    cluster.etcd_members().map(|member| format!("{}={}", member.name, peer_url(member))).collect::<Vec<_>>().join(",")
+}
+
+/// Keeps the members of two clusters apart that meet on one network (`--initial-cluster-token`).
+pub(super) fn token(cluster: &Cluster) -> String {
+    format!("kbake-{}", cluster.name)
+}
 
 /// The environment file of a node of role etcd.
 ///
@@ -29,26 +60,17 @@ const PEER_PORT: u16 = 2380;
 /// and peers need a certificate of etcd's own authority; there is no listener without TLS but the one on loopback,
 /// which tells health and metrics and takes no data.
 pub fn etcd_env(cluster: &Cluster, node: &Node, start: EtcdStart) -> String {
-    let client = format!("https://{}:{CLIENT_PORT}", node.address);
-    let peer = |node: &Node| format!("https://{}:{PEER_PORT}", node.address);
-    let members: Vec<String> = cluster.etcd_members().map(|member| format!("{}={}", member.name, peer(member))).collect();
+    let client = client_url(node.address);
     let mut settings = vec![
         ("NAME", node.name.to_string()),
         ("DATA_DIR", "/var/lib/etcd".to_owned()),
-        ("LISTEN_CLIENT_URLS", format!("{client},https://127.0.0.1:{CLIENT_PORT}")),
+        ("LISTEN_CLIENT_URLS", format!("{client},{}", client_url(Ipv4Addr::LOCALHOST))),
         ("ADVERTISE_CLIENT_URLS", client),
-        ("LISTEN_PEER_URLS", peer(node)),
-        ("INITIAL_ADVERTISE_PEER_URLS", peer(node)),
-        ("INITIAL_CLUSTER", members.join(",")),
-        (
-            "INITIAL_CLUSTER_STATE",
-            match start {
-                EtcdStart::New => "new",
-                EtcdStart::Join => "existing",
-            }
-            .to_owned(),
-        ),
-        ("INITIAL_CLUSTER_TOKEN", format!("kbake-{}", cluster.name)),
+        ("LISTEN_PEER_URLS", peer_url(node)),
+        ("INITIAL_ADVERTISE_PEER_URLS", peer_url(node)),
+        ("INITIAL_CLUSTER", initial_cluster(cluster)),
+        ("INITIAL_CLUSTER_STATE", start.as_str().to_owned()),
+        ("INITIAL_CLUSTER_TOKEN", token(cluster)),
         ("LISTEN_METRICS_URLS", "http://127.0.0.1:2381".to_owned()),
         // Kubernetes speaks version 3 only; version 2 would be a second, unguarded door.
         ("ENABLE_V2", "false".to_owned()),

@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::NodeFile;
 use super::etcd::{ETCD_ENV, EtcdStart, etcd_env};
+use super::gateway::haproxy;
 use super::names::names;
+use super::settings;
 use crate::cluster::{Cluster, Net, Node, Role};
 use crate::error::{Error, Result};
 
@@ -17,6 +19,9 @@ pub fn public_files(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<
     if node.role.has_kubelet() {
         files.push(NodeFile::public(KUBELET_ENV, kubelet_env(cluster, node)));
     }
+    files.extend(settings::files(cluster, node, start)?);
+    files.extend(haproxy(cluster, node));
+    // Nodes without a share have no kubelet, or get their pods' network from elsewhere.
     if let Some(pods) = node.pods {
         files.push(NodeFile::public("/etc/cni/net.d/10-bridge.conflist", cni(pods, cluster.network.mtu)?));
     }
@@ -34,7 +39,9 @@ const CONTROL_PLANE_TAINT: &str = "node-role.kubernetes.io/control-plane:NoSched
 /// configuration is the role image's.
 ///
 /// One line `NAME=value`, whose words systemd splits where the unit says `$KUBELET_NODE_ARGS`; no label or taint has a
-/// space.
+/// space. All four exist as flags only, but for the taints, whose flag is deprecated in favour of the configuration
+/// file. That one is the image's and knows no node, and kubeadm gives its nodes' taints by the flag, too. A node's role
+/// is no label here: the kubelet would not start; it is set through the API, by the names in addons.env.
 fn kubelet_env(cluster: &Cluster, node: &Node) -> String {
     let mut words = vec![format!("--hostname-override={}", node.name), format!("--node-ip={}", node.address)];
     if !node.labels.is_empty() {

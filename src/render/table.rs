@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cluster::{Api, Cluster, Mode, Network, Node};
+use crate::cluster::{Api, Cluster, Mode, Network, Node, PodNetwork, Pods, ProxyMode, Services};
 use crate::value::Size;
 
 /// The whole cluster: a few lines for what its nodes share, then a table of the nodes.
@@ -60,14 +60,29 @@ fn facts(cluster: &Cluster) -> impl Iterator<Item = (&'static str, String)> {
         Some(("network", network(&cluster.network))),
         Some(("bridge", bridge(&cluster.network))),
         kubernetes.map(|api| ("api", endpoint(cluster, api))),
-        kubernetes.map(|_| ("services", format!("{}, dns {}, domain {}", services.cidr, services.dns, services.domain))),
+        kubernetes.map(|_| ("services", services_line(services))),
         services.load_balancer.map(|pool| ("pool", format!("{pool} for services of type LoadBalancer"))),
-        kubernetes.map(|_| ("pods", format!("{}, shares of {} bits", cluster.pods.cidr, cluster.pods.node_prefix))),
+        kubernetes.map(|_| ("pods", pods(&cluster.pods))),
         Some(("etcd", names(cluster.etcd_members().collect()))).filter(|(_, members)| !members.is_empty()),
     ]
     .into_iter()
     .flatten()
     .chain(exports)
+}
+
+fn services_line(services: &Services) -> String {
+    let proxy = match services.proxy {
+        ProxyMode::None => "no kube-proxy".to_owned(),
+        mode => format!("kube-proxy with {mode}"),
+    };
+    format!("{}, dns {}, domain {}, {proxy}", services.cidr, services.dns, services.domain)
+}
+
+fn pods(pods: &Pods) -> String {
+    match pods.network {
+        PodNetwork::Bridge => format!("{}, shares of {} bits", pods.cidr, pods.node_prefix),
+        PodNetwork::None => format!("{}, connected by none of kbake's", pods.cidr),
+    }
 }
 
 fn network(network: &Network) -> String {
@@ -167,7 +182,7 @@ fn append(text: &mut String, more: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::golden;
+    use crate::render::tests::{EXAMPLES, golden};
 
     fn table(text: &str) -> String {
         cluster_table(&Cluster::read("c.toml", text).unwrap_or_else(|error| panic!("{error}")))
@@ -175,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_examples_are_as_recorded() {
-        let failures: Vec<String> = ["etcd", "from-scratch", "hard-way", "kubenet", "lab", "one-node", "two-node"]
+        let failures: Vec<String> = EXAMPLES
             .into_iter()
             .filter_map(|name| {
                 let path = format!("{}/recipes/clusters/{name}.toml", env!("CARGO_MANIFEST_DIR"));

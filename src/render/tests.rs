@@ -15,7 +15,8 @@ use crate::value::Sha256;
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ";
 
 /// The cluster files that are shipped.
-pub(crate) const EXAMPLES: [&str; 7] = ["etcd", "from-scratch", "hard-way", "kubenet", "lab", "one-node", "two-node"];
+pub(crate) const EXAMPLES: [&str; 9] =
+    ["cilium", "etcd", "external-etcd", "from-scratch", "hard-way", "kubenet", "lab", "one-node", "two-node"];
 
 /// One of them.
 pub(crate) fn example(name: &str) -> Cluster {

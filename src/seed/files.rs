@@ -3,10 +3,10 @@
 use secrecy::SecretString;
 
 use super::keyring::Keyring;
-use crate::cluster::{Api, Cluster, Node, Role};
+use crate::cluster::{Api, Cluster, Node, ProxyMode, Role};
 use crate::error::{Error, Result};
 use crate::pki::{Authority, Purpose};
-use crate::render::{self, Caller, ETCD_PKI, EtcdStart, NodeFile};
+use crate::render::{self, Caller, ETCD_PKI, EtcdStart, GATEWAY_CA, NodeFile};
 
 /// Where control-plane nodes have certificates and keys.
 const KUBERNETES_PKI: &str = "/etc/kubernetes/pki";
@@ -22,7 +22,7 @@ pub(super) fn files<'a>(cluster: &Cluster, node: &Node, start: EtcdStart, keyrin
             files.extend(of.kubelet()?);
         }
         Role::Worker => files.extend(of.kubelet()?),
-        Role::Gateway => {}
+        Role::Gateway => files.extend(of.gateway()),
     }
     Ok(files)
 }
@@ -73,6 +73,9 @@ impl<'a> Of<'_, 'a> {
         for (name, purpose) in [("controller-manager", Purpose::ControllerManager), ("scheduler", Purpose::Scheduler)] {
             files.push(self.kubeconfig(name, purpose, &format!("system:kube-{name}"))?);
         }
+        if self.cluster.applies_addons(self.node) {
+            files.push(self.kubeconfig("addons", Purpose::Addons, "kbake-addons")?);
+        }
         files.push(NodeFile::private("/etc/kubernetes/encryption.yaml", render::encryption(self.keyring.encryption_key())));
         Ok(files)
     }
@@ -81,8 +84,17 @@ impl<'a> Of<'_, 'a> {
         let mut files = vec![self.authority(KUBERNETES_PKI, "ca", Authority::Cluster)];
         files.extend(self.pair("/var/lib/kubelet/pki", "kubelet", Purpose::Kubelet)?);
         files.push(self.kubeconfig("kubelet", Purpose::Kubelet, &format!("system:node:{}", self.node.name))?);
-        files.push(self.kubeconfig("kube-proxy", Purpose::KubeProxy, "system:kube-proxy")?);
+        // Its unit does not start without the file.
+        if self.cluster.services.proxy != ProxyMode::None {
+            files.push(self.kubeconfig("kube-proxy", Purpose::KubeProxy, "system:kube-proxy")?);
+        }
         Ok(files)
+    }
+
+    /// By what the API servers prove that they are the cluster's. No key: TLS ends at them, not here.
+    fn gateway(&self) -> Option<NodeFile<'a>> {
+        let authority = || NodeFile::public(GATEWAY_CA, self.keyring.authority(Authority::Cluster));
+        render::is_balancer(self.cluster, self.node).then(authority)
     }
 
     fn authority(&self, folder: &str, name: &str, authority: Authority) -> NodeFile<'a> {

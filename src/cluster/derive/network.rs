@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::super::check::{Claim, Layer, refuse_repeats};
 use super::super::spec::{ModeName, NetworkSpec, PodsSpec, ServicesSpec};
-use super::super::{ClusterName, Interface, Mac, Mode, Net, Network, Pods, Range, Services};
+use super::super::{ClusterName, Interface, Mac, Mode, Net, Network, PodNetwork, Pods, ProxyMode, Range, Services};
 use crate::document::{Located, Place};
 use crate::error::{Error, Result};
 use crate::value::Guid;
@@ -130,7 +130,13 @@ pub(super) fn services(spec: &ServicesSpec, network: &NetworkSpec, is_used: bool
         Some(domain) => domain.value.clone(),
         None => "cluster.local".parse().map_err(Error::internal)?,
     };
-    Ok(Services { cidr, dns: cluster_dns(spec, cidr, place)?, domain, load_balancer: spec.load_balancer.as_ref().map(|pool| pool.value) })
+    Ok(Services {
+        cidr,
+        dns: cluster_dns(spec, cidr, place)?,
+        domain,
+        load_balancer: spec.load_balancer.as_ref().map(|pool| pool.value),
+        proxy: spec.proxy.as_ref().map_or(ProxyMode::Nftables, |proxy| proxy.value),
+    })
 }
 
 fn cluster_dns(spec: &ServicesSpec, cidr: Net, place: &Place) -> Result<Ipv4Addr> {
@@ -160,11 +166,15 @@ pub(super) fn pods(spec: &PodsSpec, network: &NetworkSpec, is_used: bool, claims
         None if is_used => claims.push(net_claim("the pod network (by default)", cidr, place, Some("`cidr` in [pods]"))),
         None => {}
     }
-    let Some(given) = &spec.node_prefix else { return Ok(Pods { cidr, node_prefix: cidr.prefix().max(24) }) };
+    let connected = spec.network.as_ref().map_or(PodNetwork::Bridge, |network| network.value);
+    let Some(given) = &spec.node_prefix else {
+        return Ok(Pods { cidr, node_prefix: cidr.prefix().max(24), network: connected });
+    };
+    refuse_shares(connected, "`node-prefix`", &given.place, spec)?;
     // More than 16 bits between both is more shares than the controller manager takes.
     let most = (cidr.prefix() + 16).min(28);
     match u8::try_from(given.value) {
-        Ok(node_prefix) if (cidr.prefix()..=most).contains(&node_prefix) => Ok(Pods { cidr, node_prefix }),
+        Ok(node_prefix) if (cidr.prefix()..=most).contains(&node_prefix) => Ok(Pods { cidr, node_prefix, network: connected }),
         _ => {
             let error = given.place.error(format!(
                 "`node-prefix` is {}; a node's share of the pod network {cidr} has {} to {most} bits",
@@ -174,6 +184,17 @@ pub(super) fn pods(spec: &PodsSpec, network: &NetworkSpec, is_used: bool, claims
             Err(if spec.cidr.is_some() { place.note(error, "the pod network is here") } else { error })
         }
     }
+}
+
+/// Refuses what is said about shares of the pod network where nobody gets one.
+pub(super) fn refuse_shares(network: PodNetwork, what: &str, place: &Place, spec: &PodsSpec) -> Result<()> {
+    let PodNetwork::None = network else { return Ok(()) };
+    let error = place.error(format!("{what} means something with network = \"bridge\" in [pods] only: with \"none\" no node has a share"));
+    Err(match &spec.network {
+        Some(network) => network.place.note(error, "`network` is here"),
+        None => error,
+    }
+    .hint("what takes the place of kbake's network shares out the pods' addresses itself"))
 }
 
 /// What was given with its place, or else the default, which stands for `fallback`.

@@ -55,6 +55,8 @@ fn the_defaults_are_as_documented() {
         "domain = \"cluster.local\"\n",
         "cidr = \"10.244.0.0/16\"\n",
         "node-prefix = 24\n",
+        "proxy = \"nftables\"\n",
+        "network = \"bridge\"\n",
         "ca-days = 3650\n",
         "certificate-days = 1095\n",
         "name = \"worker\"\n",

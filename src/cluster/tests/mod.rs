@@ -30,4 +30,5 @@ fn example(name: &str) -> Cluster {
     Cluster::read(&format!("{name}.toml"), &std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-const EXAMPLES: [&str; 7] = ["lab", "kubenet", "hard-way", "from-scratch", "one-node", "two-node", "etcd"];
+const EXAMPLES: [&str; 9] =
+    ["cilium", "etcd", "external-etcd", "from-scratch", "hard-way", "kubenet", "lab", "one-node", "two-node"];

@@ -65,6 +65,9 @@ fn unknown_words() {
         (file(&node("wroker", "")), &["unknown role `wroker`; did you mean `worker`?"], &[5]),
         (file(&node("master", "")), &["unknown role `master`; known: etcd, control-plane, worker, gateway"], &[5]),
         (network("mode = \"bridge\""), &["unknown mode `bridge`; known: nat, route, isolated, open"], &[4]),
+        (network("[services]\nproxy = \"ipvs\""), &["unknown proxy mode `ipvs`; known: nftables, iptables, none"], &[5]),
+        (network("[pods]\nnetwork = \"cilium\""), &["unknown pod network `cilium`; known: bridge, none"], &[5]),
+        (format!("channel = \"up stream\"\n{}", network("")), &["channel", "up stream"], &[1]),
         (worker("firmware = \"efi\""), &["unknown firmware `efi`; known: bios, uefi"], &[8]),
         (worker("[node.routes]\nto = \"x\""), &["`routes` must be tables `[[routes]]`, not a table"], &[8]),
     ]);
@@ -390,6 +393,8 @@ fn routes() {
 #[test]
 fn labels_taints_keys_exports_and_days() {
     refused(&[
+        (worker("pod-cidr = \"10.244.9.0/24\"\n[pods]\nnetwork = \"none\""), &["`pod-cidr` means something with", "`network` is here"], &[8, 10]),
+        (worker("[pods]\nnode-prefix = 25\nnetwork = \"none\""), &["`node-prefix` means something with", "shares out"], &[9, 10]),
         (file(&node("gateway", "labels = { a = \"b\" }")), &["a node of role gateway has no kubelet, so it cannot have labels"], &[5, 6]),
         (file(&node("etcd", "taints = [\"a:NoSchedule\"]")), &["so it cannot have taints"], &[5, 6]),
         (worker("labels = { \"node-role.kubernetes.io/worker\" = \"\" }"), &["no kubelet may give its own node the label", "hint: "], &[8]),
@@ -408,6 +413,7 @@ fn labels_taints_keys_exports_and_days() {
         (format!("ssh-keys = [\"{KEY} a\",\n\"{KEY} b\"]\n{}", worker("")), &["this ssh key is given twice", "first here"], &[1, 2]),
         (worker("[[export]]\npath = \"/srv\"\n[[export]]\npath = \"/srv\""), &["the export /srv is given twice"], &[9, 11]),
         (worker("[[export]]\npath = \"srv\""), &["an exported folder is an absolute path"], &[9]),
+        (worker("[[export]]\npath = \"/srv/a&b\""), &["of letters, digits and"], &[9]),
         (worker("[[export]]\npath = \"/srv/\""), &["without `.`, `..`, doubled and final `/`"], &[9]),
         (worker("[[export]]\npath = \"/srv/../etc\""), &["without `.`, `..`"], &[9]),
         (worker("[[export]]\npath = \"/\""), &["is not `/` itself"], &[9]),

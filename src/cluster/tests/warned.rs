@@ -22,6 +22,7 @@ fn each_warning_has_its_cause() {
         ),
         (format!("{KEY}{}", file(&format!("{}{}", etcd(3), node("gateway", "")))), "the gateway has nothing to stand before"),
         (format!("{KEY}{}", file(&format!("{control}firmware = \"uefi\"\n"))), "node `control` starts by UEFI"),
+        (format!("{KEY}{}", file(&format!("{control}[services]\nproxy = \"none\"\n"))), "nothing leads services to pods"),
         (good.replace("cidr", "dns = [\"9.9.9.9\"]\ncidr"), "`dns` leaves out the host 192.168.7.1"),
         (good.replace("cidr", "mode = \"isolated\"\ndns = [\"192.168.7.1\", \"9.9.9.9\"]\ncidr"), "9.9.9.9 cannot be reached"),
         (good.replace("192.168.7.0", "192.168.122.0"), "192.168.122.0/24 is the network `default` of libvirt"),

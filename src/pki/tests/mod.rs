@@ -94,7 +94,7 @@ fn golden(name: &str, actual: &str) -> Result<(), String> {
 
 #[test]
 fn the_tables_are_as_recorded() {
-    let names = ["lab", "kubenet", "hard-way", "from-scratch", "one-node", "two-node", "etcd"];
+    let names = ["cilium", "etcd", "external-etcd", "from-scratch", "hard-way", "kubenet", "lab", "one-node", "two-node"];
     let failures: Vec<String> =
         names.iter().filter_map(|name| golden(&format!("pki/{name}.txt"), &text(&wanted(&cluster(name)))).err()).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -1,0 +1,96 @@
+//! What role images, which know no cluster, are told of theirs: lines `KEY=value` that templates and scripts take.
+//!
+//! Keys are sorted. Values are of `A-Z`, `a-z`, `0-9` and `._:/,=@-` by construction, so that neither systemd, a shell
+//! nor sed has anything to interpret in them: names and domains are checked ones, the rest are addresses, networks,
+//! numbers and exported folders.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use super::NodeFile;
+use super::etcd::{self, EtcdStart};
+use crate::cluster::{Cluster, Node, Role};
+use crate::error::{Error, Result};
+
+/// Of every node with a kubelet.
+const CLUSTER_ENV: &str = "/etc/kubernetes/cluster.env";
+
+/// Of the first control-plane node only.
+const ADDONS_ENV: &str = "/etc/kubernetes/addons.env";
+
+/// Settings by key.
+type Settings = BTreeMap<&'static str, String>;
+
+/// The settings of a node, as files.
+pub(super) fn files(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Vec<NodeFile<'static>>> {
+    let mut files = Vec::new();
+    if node.role.has_kubelet() {
+        files.push(NodeFile::public(CLUSTER_ENV, lines(&of_cluster(cluster, node, start)?)));
+    }
+    if cluster.applies_addons(node) {
+        files.push(NodeFile::public(ADDONS_ENV, lines(&of_addons(cluster))));
+    }
+    Ok(files)
+}
+
+fn lines(settings: &Settings) -> String {
+    settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+}
+
+/// What the node has to know of its cluster.
+fn of_cluster(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Settings> {
+    let none = || Error::internal(format!("node `{}` has a kubelet, and the cluster no API server", node.name));
+    let api = cluster.api.as_ref().ok_or_else(none)?;
+    let services = &cluster.services;
+    let mut settings = Settings::from([
+        ("API_PORT", api.port.to_string()),
+        ("API_URL", cluster.api_url().ok_or_else(none)?),
+        ("CLUSTER_CIDR", cluster.pods.cidr.to_string()),
+        ("CLUSTER_DNS", services.dns.to_string()),
+        ("CLUSTER_DOMAIN", services.domain.to_string()),
+        ("CLUSTER_NAME", cluster.name.to_string()),
+        ("NODE_CIDR", cluster.network.cidr.to_string()),
+        ("PROXY_MODE", services.proxy.to_string()),
+        // The name by which pods call the API server. It stands in every token, so it must not change with addresses.
+        ("SERVICE_ACCOUNT_ISSUER", format!("https://kubernetes.default.svc.{}", services.domain)),
+        ("SERVICE_CIDR", services.cidr.to_string()),
+    ]);
+    if node.role != Role::ControlPlane {
+        return Ok(settings);
+    }
+    if cluster.is_etcd_member(node) {
+        // The API server depends on its own member only; one that cannot reach a majority fails its checks.
+        settings.insert("ETCD_SERVERS", etcd::client_url(Ipv4Addr::LOCALHOST));
+        settings.insert("ETCD_INITIAL_CLUSTER", etcd::initial_cluster(cluster));
+        settings.insert("ETCD_INITIAL_CLUSTER_STATE", start.as_str().to_owned());
+        settings.insert("ETCD_INITIAL_CLUSTER_TOKEN", etcd::token(cluster));
+    } else {
+        let members: Vec<String> = cluster.etcd_members().map(|member| etcd::client_url(member.address)).collect();
+        settings.insert("ETCD_SERVERS", members.join(","));
+    }
+    Ok(settings)
+}
+
+/// What is applied to the API once it answers, and with which values.
+///
+/// The nodes' names are there since no kubelet may give its own node the label of its role.
+fn of_addons(cluster: &Cluster) -> Settings {
+    let names = |role| cluster.with_role(role).map(|node| node.name.as_str()).collect::<Vec<_>>().join(",");
+    let pool = cluster.services.load_balancer;
+    let export = cluster.exports.first();
+    let mut addons = vec!["rbac", "coredns"];
+    addons.extend(pool.map(|_| "metallb"));
+    addons.extend(export.map(|_| "nfs"));
+    Settings::from([
+        ("ADDONS", addons.join(",")),
+        ("CONTROL_PLANES", names(Role::ControlPlane)),
+        // With both ends, though it be one address: MetalLB would not take that alone.
+        ("LOAD_BALANCER_POOL", pool.map_or_else(String::new, |pool| format!("{}-{}", pool.first(), pool.last()))),
+        ("NFS_PATH", export.map_or_else(String::new, |export| export.path.clone())),
+        ("NFS_SERVER", export.map_or_else(String::new, |_| cluster.network.host.to_string())),
+        ("WORKERS", names(Role::Worker)),
+    ])
+}

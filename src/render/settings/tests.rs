@@ -1,0 +1,183 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::render::Content;
+use crate::render::tests::{EXAMPLES, example};
+
+/// The text of a node's file; none when it has none.
+fn text(cluster: &Cluster, node: &str, path: &str, start: EtcdStart) -> Option<String> {
+    let files = files(cluster, cluster.node(node).unwrap(), start).unwrap();
+    files.into_iter().find(|file| file.path == path).map(|file| {
+        let Content::Public(text) = file.content else { panic!("{path} is public") };
+        assert_eq!(file.permissions, "0644");
+        text.into_owned()
+    })
+}
+
+fn value(text: &str, key: &str) -> Option<String> {
+    text.lines().find_map(|line| line.strip_prefix(&format!("{key}="))).map(str::to_owned)
+}
+
+/// What no reader can misunderstand: sorted, each key once, nothing to interpret.
+fn assert_plain(text: &str) {
+    let keys: Vec<&str> = text.lines().map(|line| line.split_once('=').unwrap().0).collect();
+    assert!(keys.is_sorted() && keys.windows(2).all(|pair| pair[0] != pair[1]), "{text}");
+    for line in text.lines() {
+        let (key, value) = line.split_once('=').unwrap();
+        assert!(key.bytes().all(|c| c.is_ascii_uppercase() || c == b'_'), "{line}");
+        assert!(value.bytes().all(|c| c.is_ascii_alphanumeric() || b"._:/,=@-".contains(&c)), "{line}");
+    }
+    assert!(text.ends_with('\n') && !text.contains("\n\n"), "{text}");
+}
+
+const EVERYWHERE: [&str; 10] = [
+    "API_PORT",
+    "API_URL",
+    "CLUSTER_CIDR",
+    "CLUSTER_DNS",
+    "CLUSTER_DOMAIN",
+    "CLUSTER_NAME",
+    "NODE_CIDR",
+    "PROXY_MODE",
+    "SERVICE_ACCOUNT_ISSUER",
+    "SERVICE_CIDR",
+];
+const STACKED: [&str; 4] = ["ETCD_INITIAL_CLUSTER", "ETCD_INITIAL_CLUSTER_STATE", "ETCD_INITIAL_CLUSTER_TOKEN", "ETCD_SERVERS"];
+
+#[test]
+fn each_node_is_told_what_its_role_needs() {
+    for name in EXAMPLES {
+        let cluster = example(name);
+        for node in &cluster.nodes {
+            let text = text(&cluster, node.name.as_str(), CLUSTER_ENV, EtcdStart::New);
+            let mut expected = EVERYWHERE.to_vec();
+            match node.role {
+                Role::Etcd | Role::Gateway => {
+                    assert_eq!(text, None, "{name}/{}", node.name);
+                    continue;
+                }
+                Role::Worker => {}
+                Role::ControlPlane if cluster.is_etcd_member(node) => expected.extend(STACKED),
+                Role::ControlPlane => expected.push("ETCD_SERVERS"),
+            }
+            expected.sort();
+            let text = text.unwrap();
+            assert_plain(&text);
+            let keys: Vec<&str> = text.lines().map(|line| line.split_once('=').unwrap().0).collect();
+            assert_eq!(keys, expected, "{name}/{}", node.name);
+        }
+    }
+}
+
+#[test]
+fn the_values_are_the_clusters() {
+    let kubenet = example("kubenet");
+    let control = text(&kubenet, "control1", CLUSTER_ENV, EtcdStart::New).unwrap();
+    for (key, expected) in [
+        ("API_PORT", "6443"),
+        ("API_URL", "https://192.168.3.21:6443"),
+        ("CLUSTER_CIDR", "10.0.0.0/12"),
+        ("CLUSTER_DNS", "10.32.0.10"),
+        ("CLUSTER_DOMAIN", "cluster.local"),
+        ("CLUSTER_NAME", "kubenet"),
+        ("ETCD_INITIAL_CLUSTER", "control0=https://192.168.3.11:2380,control1=https://192.168.3.12:2380,control2=https://192.168.3.13:2380"),
+        ("ETCD_INITIAL_CLUSTER_STATE", "new"),
+        ("ETCD_INITIAL_CLUSTER_TOKEN", "kbake-kubenet"),
+        ("ETCD_SERVERS", "https://127.0.0.1:2379"),
+        ("NODE_CIDR", "192.168.3.0/24"),
+        ("PROXY_MODE", "nftables"),
+        ("SERVICE_ACCOUNT_ISSUER", "https://kubernetes.default.svc.cluster.local"),
+        ("SERVICE_CIDR", "10.32.0.0/16"),
+    ] {
+        assert_eq!(value(&control, key).as_deref(), Some(expected), "{key}");
+    }
+    let joining = text(&kubenet, "control1", CLUSTER_ENV, EtcdStart::Join).unwrap();
+    assert_eq!(joining, control.replace("_STATE=new", "_STATE=existing"));
+    let worker = |start| text(&kubenet, "worker0", CLUSTER_ENV, start);
+    assert_eq!(worker(EtcdStart::Join), worker(EtcdStart::New), "it is no member");
+
+    let apart = example("external-etcd");
+    let control = text(&apart, "control1", CLUSTER_ENV, EtcdStart::Join).unwrap();
+    let servers = "https://192.168.70.11:2379,https://192.168.70.12:2379,https://192.168.70.13:2379";
+    assert_eq!(value(&control, "ETCD_SERVERS").as_deref(), Some(servers));
+    assert_eq!(value(&control, "PROXY_MODE").as_deref(), Some("iptables"));
+    let text = text(&example("cilium"), "worker0", CLUSTER_ENV, EtcdStart::New).unwrap();
+    assert_eq!(value(&text, "PROXY_MODE").as_deref(), Some("none"));
+}
+
+#[test]
+fn only_the_first_control_plane_node_applies_addons() {
+    let of = |name: &str| {
+        let cluster = example(name);
+        let with: Vec<(String, String)> = cluster
+            .nodes
+            .iter()
+            .filter_map(|node| Some((node.name.to_string(), text(&cluster, node.name.as_str(), ADDONS_ENV, EtcdStart::New)?)))
+            .collect();
+        with.into_iter().map(|(node, text)| (node, text.lines().map(str::to_owned).collect::<Vec<_>>())).collect::<Vec<_>>()
+    };
+    for (name, node, expected) in [
+        (
+            "kubenet",
+            "control0",
+            [
+                "ADDONS=rbac,coredns,metallb,nfs",
+                "CONTROL_PLANES=control0,control1,control2",
+                "LOAD_BALANCER_POOL=192.168.3.30-192.168.3.254",
+                "NFS_PATH=/srv/nfs/kubenet",
+                "NFS_SERVER=192.168.3.1",
+                "WORKERS=worker0,worker1,worker2",
+            ],
+        ),
+        (
+            "one-node",
+            "monokube1",
+            ["ADDONS=rbac,coredns", "CONTROL_PLANES=monokube1", "LOAD_BALANCER_POOL=", "NFS_PATH=", "NFS_SERVER=", "WORKERS="],
+        ),
+        (
+            "hard-way",
+            "master00",
+            [
+                "ADDONS=rbac,coredns",
+                "CONTROL_PLANES=master00,master01,master02",
+                "LOAD_BALANCER_POOL=",
+                "NFS_PATH=",
+                "NFS_SERVER=",
+                "WORKERS=worker00,worker01,worker02",
+            ],
+        ),
+    ] {
+        assert_eq!(of(name), [(node.to_owned(), expected.map(str::to_owned).to_vec())]);
+    }
+    assert_eq!(of("etcd"), []);
+    let text = "name = 'x'\n[network]\ncidr = '10.1.0.0/24'\n[services]\nload-balancer-pool = '10.1.0.200-10.1.0.200'\n\
+                [[node]]\nrole = 'control-plane'\nname = 'a'\n";
+    let one = Cluster::read("x.toml", text).unwrap();
+    let addons = self::text(&one, "a", ADDONS_ENV, EtcdStart::New).unwrap();
+    assert_eq!(value(&addons, "LOAD_BALANCER_POOL").as_deref(), Some("10.1.0.200-10.1.0.200"), "MetalLB takes no single address");
+}
+
+proptest! {
+    /// Whatever a cluster file may hold, no value has a character that a shell, sed or systemd would interpret.
+    #[test]
+    fn values_are_plain(
+        name in "[a-zA-Z0-9._$&; -]{1,8}|[a-z][a-z0-9-]{0,20}",
+        domain in "[a-zA-Z0-9._$&/-]{1,12}|[a-z]{1,5}\\.[a-z]{1,5}",
+        api in "[a-zA-Z0-9._:$&/ -]{1,12}|[a-z]{1,9}",
+        folder in "/[!-~]{1,12}|/[a-z:@=,]{1,9}",
+        node in "[a-zA-Z0-9._$&-]{1,9}|[a-z]{1,9}",
+    ) {
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        let text = format!(
+            "name = {}\n[network]\ncidr = '10.1.0.0/24'\n[api]\nname = {}\n[services]\ndomain = {}\n\
+             [[node]]\nrole = 'control-plane'\nname = {}\n[[export]]\npath = {}\n",
+            quoted(&name), quoted(&api), quoted(&domain), quoted(&node), quoted(&folder),
+        );
+        if let Ok(cluster) = Cluster::read("x.toml", &text) {
+            for file in files(&cluster, &cluster.nodes[0], EtcdStart::New).unwrap() {
+                let Content::Public(text) = &file.content else { panic!("{file:?}") };
+                assert_plain(text);
+            }
+        }
+    }
+}

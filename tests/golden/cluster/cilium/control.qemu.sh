@@ -1,0 +1,20 @@
+qemu-system-x86_64 \
+  -name cilium-control \
+  -uuid 46b10e84-7486-8673-b330-de7127331929 \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 2 \
+  -m 2048M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/control.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/control.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.80.0/24,host=192.168.80.1,dns=192.168.80.254,dhcpstart=192.168.80.10,restrict=off,hostfwd=tcp:127.0.0.1:22000-192.168.80.10:22,hostfwd=tcp:127.0.0.1:24000-192.168.80.10:2379,hostfwd=tcp:127.0.0.1:26000-192.168.80.10:6443 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:91:da:45 \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio

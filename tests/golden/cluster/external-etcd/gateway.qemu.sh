@@ -1,0 +1,20 @@
+qemu-system-x86_64 \
+  -name external-etcd-gateway \
+  -uuid 7e598314-4e62-8a72-847f-186c6787e188 \
+  -machine q35 \
+  -accel kvm \
+  -accel tcg \
+  -cpu max \
+  -smp 1 \
+  -m 1024M \
+  -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/gateway.qcow2 \
+  -device virtio-blk-pci,drive=disk,bootindex=1 \
+  -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/gateway.iso \
+  -device virtio-blk-pci,drive=seed \
+  -netdev user,id=net,ipv6=off,net=192.168.70.0/24,host=192.168.70.1,dns=192.168.70.254,dhcpstart=192.168.70.10,restrict=off,hostfwd=tcp:127.0.0.1:22000-192.168.70.10:22,hostfwd=tcp:127.0.0.1:26000-192.168.70.10:6443 \
+  -device virtio-net-pci,netdev=net,mac=52:54:00:50:9b:25 \
+  -device virtio-rng-pci \
+  -rtc base=utc \
+  -no-user-config -nodefaults \
+  -display none \
+  -serial mon:stdio
