@@ -1,7 +1,8 @@
 //! What is applied to the API once it answers, by a unit on the first control-plane node.
 //!
-//! An add-on is a folder of manifests: templates with the cluster's values, and what its publisher releases
-//! (`/usr/share/kbake/addons`). Which ones a cluster has, its seed says.
+//! An add-on is what its publisher releases, `/usr/share/kbake/addons/NAME.yaml`, and then kbake's manifests of it,
+//! `/usr/share/kbake/addons/NAME/NAME.yaml`, which hold `@KEY@` for values of the cluster. The unit fills in those of the
+//! add-ons that the node's seed names, and no others: a cluster without a pool of addresses has no value for one.
 
 mod coredns;
 mod metallb;
@@ -11,19 +12,17 @@ mod rbac;
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::render::image::{Entry, Facts, Owner, text, unit_link};
-use crate::value::TreePath;
+use crate::render::image::{Entry, Facts, text, unit_link};
 
-use super::manifest::{Group, template};
+use super::manifest::documents;
 
 /// The part's files.
 pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
-    let script = include_bytes!("addons/addons.sh").to_vec();
     let mut entries = vec![
-        Entry::File { path: TreePath::fixed("usr/lib/kbake/addons"), mode: 0o755, owner: Owner::ROOT, bytes: script },
+        super::program("usr/lib/kbake/addons", include_str!("addons/addons.sh")),
         text("etc/systemd/system/kbake-addons.service", include_bytes!("addons/kbake-addons.service")),
         unit_link("multi-user.target.wants/kbake-addons.service", "/etc/systemd/system/kbake-addons.service"),
-        addon("rbac", rbac::ABOUT, &rbac::objects()?)?,
+        rbac()?,
     ];
     if let Some(image) = facts.image("coredns") {
         entries.push(addon("coredns", coredns::ABOUT, &coredns::objects(&image.to_string())?)?);
@@ -37,8 +36,13 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// The one add-on without which nobody sees a pod's log.
+pub(super) fn rbac() -> Result<Entry> {
+    addon("rbac", rbac::ABOUT, &rbac::objects()?)
+}
+
 fn addon(name: &str, about: &str, objects: &[Value]) -> Result<Entry> {
-    template(Group::Addons, &format!("etc/kubernetes/addons/{name}/{name}.yaml"), about, objects)
+    Ok(text(&format!("usr/share/kbake/addons/{name}/{name}.yaml"), documents(about, objects)?.as_bytes()))
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::render::image::{Entry, Facts, Owner, text};
 use crate::value::TreePath;
 
-use super::manifest::{Group, object, template};
+use super::manifest::{documents, object};
+use super::template;
 
 /// The part's files.
 pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
@@ -24,7 +25,7 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
     for component in components::ALL {
         if let Some(image) = facts.image(component.name) {
             let pod = object(&(component.pod)(&image.to_string()))?;
-            entries.push(template(Group::ControlPlane, &manifest_path(component.name), component.about, &[pod])?);
+            entries.push(manifest("control-plane", component.name, &documents(component.about, &[pod])?));
         }
     }
     entries.extend(stacked_etcd(facts)?);
@@ -34,16 +35,17 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
 /// A member of etcd on each control-plane node, and its folder, if the role has etcd's image.
 pub(super) fn stacked_etcd(facts: &Facts) -> Result<Vec<Entry>> {
     let Some(image) = facts.image("etcd") else { return Ok(Vec::new()) };
-    let pod = object(&etcd::pod(&image.to_string(), facts.version("etcd")))?;
+    let pod = object(&etcd::pod(image))?;
     Ok(vec![
-        template(Group::StackedEtcd, &manifest_path("etcd"), etcd::ABOUT, &[pod])?,
+        manifest("stacked-etcd", "etcd", &documents(etcd::ABOUT, &[pod])?),
         // The kubelet would make it, for everyone to look into.
         Entry::Dir { path: TreePath::fixed("var/lib/etcd"), mode: 0o700, owner: Owner::ROOT },
     ])
 }
 
-fn manifest_path(name: &str) -> String {
-    format!("etc/kubernetes/manifests/{name}.yaml")
+/// The template of a static pod's manifest.
+fn manifest(group: &str, name: &str, content: &str) -> Entry {
+    template(&format!("{group}/etc/kubernetes/manifests/{name}.yaml"), content)
 }
 
 #[cfg(test)]

@@ -13,50 +13,19 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::render::image::{Entry, Owner};
 use crate::render::yaml::Yaml;
-use crate::value::TreePath;
-
-/// Where the image has templates, by group and then by path. `kbake-settings.service` puts them in their places with the
-/// values of the node's cluster.
-const TEMPLATES: &str = "usr/share/kbake/templates";
-
-/// When templates are put in their places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::render::image) enum Group {
-    /// On the first control-plane node, for the API.
-    Addons,
-    /// On control-plane nodes.
-    ControlPlane,
-    /// Where kubeadm does the rest.
-    Kubeadm,
-    /// On control-plane nodes that are members of etcd themselves.
-    StackedEtcd,
-}
-
-impl Group {
-    fn folder(self) -> &'static str {
-        match self {
-            Group::Addons => "addons",
-            Group::ControlPlane => "control-plane",
-            Group::Kubeadm => "kubeadm",
-            Group::StackedEtcd => "stacked-etcd",
-        }
-    }
-}
 
 /// What stands for numbers and lists: quoted, as texts are, they would become texts.
 const NO_TEXTS: [(&str, &str); 2] = [("@API_PORT@", "@API_PORT@"), ("@ETCD_SERVERS@", "[@ETCD_SERVERS@]")];
 
-/// A template of `documents` that becomes `/path` on the node. `about` is a comment for people, of one or more lines.
-pub(super) fn template(group: Group, path: &str, about: &str, documents: &[Value]) -> Result<Entry> {
+/// Documents of one file. `about` is a comment for people, of one or more lines.
+pub(super) fn documents(about: &str, documents: &[Value]) -> Result<String> {
     let mut text: String = about.lines().map(|line| format!("# {line}\n")).collect();
     for (place, document) in documents.iter().enumerate() {
         text.push_str(if place == 0 { "" } else { "---\n" });
         text.push_str(&yaml(document)?.document());
     }
-    let path = TreePath::fixed(&format!("{TEMPLATES}/{}/{path}", group.folder()));
-    Ok(Entry::File { path, mode: 0o644, owner: Owner::ROOT, bytes: text.into_bytes() })
+    Ok(text)
 }
 
 /// An object as a value, with `apiVersion` and `kind`.

@@ -3,18 +3,24 @@
 # kbake-addons.service with the settings of /etc/kubernetes/addons.env in the environment: ADDONS, CONTROL_PLANES and
 # WORKERS are names with commas between them.
 #
+# An add-on is what its publisher released (NAME.yaml), then kbake's own manifests of it (NAME/), in which @KEY@ stands
+# for a value of cluster.env or addons.env.
+#
 # It may be ended at any time: what is applied twice is the same. Only when all is done it says so in a stamp, which holds
 # as long as manifests and settings are the same ones.
 set -eu
+LC_ALL=C
+export LC_ALL
 
 # For tests: another root, and no time to lose.
 root=${KBAKE_ROOT:-}
 pause=${KBAKE_PAUSE:-5}
-
 : "${ADDONS=}" "${CONTROL_PLANES=}" "${WORKERS=}"
 
+addons=$root/usr/share/kbake/addons
 state=$root/var/lib/kbake
 stamp=$state/addons.stamp
+filled=$state/addons
 
 say() {
     echo "kbake-addons: $*" >&2
@@ -29,23 +35,39 @@ names() {
     echo "$1" | tr ',' '\n' | sed '/^$/d'
 }
 
-# The folders of an add-on: what its publisher released, then what the cluster adds.
-folders() {
-    for folder in "$root/usr/share/kbake/addons/$1" "$root/etc/kubernetes/addons/$1"; do
-        if [ -d "$folder" ]; then
-            echo "$folder"
+# A sed script that puts the cluster's values in. Values have no character that means anything to it; one that has is
+# no value, and neither is an empty one.
+values() {
+    sed -n 's/^\([A-Z][A-Z0-9_]*\)=\([A-Za-z0-9._:\/,=@-]\{1,\}\)$/s|@\1@|\2|g/p' \
+        "$root/etc/kubernetes/cluster.env" "$root/etc/kubernetes/addons.env"
+}
+
+# Fills in the manifests of the add-on $1, and says where they are.
+fill() {
+    mkdir "$filled/$1"
+    for manifest in "$addons/$1"/*.yaml; do
+        new=$filled/$1/${manifest##*/}
+        sed -f "$filled/values" "$manifest" >"$new"
+        if missing=$(grep -o '@[A-Z][A-Z0-9_]*@' "$new" | sort -u | tr '\n' ' '); [ -n "$missing" ]; then
+            say "the cluster has no value for $missing, which the add-on \`$1\` needs"
+            return 1
         fi
     done
+    echo "$filled/$1"
+}
+
+# What of the add-on $1 is to be applied, in this order.
+parts() {
+    if [ -f "$addons/$1.yaml" ]; then echo "$addons/$1.yaml"; fi
+    if [ -d "$addons/$1" ]; then fill "$1" || return 1; fi
 }
 
 # What all depends on, as one word.
 digest() {
     {
         echo "$ADDONS:$CONTROL_PLANES:$WORKERS"
-        for addon in $(names "$ADDONS"); do
-            for folder in $(folders "$addon"); do
-                find "$folder" -type f -exec sha256sum {} + | LC_ALL=C sort
-            done
+        echo "$1" | sed '/^$/d' | while read -r part; do
+            find "$part" -type f -exec sha256sum {} + | sort
         done
     } | sha256sum | cut -d ' ' -f 1
 }
@@ -56,7 +78,7 @@ wait_for_api() {
     done
 }
 
-# One folder of manifests, once.
+# One file or folder of manifests, once.
 apply() {
     if api apply --server-side --force-conflicts --field-manager=kbake -f "$1" >"$state/addons.log" 2>&1; then
         say "$1 is applied"
@@ -66,14 +88,15 @@ apply() {
     return 1
 }
 
-# All folders, in their order, and those that were not taken again and again: kinds are known some time after they were
-# made, and webhooks answer some time after they were started. One that is wrong for good keeps no other waiting.
+# All of $1, in their order, and those that were not taken again and again: kinds are known some time after they were
+# made, and webhooks answer some time after they were started. One that is wrong for good keeps no other
+# waiting.
 apply_all() {
     waiting=$1
     while [ -n "$waiting" ]; do
         left=
-        while read -r folder; do
-            apply "$folder" || left="$left$folder
+        while read -r part; do
+            apply "$part" || left="$left$part
 "
         done <<END
 $(echo "$waiting" | sed '/^$/d')
@@ -114,24 +137,15 @@ END
 }
 
 mkdir -p "$state"
-now=$(digest)
-if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$now" ]; then
-    say "nothing has changed"
-    exit 0
-fi
-
-say "waiting for the API server"
-wait_for_api
-# What is applied selects nodes by these labels, so nobody waits for the other: labels are put on beside.
-label_all &
-labels=$!
-trap 'kill "$labels" 2>/dev/null || true' EXIT
-
+rm -rf "$filled"
+mkdir "$filled"
+values >"$filled/values"
 absent=
 present=
 for addon in $(names "$ADDONS"); do
-    found=$(folders "$addon")
-    if [ -n "$found" ]; then
+    if ! found=$(parts "$addon"); then
+        absent="$absent $addon"
+    elif [ -n "$found" ]; then
         present="$present$found
 "
     else
@@ -139,6 +153,19 @@ for addon in $(names "$ADDONS"); do
         absent="$absent $addon"
     fi
 done
+
+now=$(digest "$present")
+if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$now" ]; then
+    say "nothing has changed"
+    exit 0
+fi
+
+say "waiting for the API server"
+wait_for_api
+# What is applied selects nodes by these labels, so neither waits for the other.
+label_all &
+labels=$!
+trap 'kill "$labels" 2>/dev/null || true' EXIT
 apply_all "$present"
 
 say "waiting for nodes to register"

@@ -5,20 +5,20 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::manifest::http_get;
 use super::pod::{Component, HOST_IP, Kind, Mount, NODE_NAME, Probes};
-use crate::value::ReleaseVersion;
+use crate::value::{Reference, ReleaseVersion};
 
 /// For people who read the manifest.
 pub(super) const ABOUT: &str = "This node's member of etcd. It listens on the node's address and on loopback, to certificates of etcd's own
 authority only; health and metrics are on loopback.";
 
-/// The pod. An etcd whose version the channel does not say is taken for a new one.
-pub(super) fn pod(image: &str, version: Option<&ReleaseVersion>) -> Pod {
-    let version = version.map_or((3, 6, 0), |version| (version.major(), version.minor(), version.patch()));
+/// The pod of this container image.
+pub(super) fn pod(image: &Reference) -> Pod {
+    let version = version(image);
     let probe = |path| http_get("HTTP", Some("127.0.0.1"), IntOrString::Int(2381), path);
     let (live, ready) = health(version);
     super::pod::pod(Component {
         name: "etcd",
-        image,
+        image: &image.to_string(),
         arguments: arguments(version),
         fields: &[HOST_IP, NODE_NAME],
         mounts: &[
@@ -29,6 +29,15 @@ pub(super) fn pod(image: &str, version: Option<&ReleaseVersion>) -> Pod {
         capabilities: &[],
         probes: Probes { startup: probe(ready), liveness: probe(live), readiness: Some(probe(ready)) },
     })
+}
+
+/// The version that the image's tag says (`v3.5.9`, `3.6.8-0`): the channel may have another one as a program. What says
+/// nothing is taken for a new one.
+fn version(image: &Reference) -> (u64, u64, u64) {
+    let tag = image.tag();
+    let number = tag.strip_prefix('v').unwrap_or(tag).split('-').next().unwrap_or_default();
+    let version = number.parse::<ReleaseVersion>().ok();
+    version.map_or((3, 6, 0), |version| (version.major(), version.minor(), version.patch()))
 }
 
 /// Where liveness and readiness are asked for. Before these two had addresses of their own, `/health` needed a quorum:

@@ -1,0 +1,168 @@
+//! kubeadm's [configuration](https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/), of which only the
+//! fields that are used here.
+
+use serde::Serialize;
+
+use super::super::manifest::{documents, object};
+use crate::error::Result;
+use crate::render::image::Facts;
+
+const VERSION: &str = "kubeadm.k8s.io/v1beta4";
+
+const ABOUT: &str = "On the first control-plane node, once etcd answers:
+  kubeadm init --config /etc/kubernetes/kubeadm.yaml
+  kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f /usr/share/kbake/addons/rbac
+On each further one:
+  kubeadm init phase control-plane all --config /etc/kubernetes/kubeadm.yaml
+  kubeadm init phase mark-control-plane --config /etc/kubernetes/kubeadm.yaml
+Workers need nothing: they register with the certificates of their seeds.
+The cluster's DNS is the tenth address of its services; kubeadm knows no other.";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InitConfiguration {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(rename = "localAPIEndpoint")]
+    local_api_endpoint: ApiEndpoint,
+    node_registration: NodeRegistration,
+    skip_phases: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiEndpoint {
+    bind_port: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeRegistration {
+    cri_socket: &'static str,
+    ignore_preflight_errors: &'static [&'static str],
+    image_pull_policy: &'static str,
+    name: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClusterConfiguration {
+    api_version: &'static str,
+    kind: &'static str,
+    api_server: ApiServer,
+    certificates_dir: &'static str,
+    cluster_name: &'static str,
+    control_plane_endpoint: &'static str,
+    controller_manager: Component,
+    etcd: Etcd,
+    kubernetes_version: String,
+    networking: Networking,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiServer {
+    extra_args: Vec<Arg>,
+    extra_volumes: Vec<HostPathMount>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Component {
+    extra_args: Vec<Arg>,
+}
+
+#[derive(Serialize)]
+struct Arg {
+    name: &'static str,
+    value: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HostPathMount {
+    host_path: &'static str,
+    mount_path: &'static str,
+    name: &'static str,
+    path_type: &'static str,
+    read_only: bool,
+}
+
+#[derive(Serialize)]
+struct Etcd {
+    external: ExternalEtcd,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExternalEtcd {
+    ca_file: &'static str,
+    cert_file: &'static str,
+    /// A list once the template is filled in.
+    endpoints: &'static str,
+    key_file: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Networking {
+    dns_domain: &'static str,
+    pod_subnet: &'static str,
+    service_subnet: &'static str,
+}
+
+/// The template of the file, for the role's versions.
+pub(super) fn text(facts: &Facts) -> Result<String> {
+    documents(ABOUT, &[object(&init(facts)?)?, object(&cluster(facts))?])
+}
+
+fn init(facts: &Facts) -> Result<InitConfiguration> {
+    Ok(InitConfiguration {
+        api_version: VERSION,
+        kind: "InitConfiguration",
+        local_api_endpoint: ApiEndpoint { bind_port: "@API_PORT@" },
+        node_registration: NodeRegistration {
+            cri_socket: facts.runtime()?.endpoint(),
+            // The kubelet runs already, with etcd in it and on its port.
+            ignore_preflight_errors: &["FileAvailable--etc-kubernetes-manifests-etcd.yaml", "Port-10250"],
+            image_pull_policy: "Never",
+            name: "@NODE_NAME@",
+        },
+        // Its configuration is the image's, and written again at every boot.
+        skip_phases: &["kubelet-start"],
+    })
+}
+
+fn cluster(facts: &Facts) -> ClusterConfiguration {
+    // Where the image has the control plane, there is a version; kubeadm would ask the internet for the newest.
+    let version = facts.image("kube-apiserver").map_or_else(String::new, |image| image.tag().to_owned());
+    ClusterConfiguration {
+        api_version: VERSION,
+        kind: "ClusterConfiguration",
+        api_server: ApiServer {
+            extra_args: vec![Arg { name: "encryption-provider-config", value: "/etc/kubernetes/encryption.yaml" }],
+            extra_volumes: vec![HostPathMount {
+                host_path: "/etc/kubernetes/encryption.yaml",
+                mount_path: "/etc/kubernetes/encryption.yaml",
+                name: "encryption",
+                path_type: "File",
+                read_only: true,
+            }],
+        },
+        certificates_dir: "/etc/kubernetes/pki",
+        cluster_name: "@CLUSTER_NAME@",
+        control_plane_endpoint: "@API_ENDPOINT@",
+        // A node's share of the pods' network is in its seed.
+        controller_manager: Component { extra_args: vec![Arg { name: "allocate-node-cidrs", value: "false" }] },
+        etcd: Etcd {
+            external: ExternalEtcd {
+                ca_file: "/etc/kubernetes/pki/etcd/ca.crt",
+                cert_file: "/etc/kubernetes/pki/apiserver-etcd-client.crt",
+                endpoints: "@ETCD_SERVERS@",
+                key_file: "/etc/kubernetes/pki/apiserver-etcd-client.key",
+            },
+        },
+        kubernetes_version: version,
+        networking: Networking { dns_domain: "@CLUSTER_DOMAIN@", pod_subnet: "@CLUSTER_CIDR@", service_subnet: "@SERVICE_CIDR@" },
+    }
+}
