@@ -5,11 +5,12 @@ use std::io::{self, Read, Write as _};
 
 use super::Bake;
 use crate::error::{Error, Result};
+use crate::fetch::{RegistryKind, Source, Want};
 use crate::oci;
 use crate::plan::{BuiltImage, Extract, PulledImage};
 use crate::store::{Blob, Store};
 use crate::tree::ContentSource;
-use crate::value::Sha256;
+use crate::value::{Reference, Sha256};
 
 /// Permission bits of programs in images that kbake builds.
 const PROGRAM: u16 = 0o755;
@@ -33,13 +34,63 @@ pub fn build(bake: &Bake, image: &BuiltImage, programs: &BTreeMap<Extract, Blob>
 }
 
 /// Makes an image's archive out of what its registry has.
-pub fn pull(_bake: &Bake, image: &PulledImage) -> Result<Blob> {
-    Err(Error::internal(format!("cannot pull {}", image.reference)))
+pub fn pull(bake: &Bake, image: &PulledImage) -> Result<Blob> {
+    let parts = fetch(bake, image)?;
+    archive(bake, &oci::Image::pulled(image.reference.clone(), image.arch, &parts.manifest, &parts.config)?)
 }
 
-/// Brings all that is needed of an image into the store.
-pub fn fetch(_bake: &Bake, image: &PulledImage) -> Result<()> {
-    Err(Error::internal(format!("cannot pull {}", image.reference)))
+/// What of an image is read here.
+pub struct Parts {
+    manifest: Vec<u8>,
+    config: Vec<u8>,
+}
+
+/// What fetching must bring first of an image.
+pub fn index(image: &PulledImage) -> Want {
+    want(&image.reference, RegistryKind::Manifest, image.index, None)
+}
+
+fn want(reference: &Reference, kind: RegistryKind, digest: Sha256, size: Option<u64>) -> Want {
+    Want { name: reference.to_string(), source: Source::Registry { reference: reference.clone(), kind }, digest: digest.into(), size }
+}
+
+/// Brings all that is needed of an image into the store: its index, of that the machine's manifest, of that all else.
+pub fn fetch(bake: &Bake, image: &PulledImage) -> Result<Parts> {
+    let PulledImage { reference, index, arch } = image;
+    let want = |kind, digest, size| want(reference, kind, digest, size);
+    bake.fetch_missing(None, vec![self::index(image)])?;
+    let top = held(bake, index, reference)?;
+    let manifest = match oci::document(&top, reference)? {
+        // What the top says of itself is the image; its configuration says for which machine.
+        oci::Document::Manifest(_) => top,
+        oci::Document::Index(list) => {
+            let found = list.platform(*arch, reference)?;
+            bake.fetch_missing(None, vec![want(RegistryKind::Manifest, found.digest, Some(found.size))])?;
+            held(bake, &found.digest, reference)?
+        }
+    };
+    let parts = oci::manifest(&manifest, reference)?;
+    let blobs = [parts.config].into_iter().chain(parts.layers.iter().copied());
+    let blobs = blobs.map(|blob| want(RegistryKind::Blob, blob.digest, Some(blob.size))).collect();
+    bake.fetch_missing(None, blobs)?;
+    let config = held(bake, &parts.config.digest, reference)?;
+    oci::config_platform(&config, reference)?.check(*arch, reference)?;
+    Ok(Parts { manifest, config })
+}
+
+/// A document of an image, out of the store.
+fn held(bake: &Bake, digest: &Sha256, reference: &Reference) -> Result<Vec<u8>> {
+    let reader =
+        bake.store.reader(digest)?.ok_or_else(|| Error::internal(format!("sha256:{digest} of {reference} is gone from the store")))?;
+    if reader.len() > oci::DOCUMENT_MAX {
+        return Err(Error::integrity(format!(
+            "sha256:{digest} of {reference} is no index, manifest or configuration: it has {} bytes",
+            reader.len()
+        )));
+    }
+    let mut bytes = Vec::new();
+    reader.take(u64::MAX).read_to_end(&mut bytes).map_err(|e| Error::io(format!("read a document of {reference}"), &e))?;
+    Ok(bytes)
 }
 
 fn archive(bake: &Bake, image: &oci::Image) -> Result<Blob> {

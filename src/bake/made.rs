@@ -80,7 +80,7 @@ impl Bake<'_> {
         Ok(done)
     }
 
-    fn remembered(&self, made: &Made) -> Result<Option<Blob>> {
+    pub(super) fn remembered(&self, made: &Made) -> Result<Option<Blob>> {
         // An artifact as it is needs no memory: its digest is its name.
         if let Made::Extract(Extract::Whole(digest)) = made {
             return self.store.resolve(digest, None);

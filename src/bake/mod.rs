@@ -5,6 +5,7 @@
 
 mod accounts;
 mod artifacts;
+mod bring;
 mod images;
 mod machine;
 mod made;
@@ -22,7 +23,7 @@ pub use resolve::{Resolved, request, resolve};
 
 use crate::disk::readback::{self, Depth};
 use crate::disk::{Pieces, qcow2};
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, Result};
 use crate::fetch;
 use crate::fsx;
 use crate::plan::Plan;
@@ -84,6 +85,7 @@ impl Bake<'_> {
         if let Some(baked) = self.known_image(plan) {
             return Ok(baked);
         }
+        self.fetch_needed(resolved)?;
         let stocked = self.tree(resolved)?;
         let (image, tree) = self.write_image(resolved, &stocked)?;
         let outputs = [("image".to_owned(), image), ("tree".to_owned(), tree)].into();
@@ -138,72 +140,10 @@ impl Bake<'_> {
         Ok(Some(Stocked { tree, source }))
     }
 
-    /// Fetches everything that a plan needs and the store does not have.
-    pub fn fetch_all(&self, resolved: &Resolved) -> Result<()> {
-        self.fetch_packages(resolved)?;
-        self.fetch_artifacts(resolved)?;
-        artifacts::pulled(&resolved.artifacts).into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
-    }
-
-    /// Fetches a plan's packages.
-    fn fetch_packages(&self, resolved: &Resolved) -> Result<()> {
-        self.fetch_missing(resolved, pantry::wants(resolved.packages.iter().chain(&resolved.tools)))
-    }
-
-    /// Fetches a plan's artifacts, and takes the user's own files into the store.
-    fn fetch_artifacts(&self, resolved: &Resolved) -> Result<()> {
-        for (digest, own) in &resolved.artifacts.own {
-            if self.store.resolve(digest, None)?.is_none() {
-                made::take(self.store, digest, own)?;
-            }
-        }
-        self.fetch_missing(resolved, resolved.artifacts.wants.values().cloned().collect())
-    }
-
-    /// Fetches those of `wants` that the store does not have.
-    fn fetch_missing(&self, resolved: &Resolved, wants: Vec<fetch::Want>) -> Result<()> {
-        let mut missing = Vec::new();
-        for want in wants {
-            if self.store.resolve(&want.digest, want.size)?.is_none() {
-                missing.push(want);
-            }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let mut options = self.fetch.clone();
-        if options.offline {
-            return fetch::fetch(self.store, &missing, &options, &(), self.cancel);
-        }
-        if missing.iter().any(|want| matches!(want.source, fetch::Source::Pool(_))) {
-            self.add_host_mirrors(&mut options.mirrors, &resolved.suite)?;
-        }
-        self.report.begin(&format!("fetching {} files", missing.len()), missing.iter().filter_map(|want| want.size).sum());
-        let fetched = fetch::fetch(self.store, &missing, &options, &pantry::Downloads::new(self.report), self.cancel);
-        self.report.done();
-        fetched
-    }
-
-    /// With a mirror that the user gave, a host without a working apt will do.
-    fn add_host_mirrors(&self, mirrors: &mut Vec<String>, suite: &str) -> Result<()> {
-        match (self.host_mirrors)(suite) {
-            Ok(own) => own.into_iter().for_each(|mirror| {
-                if !mirrors.contains(&mirror) {
-                    mirrors.push(mirror);
-                }
-            }),
-            Err(error) if error.class() == Class::User && !mirrors.is_empty() => {
-                self.report.say(&format!("the host's own mirrors are not asked: {}", error.message()));
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
     /// The disk that holds `tree`, as a value.
     pub fn disk(&self, resolved: &Resolved, tree: &Tree) -> Result<Pieces> {
         // A base that was found in the store needed none of them.
-        self.fetch_missing(resolved, pantry::wants(resolved.tools.iter()))?;
+        self.fetch_missing(Some(&resolved.suite), pantry::wants(resolved.tools.iter()))?;
         machine::disk(&resolved.plan, tree, &machine::grub_files(self.store, &resolved.tools)?)
     }
 

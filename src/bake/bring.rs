@@ -1,0 +1,115 @@
+//! Brings into the store what a plan needs and the store does not have.
+
+use super::{Bake, Resolved, artifacts, images, made, pantry};
+use crate::error::{Class, Error, Result};
+use crate::fetch::{self, Source, Want};
+use crate::plan::{Made, PlannedKind};
+
+impl Bake<'_> {
+    /// Everything that a plan is made of, whether or not something was made of it already.
+    pub fn fetch_all(&self, resolved: &Resolved) -> Result<()> {
+        let mut wants = pantry::wants(resolved.packages.iter().chain(&resolved.tools));
+        wants.extend(resolved.artifacts.wants.values().cloned());
+        let pulled = artifacts::pulled(&resolved.artifacts);
+        wants.extend(pulled.iter().map(|image| images::index(image)));
+        self.take_own(resolved)?;
+        self.fetch_missing(Some(&resolved.suite), wants)?;
+        pulled.into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
+    }
+
+    /// What baking the plan's image will ask for: all in one go and before the first long step, so that a source that
+    /// cannot be reached is known at once, and with everything that it should have given.
+    pub(super) fn fetch_needed(&self, resolved: &Resolved) -> Result<()> {
+        let mut wants = pantry::wants(resolved.tools.iter());
+        if self.known_base(&resolved.plan.base_key())?.is_none() {
+            wants.extend(pantry::wants(resolved.packages.iter()));
+        }
+        let mut pulled = Vec::new();
+        for node in resolved.plan.files().values() {
+            let PlannedKind::Made(made) = &node.kind else { continue };
+            if self.remembered(made)?.is_some() {
+                continue;
+            }
+            wants.extend(made.artifacts().iter().filter_map(|digest| resolved.artifacts.wants.get(digest)).cloned());
+            if let Made::Pulled(image) = made {
+                wants.push(images::index(image));
+                pulled.push(image);
+            }
+        }
+        self.take_own(resolved)?;
+        self.fetch_missing(Some(&resolved.suite), wants)?;
+        pulled.into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
+    }
+
+    /// A plan's packages.
+    pub(super) fn fetch_packages(&self, resolved: &Resolved) -> Result<()> {
+        self.fetch_missing(Some(&resolved.suite), pantry::wants(resolved.packages.iter().chain(&resolved.tools)))
+    }
+
+    /// A plan's artifacts.
+    pub(super) fn fetch_artifacts(&self, resolved: &Resolved) -> Result<()> {
+        self.take_own(resolved)?;
+        self.fetch_missing(Some(&resolved.suite), resolved.artifacts.wants.values().cloned().collect())
+    }
+
+    /// The user's own files, as they were locked.
+    fn take_own(&self, resolved: &Resolved) -> Result<()> {
+        for (digest, own) in &resolved.artifacts.own {
+            if self.store.resolve(digest, None)?.is_none() {
+                made::take(self.store, digest, own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of `wants` that the store does not have. Packages need the `suite` that they are of.
+    pub(super) fn fetch_missing(&self, suite: Option<&str>, wants: Vec<Want>) -> Result<()> {
+        let mut missing = Vec::new();
+        for want in wants {
+            if self.store.resolve(&want.digest, want.size)?.is_none() {
+                missing.push(want);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let released = missing.iter().any(|want| !matches!(want.source, Source::Pool(_)));
+        let mut options = self.fetch.clone();
+        if options.offline {
+            return fetch::fetch(self.store, &missing, &options, &(), self.cancel).map_err(|error| other_way(error, released));
+        }
+        if let Some(suite) = suite
+            && missing.iter().any(|want| matches!(want.source, Source::Pool(_)))
+        {
+            self.add_host_mirrors(&mut options.mirrors, suite)?;
+        }
+        self.report.begin(&format!("fetching {} files", missing.len()), missing.iter().filter_map(|want| want.size).sum());
+        let fetched = fetch::fetch(self.store, &missing, &options, &pantry::Downloads::new(self.report), self.cancel);
+        self.report.done();
+        fetched.map_err(|error| other_way(error, released))
+    }
+
+    /// With a mirror that the user gave, a host without a working apt will do.
+    fn add_host_mirrors(&self, mirrors: &mut Vec<String>, suite: &str) -> Result<()> {
+        match (self.host_mirrors)(suite) {
+            Ok(own) => own.into_iter().for_each(|mirror| {
+                if !mirrors.contains(&mirror) {
+                    mirrors.push(mirror);
+                }
+            }),
+            Err(error) if error.class() == Class::User && !mirrors.is_empty() => {
+                self.report.say(&format!("the host's own mirrors are not asked: {}", error.message()));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Releases have their hosts; Debian's archive has mirrors everywhere.
+fn other_way(error: Error, released: bool) -> Error {
+    match released && error.class() == Class::Network {
+        true => error.hint("or bake what Debian's archive has of it: `--channel debian`"),
+        false => error,
+    }
+}
