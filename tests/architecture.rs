@@ -176,7 +176,7 @@ fn secrets_are_opened_only_where_they_leave() {
 #[test]
 fn nothing_that_makes_images_uses_seeds_or_keys() {
     let table = table();
-    for module in ["value", "plan", "tree", "unpack", "disk", "fsx", "store", "fetch", "base", "project", "bake"] {
+    for module in ["value", "plan", "tree", "unpack", "disk", "oci", "fsx", "store", "fetch", "base", "project", "bake"] {
         for private in ["pki", "seed"] {
             assert!(!table[module].contains(private), "`{module}` may use `{private}`");
         }

@@ -10,6 +10,8 @@ packages=(
   # foreign judges of what kbake writes
   qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage dosfstools mtools grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
   python3 python3-yaml openssl dnsmasq-base libvirt-clients libxml2-utils
+  # reads container images as podman and CRI-O do
+  skopeo
   # what cloud-init's own check of seeds imports
   python3-configobj python3-jinja2 python3-jsonpatch python3-jsonschema python3-requests
   # a machine to boot the image, and the clients that talk to it
@@ -32,16 +34,21 @@ if ! "${install[@]}" "${packages[@]}"; then
   "${install[@]}" --allow-downgrades "qemu-utils/$release" "qemu-system-common/$release" "${packages[@]}"
 fi
 
-# Both judge seeds, and are unpacked, not installed: cloud-init would configure this very host at its next boot, and
-# etcd's package would start a server.
+# These are unpacked, not installed: cloud-init would configure this very host at its next boot, etcd's and containerd's
+# packages would start servers. The static programs are what images are built from.
 judges=/usr/local/lib/kbake-tests
-if [ ! -d "$judges/cloud-init" ] || [ ! -e "$judges/etcd" ]; then
+if [ ! -d "$judges/cloud-init" ] || [ ! -e "$judges/etcd" ] || [ ! -d "$judges/containerd" ] || [ ! -d "$judges/static" ]; then
   unpacked=$(mktemp -d)
-  (cd "$unpacked" && apt-get download -q cloud-init etcd-server && for deb in *.deb; do dpkg-deb -x "$deb" .; done)
+  (cd "$unpacked" && apt-get download -q cloud-init etcd-server containerd runc busybox-static catatonit &&
+    for deb in *.deb; do dpkg-deb -x "$deb" .; done)
   "${sudo[@]}" rm -rf "$judges"
-  "${sudo[@]}" mkdir -p "$judges"
+  "${sudo[@]}" mkdir -p "$judges/containerd" "$judges/static"
   "${sudo[@]}" cp -r "$unpacked/usr/lib/python3/dist-packages" "$judges/cloud-init"
   "${sudo[@]}" cp "$unpacked/usr/bin/etcd" "$judges/etcd"
+  # Releases differ in who is in /bin, /sbin and below /usr.
+  find_all() { for name in "$@"; do find "$unpacked" -type f -path "*bin/$name"; done; }
+  find_all containerd containerd-shim-runc-v2 ctr runc | xargs "${sudo[@]}" cp -t "$judges/containerd"
+  find_all busybox catatonit | xargs "${sudo[@]}" cp -t "$judges/static"
   "${sudo[@]}" chmod -R a+rX "$judges"
   rm -r "$unpacked"
 fi

@@ -55,8 +55,8 @@ impl Built {
     pub fn image(&self, source: &dyn ContentSource, cancel: &Cancel) -> Result<Image> {
         let bad = |why: String| Error::user(format!("the container image {} cannot be built", self.reference)).detail(why);
         let program = self.program().map_err(bad)?;
-        if self.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.size)).is_none_or(|sum| sum > LAYER_MAX / 2) {
-            return Err(bad(format!("its files have more than {} bytes", LAYER_MAX / 2)));
+        if self.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.size)).is_none_or(|sum| sum > LAYER_MAX) {
+            return Err(bad(format!("its files have more than {LAYER_MAX} bytes")));
         }
         let layer = Layer::new(&self.files, self.epoch).map_err(bad)?;
         let mut nowhere = io::sink();

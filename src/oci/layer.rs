@@ -13,6 +13,9 @@ use crate::value::{Epoch, Sha256, TreePath};
 /// ([specification](https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts)).
 const WHITEOUT: &[u8] = b".wh.";
 
+/// Is told the path, the mode and the first bytes of a file.
+pub(super) type Seen<'a> = dyn FnMut(&TreePath, u16, &[u8]) -> Result<()> + 'a;
+
 /// Files in path order, each below folders only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layer {
@@ -60,7 +63,7 @@ impl Layer {
     }
 
     /// Writes the tar. `seen` is told the first [`ELF_HEAD`] bytes of each file, once all of it is verified.
-    pub fn write(&self, copier: &Copier, out: &mut dyn Write, seen: &mut dyn FnMut(&TreePath, u16, &[u8]) -> Result<()>) -> Result<()> {
+    pub fn write(&self, copier: &Copier, out: &mut dyn Write, seen: &mut Seen) -> Result<()> {
         for (path, entry) in &self.entries {
             // `new` has let no other path in.
             let name = std::str::from_utf8(path.as_bytes()).map_err(|_| Error::internal(format!("{path} is no UTF-8")))?;

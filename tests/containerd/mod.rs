@@ -1,0 +1,158 @@
+//! A real containerd, Debian's, as a judge: of archives that it must import, and of configurations that it must read.
+//!
+//! It has its own root, state and socket in a temporary folder, and namespaces of its own, with which it ends. So it needs
+//! no root where user namespaces are allowed, and leaves nothing behind. tests/setup.sh unpacks it; it is not installed.
+
+#![allow(dead_code, reason = "each of those who share this uses a part of it")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Where tests/setup.sh unpacks containerd, its shims, ctr and runc.
+pub const PROGRAMS: &str = "/usr/local/lib/kbake-tests/containerd";
+/// Where it unpacks static programs, `busybox` and `catatonit`.
+pub const STATIC: &str = "/usr/local/lib/kbake-tests/static";
+/// How long containerd may take to answer, in tenths of a second: hosts of tests are busy.
+const PATIENCE: u32 = 600;
+
+/// The path of one of the programs that tests/setup.sh has unpacked.
+///
+/// # Panics
+/// When it is not there: a test that cannot judge has failed.
+pub fn program(folder: &str, name: &str) -> PathBuf {
+    let path = Path::new(folder).join(name);
+    assert!(path.exists(), "{name} is missing: run tests/setup.sh");
+    path
+}
+
+/// A running containerd.
+pub struct Containerd {
+    folder: tempfile::TempDir,
+    child: Child,
+}
+
+/// An image as `ctr images list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub name: String,
+    pub media_type: String,
+    pub digest: String,
+    pub platforms: String,
+}
+
+impl Containerd {
+    /// Starts it without the CRI plugin, which would want a network.
+    pub fn start() -> Self {
+        Self::start_with("disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n")
+    }
+
+    /// Starts it with these further lines in its configuration, which is of version 2: top-level keys, then tables.
+    pub fn start_with(lines: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let shown = folder.path().display();
+        let own = format!("version = 2\nroot = \"{shown}/root\"\nstate = \"{shown}/state\"\n");
+        let addresses = format!("[grpc]\naddress = \"{shown}/socket\"\n[ttrpc]\naddress = \"{shown}/ttrpc\"\n");
+        fs::write(folder.path().join("config.toml"), format!("{own}{lines}{addresses}")).unwrap();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.arg("--map-root-user");
+        }
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]).arg(program(PROGRAMS, "containerd"));
+        command.arg("--config").arg(folder.path().join("config.toml")).env("PATH", path()).env("TMPDIR", folder.path());
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let child = command.spawn().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})"));
+        let mut containerd = Containerd { folder, child };
+        containerd.wait();
+        containerd
+    }
+
+    fn wait(&mut self) {
+        for _ in 0..PATIENCE {
+            if self.command(&["version"]).output().is_ok_and(|output| output.status.success()) {
+                return;
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("containerd ended ({status}); is the user allowed namespaces?\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("containerd does not answer\n{}", self.log());
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program(PROGRAMS, "ctr"));
+        command.arg("--address").arg(self.socket()).args(["--namespace", "k8s.io"]).args(args);
+        command.env("PATH", path()).env("TMPDIR", self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Its socket, for other clients.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Runs `ctr` in Kubernetes's namespace. Its standard output; or, when it failed, all that it and containerd said.
+    pub fn try_ctr(&self, args: &[&str]) -> Result<String, String> {
+        let output = self.command(args).output().unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        match output.status.success() {
+            true => Ok(stdout.into_owned()),
+            false => Err(format!("ctr {args:?}: {}\n{stdout}\n{stderr}\n{}", output.status, self.log())),
+        }
+    }
+
+    /// Runs `ctr`, which must succeed.
+    pub fn ctr(&self, args: &[&str]) -> String {
+        self.try_ctr(args).unwrap_or_else(|all| panic!("{all}"))
+    }
+
+    /// Imports an archive and unpacks its image, with the snapshotter that works on every filesystem.
+    pub fn import(&self, archive: &Path) -> String {
+        self.ctr(&["images", "import", "--snapshotter", "native", archive.to_str().unwrap()])
+    }
+
+    /// All images that it has.
+    pub fn images(&self) -> Vec<Listed> {
+        let text = self.ctr(&["images", "list"]);
+        let row = |line: &str| {
+            // REF TYPE DIGEST SIZE UNIT PLATFORMS LABELS
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            Listed { name: words[0].clone(), media_type: words[1].clone(), digest: words[2].clone(), platforms: words[5].clone() }
+        };
+        text.lines().skip(1).map(row).collect()
+    }
+
+    /// Where the native snapshotter keeps the files of the snapshot that was made last.
+    pub fn newest_snapshot(&self) -> PathBuf {
+        let all = self.folder.path().join("root/io.containerd.snapshotter.v1.native/snapshots");
+        let ids = fs::read_dir(&all).unwrap().map(|entry| entry.unwrap().file_name().to_str().unwrap().parse::<u64>().unwrap());
+        all.join(ids.max().expect("something was unpacked").to_string())
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        // unshare takes all that runs in its namespaces with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn path() -> String {
+    format!("{PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+}
+
+/// What containerd makes of a configuration file: all of its settings, as TOML; or its complaint.
+pub fn config_dump(config: &Path) -> Result<String, String> {
+    let output = Command::new(program(PROGRAMS, "containerd")).arg("--config").arg(config).args(["config", "dump"]).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() { Ok(stdout.into_owned()) } else { Err(stderr.into_owned()) }
+}
