@@ -5,10 +5,14 @@ Run in user, mount and network namespaces of its own; this one's network is node
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 plugins = sys.argv[1]
+for tool in ("bridge", "ip", "iptables-save", "nft", "ping"):
+    if not shutil.which(tool):
+        sys.exit(f"{tool} is missing: run tests/setup.sh")
 
 
 def run(*words, where=None, may_fail=False, stdin=None, environment=None):
@@ -100,7 +104,7 @@ for _ in ("first boot", "once more"):
 check(len(run("nft", "list", "table", "ip", "kbake-masquerade").stdout.split("masquerade fully-random")) == 2, "one rule")
 check(ping("pod1", "203.0.113.2"), "a pod reaches the world")
 
-seen = "table ip seen { chain input { type filter hook input priority 0; %s } }"
+seen = "table ip seen { chain input { type filter hook input priority 0; %s; }; }"
 rules = "; ".join(f"ip saddr {address} counter" for address in (one, "192.168.3.14"))
 run("nft", "-f", "-", where="pod3", stdin=seen % rules)
 check(ping("pod1", three), "pods of two nodes reach each other")

@@ -7,8 +7,8 @@ use crate::cluster::Cluster;
 use crate::render::tests::example;
 use crate::render::{Content, EtcdStart, public_files};
 
-/// Debian's containernetworking-plugins, unpacked by tests/setup.sh.
-const PLUGINS: &str = "/usr/local/lib/kbake-tests/cni";
+/// Where Debian's containernetworking-plugins are.
+const PLUGINS: &str = "/usr/lib/cni";
 
 fn conflist(cluster: &Cluster, node: &str) -> String {
     let files = public_files(cluster, cluster.node(node).unwrap(), EtcdStart::New).unwrap();
