@@ -12,6 +12,8 @@ packages=(
   python3 python3-yaml openssl dnsmasq-base libvirt-clients libxml2-utils
   # reads container images as podman and CRI-O do
   skopeo
+  # what a node does: its scripts' shell and their critic, its pods' network and packet filter
+  dash shellcheck containernetworking-plugins iptables iputils-ping nftables
   # what cloud-init's own check of seeds imports
   python3-configobj python3-jinja2 python3-jsonpatch python3-jsonschema python3-requests
   # a gateway's own program (its package starts it, and it listens nowhere)

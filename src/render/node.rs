@@ -88,7 +88,8 @@ struct Bridge {
     r#type: &'static str,
     bridge: &'static str,
     is_default_gateway: bool,
-    /// Pods reach the world as their node, since nobody beyond the host knows the way to them.
+    /// The plugin would hide pods' addresses from the pods of other nodes, too. The image's kbake-masquerade.service does
+    /// it for what leaves the cluster only.
     ip_masq: bool,
     /// Without it a pod cannot reach its own service.
     hairpin_mode: bool,
@@ -128,7 +129,7 @@ fn cni(pods: Net, mtu: Option<u16>) -> Result<String> {
         r#type: "bridge",
         bridge: "cni0",
         is_default_gateway: true,
-        ip_masq: true,
+        ip_masq: false,
         hairpin_mode: true,
         mtu,
         ipam: Ipam { r#type: "host-local", ranges: [[Subnet { subnet: pods.to_string() }]] },

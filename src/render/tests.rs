@@ -182,7 +182,7 @@ fn the_pods_network_is_the_nodes_share() {
     let bridge = cni(&kubenet, "worker1")["plugins"][0].clone();
     assert_eq!(bridge["type"], "bridge");
     assert_eq!(bridge["ipam"], json!({ "type": "host-local", "ranges": [[{ "subnet": "10.5.0.0/16" }]] }));
-    assert_eq!((&bridge["hairpinMode"], &bridge["isDefaultGateway"], &bridge["ipMasq"]), (&json!(true), &json!(true), &json!(true)));
+    assert_eq!((&bridge["hairpinMode"], &bridge["isDefaultGateway"], &bridge["ipMasq"]), (&json!(true), &json!(true), &json!(false)));
     assert_eq!(bridge["mtu"], Value::Null);
     assert_eq!(cni(&kubenet, "gateway"), Value::Null);
     assert_eq!(cni(&example("two-node"), "worker")["plugins"][0]["mtu"], 1450);
@@ -282,7 +282,7 @@ fn systemd_accepts_the_units() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout).lines().last().unwrap_or_default());
 }
 
-fn put(root: &Path, path: &str, bytes: &[u8], mode: u32) {
+pub(crate) fn put(root: &Path, path: &str, bytes: &[u8], mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     let path = root.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -290,7 +290,7 @@ fn put(root: &Path, path: &str, bytes: &[u8], mode: u32) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn systemd_analyze(root: &Path, args: &[&str]) -> std::process::Output {
+pub(crate) fn systemd_analyze(root: &Path, args: &[&str]) -> std::process::Output {
     let run =
         Command::new("systemd-analyze").args(args).arg("--no-pager").arg(format!("--root={}", root.display())).env("LC_ALL", "C").output();
     match run {

@@ -11,6 +11,6 @@ drop() {
 
 # The archive $1 has the image $2. CRI-O's own settings keep it from the kubelet's garbage collection.
 bring() {
-    skopeo --policy /etc/crio/policy.json copy --quiet --preserve-digests "oci-archive:$1" "containers-storage:$2"
+    skopeo --policy "${KBAKE_POLICY:-/etc/crio/policy.json}" copy --quiet --preserve-digests "oci-archive:$1" "containers-storage:$2"
 }
 

@@ -1,0 +1,161 @@
+//! `/usr/lib/kbake/settings`, run by a shell in roots of its own.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::*;
+use crate::cluster::Role;
+use crate::render::tests::example;
+
+const GOOD: &str =
+    "CLUSTER_CIDR=10.0.0.0/12\nCLUSTER_DNS=10.32.0.10\nCLUSTER_DOMAIN=cluster.local\nCLUSTER_NAME=lab\nPROXY_MODE=nftables\n";
+const STACKED: &str = "ETCD_INITIAL_CLUSTER=a=https://192.0.2.1:2380,b=https://192.0.2.2:2380\n";
+const NODE: &str = "# From the seed.\nKUBELET_NODE_ARGS=--hostname-override=worker-0.x --node-ip=192.0.2.1\n";
+const MANIFEST: &str = "etc/kubernetes/manifests/etcd.yaml";
+const KUBELET: &str = "var/lib/kubelet/config.yaml";
+
+/// A node's root with the parts' own templates and one of stacked etcd's.
+fn root(settings: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for entry in entries(&[Part::Kubelet, Part::KubeProxy], &upstream()) {
+        if let Entry::File { path, mode, bytes, .. } = entry {
+            put(root.path(), std::str::from_utf8(path.as_bytes()).unwrap(), &bytes, u32::from(mode));
+        }
+    }
+    let manifest = format!("{TEMPLATES}/stacked-etcd/{MANIFEST}");
+    put(root.path(), &manifest, b"a: \"@ETCD_INITIAL_CLUSTER@\" # @CLUSTER_NAME@@CLUSTER_DNS@ me@home @lower@\n", 0o600);
+    put(root.path(), "etc/kubernetes/cluster.env", settings.as_bytes(), 0o644);
+    put(root.path(), "etc/kubernetes/kubelet.env", NODE.as_bytes(), 0o644);
+    root
+}
+
+/// Runs the script with Debian's /bin/sh. What it said on both streams, and whether it succeeded.
+fn run(root: &Path) -> (bool, String) {
+    let out = Command::new("dash").arg("usr/lib/kbake/settings").arg(root).current_dir(root).output();
+    let out = out.unwrap_or_else(|e| panic!("dash is missing: run tests/setup.sh ({e})"));
+    (out.status.success(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+}
+
+fn read(root: &Path, path: &str) -> String {
+    fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The paths of all files of the node but its templates.
+fn files(root: &Path) -> Vec<String> {
+    let out = Command::new("find").args([".", "-type", "f", "-not", "-path", "./usr/*"]).current_dir(root).output().unwrap();
+    let mut files: Vec<String> = String::from_utf8(out.stdout).unwrap().lines().map(|line| line[2..].to_owned()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_template_gets_the_clusters_values() {
+    let root = root(&format!("# a comment\n\n{GOOD}{STACKED}"));
+    let (good, said) = run(root.path());
+    assert!(good, "{said}");
+    let kubelet = read(root.path(), KUBELET);
+    assert!(kubelet.contains("clusterDomain: \"cluster.local\"\n") && kubelet.contains("  - \"10.32.0.10\"\n"), "{kubelet}");
+    // The node's own name is the one that its kubelet is told.
+    assert!(read(root.path(), "var/lib/kube-proxy/config.yaml").contains("hostnameOverride: \"worker-0.x\"\n"));
+    let manifest = "a: \"a=https://192.0.2.1:2380,b=https://192.0.2.2:2380\" # lab10.32.0.10 me@home @lower@\n";
+    assert_eq!(read(root.path(), MANIFEST), manifest);
+    assert_eq!(fs::metadata(root.path().join(MANIFEST)).unwrap().mode() & 0o777, 0o600);
+    assert!(!files(root.path()).iter().any(|path| path.contains("/.")), "{:?}", files(root.path()));
+}
+
+#[test]
+fn a_second_run_touches_nothing() {
+    let root = root(&format!("{GOOD}{STACKED}"));
+    assert!(run(root.path()).0);
+    let before = fs::metadata(root.path().join(MANIFEST)).unwrap();
+    assert_eq!(run(root.path()), (true, String::new()));
+    let after = fs::metadata(root.path().join(MANIFEST)).unwrap();
+    assert_eq!((before.ino(), before.mtime_nsec(), before.ctime_nsec()), (after.ino(), after.mtime_nsec(), after.ctime_nsec()));
+    // A changed value changes the files that say it.
+    put(root.path(), "etc/kubernetes/cluster.env", format!("{GOOD}{STACKED}").replace("nftables", "iptables").as_bytes(), 0o644);
+    let (good, said) = run(root.path());
+    assert!(good && said.lines().count() == 1 && said.ends_with("/var/lib/kube-proxy/config.yaml\n"), "{said}");
+}
+
+#[test]
+fn etcds_manifest_comes_and_goes_with_its_settings() {
+    let root = root(GOOD);
+    assert!(run(root.path()).0);
+    assert!(!root.path().join(MANIFEST).exists());
+    put(root.path(), "etc/kubernetes/cluster.env", format!("{GOOD}{STACKED}").as_bytes(), 0o644);
+    assert!(run(root.path()).0);
+    assert!(root.path().join(MANIFEST).exists());
+    // Empty is none.
+    put(root.path(), "etc/kubernetes/cluster.env", format!("{GOOD}ETCD_INITIAL_CLUSTER=\n").as_bytes(), 0o644);
+    assert!(run(root.path()).0);
+    assert!(!root.path().join(MANIFEST).exists());
+}
+
+#[test]
+fn addons_are_for_the_node_that_applies_them() {
+    let root = root(GOOD);
+    put(root.path(), &format!("{TEMPLATES}/addons/etc/kbake/dns.yaml"), b"ip: @CLUSTER_DNS@\n", 0o644);
+    assert!(run(root.path()).0);
+    assert!(!root.path().join("etc/kbake/dns.yaml").exists());
+    put(root.path(), "etc/kubernetes/addons.env", b"ADDONS=coredns\n", 0o644);
+    assert!(run(root.path()).0);
+    assert_eq!(read(root.path(), "etc/kbake/dns.yaml"), "ip: 10.32.0.10\n");
+}
+
+#[test]
+fn what_is_missing_or_hostile_changes_nothing() {
+    let missing = GOOD.replace("CLUSTER_DNS=10.32.0.10\n", "");
+    for (settings, complaint) in [
+        (missing.clone(), "there is no value for CLUSTER_DNS, which"),
+        (GOOD.replace("10.32.0.10", ""), "there is no value for CLUSTER_DNS, which"),
+        (format!("{missing}CLUSTER_DNS=$(touch /tmp/x)\n"), "a character in CLUSTER_DNS that no value has"),
+        (format!("{missing}CLUSTER_DNS=\"10.0.0.1\"\n"), "a character in CLUSTER_DNS that no value has"),
+        (format!("{missing}CLUSTER_DNS=a&b\n"), "a character in CLUSTER_DNS that no value has"),
+        (format!("{missing}CLUSTER_DNS=a\\nb\n"), "a character in CLUSTER_DNS that no value has"),
+        (format!("{missing}CLUSTER_DNS=größe\n"), "a character in CLUSTER_DNS that no value has"),
+        (format!("{missing}CLUSTER_DNS=a b\n"), "a character in CLUSTER_DNS that no value has"),
+        (format!("{missing}CLUSTER_DNS=a\r\n"), "a character in CLUSTER_DNS that no value has"),
+        (format!("{missing}cluster_dns=a\n"), "has a bad key: cluster_dns"),
+        (format!("{missing}CLUSTER.DNS=a\n"), "has a bad key: CLUSTER.DNS"),
+        (format!("{missing}=a\n"), "has a bad key: "),
+        (format!("{missing} CLUSTER_DNS=a\n"), "has a bad key:  CLUSTER_DNS"),
+        (format!("{missing}export\n"), "has a line without ="),
+        (format!("{GOOD}CLUSTER_DNS=10.0.0.1\n"), "has CLUSTER_DNS twice"),
+    ] {
+        let root = root(GOOD);
+        assert!(run(root.path()).0);
+        let before = (files(root.path()), read(root.path(), KUBELET));
+        put(root.path(), "etc/kubernetes/cluster.env", settings.replace("cluster.local", "other.test").as_bytes(), 0o644);
+        let (good, said) = run(root.path());
+        assert!(!good && said.contains(complaint), "{settings}: {said}");
+        assert_eq!((files(root.path()), read(root.path(), KUBELET)), before, "{settings}");
+    }
+}
+
+/// A value is put in once: what looks like a key in it is not one.
+#[test]
+fn values_are_not_filled_in_themselves() {
+    let root = root(&GOOD.replace("10.32.0.10", "@CLUSTER_NAME@"));
+    let (good, said) = run(root.path());
+    assert!(good, "{said}");
+    assert!(read(root.path(), KUBELET).contains("  - \"@CLUSTER_NAME@\"\n"));
+}
+
+/// What seeds say of a node's arguments is what the script finds in them.
+#[test]
+fn the_node_has_its_kubelets_name() {
+    for name in ["kubenet", "two-node", "hard-way"] {
+        let cluster = example(name);
+        for node in cluster.nodes.iter().filter(|node| matches!(node.role, Role::Worker | Role::ControlPlane)) {
+            let files = crate::render::public_files(&cluster, node, crate::render::EtcdStart::New).unwrap();
+            let arguments = files.iter().find(|file| file.path == "/etc/kubernetes/kubelet.env").unwrap();
+            let crate::render::Content::Public(text) = &arguments.content else { panic!("{arguments:?}") };
+            let root = root(GOOD);
+            put(root.path(), "etc/kubernetes/kubelet.env", text.as_bytes(), 0o644);
+            assert!(run(root.path()).0);
+            let line = format!("hostnameOverride: \"{}\"\n", node.name);
+            assert!(read(root.path(), "var/lib/kube-proxy/config.yaml").contains(&line), "{line}");
+        }
+    }
+}
