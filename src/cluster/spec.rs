@@ -205,7 +205,9 @@ fn api(section: Option<Section>) -> Result<ApiSpec> {
 }
 
 fn services(section: Option<Section>) -> Result<ServicesSpec> {
-    let Some(mut section) = section else { return Ok(ServicesSpec { cidr: None, dns: None, domain: None, load_balancer: None, proxy: None }) };
+    let Some(mut section) = section else {
+        return Ok(ServicesSpec { cidr: None, dns: None, domain: None, load_balancer: None, proxy: None });
+    };
     section.only(&["cidr", "dns", "domain", "load-balancer-pool", "proxy"])?;
     Ok(ServicesSpec {
         cidr: section.optional("cidr")?,
@@ -326,7 +328,9 @@ fn export(mut section: Section) -> Result<(Located<String>, Option<String>)> {
     // It also goes into settings that scripts read, and into objects of Kubernetes.
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._:,=@-".contains(c);
     if !path.value.starts_with('/') || !path.value.chars().all(plain) {
-        return Err(path.place.error("an exported folder is an absolute path of letters, digits and `/`, `.`, `_`, `-`, `:`, `,`, `=`, `@`"));
+        return Err(path
+            .place
+            .error("an exported folder is an absolute path of letters, digits and `/`, `.`, `_`, `-`, `:`, `,`, `=`, `@`"));
     }
     // Two ways to write one folder would be two exports of it; and the root would be the whole host.
     if path.value[1..].split('/').any(|part| matches!(part, "" | "." | "..")) {

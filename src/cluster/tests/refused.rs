@@ -393,7 +393,11 @@ fn routes() {
 #[test]
 fn labels_taints_keys_exports_and_days() {
     refused(&[
-        (worker("pod-cidr = \"10.244.9.0/24\"\n[pods]\nnetwork = \"none\""), &["`pod-cidr` means something with", "`network` is here"], &[8, 10]),
+        (
+            worker("pod-cidr = \"10.244.9.0/24\"\n[pods]\nnetwork = \"none\""),
+            &["`pod-cidr` means something with", "`network` is here"],
+            &[8, 10],
+        ),
         (worker("[pods]\nnode-prefix = 25\nnetwork = \"none\""), &["`node-prefix` means something with", "shares out"], &[9, 10]),
         (file(&node("gateway", "labels = { a = \"b\" }")), &["a node of role gateway has no kubelet, so it cannot have labels"], &[5, 6]),
         (file(&node("etcd", "taints = [\"a:NoSchedule\"]")), &["so it cannot have taints"], &[5, 6]),

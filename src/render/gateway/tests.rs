@@ -64,7 +64,12 @@ fn it_listens_where_the_api_is_expected_and_knows_the_control_plane() {
                 [[node]]\nrole = 'gateway'\ncount = 2\n[[node]]\nrole = 'control-plane'\ncount = 2\n";
     let elsewhere = Cluster::read("x.toml", text).unwrap();
     for (cluster, node, binds, servers) in [
-        (example("kubenet"), "gateway", "192.168.3.21:6443", vec!["control0 192.168.3.11", "control1 192.168.3.12", "control2 192.168.3.13"]),
+        (
+            example("kubenet"),
+            "gateway",
+            "192.168.3.21:6443",
+            vec!["control0 192.168.3.11", "control1 192.168.3.12", "control2 192.168.3.13"],
+        ),
         (
             example("hard-way"),
             "loadbalancer",

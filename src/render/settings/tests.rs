@@ -80,7 +80,10 @@ fn the_values_are_the_clusters() {
         ("CLUSTER_DNS", "10.32.0.10"),
         ("CLUSTER_DOMAIN", "cluster.local"),
         ("CLUSTER_NAME", "kubenet"),
-        ("ETCD_INITIAL_CLUSTER", "control0=https://192.168.3.11:2380,control1=https://192.168.3.12:2380,control2=https://192.168.3.13:2380"),
+        (
+            "ETCD_INITIAL_CLUSTER",
+            "control0=https://192.168.3.11:2380,control1=https://192.168.3.12:2380,control2=https://192.168.3.13:2380",
+        ),
         ("ETCD_INITIAL_CLUSTER_STATE", "new"),
         ("ETCD_INITIAL_CLUSTER_TOKEN", "kbake-kubenet"),
         ("ETCD_SERVERS", "https://127.0.0.1:2379"),
