@@ -297,7 +297,7 @@ pub struct Seed {
     /// The folder for the seeds, which are private [default: seeds/CLUSTER in the folder of images]
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// For a member (a node of role etcd, or of the control plane where there is none) that `etcdctl member add` has made known to an etcd cluster that runs
+    /// For a member that `etcdctl member add` has made known to an etcd cluster that runs
     #[arg(long)]
     pub etcd_join: bool,
 }

@@ -12,8 +12,13 @@ use super::yaml::Yaml;
 use crate::cluster::{Cluster, Node, Role};
 use crate::value::{Hasher, Sha256};
 
-/// What network-config calls the interface. The MAC finds it, and it keeps the name that systemd gives it.
+/// What network-config calls the interface, which the MAC finds.
 const INTERFACE: &str = "primary";
+
+/// What the interface is renamed to, whenever the machine starts. The name that systemd gives it follows the bus, so
+/// that it would be another one under another hypervisor, and cloud-init writes the name into the configuration once
+/// and for all. The kernel gives this name to nobody, so there is no one to quarrel with.
+const NAME: &str = "lan0";
 
 /// How many hexadecimal digits of a digest tell one content of a seed from another.
 const ID_DIGITS: usize = 16;
@@ -54,6 +59,7 @@ pub fn network_config(cluster: &Cluster, node: &Node) -> String {
     addresses.extend(virtual_address(cluster, node).map(|address| format!("{address}/32")));
     let mut device = vec![
         ("match", Yaml::Map(vec![("macaddress", Yaml::text(node.mac))])),
+        ("set-name", Yaml::text(NAME)),
         ("dhcp4", Yaml::Bool(false)),
         ("addresses", Yaml::texts(addresses)),
         ("routes", Yaml::List(routes(cluster, node))),

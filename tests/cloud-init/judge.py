@@ -5,7 +5,8 @@
 PACKAGES is the folder with cloud-init's Python packages, ROOT an empty folder for the files that it writes. The input
 is a list of objects with the documents `user-data` and `network-config`, and `interfaces`: names by MAC address. The
 output says for each: `schema`, cloud-init's complaint about user-data or null; `files`, what its write_files module has
-written; `units`, what its networkd renderer would write. Release 22.4.2 has no schema for network-config: the renderer is
+written; `names`, what the interfaces are called after it has renamed them; `units`, what its networkd renderer would
+then write. Release 22.4.2 has no schema for network-config: the renderer is
 the judge there, and a stricter one.
 """
 
@@ -18,7 +19,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
 
 import yaml  # noqa: E402
-from cloudinit import util  # noqa: E402
+from cloudinit import net, util  # noqa: E402
 from cloudinit.config import cc_write_files, schema  # noqa: E402
 from cloudinit.net import network_state, networkd  # noqa: E402
 
@@ -47,6 +48,11 @@ def written(config, root):
     return found
 
 
+def renamed(network, interfaces):
+    names = {mac: name for mac, name, *_ in net.extract_physdevs(network)}
+    return {mac: names.get(mac, name) for mac, name in interfaces.items()}
+
+
 def units(network, interfaces):
     network_state.get_interfaces_by_mac = lambda *_, **__: interfaces
     network_state.find_interface_name_from_mac = interfaces.get
@@ -57,10 +63,12 @@ def units(network, interfaces):
 def judge(seed, root):
     config = yaml.safe_load(seed["user-data"])
     network = yaml.safe_load(seed["network-config"])
+    names = renamed(network, seed["interfaces"])
     return {
         "schema": complaint(config),
         "files": written(config, root),
-        "units": units(network, seed["interfaces"]),
+        "names": names,
+        "units": units(network, names),
     }
 
 

@@ -53,7 +53,7 @@ fn sections(unit: &str) -> BTreeSet<String> {
 fn expected_unit(cluster: &Cluster, node: &Node) -> BTreeSet<String> {
     let network = &cluster.network;
     let mut expected = BTreeSet::from([
-        format!("Match: MACAddress={} Name=enp0s2", node.mac),
+        format!("Match: MACAddress={} Name=lan0", node.mac),
         format!("Address: Address={}/{}", node.address, network.cidr.prefix()),
         format!("Network: DHCP=no DNS={} Domains={}", network.host, cluster.domain),
         format!("Route: Destination=0.0.0.0/0 Gateway={}", network.host),
@@ -91,8 +91,9 @@ fn cloud_init_does_what_was_meant() {
         let name = format!("{}/{}", cluster.name, node.name);
         assert_eq!(found["schema"], Value::Null, "{name}");
         assert_eq!(found["files"], expected_files(cluster, node), "{name}");
+        assert_eq!(found["names"], json!({ node.mac.to_string(): "lan0" }), "{name}");
         assert_eq!(found["units"].as_object().unwrap().len(), 1, "{name}");
-        assert_eq!(sections(found["units"]["enp0s2"].as_str().unwrap()), expected_unit(cluster, node), "{name}");
+        assert_eq!(sections(found["units"]["lan0"].as_str().unwrap()), expected_unit(cluster, node), "{name}");
     }
 }
 
@@ -106,5 +107,7 @@ fn cloud_init_refuses_what_is_wrong() {
     wrong["interfaces"] = json!({ "52:54:00:00:00:01": "enp0s2" });
     let found = &judge(&[wrong])[0];
     assert!(found["schema"].as_str().unwrap().contains("permissions"), "{found}");
-    assert_eq!(found["units"]["enp0s2"], Value::Null, "another machine's MAC");
+    assert_eq!(found["names"], json!({ "52:54:00:00:00:01": "enp0s2" }), "another machine's MAC");
+    let unit = found["units"]["lan0"].as_str().unwrap();
+    assert!(unit.contains("Name=lan0") && !unit.contains("52:54:00:00:00:01"), "{unit}");
 }
