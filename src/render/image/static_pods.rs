@@ -23,9 +23,10 @@ pub fn static_pod_clashes<'a>(files: impl IntoIterator<Item = (&'a TreePath, &'a
     for (path, bytes) in files {
         let Some(place) = becomes(path) else { continue };
         if let Some(first) = places.insert(place.clone(), path) {
-            return Err(Error::user(format!("two files become /{place} on the node")).detail(format!("{first}")).detail(format!("{path}")).hint(
-                "give your manifest another name; to change a pod of kbake's, put your own file at the template's path",
-            ));
+            return Err(Error::user(format!("two files become /{place} on the node"))
+                .detail(format!("{first}"))
+                .detail(format!("{path}"))
+                .hint("give your manifest another name; to change a pod of kbake's, put your own file at the template's path"));
         }
         let pod = std::str::from_utf8(bytes).ok().and_then(pod).ok_or_else(|| {
             Error::user(format!("{path}: no name of a pod is found in this static pod's manifest"))
@@ -65,7 +66,10 @@ fn of_json(text: &str) -> Option<(Option<String>, String)> {
 /// In block style, as people and programs write it: the lines below `metadata:` that are indented as the first of them.
 fn of_yaml(text: &str) -> Option<(Option<String>, String)> {
     let is_content = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
-    let mut lines = text.lines().filter(is_content).skip_while(|line| key_value(line).is_none_or(|(key, value)| key != "metadata" || !value.is_empty()));
+    let mut lines = text
+        .lines()
+        .filter(is_content)
+        .skip_while(|line| key_value(line).is_none_or(|(key, value)| key != "metadata" || !value.is_empty()));
     lines.next()?;
     let below: Vec<&str> = lines.take_while(|line| line.starts_with(' ')).collect();
     let indent = |line: &str| line.len() - line.trim_start().len();

@@ -8,9 +8,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::recipe::{ImageContent, Sources};
+use crate::recipe::{ImageContent, Origin, Part, Sources};
 use crate::render::image::{Entry, Facts, Runtime, part_entries};
-use crate::recipe::Part;
 use crate::render::tests::{golden, pyyaml};
 
 /// The facts of a role that has all images of a shipped channel.
@@ -18,7 +17,12 @@ pub(super) fn facts(channel: &str) -> Facts {
     let sources = sources(channel);
     let mut facts = Facts { runtime: Some(Runtime::Containerd), ..Facts::default() };
     for (name, image) in &sources.images {
-        if !matches!(image.content, ImageContent::Absent(_)) {
+        let absent = match &image.content {
+            ImageContent::Absent(_) => true,
+            ImageContent::Pulled => false,
+            ImageContent::Built { from, .. } => matches!(sources.artifacts[&from.value].origin, Origin::Absent(_)),
+        };
+        if !absent {
             facts.images.insert(name.clone(), image.full_name(&sources.versions).unwrap());
         }
     }
@@ -44,10 +48,8 @@ pub(super) fn texts(part: Part, facts: &Facts) -> BTreeMap<String, String> {
 
 /// Compares all texts of a part with those under `tests/golden/parts/CHANNEL`.
 pub(super) fn as_recorded(part: Part, channel: &str) {
-    let failures: Vec<String> = texts(part, &facts(channel))
-        .iter()
-        .filter_map(|(path, text)| golden(&format!("parts/{channel}{path}"), text).err())
-        .collect();
+    let failures: Vec<String> =
+        texts(part, &facts(channel)).iter().filter_map(|(path, text)| golden(&format!("parts/{channel}{path}"), text).err()).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
@@ -116,6 +118,7 @@ pub(super) fn systemd_accepts(unit: &str, files: &BTreeMap<String, String>, prog
     command.args(["verify", "--man=no", "--no-pager", unit]).arg(format!("--root={}", root.path().display())).env("LC_ALL", "C");
     let out = run(&mut command);
     let complaint = String::from_utf8_lossy(&out.stderr).into_owned();
-    let ours: Vec<&str> = complaint.lines().filter(|line| line.contains(unit) || line.contains("kbake") || line.contains("kubeadm")).collect();
+    let ours: Vec<&str> =
+        complaint.lines().filter(|line| line.contains(unit) || line.contains("kbake") || line.contains("kubeadm")).collect();
     assert!(out.status.success() && ours.is_empty(), "{unit}: {complaint}");
 }
