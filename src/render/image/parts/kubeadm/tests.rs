@@ -1,7 +1,6 @@
 use serde_json::{Value, json};
 
 use super::super::judge::{as_recorded, facts, filled, systemd_accepts, texts};
-use super::*;
 use crate::recipe::Part;
 use crate::render::Facts;
 
