@@ -6,12 +6,14 @@
 
 mod facts;
 mod parts;
+mod static_pods;
 
 use crate::error::Result;
 use crate::recipe::Part;
 use crate::value::TreePath;
 
 pub use facts::{Facts, Runtime};
+pub use static_pods::static_pod_clashes;
 
 /// Something at a path of the image, in place of whatever packages put there.
 #[derive(Debug, Clone, PartialEq, Eq)]

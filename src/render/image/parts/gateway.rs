@@ -12,3 +12,6 @@ pub fn entries() -> Vec<Entry> {
         text("etc/systemd/system/haproxy.service.d/90-kbake.conf", include_bytes!("gateway/haproxy.conf")),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ pub(super) mod crio;
 pub(super) mod etcd;
 pub(super) mod gateway;
 mod images;
+#[cfg(test)]
+mod judge;
 pub(super) mod kube_proxy;
 pub(super) mod kubeadm;
 pub(super) mod kubelet;

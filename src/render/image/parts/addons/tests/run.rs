@@ -1,0 +1,221 @@
+//! The script, run by dash against a kubectl that notes what it is asked for.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use super::super::super::judge::{put, run};
+
+/// It answers when `readyz` has counted down, takes a file when `refuse-NAME` has, and knows the nodes in `nodes`.
+const KUBECTL: &str = r#"#!/bin/sh
+here=${0%/bin/kubectl}
+[ "$1 $3" = "--kubeconfig --request-timeout=60s" ] || { echo "bad arguments: $*" >&2; exit 9; }
+shift 3
+echo "$*" | sed "s|$here||g" >>"$here/log"
+count_down() {
+    left=$(cat "$1" 2>/dev/null || echo 0)
+    [ "$left" = 0 ] && return 0
+    echo $((left - 1)) >"$1"
+    return 1
+}
+case "$1 $2" in
+    "get --raw") count_down "$here/readyz" ;;
+    "get nodes") cat "$here/nodes" ;;
+    "apply --server-side")
+        for file; do :; done
+        count_down "$here/refuse-${file##*/}" || { echo "first line"; echo "no matches for kind"; exit 1; } >&2
+        ;;
+    "label --overwrite") ;;
+    *) echo "what is $*?" >&2; exit 9 ;;
+esac
+"#;
+
+struct Root(tempfile::TempDir);
+
+impl Root {
+    fn new(addons_env: &str) -> Self {
+        let root = Root(tempfile::tempdir().unwrap());
+        root.put("bin/kubectl", KUBECTL, 0o755);
+        root.put("usr/lib/kbake/addons", include_str!("../addons.sh"), 0o755);
+        root.put("etc/kubernetes/addons.env", addons_env, 0o644);
+        root.put("etc/kubernetes/cluster.env", "API_PORT=6443\nCLUSTER_DNS=10.32.0.10\n", 0o644);
+        root.put("usr/share/kbake/addons/rbac/rbac.yaml", "rights\n", 0o644);
+        root.put("usr/share/kbake/addons/coredns/coredns.yaml", "at @CLUSTER_DNS@, again @CLUSTER_DNS@\n", 0o644);
+        root.put("usr/share/kbake/addons/metallb.yaml", "the publisher's, with @LOAD_BALANCER_POOL@\n", 0o644);
+        root.put("usr/share/kbake/addons/metallb/metallb.yaml", "pool @LOAD_BALANCER_POOL@\n", 0o644);
+        root.put("nodes", "node/control0\nnode/worker0\nnode/worker10\n", 0o644);
+        root
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn put(&self, path: &str, text: &str, mode: u32) {
+        put(self.path(), path, text, mode);
+    }
+
+    fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.path().join(path)).unwrap_or_default()
+    }
+
+    /// As systemd would, with the settings in the environment.
+    fn command(&self) -> Command {
+        let mut command = Command::new("dash");
+        command.arg(self.path().join("usr/lib/kbake/addons")).env_clear();
+        command.env("KBAKE_ROOT", self.path()).env("KBAKE_PAUSE", "0.02");
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.path().join("bin").display()));
+        for (key, value) in self.read("etc/kubernetes/addons.env").lines().filter_map(|line| line.split_once('=')) {
+            command.env(key, value);
+        }
+        command
+    }
+
+    fn run(&self) -> Output {
+        run(&mut self.command())
+    }
+
+    /// What kubectl was asked for since the last time, without the waiting.
+    fn asked(&self) -> Vec<String> {
+        let log = self.read("log");
+        let _ = std::fs::remove_file(self.path().join("log"));
+        log.lines().map(|line| line.replace("apply --server-side --force-conflicts --field-manager=kbake -f ", "apply ")).collect()
+    }
+
+    fn applied(&self) -> Vec<String> {
+        self.asked().into_iter().filter(|line| line.starts_with("apply")).collect()
+    }
+
+    fn stamped(&self) -> bool {
+        self.path().join("var/lib/kbake/addons.stamp").exists()
+    }
+}
+
+const ALL: &str = "ADDONS=rbac,coredns,metallb\nCONTROL_PLANES=control0\nLOAD_BALANCER_POOL=10.0.0.1-10.0.0.9\nNFS_PATH=\nNFS_SERVER=\nWORKERS=worker0,worker10\n";
+const RBAC: &str = "apply /var/lib/kbake/addons/rbac";
+const COREDNS: &str = "apply /var/lib/kbake/addons/coredns";
+const METALLB: &str = "apply /usr/share/kbake/addons/metallb.yaml";
+const POOL: &str = "apply /var/lib/kbake/addons/metallb";
+
+fn said(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+#[test]
+fn add_ons_are_applied_in_order_and_once() {
+    let root = Root::new(ALL);
+    root.put("readyz", "3", 0o644);
+    let out = root.run();
+    assert!(out.status.success(), "{}", said(&out));
+    let asked = root.asked();
+    assert!(asked[..4].iter().all(|line| line == "get --raw /readyz"), "{asked:?}");
+    let applied: Vec<&String> = asked.iter().filter(|line| line.starts_with("apply")).collect();
+    assert_eq!(applied, [RBAC, COREDNS, METALLB, POOL]);
+    let labelled: Vec<&String> = asked.iter().filter(|line| line.starts_with("label")).collect();
+    let label = |node: &str, role: &str| format!("label --overwrite node {node} node-role.kubernetes.io/{role}=");
+    assert_eq!(labelled, [&label("control0", "control-plane"), &label("worker0", "worker"), &label("worker10", "worker")]);
+    assert_eq!(root.read("var/lib/kbake/addons/coredns/coredns.yaml"), "at 10.32.0.10, again 10.32.0.10\n");
+    assert_eq!(root.read("var/lib/kbake/addons/metallb/metallb.yaml"), "pool 10.0.0.1-10.0.0.9\n");
+
+    let out = root.run();
+    assert!(out.status.success() && said(&out).contains("nothing has changed"), "{}", said(&out));
+    assert_eq!(root.asked(), [""; 0]);
+}
+
+#[test]
+fn what_changes_is_applied_again() {
+    let changes: [(&str, &str); 4] = [
+        ("usr/share/kbake/addons/rbac/rbac.yaml", "more rights\n"),
+        ("usr/share/kbake/addons/metallb.yaml", "a newer one\n"),
+        ("etc/kubernetes/cluster.env", "API_PORT=6443\nCLUSTER_DNS=10.32.0.11\n"),
+        ("etc/kubernetes/addons.env", &ALL.replace("WORKERS=worker0", "WORKERS=worker10,worker0")),
+    ];
+    let root = Root::new(ALL);
+    assert!(root.run().status.success());
+    for (path, text) in changes {
+        root.asked();
+        root.put(path, text, 0o644);
+        assert!(root.run().status.success(), "{path}");
+        assert_eq!(root.applied(), [RBAC, COREDNS, METALLB, POOL], "{path}");
+    }
+}
+
+/// A kind that is not known yet keeps nothing else waiting.
+#[test]
+fn what_is_refused_is_tried_again() {
+    let root = Root::new(&ALL.replace("rbac,coredns,metallb", "metallb,coredns"));
+    root.put("refuse-metallb", "2", 0o644);
+    let out = root.run();
+    assert!(out.status.success() && root.stamped(), "{}", said(&out));
+    assert_eq!(root.applied(), [METALLB, POOL, COREDNS, POOL, POOL]);
+    assert!(said(&out).contains("/addons/metallb is not taken yet: no matches for kind"), "{}", said(&out));
+}
+
+#[test]
+fn late_nodes_are_labelled_when_they_come() {
+    let root = Root::new(ALL);
+    // The name of one is the beginning of the other's.
+    root.put("nodes", "node/control0\nnode/worker10\n", 0o644);
+    let mut child = root.command().stderr(Stdio::null()).spawn().unwrap();
+    let labelled = || root.read("log").lines().filter(|line| line.starts_with("label")).count();
+    wait_for(|| labelled() == 2);
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(labelled() == 2 && !root.stamped() && child.try_wait().unwrap().is_none());
+    root.put("nodes", "node/control0\nnode/worker10\nnode/worker0\n", 0o644);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(labelled(), 3, "each once: {}", root.read("log"));
+    assert!(root.stamped());
+}
+
+/// The machine goes off while the API does not answer, and while an add-on is not taken.
+#[test]
+fn it_starts_over_where_it_was_ended() {
+    let root = Root::new(ALL);
+    for (file, seen) in [("readyz", "get --raw"), ("refuse-coredns", "apply")] {
+        root.put(file, "1000000", 0o644);
+        let mut child = root.command().stderr(Stdio::null()).spawn().unwrap();
+        wait_for(|| root.read("log").matches(seen).count() > 4);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!root.stamped());
+        std::fs::remove_file(root.path().join(file)).unwrap();
+        root.asked();
+    }
+    assert!(root.run().status.success() && root.stamped());
+}
+
+fn wait_for(done: impl Fn() -> bool) {
+    for _ in 0..1500 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it did not come to that in half a minute");
+}
+
+/// The rest is done, and the unit is not started again for what a person has to do.
+#[test]
+fn what_is_missing_is_said_and_the_rest_is_done() {
+    for (settings, complaint, applied) in [
+        (ALL.replace("rbac,", "nfs,rbac,"), "this image has no add-on `nfs`", vec![RBAC, COREDNS, METALLB, POOL]),
+        (ALL.replace("=10.0.0.1-10.0.0.9", "="), "no value for @LOAD_BALANCER_POOL@ , which the add-on `metallb`", vec![RBAC, COREDNS]),
+        (ALL.replace("=10.0.0.1-10.0.0.9", "=$(reboot)|e"), "no value for @LOAD_BALANCER_POOL@", vec![RBAC, COREDNS]),
+    ] {
+        let root = Root::new(&settings);
+        let out = root.run();
+        assert_eq!(out.status.code(), Some(3), "{}", said(&out));
+        assert!(said(&out).contains(complaint), "{}", said(&out));
+        assert_eq!(root.applied(), applied);
+        assert!(!root.stamped());
+        assert!(root.read("var/lib/kbake/addons/values").contains("CLUSTER_DNS"));
+    }
+}
+
+#[test]
+fn a_cluster_without_workers_and_add_ons_is_one_too() {
+    let root = Root::new("ADDONS=\nCONTROL_PLANES=control0\nWORKERS=\n");
+    let out = root.run();
+    assert!(out.status.success() && root.stamped(), "{}", said(&out));
+    assert_eq!(root.applied(), [""; 0]);
+}

@@ -1,0 +1,124 @@
+//! What tests of several parts need: the facts of the shipped channels, a root with a part's files, and foreign judges.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::recipe::{ImageContent, Origin, Part, Sources};
+use crate::render::image::{Entry, Facts, Runtime, part_entries};
+use crate::render::tests::{golden, pyyaml};
+
+/// The facts of a role that has all images of a shipped channel.
+pub(super) fn facts(channel: &str) -> Facts {
+    let sources = sources(channel);
+    let mut facts = Facts { runtime: Some(Runtime::Containerd), ..Facts::default() };
+    for (name, image) in &sources.images {
+        let absent = match &image.content {
+            ImageContent::Absent(_) => true,
+            ImageContent::Pulled => false,
+            ImageContent::Built { from, .. } => matches!(sources.artifacts[&from.value].origin, Origin::Absent(_)),
+        };
+        if !absent {
+            facts.images.insert(name.clone(), image.full_name(&sources.versions).unwrap());
+        }
+    }
+    facts
+}
+
+fn sources(channel: &str) -> Sources {
+    let file = format!("{channel}.toml");
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/sources").join(&file)).unwrap();
+    let base = Sources::base_of(&file, &text).unwrap().map(|base| sources(base.value.as_str()));
+    Sources::parse(&file, &text, base).unwrap()
+}
+
+/// The texts of a part, by path.
+pub(super) fn texts(part: Part, facts: &Facts) -> BTreeMap<String, String> {
+    let entries = part_entries(part, facts).unwrap();
+    let files = entries.into_iter().filter_map(|entry| match entry {
+        Entry::File { path, bytes, .. } => Some((path.to_string(), String::from_utf8(bytes).unwrap())),
+        _ => None,
+    });
+    files.collect()
+}
+
+/// Compares all texts of a part with those under `tests/golden/parts/CHANNEL`.
+pub(super) fn as_recorded(part: Part, channel: &str) {
+    let failures: Vec<String> =
+        texts(part, &facts(channel)).iter().filter_map(|(path, text)| golden(&format!("parts/{channel}{path}"), text).err()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+/// A template with the values of a cluster, as every document that PyYAML finds in it.
+pub(super) fn filled(text: &str) -> Vec<Value> {
+    let text = VALUES.iter().fold(text.to_owned(), |text, (key, value)| text.replace(&format!("@{key}@"), value));
+    assert!(!text.contains('@'), "{text}");
+    pyyaml(&text.split("\n---\n").map(str::to_owned).collect::<Vec<_>>())
+}
+
+/// What a cluster may say.
+pub(super) const VALUES: [(&str, &str); 17] = [
+    ("API_ENDPOINT", "kubernetes.kubenet:6443"),
+    ("API_PORT", "6443"),
+    ("CLUSTER_CIDR", "10.0.0.0/12"),
+    ("CLUSTER_DNS", "10.32.0.10"),
+    ("CLUSTER_DOMAIN", "cluster.local"),
+    ("CLUSTER_NAME", "kubenet"),
+    ("ETCD_INITIAL_CLUSTER", "control0=https://192.168.3.11:2380,control1=https://192.168.3.12:2380"),
+    ("ETCD_INITIAL_CLUSTER_STATE", "new"),
+    ("ETCD_INITIAL_CLUSTER_TOKEN", "kbake-kubenet"),
+    ("ETCD_SERVERS", "https://192.168.3.11:2379,https://192.168.3.12:2379"),
+    ("LOAD_BALANCER_POOL", "192.168.3.30-192.168.3.254"),
+    ("NFS_PATH", "/srv/nfs/kubenet"),
+    ("NFS_SERVER", "192.168.3.1"),
+    ("NODE_NAME", "control0"),
+    ("PROXY_MODE", "nftables"),
+    ("SERVICE_ACCOUNT_ISSUER", "https://kubernetes.default.svc.cluster.local"),
+    ("SERVICE_CIDR", "10.32.0.0/16"),
+];
+
+/// Puts a file into a root.
+pub(super) fn put(root: &Path, path: &str, text: &str, mode: u32) {
+    let path = root.join(path.trim_start_matches('/'));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Runs a judge.
+pub(super) fn run(command: &mut Command) -> Output {
+    let name = command.get_program().to_string_lossy().into_owned();
+    match command.output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => panic!("{name} is missing: run tests/setup.sh"),
+        other => other.unwrap(),
+    }
+}
+
+/// Lets systemd read `unit` in a root with its own units and `files`.
+pub(super) fn systemd_accepts(unit: &str, files: &BTreeMap<String, String>, programs: &[&str]) {
+    let root = tempfile::tempdir().unwrap();
+    let units = root.path().join("usr/lib/systemd/system");
+    std::fs::create_dir_all(&units).unwrap();
+    std::os::unix::fs::symlink("usr/lib", root.path().join("lib")).unwrap();
+    let listed = std::fs::read_dir("/usr/lib/systemd/system").unwrap_or_else(|_| panic!("systemd is missing: run tests/setup.sh"));
+    for entry in listed.map(Result::unwrap).filter(|entry| entry.file_type().unwrap().is_file()) {
+        std::fs::copy(entry.path(), units.join(entry.file_name())).unwrap();
+    }
+    for program in programs {
+        put(root.path(), program, "#!/bin/sh\n", 0o755);
+    }
+    for (path, text) in files {
+        put(root.path(), path, text, if path.starts_with("/usr/lib/kbake") { 0o755 } else { 0o644 });
+    }
+    let mut command = Command::new("systemd-analyze");
+    command.args(["verify", "--man=no", "--no-pager", unit]).arg(format!("--root={}", root.path().display())).env("LC_ALL", "C");
+    let out = run(&mut command);
+    let complaint = String::from_utf8_lossy(&out.stderr).into_owned();
+    let ours: Vec<&str> =
+        complaint.lines().filter(|line| line.contains(unit) || line.contains("kbake") || line.contains("kubeadm")).collect();
+    assert!(out.status.success() && ours.is_empty(), "{unit}: {complaint}");
+}
