@@ -24,6 +24,7 @@ pub mod recipe;
 pub mod render;
 pub mod report;
 pub mod resolve;
+pub mod sbom;
 pub mod seed;
 pub mod store;
 pub mod tree;

@@ -5,10 +5,13 @@
 
 mod accounts;
 mod artifacts;
+mod bill;
 mod images;
 mod machine;
 mod made;
+pub mod origin;
 mod overlay;
+mod owners;
 mod pantry;
 mod resolve;
 mod units;
@@ -16,8 +19,10 @@ mod units;
 use std::path::Path;
 
 pub use artifacts::{Absent, Artifacts};
+pub use bill::bill;
 pub use machine::ROOT_START;
 pub use pantry::Pantry;
+pub use origin::Origin;
 pub use resolve::{Resolved, request, resolve};
 
 use crate::disk::readback::{self, Depth};
