@@ -21,8 +21,8 @@ use std::path::Path;
 pub use artifacts::{Absent, Artifacts};
 pub use bill::bill;
 pub use machine::ROOT_START;
-pub use pantry::Pantry;
 pub use origin::Origin;
+pub use pantry::Pantry;
 pub use resolve::{Resolved, request, resolve};
 
 use crate::disk::readback::{self, Depth};

@@ -159,3 +159,95 @@ fn follow(tree: &Tree, path: &TreePath) -> Option<TreePath> {
     }
     Some(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Content, Layer, Meta, Node};
+
+    struct NoBlobs;
+    impl ContentSource for NoBlobs {
+        fn open(&self, _: &crate::value::Sha256, _: u64) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
+            Err(std::io::Error::other("all contents are inline"))
+        }
+    }
+
+    fn tree(nodes: &[(&str, Kind)]) -> Tree {
+        let mut tree = Tree::new(Meta::new(0o755, 0, 0, 0));
+        for (path, kind) in nodes {
+            let path = TreePath::fixed(path);
+            super::super::overlay::make_parents(&mut tree, &path, crate::value::Epoch::from_seconds(1).unwrap()).unwrap();
+            tree.insert(path, Node { meta: Meta::new(0o644, 0, 0, 0), kind: kind.clone(), layer: Layer::Base }).unwrap();
+        }
+        tree
+    }
+
+    fn file(text: &str) -> Kind {
+        Kind::File(Content::Inline(text.as_bytes().into()))
+    }
+
+    fn link(target: &str) -> Kind {
+        Kind::Symlink(target.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn lists_are_read_as_dpkg_means_them() {
+        let tree = tree(&[
+            ("lib", link("usr/lib")),
+            ("usr/lib/a.so", file("")),
+            ("usr/lib/b.so", file("")),
+            ("usr/lib/own/x", file("")),
+            ("usr/share/man/sh.1", file("")),
+            ("usr/share/man/sh.distrib.1", file("")),
+            ("usr/share/man/local.1", file("")),
+            ("var/lib/dpkg/diversions", file("/usr/share/man/sh.1\n/usr/share/man/sh.distrib.1\ndash\n/lib/b.so\n/lib/c.so\n:\n")),
+            ("var/lib/dpkg/info/dash.list", file("/.\n/usr\n/usr/share/man/sh.1\n")),
+            ("var/lib/dpkg/info/dash.md5sums", file("/usr/share/man/local.1")),
+            ("var/lib/dpkg/info/liba:amd64.list", file("/.\n/usr\n/lib\n/lib/a.so\n/lib/b.so\n/lib/own\n/lib/own/x\n/usr/lib/a.so\n\n")),
+            ("var/lib/dpkg/info/posh.list", file("/.\n/lib\n/usr/share/man/sh.1\n")),
+        ]);
+        let owners = Owners::of(&tree, &NoBlobs).unwrap();
+        let version = |name: &str| (name == "liba").then(|| "1.2".to_owned());
+        let shown = |path: &str| owners.of_path(&TreePath::parse(path.as_bytes(), false).unwrap(), &version).to_string();
+        for (path, expected) in [
+            ("", "several packages"),
+            ("usr", "several packages"),
+            ("lib", "several packages"),
+            ("usr/lib/a.so", "package liba 1.2"),
+            ("usr/lib/own", "package liba 1.2"),
+            ("usr/lib/own/x", "package liba 1.2"),
+            ("usr/share/man/sh.1", "package dash"),
+            ("usr/share/man/sh.distrib.1", "package posh"),
+            ("usr/lib/b.so", "made at installation"),
+            ("usr/share/man/local.1", "made at installation"),
+            ("var/lib/dpkg/info/posh.list", "made at installation"),
+        ] {
+            assert_eq!(shown(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed_to_folders_only() {
+        let tree = tree(&[
+            ("usr/lib/x", file("")),
+            ("lib", link("/usr/lib")),
+            ("a/up", link("../lib/.")),
+            ("round", link("about")),
+            ("about", link("round")),
+            ("out", link("../../../usr")),
+        ]);
+        let real = |path: &str| Walk { tree: &tree, folders: BTreeMap::new() }.real(&TreePath::fixed(path)).to_string();
+        assert_eq!(real("lib/x"), "/usr/lib/x");
+        assert_eq!(real("lib"), "/lib", "the link itself is someone's");
+        assert_eq!(real("a/up/x"), "/usr/lib/x");
+        assert_eq!(real("out/lib/x"), "/usr/lib/x", "above the root is the root");
+        assert_eq!(real("round/x"), "/round/x", "a circle leads nowhere");
+        assert_eq!(real("gone/x"), "/gone/x");
+    }
+
+    #[test]
+    fn a_base_without_dpkg_has_no_owners() {
+        let owners = Owners::of(&tree(&[("etc/x", file(""))]), &NoBlobs).unwrap();
+        assert_eq!(owners.of_path(&TreePath::fixed("etc/x"), &|_| None), Origin::Installation);
+    }
+}

@@ -102,12 +102,7 @@ fn package(locked: &Locked) -> Package {
 }
 
 /// The files that kbake's own code writes: the shared ones, the boot menu, and those of the recipe's parts.
-fn rendered(
-    role: &RoleName,
-    layers: &[&Recipe],
-    facts: &Facts,
-    origins: &mut Origins,
-) -> Result<BTreeMap<TreePath, PlannedNode>> {
+fn rendered(role: &RoleName, layers: &[&Recipe], facts: &Facts, origins: &mut Origins) -> Result<BTreeMap<TreePath, PlannedNode>> {
     let uuid = *plan::root_uuid(role).as_bytes();
     let mut files: BTreeMap<_, _> = render::base_entries(uuid).into_iter().map(from_render).collect();
     let menu = grub::Menu { title: "Linux", root: uuid, arguments: grub::Menu::CONSOLES }.text()?;

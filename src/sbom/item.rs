@@ -150,9 +150,7 @@ pub fn artifact_id(name: &ArtifactName) -> String {
 /// Whose word the digest rests on; addresses may hold secrets.
 fn verified(artifact: &LockedArtifact) -> String {
     match &artifact.verified {
-        Verified::Checksum(url) => {
-            purl::shown(url).map_or_else(|| "checksum".to_owned(), |url| format!("checksum:{url}"))
-        }
+        Verified::Checksum(url) => purl::shown(url).map_or_else(|| "checksum".to_owned(), |url| format!("checksum:{url}")),
         other => other.to_string(),
     }
 }

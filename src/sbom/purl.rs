@@ -95,7 +95,10 @@ mod tests {
     fn a_release_is_its_repository_s_where_that_is_sure() {
         let digest = Digest::Sha256(Sha256::of("a"));
         let of = |url| release("runc", Some("1.4.0"), &digest, Some(url));
-        assert_eq!(of("https://github.com/Open-Containers/runc/releases/download/v1.4.0/runc.amd64"), "pkg:github/open-containers/runc@v1.4.0");
+        assert_eq!(
+            of("https://github.com/Open-Containers/runc/releases/download/v1.4.0/runc.amd64"),
+            "pkg:github/open-containers/runc@v1.4.0"
+        );
         for other in [
             "https://github.com/a/b/archive/v1.tar.gz",
             "https://github.com/a/b/releases/download/x%2Fv1/f",

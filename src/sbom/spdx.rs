@@ -141,11 +141,8 @@ fn package(item: &Item) -> Package {
         package.download_location = url.clone();
     }
     package.checksums = item.digest.iter().map(checksum).collect();
-    let purl = |purl: &String| ExternalRef {
-        reference_category: "PACKAGE-MANAGER",
-        reference_type: "purl",
-        reference_locator: purl.clone(),
-    };
+    let purl =
+        |purl: &String| ExternalRef { reference_category: "PACKAGE-MANAGER", reference_type: "purl", reference_locator: purl.clone() };
     package.external_refs = item.purl.iter().map(purl).collect();
     let facts: Vec<String> = item.facts.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     package.source_info = (!facts.is_empty()).then(|| facts.join("; "));
