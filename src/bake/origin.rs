@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::owners::Owners;
-use super::{Bake, Resolved, Stocked};
+use super::{Bake, Resolved, Stocked, units};
 use crate::document::Place;
 use crate::error::Result;
 use crate::plan::PlannedKind;
@@ -96,10 +96,13 @@ impl Origins {
         self.users.extend(recipe.users.iter().map(|user| (user.value.name.to_string(), user.place.clone())));
     }
 
-    /// Who made a link in the folders of units: a preset, if it is of a unit that one is about. A link is called after
-    /// its unit, or is another name that leads to it.
+    /// Who made a link in the folder of units: a preset, if it is of a unit that one is about. Those of others were
+    /// removed before. A link is called after its unit, or is another name that leads to it.
     fn of_link(&self, path: &TreePath, kind: &Kind) -> Option<Origin> {
         let Kind::Symlink(target) = kind else { return None };
+        if !path.is_within(&TreePath::fixed(units::ETC)) {
+            return None;
+        }
         let last = target.rsplit(|&b| b == b'/').next().unwrap_or_default();
         let unit = |name: &[u8]| self.units.get(std::str::from_utf8(name).ok()?);
         unit(path.name()).or_else(|| unit(last)).map(|place| Origin::Recipe(place.clone()))
@@ -129,14 +132,14 @@ fn assemble(resolved: &Resolved, base: &Tree, owners: &Owners, finished: &Tree) 
     // From the end, so that a folder which was made on the way to a file comes after the file.
     let mut behind = Origin::Installation;
     for (path, node) in paths.into_iter().rev() {
-        let known = planned(path).and_then(|_| resolved.origins.files.get(path).cloned());
-        let origin = match (known, node.layer) {
-            (Some(origin), _) => origin,
-            (None, Layer::Role) => resolved.origins.of_link(path, &node.kind).unwrap_or_else(|| behind.clone()),
-            (None, Layer::Base) if base.get(path).is_some_and(|before| before.kind != node.kind) && !resolved.origins.users.is_empty() => {
-                Origin::Accounts(resolved.origins.users.values().cloned().collect())
-            }
-            (None, Layer::Base) => owners.of_path(path, &version),
+        let known = || planned(path).and_then(|_| resolved.origins.files.get(path).cloned());
+        let changed = || base.get(path).is_some_and(|before| before.kind != node.kind);
+        let origin = match node.layer {
+            Layer::Role => resolved.origins.of_link(path, &node.kind).or_else(known).unwrap_or_else(|| behind.clone()),
+            Layer::Base => known().unwrap_or_else(|| match changed() {
+                true => Origin::Accounts(resolved.origins.users.values().cloned().collect()),
+                false => owners.of_path(path, &version),
+            }),
         };
         behind = origin.clone();
         found.insert(path.clone(), origin);

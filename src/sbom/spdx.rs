@@ -133,7 +133,7 @@ fn package(item: &Item) -> Package {
         Kind::Artifact | Kind::Program => "APPLICATION",
         Kind::Container => "CONTAINER",
         Kind::File => "FILE",
-        Kind::System => "OPERATING-SYSTEM",
+        Kind::System => "OPERATING_SYSTEM",
     };
     let mut package = bare(spdx_id(&item.id), item.name.clone(), purpose);
     package.version_info = item.version.clone();
