@@ -51,7 +51,7 @@ pub enum Command {
         #[arg(long)]
         key: bool,
     },
-    /// Print a role's filesystem: every path with mode, owner, time and digest, and who put it there
+    /// Print a role's filesystem: every path with mode, owner, digest, and who put it there
     Tree {
         /// A recipe in recipes/roles/
         role: String,
@@ -61,7 +61,7 @@ pub enum Command {
         #[command(flatten)]
         sources: Sources,
     },
-    /// Print a role's bill of materials: every package, artifact and container image, by digest
+    /// Print a role's bill of materials: packages, artifacts, container images
     Sbom {
         /// A recipe in recipes/roles/
         role: String,
