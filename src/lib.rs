@@ -26,6 +26,7 @@ pub mod release;
 pub mod render;
 pub mod report;
 pub mod resolve;
+pub mod sbom;
 pub mod seed;
 pub mod skew;
 pub mod store;

@@ -428,10 +428,44 @@ fn usage_and_pipes() {
 }
 
 #[test]
+fn a_bill_of_materials_needs_nothing_but_the_lockfile() {
+    let site = Site::new();
+    // No PATH, so nothing is run; no home, so there is no store; another time zone and language.
+    let run = |args: &[&str]| {
+        let mut command = site.kbake(&[&["sbom", "etcd"], args].concat());
+        command.env_clear().env("TZ", "Pacific/Chatham").env("LC_ALL", "tr_TR.UTF-8");
+        let output = command.output().unwrap();
+        assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = run(&[]);
+    assert_eq!(text, run(&["--format", "cyclonedx"]));
+    assert_eq!(text, site.succeeds(&["sbom", "etcd"]), "one text on every host");
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let items = found["components"].as_array().unwrap();
+    let of = |name: &str| items.iter().find(|item| item["name"] == name).unwrap();
+    for (name, path) in [("one", ONE), ("two", TWO)] {
+        assert_eq!(of(name)["purl"], format!("pkg:deb/debian/{name}@1?arch=all&distro=bookworm"));
+        assert_eq!(of(name)["hashes"][0]["content"], Sha256::of(contents(path)).to_string());
+    }
+    assert_eq!(items.len(), 2, "what only makes the image is not in it");
+    assert_eq!(found["metadata"]["tools"]["components"][0]["name"], "mmdebstrap");
+    let key = site.succeeds(&["plan", "etcd", "--key"]);
+    assert_eq!(found["metadata"]["component"]["version"], key.trim());
+    let found: serde_json::Value = serde_json::from_str(&run(&["--format", "spdx"])).unwrap();
+    assert_eq!((&found["spdxVersion"], found["packages"].as_array().unwrap().len()), (&"SPDX-2.3".into(), 5));
+
+    says(&site.fails(1, &["sbom", "nothing"]), &["error: unknown role `nothing`", "known: etcd"]);
+    says(&site.fails(2, &["sbom", "etcd", "--format", "xml"]), &["invalid value 'xml'", "cyclonedx", "spdx"]);
+    fs::remove_file(site.path("lockfiles/debian.lock")).unwrap();
+    says(&site.fails(1, &["sbom", "etcd"]), &["lockfiles/debian.lock is missing", "hint: run `kbake lock"]);
+}
+
+#[test]
 fn the_help_is_the_reviewed_one() {
     let site = Site::new();
     let mut all = site.succeeds(&["--help"]);
-    let commands = "build;fetch;plan;tree;lock;cluster;net-xml;domain-xml;qemu;dnsmasq;hosts;inventory;exports;disk;seed;\
+    let commands = "build;fetch;plan;tree;sbom;lock;cluster;net-xml;domain-xml;qemu;dnsmasq;hosts;inventory;exports;disk;seed;\
                     pki;pki init;pki show;pki renew;pki import;kubeconfig;roles;init";
     for command in commands.split(';') {
         all += &format!("\n$ kbake {command} --help\n{}", site.succeeds(&command.split(' ').chain(["--help"]).collect::<Vec<_>>()));

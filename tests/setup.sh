@@ -76,3 +76,6 @@ command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or ne
 for component in clippy fmt; do
   cargo "$component" --version >/dev/null || { echo "cargo $component is missing: rustup component add clippy rustfmt" >&2; exit 1; }
 done
+
+# The schemas of bills of materials lie in two crates, which are fetched and not compiled.
+cargo fetch --quiet --locked --manifest-path "$(dirname "$0")/schemas/Cargo.toml"

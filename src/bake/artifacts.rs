@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::origin;
 use crate::document::Located;
 use crate::error::{Error, Result};
 use crate::fetch::{Source, Want};
 use crate::fsx;
-use crate::lock::{ArtifactSource, Lock, LockedArtifact};
+use crate::lock::{ArtifactSource, Entry, Lock, LockedArtifact};
 use crate::plan::{BuiltImage, Extract, Made, Owner, PlannedKind, PlannedNode, PulledImage};
 use crate::project::{Channel, Project};
 use crate::recipe::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Part, Recipe, Sources, Subject};
@@ -24,6 +25,12 @@ const PROGRAMS: &str = "usr/local/bin";
 pub struct Artifacts {
     /// Files and links of the image.
     pub nodes: BTreeMap<TreePath, PlannedNode>,
+    /// Whose they are.
+    pub origins: BTreeMap<TreePath, origin::Origin>,
+    /// Those that are locked as such.
+    pub locked: BTreeMap<ArtifactName, LockedArtifact>,
+    /// Those that are a file of a package which is not installed.
+    pub members: BTreeMap<ArtifactName, Entry>,
     /// What must be fetched for them, by digest.
     pub wants: BTreeMap<Digest, Want>,
     /// The user's own files among them, by digest.
@@ -154,30 +161,28 @@ impl Work<'_> {
             return Ok(());
         }
         let reference = image.full_name(&self.sources.versions)?;
-        let made = match &image.content {
-            ImageContent::Absent(_) => return Ok(()),
-            ImageContent::Pulled => {
-                let locked = self.lock.images.get(&name.value);
-                let index = locked.ok_or_else(|| Error::internal(format!("the image `{}` is not locked", name.value)))?.digest;
-                Made::Pulled(PulledImage { reference: reference.clone(), index, arch: self.sources.arch })
-            }
+        let (made, from) = match &image.content {
             ImageContent::Built { from, files, command } => match self.programs(image, from, files)? {
-                Ok(files) => Made::Built(BuiltImage {
-                    reference: reference.clone(),
-                    arch: self.sources.arch,
-                    epoch: self.sources.epoch,
-                    command: command.clone(),
-                    files,
-                }),
+                Ok(files) => {
+                    let (arch, epoch) = (self.sources.arch, self.sources.epoch);
+                    let built = BuiltImage { reference: reference.clone(), arch, epoch, command: command.clone(), files };
+                    (Made::Built(built), Some(from.value.clone()))
+                }
                 Err(why) => {
                     self.absent("image", &name.value, why);
                     return Ok(());
                 }
             },
+            ImageContent::Pulled | ImageContent::Absent(_) => {
+                let locked = self.lock.images.get(&name.value);
+                let index = locked.ok_or_else(|| Error::internal(format!("the image `{}` is not locked", name.value)))?.digest;
+                (Made::Pulled(PulledImage { reference: reference.clone(), index, arch: self.sources.arch }), None)
+            }
         };
         let path = below(&TreePath::fixed(IMAGES), &format!("{}.tar", name.value)).map_err(Error::internal)?;
         let node = PlannedNode { mode: 0o644, owner: Owner::root(), kind: PlannedKind::Made(made) };
-        self.put(path, node, name)?;
+        let origin = origin::Origin::Image { name: name.value.clone(), reference: reference.clone(), from, by: name.place.clone() };
+        self.put_as(path, node, name, origin)?;
         self.out.facts.images.insert(name.value.clone(), reference);
         Ok(())
     }
@@ -236,6 +241,7 @@ impl Work<'_> {
                 let want =
                     Want { name: entry.name.to_string(), source: Source::Pool(entry.source.to_string()), digest, size: Some(entry.size) };
                 self.out.wants.insert(digest, want);
+                self.out.members.insert(name.clone(), entry.clone());
                 self.version(name, version);
                 let extract = Extract::Member { archive: digest, strip: 0, member: member.value.as_str().to_owned() };
                 Ok(Bytes::Member(extract, member.value.name().to_owned()))
@@ -244,6 +250,7 @@ impl Work<'_> {
     }
 
     fn locked(&mut self, locked: &LockedArtifact, artifact: &Artifact) -> Result<Bytes> {
+        self.out.locked.insert(locked.name.clone(), locked.clone());
         match &locked.source {
             ArtifactSource::Url(url) => {
                 let want = Want {
@@ -287,11 +294,18 @@ impl Work<'_> {
     }
 
     fn put(&mut self, path: TreePath, node: PlannedNode, by: &Located<ArtifactName>) -> Result<()> {
+        let locked = self.out.locked.get(&by.value).and_then(|locked| locked.version.as_ref()).map(ToString::to_string);
+        let version = locked.or_else(|| self.out.members.get(&by.value).map(|package| package.version.to_string()));
+        self.put_as(path, node, by, origin::Origin::Artifact { name: by.value.clone(), version, by: by.place.clone() })
+    }
+
+    fn put_as(&mut self, path: TreePath, node: PlannedNode, by: &Located<ArtifactName>, origin: origin::Origin) -> Result<()> {
         match self.out.nodes.get(&path) {
             // Two recipes may name the same thing.
             Some(there) if *there == node => Ok(()),
             Some(_) => Err(by.place.error(format!("`{}` puts something else at {path} than another artifact does", by.value))),
             None => {
+                self.out.origins.insert(path.clone(), origin);
                 self.out.nodes.insert(path, node);
                 Ok(())
             }

@@ -5,11 +5,14 @@
 
 mod accounts;
 mod artifacts;
+mod bill;
 mod bring;
 mod images;
 mod machine;
 mod made;
+pub mod origin;
 mod overlay;
+mod owners;
 mod pantry;
 mod resolve;
 mod units;
@@ -17,7 +20,9 @@ mod units;
 use std::path::Path;
 
 pub use artifacts::{Absent, Artifacts};
+pub use bill::bill;
 pub use machine::ROOT_START;
+pub use origin::Origin;
 pub use pantry::Pantry;
 pub use resolve::{Resolved, request, resolve};
 

@@ -49,19 +49,24 @@ fn ids(text: &str) -> BTreeMap<String, u32> {
 }
 
 pub(super) fn text_of(tree: &Tree, source: &dyn ContentSource, path: &TreePath) -> Result<String> {
-    let bytes = match tree.get(path).map(|node| &node.kind) {
-        Some(Kind::File(Content::Inline(bytes))) => bytes.to_vec(),
-        Some(Kind::File(Content::Blob { digest, size })) if *size <= ACCOUNTS_MAX => {
+    let bytes = bytes_of(tree, source, path, ACCOUNTS_MAX)?;
+    String::from_utf8(bytes).map_err(|_| Error::internal(format!("{path} of the base tree is no UTF-8")))
+}
+
+/// The contents of a plain file that is not larger than `max` bytes.
+pub(super) fn bytes_of(tree: &Tree, source: &dyn ContentSource, path: &TreePath, max: u64) -> Result<Vec<u8>> {
+    match tree.get(path).map(|node| &node.kind) {
+        Some(Kind::File(Content::Inline(bytes))) => Ok(bytes.to_vec()),
+        Some(Kind::File(Content::Blob { digest, size })) if *size <= max => {
             let mut bytes = Vec::new();
             source
                 .open(digest, *size)
                 .and_then(|mut reader| reader.read_to_end(&mut bytes))
                 .map_err(|e| Error::io(format!("read {path} of the base tree"), &e))?;
-            bytes
+            Ok(bytes)
         }
-        _ => return Err(Error::internal(format!("the base tree has no plain file {path}"))),
-    };
-    String::from_utf8(bytes).map_err(|_| Error::internal(format!("{path} of the base tree is no UTF-8")))
+        _ => Err(Error::internal(format!("the base tree has no plain file {path}"))),
+    }
 }
 
 /// The base with the plan's `files` on top. New nodes are of [`Layer::Role`] and carry the epoch as their time.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::artifacts::{self, Artifacts};
+use super::origin::{Origin, Origins};
 use crate::base;
 use crate::disk::grub;
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub struct Resolved {
     pub sources: Vec<LargeFile>,
     /// What artifacts and container images come to.
     pub artifacts: Artifacts,
+    /// Whose doing the plan's lines are.
+    pub origins: Origins,
 }
 
 impl Resolved {
@@ -60,16 +63,24 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
             .hint(format!("add it, and run `kbake lock --channel {name}`"))
     })?;
     let artifacts = artifacts::of(project, channel, lock, &layers)?;
-    let mut files = rendered(role, &layers, &artifacts.facts)?;
+    let mut origins = Origins::default();
+    let mut files = rendered(role, &layers, &artifacts.facts, &mut origins)?;
     files.extend(artifacts.nodes.clone());
+    origins.files.extend(artifacts.origins.clone());
     let (mut sources, mut presets, mut users) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for recipe in layers {
         add_entries(project, recipe, &mut files, &mut sources)?;
         add_presets(recipe, &mut presets);
+        origins.recipe(recipe);
         for user in &recipe.users {
             users.insert(user.value.name.to_string(), Account { id: user.value.id, home: user.value.home.clone() });
         }
     }
+    let held = files.iter().filter_map(|(path, node)| match &node.kind {
+        PlannedKind::File(bytes) => Some((path, &bytes[..])),
+        _ => None,
+    });
+    render::static_pod_clashes(held)?;
     let plan = Plan::new(Inputs {
         role: role.clone(),
         arch: channel.sources.arch,
@@ -83,7 +94,7 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
         users,
     })?;
     let installer = installer.clone();
-    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools, sources, artifacts })
+    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools, sources, artifacts, origins })
 }
 
 /// What the recipes ask for, to hold against the lockfile or to resolve.
@@ -96,16 +107,19 @@ fn package(locked: &Locked) -> Package {
 }
 
 /// The files that kbake's own code writes: the shared ones, the boot menu, and those of the recipe's parts.
-fn rendered(role: &RoleName, layers: &[&Recipe], facts: &Facts) -> Result<BTreeMap<TreePath, PlannedNode>> {
+fn rendered(role: &RoleName, layers: &[&Recipe], facts: &Facts, origins: &mut Origins) -> Result<BTreeMap<TreePath, PlannedNode>> {
     let uuid = *plan::root_uuid(role).as_bytes();
     let mut files: BTreeMap<_, _> = render::base_entries(uuid).into_iter().map(from_render).collect();
     let menu = grub::Menu { title: "Linux", root: uuid, arguments: grub::Menu::CONSOLES }.text()?;
     let menu_path = TreePath::parse(grub::MENU_PATH.as_bytes(), true).map_err(Error::internal)?;
     files.insert(menu_path, PlannedNode { mode: 0o644, owner: Owner::root(), kind: PlannedKind::File(menu.into_bytes().into()) });
+    origins.rest(files.keys(), &Origin::Kbake);
     for recipe in layers {
         let Subject::Part(name) = &recipe.subject else { continue };
         if let Some(part) = Part::named(name.as_str()) {
-            files.extend(render::part_entries(part, facts)?.into_iter().map(from_render));
+            let entries: Vec<_> = render::part_entries(part, facts)?.into_iter().map(from_render).collect();
+            origins.files.extend(entries.iter().map(|(path, _)| (path.clone(), Origin::Part(name.to_string()))));
+            files.extend(entries);
         }
     }
     Ok(files)

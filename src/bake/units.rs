@@ -12,7 +12,7 @@ use crate::tree::{ContentSource, Kind, Layer, Meta, Node, Tree};
 use crate::value::{Epoch, TreePath};
 
 /// Where the administrator's units and all links are.
-const ETC: &str = "etc/systemd/system";
+pub(super) const ETC: &str = "etc/systemd/system";
 /// Where units are looked for, the first found wins. Debian 12's `/lib` is a link to `/usr/lib`.
 const FOLDERS: [&str; 2] = [ETC, "usr/lib/systemd/system"];
 

@@ -52,12 +52,23 @@ pub enum Command {
         #[arg(long)]
         key: bool,
     },
-    /// Print a role's filesystem: every path with mode, owner, time and digest
+    /// Print a role's filesystem: every path with mode, owner, digest, and who put it there
     Tree {
         /// A recipe in recipes/roles/
         role: String,
+        /// Without who put it there: the text that the tree's digest is of
+        #[arg(long)]
+        plain: bool,
         #[command(flatten)]
         sources: Sources,
+    },
+    /// Print a role's bill of materials: packages, artifacts, container images
+    Sbom {
+        /// A recipe in recipes/roles/
+        role: String,
+        /// The form
+        #[arg(long, value_enum, default_value_t = BillFormat::Cyclonedx)]
+        format: BillFormat,
     },
     /// Resolve what the recipes name to exact bytes and write the lockfile
     Lock(Lock),
@@ -94,6 +105,15 @@ pub enum Command {
         #[arg(default_value = ".")]
         dir: PathBuf,
     },
+}
+
+/// The form of a bill of materials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BillFormat {
+    /// CycloneDX 1.6, JSON
+    Cyclonedx,
+    /// SPDX 2.3, JSON
+    Spdx,
 }
 
 /// Where bytes come from.

@@ -79,14 +79,6 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// `kbake tree`.
-    pub fn tree(&self, role: &str, sources: &Sources) -> Result<()> {
-        let resolved = self.resolve_one(role)?;
-        let text = self.bake(sources, None, |bake| Ok(bake.tree(&resolved)?.tree.to_text()))?;
-        self.shell.data(&text)?;
-        Ok(())
-    }
-
     /// `kbake roles`.
     pub fn roles(&self) -> Result<()> {
         let channel = self.project()?.channel(&self.channel()?)?;
@@ -117,7 +109,7 @@ impl Session<'_> {
         roles.iter().map(|role| bake::resolve(project, &channel, role)).collect()
     }
 
-    fn resolve_one(&self, role: &str) -> Result<Resolved> {
+    pub(super) fn resolve_one(&self, role: &str) -> Result<Resolved> {
         let project = self.project()?;
         let role = project.role(role)?;
         let channel = project.channel(&self.channel()?)?;
@@ -126,7 +118,7 @@ impl Session<'_> {
     }
 
     /// Hands `work` what a bake works with.
-    fn bake<T>(&self, sources: &Sources, jobs: Option<NonZeroUsize>, work: impl FnOnce(&Bake) -> Result<T>) -> Result<T> {
+    pub(super) fn bake<T>(&self, sources: &Sources, jobs: Option<NonZeroUsize>, work: impl FnOnce(&Bake) -> Result<T>) -> Result<T> {
         let store = self.store()?;
         let host = host();
         let bake = Bake {

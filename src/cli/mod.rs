@@ -4,6 +4,7 @@ mod args;
 mod cluster;
 mod commands;
 mod host;
+mod inspect;
 mod lock;
 mod pki;
 mod seed;
@@ -58,7 +59,8 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Build(args) => session.build(args),
         Command::Fetch(args) => session.fetch(args),
         Command::Plan { role, key } => session.plan(role, *key),
-        Command::Tree { role, sources } => session.tree(role, sources),
+        Command::Tree { role, plain, sources } => session.tree(role, *plain, sources),
+        Command::Sbom { role, format } => session.sbom(role, *format),
         Command::Lock(args) => session.lock(args),
         Command::Cluster(args) => session.show_cluster(args),
         Command::NetXml(args) => session.print_cluster(args, rendered::network_xml),

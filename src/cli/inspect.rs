@@ -1,0 +1,53 @@
+//! The commands that say what is in an image: `kbake tree`, `kbake sbom`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::Session;
+use super::args::{BillFormat, Sources};
+use crate::bake::{self, Origin};
+use crate::error::Result;
+use crate::tree::Tree;
+use crate::tree::text::Line;
+use crate::value::TreePath;
+
+impl Session<'_> {
+    /// `kbake tree`.
+    pub fn tree(&self, role: &str, plain: bool, sources: &Sources) -> Result<()> {
+        let resolved = self.resolve_one(role)?;
+        let text = self.bake(sources, None, |bake| {
+            let stocked = bake.tree(&resolved)?;
+            Ok(match plain {
+                true => stocked.tree.to_text(),
+                false => with_origins(&stocked.tree, &bake.origins(&resolved, &stocked)?),
+            })
+        })?;
+        self.shell.data(&text)?;
+        Ok(())
+    }
+
+    /// `kbake sbom`.
+    pub fn sbom(&self, role: &str, format: BillFormat) -> Result<()> {
+        let bill = bake::bill(&self.resolve_one(role)?);
+        let text = match format {
+            BillFormat::Cyclonedx => bill.cyclonedx(),
+            BillFormat::Spdx => bill.spdx(),
+        };
+        self.shell.data(&text)?;
+        Ok(())
+    }
+}
+
+/// The tree's text with who put each path there behind its line. `#` ends what the plain text would have: words in it
+/// have single spaces between them.
+fn with_origins(tree: &Tree, origins: &BTreeMap<TreePath, Origin>) -> String {
+    let mut text = String::new();
+    for (path, node) in tree.iter() {
+        // Writing to a string cannot fail.
+        let _ = match origins.get(path) {
+            Some(origin) => writeln!(text, "{}  # {origin}", Line { path, node }),
+            None => writeln!(text, "{}", Line { path, node }),
+        };
+    }
+    text
+}

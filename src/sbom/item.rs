@@ -1,0 +1,156 @@
+//! One thing in an image, before it has a form.
+
+use super::purl;
+use crate::lock::{ArtifactSource, Entry, LockedArtifact, Verified};
+use crate::plan::{BuiltImage, PulledImage};
+use crate::value::{ArtifactName, Digest, Reference, Sha256, TreePath};
+
+/// What kind of thing it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A Debian package.
+    Package,
+    /// Released bytes, or the user's own build.
+    Artifact,
+    /// A container image.
+    Container,
+    /// A file that a recipe brings.
+    File,
+    /// What the packages make up together.
+    System,
+    /// A program that is run.
+    Program,
+}
+
+/// One thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its name in the text; unique there.
+    pub id: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: Option<String>,
+    /// Its package URL, where there is one that says the truth.
+    pub purl: Option<String>,
+    /// The digest of what is downloaded.
+    pub digest: Option<Digest>,
+    /// Where that is, without secrets.
+    pub url: Option<String>,
+    /// More that is known of it, by name; sorted.
+    pub facts: Vec<(&'static str, String)>,
+    /// Where it is in the image, where that is known; sorted.
+    pub places: Vec<String>,
+    /// The names of what it is made of, where that is known; sorted.
+    pub made_of: Option<Vec<String>>,
+}
+
+impl Item {
+    /// An installed package, or one that is read.
+    pub fn package(package: &Entry, suite: &str) -> Self {
+        let Entry { name, version, arch, source, sha256, verified, .. } = package;
+        // The archive keeps all that is built of one source in one folder, which is called after it.
+        let built_from = source.folder().rsplit('/').next().unwrap_or_default();
+        Item {
+            purl: Some(purl::deb(name.as_str(), version.as_str(), &arch.to_string(), suite, built_from)),
+            digest: Some(Digest::Sha256(*sha256)),
+            facts: vec![("pool", source.to_string()), ("source-package", built_from.to_owned()), ("verified", verified.to_string())],
+            ..Item::bare(Kind::Package, package_id(package), name.as_str(), Some(version.as_str()))
+        }
+    }
+
+    /// An artifact.
+    pub fn artifact(artifact: &LockedArtifact) -> Self {
+        let url = match &artifact.source {
+            ArtifactSource::Url(url) => purl::shown(url),
+            // Where the user's own file lies is no one else's business.
+            ArtifactSource::Path(_) => None,
+        };
+        let version = artifact.version.as_ref().map(ToString::to_string);
+        let purl = purl::release(artifact.name.as_str(), version.as_deref(), &artifact.digest, url.as_deref());
+        Item {
+            purl: Some(purl),
+            digest: Some(artifact.digest),
+            url,
+            facts: vec![("verified", verified(artifact))],
+            ..Item::bare(Kind::Artifact, artifact_id(&artifact.name), artifact.name.as_str(), version.as_deref())
+        }
+    }
+
+    /// A container image out of a registry, whose archive is at `place`.
+    pub fn pulled(image: &PulledImage, place: &TreePath) -> Self {
+        let mut item = Item::container(&image.reference, place);
+        item.purl = Some(purl::oci(&image.reference, &image.index, &image.arch.to_string()));
+        item.digest = Some(Digest::Sha256(image.index));
+        item
+    }
+
+    /// A container image that kbake builds of `made_of`, whose archive is at `place`. What a registry has under its name
+    /// is another one, so it has no package URL.
+    pub fn built(image: &BuiltImage, place: &TreePath, made_of: Vec<String>) -> Self {
+        let mut item = Item::container(&image.reference, place);
+        item.facts.push(("built", "by kbake, of what it depends on alone".to_owned()));
+        item.made_of = Some(made_of);
+        item
+    }
+
+    fn container(reference: &Reference, place: &TreePath) -> Self {
+        let name = format!("{}/{}", reference.registry(), reference.repository());
+        let places = vec![place.to_string()];
+        Item { places, ..Item::bare(Kind::Container, format!("container:{reference}"), &name, Some(reference.tag())) }
+    }
+
+    /// A file that a recipe brings.
+    pub fn file(path: &TreePath, digest: Sha256) -> Self {
+        Item {
+            digest: Some(Digest::Sha256(digest)),
+            places: vec![path.to_string()],
+            ..Item::bare(Kind::File, format!("file:{path}"), &path.to_string(), None)
+        }
+    }
+
+    /// The release of the system that the packages are of. Scanners look for it before they look at packages.
+    pub(super) fn debian(release: &str) -> Self {
+        Item::bare(Kind::System, "os:debian".to_owned(), "debian", Some(release))
+    }
+
+    /// A program of kbake's own.
+    pub(super) fn program(name: &str, version: &str) -> Self {
+        Item::bare(Kind::Program, format!("program:{name}"), name, Some(version))
+    }
+
+    fn bare(kind: Kind, id: String, name: &str, version: Option<&str>) -> Self {
+        Item {
+            id,
+            kind,
+            name: name.to_owned(),
+            version: version.map(str::to_owned),
+            purl: None,
+            digest: None,
+            url: None,
+            facts: Vec::new(),
+            places: Vec::new(),
+            made_of: None,
+        }
+    }
+}
+
+/// What a package is called in the text.
+pub fn package_id(package: &Entry) -> String {
+    format!("deb:{}:{}", package.name, package.arch)
+}
+
+/// What an artifact is called in the text.
+pub fn artifact_id(name: &ArtifactName) -> String {
+    format!("artifact:{name}")
+}
+
+/// Whose word the digest rests on; addresses may hold secrets.
+fn verified(artifact: &LockedArtifact) -> String {
+    match &artifact.verified {
+        Verified::Checksum(url) => purl::shown(url).map_or_else(|| "checksum".to_owned(), |url| format!("checksum:{url}")),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,130 @@
+//! Package URLs ([the specification](https://github.com/package-url/purl-spec)): one name for one thing everywhere.
+
+use std::fmt::Write as _;
+
+use crate::value::{Digest, Reference, Sha256};
+
+/// A Debian package. `source` is the package that it is built from, by which Debian's advisories go.
+pub fn deb(name: &str, version: &str, arch: &str, suite: &str, source: &str) -> String {
+    let mut url = format!("pkg:deb/debian/{}@{}?arch={arch}&distro={}", encode(name), encode(version), encode(suite));
+    if source != name {
+        let _ = write!(url, "&upstream={}", encode(source));
+    }
+    url
+}
+
+/// Bytes that are released at an address. Where that is a release of a repository on GitHub, the repository's release.
+pub fn release(name: &str, version: Option<&str>, digest: &Digest, url: Option<&str>) -> String {
+    if let Some((owner, repository, tag)) = url.and_then(github) {
+        return format!("pkg:github/{}/{}@{}", encode(&owner.to_lowercase()), encode(&repository.to_lowercase()), encode(tag));
+    }
+    let mut purl = format!("pkg:generic/{}", encode(name));
+    if let Some(version) = version {
+        let _ = write!(purl, "@{}", encode(version));
+    }
+    let _ = write!(purl, "?checksum={}", encode(&digest.to_string()));
+    if let Some(url) = url {
+        let _ = write!(purl, "&download_url={}", encode(url));
+    }
+    purl
+}
+
+/// A container image in a registry.
+pub fn oci(reference: &Reference, digest: &Sha256, arch: &str) -> String {
+    let repository = reference.repository();
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    let place = format!("{}/{repository}", reference.registry());
+    format!("pkg:oci/{}@sha256:{digest}?arch={arch}&repository_url={}&tag={}", encode(name), encode(&place), encode(reference.tag()))
+}
+
+/// Owner, repository and tag of `https://github.com/OWNER/REPOSITORY/releases/download/TAG/FILE`.
+fn github(url: &str) -> Option<(&str, &str, &str)> {
+    let mut parts = url.strip_prefix("https://github.com/")?.split('/');
+    let found = (parts.next()?, parts.next()?);
+    (parts.next()? == "releases" && parts.next()? == "download").then_some(())?;
+    // A tag with slashes in it is written with `%2F`, which would be encoded twice: such a release has its address.
+    let tag = parts.next().filter(|tag| !tag.is_empty() && !tag.contains('%'))?;
+    (parts.next().is_some() && parts.next().is_none()).then_some((found.0, found.1, tag))
+}
+
+/// All but letters, digits, `.`, `-`, `_`, `~` and the colon as `%XX`.
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b".-_~:".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// An address without what may be secret in it: user, password, query, fragment.
+pub fn shown(url: &str) -> Option<String> {
+    let plain = url.split(['?', '#']).next()?;
+    let (scheme, rest) = plain.split_once("://")?;
+    let (server, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = server.rsplit('@').next()?;
+    // What is not understood may hold anything.
+    let sound = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'@');
+    (!host.is_empty() && sound(scheme) && sound(host) && !path.contains('\\') && path.is_ascii())
+        .then(|| format!("{scheme}://{host}/{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded_as_the_specification_says() {
+        assert_eq!(
+            deb("libstdc++6", "12.2.0-14+deb12u1", "amd64", "bookworm", "gcc-12"),
+            "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64&distro=bookworm&upstream=gcc-12"
+        );
+        assert_eq!(deb("curl", "1:7~rc-1", "all", "sid", "curl"), "pkg:deb/debian/curl@1:7~rc-1?arch=all&distro=sid");
+        let reference = "registry.k8s.io/coredns/coredns:v1.14.2".parse().unwrap();
+        let digest = Sha256::of("a");
+        assert_eq!(
+            oci(&reference, &digest, "amd64"),
+            format!("pkg:oci/coredns@sha256:{digest}?arch=amd64&repository_url=registry.k8s.io%2Fcoredns%2Fcoredns&tag=v1.14.2")
+        );
+    }
+
+    #[test]
+    fn a_release_is_its_repository_s_where_that_is_sure() {
+        let digest = Digest::Sha256(Sha256::of("a"));
+        let of = |url| release("runc", Some("1.4.0"), &digest, Some(url));
+        assert_eq!(
+            of("https://github.com/Open-Containers/runc/releases/download/v1.4.0/runc.amd64"),
+            "pkg:github/open-containers/runc@v1.4.0"
+        );
+        for other in [
+            "https://github.com/a/b/archive/v1.tar.gz",
+            "https://github.com/a/b/releases/download/x%2Fv1/f",
+            "https://github.com.evil.test/a/b/releases/download/v1/f",
+            "https://dl.test/runc",
+        ] {
+            let purl = of(other);
+            assert!(purl.starts_with("pkg:generic/runc@1.4.0?checksum=sha256:"), "{purl}");
+            assert!(purl.contains("&download_url=https:%2F%2F"), "{purl}");
+        }
+        assert_eq!(release("own", None, &digest, None), format!("pkg:generic/own?checksum={digest}"));
+    }
+
+    #[test]
+    fn addresses_lose_their_secrets() {
+        for (url, expected) in [
+            ("https://user:pw@h.test:8443/a/b?token=t#f", Some("https://h.test:8443/a/b")),
+            ("https://user:p@w@h.test/a", Some("https://h.test/a")),
+            ("https://h.test", Some("https://h.test/")),
+            ("https://h.test?token=t", Some("https://h.test/")),
+            ("https://h.test/a@b", Some("https://h.test/a@b")),
+            ("no address", None),
+            ("https://@/a", None),
+            ("https:\\\\u:secret@h/a", None),
+        ] {
+            assert_eq!(shown(url).as_deref(), expected, "{url}");
+        }
+    }
+}

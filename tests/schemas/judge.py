@@ -1,0 +1,15 @@
+"""Holds a JSON document (standard input) against a JSON schema (a file). Says what does not fit, and fails then."""
+
+import json
+import sys
+
+import jsonschema
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    schema = json.load(file)
+judge = jsonschema.validators.validator_for(schema)
+judge.check_schema(schema)
+errors = list(judge(schema, format_checker=jsonschema.FormatChecker()).iter_errors(json.load(sys.stdin)))
+for error in errors:
+    print("/".join(map(str, error.absolute_path)) + ": " + error.message[:300])
+sys.exit(1 if errors else 0)
