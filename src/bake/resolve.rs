@@ -70,6 +70,11 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
             users.insert(user.value.name.to_string(), Account { id: user.value.id, home: user.value.home.clone() });
         }
     }
+    let texts = files.iter().filter_map(|(path, node)| match &node.kind {
+        PlannedKind::File(bytes) => Some((path, &bytes[..])),
+        _ => None,
+    });
+    render::static_pod_clashes(texts)?;
     let plan = Plan::new(Inputs {
         role: role.clone(),
         arch: channel.sources.arch,
