@@ -60,6 +60,12 @@ node_name() {
     sed -n 's/^KUBELET_NODE_ARGS=\(.* \)\{0,1\}--hostname-override=\([a-z0-9.-]*\).*/NODE_NAME=\2/p' "$arguments" >>"$work/values"
 }
 
+# One more: the API's address as kubeadm wants it, without the scheme.
+api_endpoint() {
+    endpoint=$(sed -n 's|^API_URL=https://||p' "$work/values")
+    if [ -n "$endpoint" ]; then echo "API_ENDPOINT=$endpoint" >>"$work/values"; fi
+}
+
 # Whether the cluster has a value for $1. An empty one is none.
 has() {
     grep -q "^$1=." "$work/values"
@@ -121,6 +127,7 @@ applies() {
 echo "# KEY=value" >"$work/values"
 check
 node_name
+api_endpoint
 
 for folder in "$templates"/*/; do
     [ -d "$folder" ] || continue
