@@ -13,7 +13,7 @@ pub use expected::{Expected, lines as expected_lines};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::lock::Lock;
-use crate::recipe::{Recipe, Sources, Subject};
+use crate::recipe::{ChannelName, Recipe, Sources, Subject};
 use crate::value::{RoleName, Sha256};
 
 /// Where a project's files are.
@@ -160,8 +160,8 @@ impl Project {
         let required = |file: &str| {
             self.text(file)?.ok_or_else(|| Error::user(format!("{file} is missing")).hint("`kbake init` writes the shipped recipes"))
         };
-        // The name becomes part of a path; sources files are named like roles are.
-        let named: RoleName = name.parse().map_err(|_| Error::user(format!("`{}` is no channel name", name.escape_debug())))?;
+        // The name becomes part of a path.
+        let named: ChannelName = name.parse().map_err(|_| Error::user(format!("`{}` is no channel name", name.escape_debug())))?;
         let known = self.stems("recipes/sources")?;
         if !known.contains(&named.to_string()) {
             return Err(Error::user(format!("unknown channel `{named}`"))

@@ -181,9 +181,9 @@ impl FromStr for ChannelName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match word(text, "-") {
+        match word(text, "-.") {
             true => Ok(ChannelName(text.to_owned())),
-            false => Err(format!("`{}` is no channel name: a-z, 0-9 and inner `-`", text.escape_debug())),
+            false => Err(format!("`{}` is no channel name: a-z, 0-9 and inner `-` and `.`", text.escape_debug())),
         }
     }
 }
