@@ -154,7 +154,8 @@ fn upgrades(names: &[String], request: &Request, old: Option<&Lock>) -> Result<(
     let (mut packages, mut releases) = (BTreeSet::new(), BTreeSet::new());
     for text in names {
         let released = text.parse::<ArtifactName>().ok();
-        let released = released.filter(|name| request.artifacts.keys().any(|(known, _)| known == name) || request.images.contains_key(name));
+        let released =
+            released.filter(|name| request.artifacts.keys().any(|(known, _)| known == name) || request.images.contains_key(name));
         let is_locked_package = old.is_some_and(|lock| lock.entries().any(|entry| entry.name.as_str() == text));
         if released.is_none() || is_locked_package {
             packages.insert(text.parse().map_err(|why| Error::new(Class::Usage, format!("--upgrade: {why}")))?);

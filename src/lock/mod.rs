@@ -237,8 +237,9 @@ impl FromStr for Verified {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("`{}` is no way to verify: openpgp:, checksum:, imported:, recorded:, registry, local or download", text.escape_debug());
+        let wrong = || {
+            format!("`{}` is no way to verify: openpgp:, checksum:, imported:, recorded:, registry, local or download", text.escape_debug())
+        };
         // What is printed again must need no quotes.
         if !text.chars().all(|c| c.is_ascii_graphic() && !"\"\\".contains(c)) {
             return Err(wrong());

@@ -91,7 +91,8 @@ impl Reader<'_> {
             return Ok(());
         }
         let indent = text.len() - text.trim_start_matches(' ').len();
-        let wrong = |why: &str| Error::user(format!("{}, line {number}: {why}", self.file)).detail(line.trim_end().escape_debug().to_string());
+        let wrong =
+            |why: &str| Error::user(format!("{}, line {number}: {why}", self.file)).detail(line.trim_end().escape_debug().to_string());
         if text[indent..].starts_with(char::is_whitespace) {
             return Err(wrong("YAML is indented with spaces"));
         }
@@ -126,9 +127,7 @@ impl Reader<'_> {
                 let version = key.strip_prefix('v').unwrap_or(key).to_owned();
                 let found = Listed { digest, line: number };
                 match self.entries.insert((list.clone(), arch.clone(), version), found) {
-                    Some(first) if first.digest != digest => {
-                        Err(wrong(&format!("line {} has another digest for the same", first.line)))
-                    }
+                    Some(first) if first.digest != digest => Err(wrong(&format!("line {} has another digest for the same", first.line))),
                     _ => Ok(()),
                 }
             }
@@ -140,7 +139,8 @@ impl Reader<'_> {
 
 /// The line without its comment and final space.
 fn uncommented(line: &str) -> &str {
-    let end = line.char_indices().find(|&(at, c)| c == '#' && (at == 0 || line[..at].ends_with([' ', '\t']))).map_or(line.len(), |(at, _)| at);
+    let end =
+        line.char_indices().find(|&(at, c)| c == '#' && (at == 0 || line[..at].ends_with([' ', '\t']))).map_or(line.len(), |(at, _)| at);
     line[..end].trim_end()
 }
 

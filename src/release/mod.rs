@@ -256,9 +256,8 @@ impl Run<'_> {
     }
 
     fn images(&self) -> Result<BTreeMap<ArtifactName, LockedImage>> {
-        let locked = |name, reference: &Reference| {
-            self.old.and_then(|lock| lock.images.get(name)).filter(|entry| entry.reference == *reference)
-        };
+        let locked =
+            |name, reference: &Reference| self.old.and_then(|lock| lock.images.get(name)).filter(|entry| entry.reference == *reference);
         let mut found = BTreeMap::new();
         for (name, reference) in &self.request.spare_images {
             if let Some(entry) = locked(name, reference) {

@@ -32,9 +32,17 @@ fn every_shipped_channel_goes_together_without_a_warning() {
 #[test]
 fn what_does_not_go_together_is_refused_with_place_and_remedy() {
     let cases: [(&str, &str, &[&str]); 14] = [
-        ("containerd = \"2.3.4\"", "containerd = \"2.3.3\"", &["containerd 2.3.3 must not be used: ", "up.toml:", "set it to 2.3.4 or newer"]),
+        (
+            "containerd = \"2.3.4\"",
+            "containerd = \"2.3.3\"",
+            &["containerd 2.3.3 must not be used: ", "up.toml:", "set it to 2.3.4 or newer"],
+        ),
         ("containerd = \"2.3.4\"", "containerd = \"2.3.0\"", &["containerd 2.3.0 must not be used"]),
-        ("containerd = \"2.3.4\"", "containerd = \"2.1.9\"", &["containerd 2.1.9 does not go with Kubernetes 1.36.2", "expected 2.2.0 or newer of 2.2"]),
+        (
+            "containerd = \"2.3.4\"",
+            "containerd = \"2.1.9\"",
+            &["containerd 2.1.9 does not go with Kubernetes 1.36.2", "expected 2.2.0 or newer of 2.2"],
+        ),
         ("etcd = \"3.6.8\"", "etcd = \"3.6.7\"", &["etcd 3.6.7 does not go with", "expected 3.6.8 or newer of 3.6", "found 3.6.7"]),
         ("etcd = \"3.6.8\"", "etcd = \"3.5.99\"", &["etcd 3.5.99 does not go with"]),
         ("coredns = \"1.14.2\"", "coredns = \"1.13.1\"", &["coredns 1.13.1 does not go with"]),
@@ -42,9 +50,17 @@ fn what_does_not_go_together_is_refused_with_place_and_remedy() {
         ("cni-plugins = \"1.9.1\"", "cni-plugins = \"1.1.9\"", &["cni-plugins 1.1.9 does not go with"]),
         ("crictl = \"1.36.0\"", "crictl = \"1.35.0\"", &["crictl 1.35.0 does not go with", "1.36.x", "change it in `[versions]`"]),
         ("crio = \"1.36.3\"", "crio = \"1.37.0\"", &["crio 1.37.0 does not go with"]),
-        ("[artifact.kubelet]\nversion = \"kubernetes\"", "[artifact.kubelet]\nversion = \"crictl-old\"", &["kubelet 1.32.9 does not go with", "expected 1.33.x to 1.36.x"]),
+        (
+            "[artifact.kubelet]\nversion = \"kubernetes\"",
+            "[artifact.kubelet]\nversion = \"crictl-old\"",
+            &["kubelet 1.32.9 does not go with", "expected 1.33.x to 1.36.x"],
+        ),
         ("[artifact.kubelet]\nversion = \"kubernetes\"", "[artifact.kubelet]\nversion = \"next\"", &["kubelet 1.37.0 does not go with"]),
-        ("[artifact.kube-scheduler]\nversion = \"kubernetes\"", "[artifact.kube-scheduler]\nversion = \"n-2\"", &["kube-scheduler 1.34.1", "expected 1.35.x to 1.36.x"]),
+        (
+            "[artifact.kube-scheduler]\nversion = \"kubernetes\"",
+            "[artifact.kube-scheduler]\nversion = \"n-2\"",
+            &["kube-scheduler 1.34.1", "expected 1.35.x to 1.36.x"],
+        ),
         ("[artifact.kubeadm]\nversion = \"kubernetes\"", "[artifact.kubeadm]\nversion = \"n-2\"", &["kubeadm 1.34.1", "expected 1.36.x;"]),
     ];
     let more = ("[versions]\n", "[versions]\ncrictl-old = \"1.32.9\"\nnext = \"1.37.0\"\nn-2 = \"1.34.1\"\n");

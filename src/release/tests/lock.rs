@@ -264,10 +264,10 @@ fn ones_own_file_takes_the_place_until_it_is_unset() {
 #[test]
 fn a_path_in_the_sources_is_read_at_every_lock() {
     let (_, lock, table) = first();
-    let edits = [
-        ("[artifact.kubelet]\nversion = \"kubernetes\"\nurl = \"https://host.example/v{version}/{arch}/kubelet\"\nchecksum = \"{url}.sha256\"\n",
-         "[artifact.kubelet]\npath = \"files/kubelet\"\n"),
-    ];
+    let edits = [(
+        "[artifact.kubelet]\nversion = \"kubernetes\"\nurl = \"https://host.example/v{version}/{arch}/kubelet\"\nchecksum = \"{url}.sha256\"\n",
+        "[artifact.kubelet]\npath = \"files/kubelet\"\n",
+    )];
     let own = request(r#""kubelet""#, &edits);
     let (new, _, _) = run(&own, Some(&lock), &Wishes::default(), &table);
     let entry = &new.artifacts[&key("kubelet", Arch::Amd64)];
@@ -281,7 +281,10 @@ fn what_cannot_be_locked_is_named_with_the_way_out() {
     let cases: [(&[(&str, &str)], &[&str]); 4] = [
         (&[("\"{url}.sha256\"", "\"https://down.example/s\"")], &["nobody answered", "needed to lock kubelet 1.36.2 (amd64)", "--import"]),
         (&[("kubernetes = \"1.36.2\"", "kubernetes = \"1.99.0\"")], &["has nothing at https://host.example/v1.99.0/amd64/kubelet.sha256"]),
-        (&[("{url}.sha256", "https://host.example/metallb-0.16.1.yaml")], &["does not say what its bytes are", "it begins with `kind: List`"]),
+        (
+            &[("{url}.sha256", "https://host.example/metallb-0.16.1.yaml")],
+            &["does not say what its bytes are", "it begins with `kind: List`"],
+        ),
         (&[("pause = \"3.10.2\"", "pause = \"9.9\"")], &["no such tag", "needed to lock the image `pause`"]),
     ];
     for (edits, expected) in cases {

@@ -114,8 +114,13 @@ pub(super) fn texts(texts: &[&str]) -> Option<Vec<String>> {
 
 /// A question by HTTP, without thresholds.
 pub(super) fn http_get(scheme: &str, host: Option<&str>, port: IntOrString, path: &str) -> Probe {
-    let http_get =
-        HTTPGetAction { host: host.map(str::to_owned), path: Some(path.to_owned()), port, scheme: Some(scheme.to_owned()), http_headers: None };
+    let http_get = HTTPGetAction {
+        host: host.map(str::to_owned),
+        path: Some(path.to_owned()),
+        port,
+        scheme: Some(scheme.to_owned()),
+        http_headers: None,
+    };
     Probe { http_get: Some(http_get), ..Probe::default() }
 }
 

@@ -15,9 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
-use super::super::manifest::{
-    capabilities, default_seccomp, http_get, meta, meta_in, object, pairs, quantities, selector, texts,
-};
+use super::super::manifest::{capabilities, default_seccomp, http_get, meta, meta_in, object, pairs, quantities, selector, texts};
 use super::rbac::{account, cluster_role};
 use crate::error::Result;
 

@@ -116,10 +116,7 @@ fn container(image: &str) -> Container {
 
 fn class() -> StorageClass {
     StorageClass {
-        metadata: ObjectMeta {
-            annotations: pairs(&[("storageclass.kubernetes.io/is-default-class", "true")]),
-            ..meta("nfs", &LABELS)
-        },
+        metadata: ObjectMeta { annotations: pairs(&[("storageclass.kubernetes.io/is-default-class", "true")]), ..meta("nfs", &LABELS) },
         provisioner: PROVISIONER.to_owned(),
         parameters: pairs(&[("archiveOnDelete", "false")]),
         ..StorageClass::default()
