@@ -44,8 +44,26 @@ fn the_shipped_lock_is_what_kbake_writes_and_answers_the_recipes() {
     assert_eq!(lock.packages_of_base().len() + 2, etcd.len());
     assert_eq!(lock.tool("mmdebstrap").unwrap().source.folder(), "pool/main/m/mmdebstrap");
     assert!(lock.tool("etcd-server").unwrap_err().to_string().contains("the tool `etcd-server` is not in the lockfile"));
-    let unknown = lock.packages_of(&"worker".parse().unwrap()).unwrap_err().to_string();
-    assert!(unknown.contains("`worker` is not in the lockfile") && unknown.contains("run `kbake lock --channel debian`"), "{unknown}");
+    let unknown = lock.packages_of(&"nonesuch".parse().unwrap()).unwrap_err().to_string();
+    assert!(unknown.contains("`nonesuch` is not in the lockfile") && unknown.contains("run `kbake lock --channel debian`"), "{unknown}");
+}
+
+#[test]
+fn every_shipped_channel_is_locked_for_what_its_sources_say() {
+    for name in ["debian", "upstream", "upstream-1.35"] {
+        let project = crate::project::Project::Folder(env!("CARGO_MANIFEST_DIR").into());
+        let channel = project.channel(name).unwrap();
+        let (lock, request) = (channel.locked().unwrap(), Request::of(&channel.sources, &channel.recipes).unwrap());
+        lock.check(name, &request).unwrap();
+        let file = crate::project::lock_name(name);
+        assert_eq!(Some(lock.to_text()), project.text(&file).unwrap(), "kbake writes it so");
+        for (key, want) in request.artifacts.iter().chain(&request.spare_artifacts) {
+            assert!(lock.artifacts.get(key).is_some_and(|entry| want.is_met_by(entry)), "{name}: {key:?}");
+        }
+        for image in request.images.keys().chain(request.spare_images.keys()) {
+            assert!(lock.images.contains_key(image), "{name}: {image}");
+        }
+    }
 }
 
 #[test]
@@ -119,7 +137,7 @@ fn a_stale_lock_lists_everything_and_the_command() {
     let mut wanted = request();
     wanted.sets.get_mut(&SetName::Base).unwrap().insert("vim-tiny".parse().unwrap());
     wanted.sets.get_mut(&SetName::Base).unwrap().remove(&"nano".parse::<PackageName>().unwrap());
-    wanted.sets.insert(SetName::Role("worker".parse().unwrap()), ["nfs-common".parse().unwrap()].into());
+    wanted.sets.insert(SetName::Role("extra".parse().unwrap()), ["nfs-common".parse().unwrap()].into());
     wanted.suite = "trixie".parse().unwrap();
     let shown = lock.check("l", &wanted).unwrap_err().to_string();
     let expected = [
@@ -127,8 +145,8 @@ fn a_stale_lock_lists_everything_and_the_command() {
         "  suite: expected trixie, found bookworm",
         "  base: `vim-tiny` is missing",
         "  base: `nano` is no longer asked for",
-        "  worker: not locked at all",
-        "  worker: `nfs-common` is missing",
+        "  extra: not locked at all",
+        "  extra: `nfs-common` is missing",
         "hint: run `kbake lock --channel debian` and review the change",
     ];
     assert_eq!(shown.lines().collect::<Vec<_>>(), expected);

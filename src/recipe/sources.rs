@@ -183,7 +183,7 @@ impl FromStr for ChannelName {
     fn from_str(text: &str) -> Result<Self, String> {
         match word(text, "-.") {
             true => Ok(ChannelName(text.to_owned())),
-            false => Err(format!("`{}` is no channel name: a-z, 0-9, inner `-` and `.`", text.escape_debug())),
+            false => Err(format!("`{}` is no channel name: a-z, 0-9 and inner `-` and `.`", text.escape_debug())),
         }
     }
 }

@@ -68,11 +68,15 @@ pub fn check(table: &Table, sources: &Sources) -> Result<Vec<String>> {
 
 /// The version of an artifact that is released, or of a container image.
 fn version_of<'a>(sources: &'a Sources, name: &ArtifactName) -> Result<Option<Found<'a>>> {
-    let released = match sources.artifacts.get(name).map(|artifact| &artifact.origin) {
-        Some(Origin::Release(release)) => Some(&release.version),
+    let origin = sources.artifacts.get(name).map(|artifact| &artifact.origin);
+    let image = sources.images.get(name);
+    let released = match (origin, image) {
+        (Some(Origin::Release(release)), _) => Some(&release.version),
+        // A pulled image has nothing of an artifact of its name.
+        (None, Some(image)) => image.version.as_ref(),
+        (_, Some(image)) if image.content == ImageContent::Pulled => image.version.as_ref(),
         // One's own build has no version that could be wrong; a package's is the archive's affair.
-        Some(_) => None,
-        None => sources.images.get(name).and_then(|image| image.version.as_ref()),
+        _ => None,
     };
     let Some(key) = released else { return Ok(None) };
     let version = version(&sources.versions, key)?;
