@@ -133,7 +133,10 @@ fn assemble(resolved: &Resolved, base: &Tree, owners: &Owners, finished: &Tree) 
     let mut behind = Origin::Installation;
     for (path, node) in paths.into_iter().rev() {
         let known = || planned(path).and_then(|_| resolved.origins.files.get(path).cloned());
-        let changed = || base.get(path).is_some_and(|before| before.kind != node.kind);
+        // Only lines of accounts are written into files of the base. What was another name of a file that was removed
+        // is a file now too.
+        let is_file = |kind: &Kind| matches!(kind, Kind::File(_));
+        let changed = || base.get(path).is_some_and(|before| is_file(&before.kind) && before.kind != node.kind);
         let origin = match node.layer {
             Layer::Role => resolved.origins.of_link(path, &node.kind).or_else(known).unwrap_or_else(|| behind.clone()),
             Layer::Base => known().unwrap_or_else(|| match changed() {

@@ -177,6 +177,9 @@ fn base() -> Tree {
         }
         tree.insert(path, node(Kind::File(Content::Inline(text.as_bytes().into())))).unwrap();
     }
+    let kind = Kind::HardLink(TreePath::fixed("usr/share/doc/one/copyright"));
+    let node = Node { meta: Meta::new(0o644, 0, 0, 0), kind, layer: Layer::Base };
+    tree.insert(TreePath::fixed("usr/share/heir"), node).unwrap();
     tree
 }
 
@@ -223,6 +226,7 @@ fn every_path_has_who_put_it_there() {
         ("srv", "recipes/roles/node.toml:5"),
         ("srv/.keep", "package one 1.5-2"),
         ("usr/lib/systemd/system/a.service", "package one 1.5-2"),
+        ("usr/share/heir", "made at installation"),
         ("usr/local/bin/etcd", "artifact etcd 3.6.8, recipes/parts/etcd.toml:2"),
         ("usr/share/kbake/images/coredns.tar", "image registry.k8s.io/coredns/coredns:v1, recipes/parts/etcd.toml:3"),
         ("usr/share/kbake/images/etcd.tar", "image registry.k8s.io/etcd:3.6.8-0 built of etcd, recipes/parts/etcd.toml:3"),
