@@ -1,6 +1,7 @@
 //! What the parts of nodes with a kubelet make, and what those who read it on a node say to it.
 
 mod cni;
+#[allow(clippy::duplicate_mod, reason = "each of those who share this judge has it to itself, as integration tests have")]
 #[path = "../../../../../tests/containerd/mod.rs"]
 mod containerd;
 mod images;
