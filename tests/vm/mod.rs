@@ -55,9 +55,13 @@ pub struct Other {
     pub host: u16,
 }
 
-/// Joins its own input and output with a port of 127.0.0.1. When one side has no more to say, the other hears of it.
+/// Joins its own input and output with a port of 127.0.0.1. When one side has no more to say, the other hears of it. It
+/// must be silent itself: QEMU takes all three channels for the peer's words.
 const RELAY: &str = r#"import os, socket, sys, threading
-peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+try:
+    peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+except OSError:
+    os._exit(1)
 def pump(read, write, close):
     try:
         while data := read(65536):
