@@ -3,14 +3,15 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
+mod baked;
 mod vm;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
-use std::time::Duration;
 
+use baked::{BOOT_DEADLINE, KBAKE, canaries, fresh_folder, holds_no_identity, holds_no_secret, judge, ok, path, text};
 use kbake::bake::{self, Bake};
 use kbake::disk::raw;
 use kbake::fetch;
@@ -20,12 +21,9 @@ use kbake::store::{Access, Store};
 use kbake::value::Cancel;
 use vm::{Machine, Network, Setup, SshKey, Vm};
 
-const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Made by tests/setup.sh.
 const OTHER_USER: &str = "kbake-test";
-/// From power-on to the answer of a service in the emulated machine, on a busy host.
-const BOOT_DEADLINE: Duration = Duration::from_secs(600);
 
 /// A finished build.
 struct Built {
@@ -60,38 +58,9 @@ static BUILT: LazyLock<Built> = LazyLock::new(|| {
     Built { folder, digest }
 });
 
-fn fresh_folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).expect("the folder of the last run can be removed");
-    }
-    fs::create_dir_all(&folder).expect("a folder for the test");
-    folder
-}
-
 /// A kbake that works in `folder`, with its own store there.
 fn kbake(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(KBAKE);
-    command.args(args).args(["--project", ROOT, "--store"]).arg(folder.join("store")).current_dir(folder);
-    command.env("KBAKE_CHANNEL", "debian");
-    command
-}
-
-fn ok(output: Output) -> Output {
-    assert!(output.status.success(), "{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
-    output
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Runs a foreign tool and gives what it printed.
-fn judge(tool: &str, args: &[&str]) -> String {
-    let output = Command::new(tool).args(args).output().unwrap_or_else(|e| panic!("{tool} is missing: run tests/setup.sh ({e})"));
-    let all = text(&output.stdout) + &text(&output.stderr);
-    assert!(output.status.success(), "{tool} {args:?}: {}\n{all}", output.status);
-    all
+    baked::kbake(Path::new(ROOT), folder, args)
 }
 
 /// The digest in the line `images/etcd.qcow2 sha256:…` on stdout.
@@ -100,10 +69,6 @@ fn digest_of(output: &Output) -> String {
     let digest = line.trim_end().split_once(" sha256:").unwrap_or_else(|| panic!("no digest in {line:?}")).1;
     assert_eq!(digest.len(), 64, "{line:?}");
     digest.to_owned()
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("the test's folders have plain names")
 }
 
 #[test]
@@ -195,22 +160,8 @@ fn write_raw(to: &Path) {
 #[test]
 fn the_tree_holds_no_identity() {
     let tree = text(&ok(kbake(&BUILT.folder, &["tree", "etcd", "--offline", "--plain"]).output().unwrap()).stdout);
+    holds_no_identity(&tree);
     let line = |path: &str| tree.lines().find(|line| line.split(' ').nth(1) == Some(path));
-    assert!(line("/etc/machine-id").is_some_and(|line| line.contains(" 0 sha256:e3b0c44298fc1c14")), "empty, so that systemd makes one");
-    for (path, why) in [
-        ("/etc/hostname", "the seed names the machine"),
-        ("/var/lib/systemd/random-seed", "shared randomness is none"),
-        ("/var/lib/dbus/machine-id", "identity"),
-        ("/var/cache/ldconfig/aux-cache", "a cache of inode numbers"),
-    ] {
-        assert!(line(path).is_none(), "{path} is in the tree: {why}");
-    }
-    for (part, why) in
-        [("/ssh_host_", "host keys"), ("/var/log/", "logs"), ("/var/cache/apt/", "caches"), ("_history ", "a shell's history")]
-    {
-        let found: Vec<&str> = tree.lines().filter(|line| line.starts_with("file ") && line.contains(part)).collect();
-        assert!(found.is_empty(), "{why}: {found:?}");
-    }
     assert!(line("/var/lib/etcd").is_some_and(|line| line.starts_with("dir /var/lib/etcd 0700 ")));
 }
 
@@ -222,7 +173,7 @@ fn the_same_image_wherever_and_however_it_is_built() {
     fs::create_dir(&folder).unwrap();
     fs::copy(KBAKE, folder.join("kbake")).unwrap();
     let is_root = text(judge("id", &["-u"]).trim().as_bytes()) == "0";
-    let script = "set -eu; umask 077; cd \"$1\"; mkdir home; export HOME=\"$1/home\"; ./kbake build etcd --jobs 1 --accept-new-digest --store \"$1/s t o r e\"";
+    let script = "set -eu; umask 077; cd \"$1\"; mkdir home; export HOME=\"$1/home\"; ./kbake build etcd --channel debian --jobs 1 --accept-new-digest --store \"$1/s t o r e\"";
     let mut command = if is_root {
         judge("chown", &[OTHER_USER, path(&folder)]);
         let mut command = Command::new("setpriv");
@@ -264,31 +215,6 @@ fn cluster_file(key: &SshKey) -> String {
 
 const MEMBER: Network = Network::Static { cidr: "192.168.30.0/24", host: "192.168.30.1", guest: "192.168.30.10", mac: "52:54:00:12:34:56" };
 
-/// What no file but the owner's may hold: a stretch of every private key, as it is and as kubeconfigs carry it.
-fn canaries(secrets: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let listed = judge("find", &[path(secrets), "-type", "f", "-name", "*.key"]);
-    let mut found = Vec::new();
-    for key in listed.lines().map(PathBuf::from) {
-        // The last full line: PKCS #8 keys of one curve begin alike.
-        let text = fs::read_to_string(&key).unwrap();
-        let stretch = text.lines().rfind(|line| !line.starts_with('-') && line.len() >= 40).unwrap().as_bytes()[..40].to_vec();
-        let encoded = judge("base64", &["-w0", path(&key)]).into_bytes();
-        let middle = encoded.len() / 2;
-        found.push((key.clone(), encoded[middle - 20..middle + 20].to_vec()));
-        found.push((key, stretch));
-    }
-    assert!(found.len() >= 8, "the cluster has private keys: {found:?}");
-    found
-}
-
-/// Refuses `bytes` that hold a canary.
-fn holds_no_secret(what: &str, bytes: &[u8], canaries: &[(PathBuf, Vec<u8>)]) {
-    for (key, canary) in canaries {
-        let found = bytes.windows(canary.len()).any(|window| window == canary);
-        assert!(!found, "{what} holds the secret of {}", key.display());
-    }
-}
-
 #[test]
 fn the_node_boots_and_etcd_speaks_mutual_tls_only() {
     let key = SshKey::generate("debian");
@@ -304,7 +230,15 @@ fn the_node_boots_and_etcd_speaks_mutual_tls_only() {
 
     let (image, disk, seed) = (BUILT.image(), folder.join("images/disks/e2e/etcd0.qcow2"), folder.join("images/seeds/e2e/etcd0.iso"));
     let before = judge("sha256sum", &[path(&image)]);
-    let setup = Setup { machine: Machine::Q35, memory_mib: 1024, disks: &[&disk, &seed], network: MEMBER, ports: &[2379, 22] };
+    let setup = Setup {
+        machine: Machine::Q35,
+        memory_mib: 1024,
+        disks: &[&disk, &seed],
+        network: MEMBER,
+        ports: &[2379, 22],
+        further: &[],
+        others: &[],
+    };
     let mut vm = Vm::start(&setup);
 
     // A real client on the host, with one certificate and authority or another.

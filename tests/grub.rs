@@ -105,7 +105,15 @@ fn boots(machine: Machine, expected_root: u32) {
     let first = disk(folder.path(), "<the first disk's initramfs>", expected_root);
     // A copy with the same identity, as a snapshot attached for repair would be, must not be taken for the root.
     let second = disk(other.path(), "<the second disk's initramfs>", expected_root);
-    let mut vm = Vm::start(&Setup { machine, memory_mib: 128, disks: &[&first, &second], network: Network::Dhcp, ports: &[] });
+    let mut vm = Vm::start(&Setup {
+        machine,
+        memory_mib: 128,
+        disks: &[&first, &second],
+        network: Network::Dhcp,
+        ports: &[],
+        further: &[],
+        others: &[],
+    });
     let expected = format!("BOOT_IMAGE=/vmlinuz root=UUID={UUID_TEXT} ro console=tty0 console=ttyS0,115200<the first disk's initramfs>");
     let time = vm.wait_for_console(&expected, DEADLINE);
     println!("{machine:?}: from power-on to the kernel in {time:.1?}");
@@ -134,6 +142,14 @@ fn a_missing_tool_is_named_with_its_remedy() {
 fn finds_a_root_that_has_moved() {
     let folder = tempfile::tempdir().unwrap();
     let disk = disk(folder.path(), "<the initramfs>", 7);
-    let mut vm = Vm::start(&Setup { machine: Machine::Q35, memory_mib: 128, disks: &[&disk], network: Network::Dhcp, ports: &[] });
+    let mut vm = Vm::start(&Setup {
+        machine: Machine::Q35,
+        memory_mib: 128,
+        disks: &[&disk],
+        network: Network::Dhcp,
+        ports: &[],
+        further: &[],
+        others: &[],
+    });
     vm.wait_for_console("console=ttyS0,115200<the initramfs>", DEADLINE);
 }

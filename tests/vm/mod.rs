@@ -38,7 +38,45 @@ pub struct Setup<'a> {
     pub network: Network,
     /// Ports of the guest that are forwarded from free ports of 127.0.0.1. Nothing else goes in or out.
     pub ports: &'a [u16],
+    /// Ports at further addresses of the guest, forwarded likewise.
+    pub further: &'a [(&'static str, u16)],
+    /// Other machines that the guest finds on its network.
+    pub others: &'a [Other],
 }
+
+/// A machine on the guest's network that QEMU only plays: who calls it is connected with a port of 127.0.0.1. QEMU itself
+/// accepts each call, and ends it when there is nobody at the port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Other {
+    /// The address and port that the guest calls.
+    pub address: &'static str,
+    pub port: u16,
+    /// The port of 127.0.0.1.
+    pub host: u16,
+}
+
+/// Joins its own input and output with a port of 127.0.0.1. When one side has no more to say, the other hears of it. It
+/// must be silent itself: QEMU takes all three channels for the peer's words.
+const RELAY: &str = r#"import os, socket, sys, threading
+try:
+    peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+except OSError:
+    os._exit(1)
+def pump(read, write, close):
+    try:
+        while data := read(65536):
+            write(data)
+        close()
+    except OSError:
+        os._exit(1)
+def say(data):
+    while data:
+        data = data[os.write(1, data):]
+sender = threading.Thread(target=pump, args=(lambda n: os.read(0, n), peer.sendall, lambda: peer.shutdown(socket.SHUT_WR)))
+sender.daemon = True
+sender.start()
+pump(peer.recv, say, lambda: None)
+"#;
 
 /// What the machine's network looks like from within.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +89,7 @@ pub enum Network {
         cidr: &'static str,
         /// The host's address in it.
         host: &'static str,
-        /// The machine's.
+        /// The machine's: ports are forwarded to it.
         guest: &'static str,
         /// The interface's hardware address.
         mac: &'static str,
@@ -68,6 +106,8 @@ pub struct Vm {
 
 #[derive(Debug, Clone, Copy)]
 struct Forward {
+    /// Where it is none of the network's own choice.
+    address: Option<&'static str>,
     guest: u16,
     host: u16,
 }
@@ -83,7 +123,9 @@ impl Vm {
     /// Starts QEMU. Panics when it is missing or refuses.
     pub fn start(setup: &Setup) -> Vm {
         for _ in 0..10 {
-            let forwards: Vec<Forward> = setup.ports.iter().map(|&guest| Forward { guest, host: free_port() }).collect();
+            let further = setup.further.iter().map(|&(address, port)| (Some(address), port));
+            let wanted = setup.ports.iter().map(|&port| (None, port)).chain(further);
+            let forwards: Vec<Forward> = wanted.map(|(address, guest)| Forward { address, guest, host: free_port() }).collect();
             let folder = tempfile::tempdir().expect("a temporary folder");
             let mut command = qemu(setup, &forwards, folder.path());
             let qemu = spawn(&mut command);
@@ -137,6 +179,29 @@ impl Vm {
     /// Runs a command in the guest by ssh; the setup must forward port 22. Panics when there is no ssh on the host; an
     /// unreachable guest is exit status 255, as ssh says it.
     pub fn ssh(&self, key: &SshKey, command: &str) -> Output {
+        let mut ssh = self.ssh_command(key, &[]);
+        output(ssh.arg(command).stdin(Stdio::null()))
+    }
+
+    /// Leads a socket of the guest, which `key.user` may open, to a socket of the host's. It is there until the tunnel is
+    /// dropped.
+    pub fn tunnel(&self, key: &SshKey, socket: &str) -> Tunnel {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let local = folder.path().join("socket");
+        let both = format!("{}:{socket}", local.to_str().expect("a path in UTF-8"));
+        let mut ssh = self.ssh_command(key, &["-N", "-o", "ExitOnForwardFailure=yes", "-L", &both]);
+        let mut tunnel = Tunnel { ssh: spawn(ssh.stdin(Stdio::null()).stdout(Stdio::null())), socket: local, _folder: folder };
+        let started = Instant::now();
+        while !tunnel.socket.exists() {
+            assert!(tunnel.ssh.try_wait().expect("ssh's status").is_none(), "ssh leads nobody to {socket}");
+            assert!(started.elapsed() < START_DEADLINE, "no tunnel to {socket} within {START_DEADLINE:?}");
+            std::thread::sleep(PAUSE);
+        }
+        tunnel
+    }
+
+    /// An ssh to the guest, with these arguments before its name.
+    fn ssh_command(&self, key: &SshKey, args: &[&str]) -> Command {
         let mut ssh = Command::new("ssh");
         // Nothing of the user's own configuration, keys or known hosts takes part.
         ssh.args(["-F", "none", "-i"]).arg(&key.path).args(["-p", &self.port(22).to_string()]);
@@ -156,8 +221,8 @@ impl Vm {
         ] {
             ssh.args(["-o", option]);
         }
-        ssh.arg(format!("{}@127.0.0.1", key.user)).arg(command).stdin(Stdio::null());
-        output(&mut ssh)
+        ssh.args(args).arg(format!("{}@127.0.0.1", key.user));
+        ssh
     }
 
     /// Runs a command in the guest and gives its standard output. Panics when it fails.
@@ -252,6 +317,21 @@ impl Drop for Vm {
     }
 }
 
+/// A socket of a guest's, here. Closed when dropped.
+pub struct Tunnel {
+    ssh: Child,
+    /// Where it is.
+    pub socket: PathBuf,
+    _folder: TempDir,
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        let _ = self.ssh.kill();
+        let _ = self.ssh.wait();
+    }
+}
+
 /// A throw-away key, whose public half goes into a seed.
 pub struct SshKey {
     /// Whom it lets in.
@@ -279,7 +359,8 @@ pub fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| missing(command, &error))
 }
 
-fn spawn(command: &mut Command) -> Child {
+/// Starts a host's tool. Panics with the remedy when it is missing.
+pub fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap_or_else(|error| missing(command, &error))
 }
 
@@ -310,8 +391,15 @@ fn qemu(setup: &Setup, forwards: &[Forward], folder: &Path) -> Command {
         Network::Dhcp => (String::new(), ""),
         Network::Static { cidr, host, guest, mac } => (format!(",mac={mac},net={cidr},host={host}"), guest),
     };
-    let forward = |forward: &Forward| format!(",hostfwd=tcp:127.0.0.1:{}-{guest}:{}", forward.host, forward.guest);
-    let forwards: String = forwards.iter().map(forward).collect();
+    let forward =
+        |forward: &Forward| format!(",hostfwd=tcp:127.0.0.1:{}-{}:{}", forward.host, forward.address.unwrap_or(guest), forward.guest);
+    let mut forwards: String = forwards.iter().map(forward).collect();
+    let relay = folder.join("relay.py");
+    std::fs::write(&relay, RELAY).expect("a file in a temporary folder");
+    for other in setup.others {
+        let command = format!("/usr/bin/python3 -I {} {}", option(&relay), other.host);
+        forwards.push_str(&format!(",guestfwd=tcp:{}:{}-cmd:{command}", other.address, other.port));
+    }
     let messages = std::fs::File::create(folder.join("messages")).expect("a file in a temporary folder");
     // QEMU keeps the writes that it throws away in $TMPDIR.
     command
@@ -328,7 +416,8 @@ fn option(path: &Path) -> String {
     path.to_str().expect("a path in UTF-8").replace(',', ",,")
 }
 
-fn free_port() -> u16 {
+/// A port of 127.0.0.1 that nobody has.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
