@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lock::{ArtifactSource, Lock, Request, Verified, moved};
-use crate::project::Project;
 use crate::recipe::{Recipe, Sources, Subject};
 use crate::release::{Event, List, Own, Pins, Publisher, Upgrade, Wishes, lock};
 use crate::value::{Arch, Digest, Reference, Sha256};
@@ -45,7 +44,7 @@ reference = "registry.example/spare:{version}"
 
 /// The sources with `edits` made, and recipes that ask for `artifacts` and the image `pause`.
 fn request(artifacts: &str, edits: &[(&str, &str)]) -> Request {
-    let debian = Project::Shipped.channel("debian").unwrap().sources;
+    let debian = Sources::parse("debian.toml", include_str!("../../../recipes/sources/debian.toml"), None).unwrap();
     let text = edits.iter().fold(SOURCES.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
         text.replace(from, to)
