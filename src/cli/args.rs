@@ -387,21 +387,29 @@ fn own(text: &str) -> Result<(ArtifactName, PathBuf), String> {
 }
 
 fn rewrite(text: &str) -> Result<(String, String), String> {
-    const SHAPE: &str = "PREFIX=ADDRESS, both beginning with https:, http: or file:";
-    let (prefix, address) = sides(text, SHAPE)?;
+    let (prefix, address) = sides(text, "PREFIX=ADDRESS")?;
+    is_rewrite(prefix, address).map(|()| (prefix.to_owned(), address.to_owned()))
+}
+
+/// Whether addresses that begin with one may be asked below the other instead.
+pub fn is_rewrite(prefix: &str, address: &str) -> Result<(), String> {
     let is_address = |text: &str| ["https://", "http://", "file:///"].iter().any(|scheme| text.starts_with(scheme));
     match is_address(prefix) && is_address(address) {
-        true => Ok((prefix.to_owned(), address.to_owned())),
-        false => Err(format!("it must be {SHAPE}")),
+        true => Ok(()),
+        false => Err("an address and what takes its place both begin with https://, http:// or file:///".into()),
     }
 }
 
 fn registry_mirror(text: &str) -> Result<(String, String), String> {
-    const SHAPE: &str = "REGISTRY=URL, as registry.k8s.io=https://mirror.example";
-    let (registry, url) = sides(text, SHAPE)?;
+    let (registry, url) = sides(text, "REGISTRY=URL, as registry.k8s.io=https://mirror.example")?;
+    is_registry_mirror(registry, url).map(|()| (registry.to_owned(), url.to_owned()))
+}
+
+/// Whether a registry may have a mirror at the address.
+pub fn is_registry_mirror(registry: &str, url: &str) -> Result<(), String> {
     match !registry.contains('/') && ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) {
-        true => Ok((registry.to_owned(), url.to_owned())),
-        false => Err(format!("it must be {SHAPE}")),
+        true => Ok(()),
+        false => Err("a registry is named by its host, and its mirror begins with https:// or http://".into()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use super::args::{Build, Fetch, Sources};
-use super::lock::web_options;
+use super::config::web_options;
 use super::{Session, current_folder, processors};
 use crate::bake::{self, Bake, Resolved};
 use crate::error::Result;
@@ -123,7 +123,7 @@ impl Session<'_> {
         let host = host();
         let bake = Bake {
             store: &store,
-            fetch: fetch::Options { offline: sources.offline, mirrors: sources.mirror.clone(), ..web_options(&sources.web) },
+            fetch: fetch::Options { offline: sources.offline, mirrors: sources.mirror.clone(), ..web_options(&sources.web)? },
             host_mirrors: &|suite| resolve::host_mirrors(&host, suite, self.cancel),
             jobs: jobs.map_or_else(processors, NonZeroUsize::get),
             report: self.shell,

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use super::args::{Lock as Args, Web};
+use super::args::Lock as Args;
+use super::config::web_options;
 use super::commands::host;
 use super::{Session, current_folder};
 use crate::bake;
@@ -46,7 +47,7 @@ impl Session<'_> {
         let request = bake::request(&channel)?;
         let (packages, releases) = upgrades(&args.upgrade, &request, channel.lock.as_ref())?;
         let wishes = wishes(args, releases, &channel, &current_folder()?, folder)?;
-        let publisher = Online { project: &project, options: web_options(&args.web), cancel: self.cancel };
+        let publisher = Online { project: &project, options: web_options(&args.web)?, cancel: self.cancel };
         let say = |event: release::Event| self.shell.say(&event.to_string());
         let pins = release::lock(&request, channel.lock.as_ref(), &wishes, &publisher, &say)?;
         let kept = channel.lock.clone().filter(|_| only_releases(args, &packages)).map(|lock| pinned(lock, pins.clone()));
@@ -98,11 +99,6 @@ impl Session<'_> {
         }
         Ok(())
     }
-}
-
-/// How releases and registries are reached.
-pub fn web_options(web: &Web) -> fetch::Options {
-    fetch::Options { rewrites: web.rewrite.clone(), registry_mirrors: web.registry_mirror.clone(), ..fetch::Options::default() }
 }
 
 /// Asks publishers and registries themselves, or their mirrors.

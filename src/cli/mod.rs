@@ -3,6 +3,7 @@
 mod args;
 mod cluster;
 mod commands;
+mod config;
 mod host;
 mod inspect;
 mod lock;

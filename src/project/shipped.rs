@@ -77,4 +77,15 @@ mod tests {
         names.sort();
         assert_eq!(FILES.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
     }
+
+    #[test]
+    fn every_shipped_lock_answers_the_shipped_recipes() {
+        let project = crate::project::Project::Shipped;
+        for channel in ["debian", "upstream", "upstream-1.35"] {
+            let read = project.channel(channel).unwrap();
+            let (lock, file) = (read.locked().unwrap(), crate::project::lock_name(channel));
+            lock.check(&file, &crate::lock::Request::of(&read.sources, &read.recipes).unwrap()).unwrap();
+            assert_eq!(project.text(&file).unwrap().as_deref(), Some(lock.to_text().as_str()), "{file} is what kbake writes");
+        }
+    }
 }

@@ -43,7 +43,7 @@ fn the_defaults_are_as_documented() {
     let defaults = [
         "domain = \"lab.internal\"\n",
         "arch = \"amd64\"\n",
-        "channel = \"debian\"\n",
+        "channel = \"upstream\"\n",
         "host = \"192.168.30.1\"\n",
         "dns = [\"192.168.30.1\"]\n",
         "bridge = \"kb-lab\"\n",
