@@ -277,7 +277,9 @@ fn a_path_in_the_sources_is_read_at_every_lock() {
 #[test]
 fn what_cannot_be_locked_is_named_with_the_way_out() {
     let table = publisher();
-    let cases: [(&[(&str, &str)], &[&str]); 4] = [
+    /// Edits of the sources, and what is said then.
+    type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+    let cases: [Case; 4] = [
         (&[("\"{url}.sha256\"", "\"https://down.example/s\"")], &["nobody answered", "needed to lock kubelet 1.36.2 (amd64)", "--import"]),
         (&[("kubernetes = \"1.36.2\"", "kubernetes = \"1.99.0\"")], &["has nothing at https://host.example/v1.99.0/amd64/kubelet.sha256"]),
         (
