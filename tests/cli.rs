@@ -232,7 +232,14 @@ fn a_disk_that_fills_up_on_the_way_keeps_nothing_half_written() {
     command.args(["fetch", "etcd", "--mirror", &web.base, "--store"]).arg(small.join("store"));
     command.current_dir(site.dir.path()).env("APT_CONFIG", site.path("home/apt.conf")).env("KBAKE_CHANNEL", "debian");
     let text = said(5, &command.output().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})")));
-    says(&text, &["No space left on device", "hint: nothing was kept half-written; free some space", "etcd: 3 packages and 0 artifacts are in the store"]);
+    says(
+        &text,
+        &[
+            "No space left on device",
+            "hint: nothing was kept half-written; free some space",
+            "etcd: 3 packages and 0 artifacts are in the store",
+        ],
+    );
 }
 
 /// Builds with these two packages, which the lock names by their true digests; the build must fail.
@@ -293,7 +300,10 @@ fn mistakes_in_recipes_have_a_place() {
         ("description = \"a\"\npackages = [\"two\"\n", &["recipes/roles/etcd.toml:"][..]),
         ("description = \"a\"\npackges = [\"two\"]\n", &["recipes/roles/etcd.toml:2:1", "packges", "`packages`"]),
         ("description = \"a\"\npackages = [2]\n", &["recipes/roles/etcd.toml:2:13"]),
-        ("description = \"a\"\nparts = [\"ectd\"]\n", &["recipes/roles/etcd.toml:2:10", "there is no part `ectd`", "recipes/parts/ectd.toml"]),
+        (
+            "description = \"a\"\nparts = [\"ectd\"]\n",
+            &["recipes/roles/etcd.toml:2:10", "there is no part `ectd`", "recipes/parts/ectd.toml"],
+        ),
         ("description = \"a\"\n[[file]]\npath = \"/etc/../x\"\ncontent = \"\"\n", &["recipes/roles/etcd.toml:3:8", ".."]),
         ("<<<<<<< ours\ndescription = \"a\"\n=======\n", &["recipes/roles/etcd.toml:1", "merge", "hint: "]),
     ] {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use super::args::Lock as Args;
-use super::config::web_options;
 use super::commands::host;
+use super::config::web_options;
 use super::{Session, current_folder};
 use crate::bake;
 use crate::document::nearest;
@@ -111,6 +111,12 @@ struct Online<'a> {
 impl Publisher for Online<'_> {
     fn text(&self, url: &str) -> Result<Option<String>> {
         fetch::text(url, MAX_TEXT, &self.options, self.cancel)
+    }
+
+    fn is_mirrored(&self, what: &str) -> bool {
+        let registry = what.split('/').next().unwrap_or_default();
+        self.options.rewrites.iter().any(|(prefix, _)| what.starts_with(prefix.as_str()))
+            || self.options.registry_mirrors.iter().any(|(name, _)| name == registry)
     }
 
     fn size(&self, url: &str) -> Option<u64> {

@@ -82,6 +82,8 @@ pub enum Verified {
     OpenPgp(Fingerprint),
     /// It stands in the publisher's checksum file of this address.
     Checksum(String),
+    /// The publisher's checksum file, text or tag says so, as a mirror of the user's had it.
+    Mirror(String),
     /// It stands in a list of checksums that a person imported, called so.
     Imported(String),
     /// It is recorded in these public repositories, all of which agree; the publisher itself was not asked.
@@ -224,6 +226,7 @@ impl fmt::Display for Verified {
         match self {
             Verified::OpenPgp(key) => write!(f, "openpgp:{key}"),
             Verified::Checksum(url) => write!(f, "checksum:{url}"),
+            Verified::Mirror(what) => write!(f, "mirror:{what}"),
             Verified::Imported(name) => write!(f, "imported:{name}"),
             Verified::Recorded(places) => write!(f, "recorded:{places}"),
             Verified::Registry => f.write_str("registry"),
@@ -238,7 +241,10 @@ impl FromStr for Verified {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("`{}` is no way to verify: openpgp:, checksum:, imported:, recorded:, registry, local or download", text.escape_debug())
+            format!(
+                "`{}` is no way to verify: openpgp:, checksum:, mirror:, imported:, recorded:, registry, local or download",
+                text.escape_debug()
+            )
         };
         // What is printed again must need no quotes.
         if !text.chars().all(|c| c.is_ascii_graphic() && !"\"\\".contains(c)) {
@@ -248,6 +254,7 @@ impl FromStr for Verified {
         match text.split_once(':') {
             Some(("openpgp", key)) => key.parse().map(Verified::OpenPgp),
             Some(("checksum", url)) => said(url).map(Verified::Checksum),
+            Some(("mirror", what)) => said(what).map(Verified::Mirror),
             Some(("imported", name)) => said(name).map(Verified::Imported),
             Some(("recorded", places)) => said(places).map(Verified::Recorded),
             None if text == "registry" => Ok(Verified::Registry),

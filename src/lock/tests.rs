@@ -11,7 +11,17 @@ fn shipped() -> Lock {
 /// What the shipped lock says that was asked.
 fn request() -> Request {
     let Lock { channel, suite, components, arch, request, .. } = shipped();
-    Request { channel, suite, components, arch, sets: request, artifacts: BTreeMap::new(), images: BTreeMap::new(), spare_artifacts: BTreeMap::new(), spare_images: BTreeMap::new() }
+    Request {
+        channel,
+        suite,
+        components,
+        arch,
+        sets: request,
+        artifacts: BTreeMap::new(),
+        images: BTreeMap::new(),
+        spare_artifacts: BTreeMap::new(),
+        spare_images: BTreeMap::new(),
+    }
 }
 
 fn failure(text: &str) -> String {

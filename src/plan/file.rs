@@ -89,7 +89,7 @@ impl PlannedNode {
             PlannedKind::Dir => format!("dir {}", meta()),
             PlannedKind::File(bytes) => format!("file {} {} {}", meta(), bytes.len(), Sha256::of(bytes)),
             PlannedKind::Named { digest, size } => format!("file {} {size} {digest}", meta()),
-            PlannedKind::Made(made) => format!("made {} {}", meta(), made.text()),
+            PlannedKind::Made(made) => format!("made {} {}", meta(), made.words()),
             PlannedKind::Symlink(target) => format!("symlink {path} {}", escape(target)),
             PlannedKind::Absent => format!("absent {path}"),
         }

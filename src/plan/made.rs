@@ -68,9 +68,14 @@ impl Made {
         }
     }
 
+    /// The same, with the version of what makes the bytes: what stands in the plan.
+    pub(super) fn words(&self) -> String {
+        format!("{MADE_FORMAT} {}", self.text())
+    }
+
     /// What the bytes are remembered by.
     pub fn key(&self) -> Sha256 {
-        Sha256::of(format!("kbake-made {MADE_FORMAT}\n{}\n", self.text()))
+        Sha256::of(format!("kbake-made {}\n", self.words()))
     }
 
     /// The digests of the artifacts that are needed.

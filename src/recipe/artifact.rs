@@ -240,6 +240,12 @@ fn origin(section: &mut Section) -> Result<Origin> {
             if !["https://", "http://"].iter().any(|scheme| release.url.value.0.starts_with(scheme)) {
                 return Err(release.url.place.error("`url` must begin with https:// or http://"));
             }
+            // Whoever is on the line of a plain one would choose the digest.
+            if let Some(checksum) = release.checksum.as_ref().filter(|checksum| checksum.value.0.starts_with("http://"))
+                && release.url.value.0.starts_with("https://")
+            {
+                return Err(checksum.place.error("`checksum` must be as well protected as `url`: https://"));
+            }
             Origin::Release(release)
         }
         "package" => {

@@ -26,6 +26,9 @@ pub trait Publisher {
     /// Nobody answered.
     fn text(&self, url: &str) -> Result<Option<String>>;
 
+    /// Whether a mirror of the user's answers for an address, or for a registry's image, in the publisher's place.
+    fn is_mirrored(&self, what: &str) -> bool;
+
     /// How many bytes there are at an address, where that can be known.
     fn size(&self, url: &str) -> Option<u64>;
 
@@ -225,7 +228,8 @@ impl Run<'_> {
             // Small texts only: programs have checksum files.
             let text = self.text(what, url)?;
             let size = u64::try_from(text.len()).ok();
-            return Ok((Digest::Sha256(Sha256::of(&text)), Verified::Download, size));
+            let verified = if self.publisher.is_mirrored(url) { Verified::Mirror(url.to_owned()) } else { Verified::Download };
+            return Ok((Digest::Sha256(Sha256::of(&text)), verified, size));
         };
         let text = self.text(what, checksum)?;
         let digest = find(&text, url).map_err(|why| {
@@ -233,7 +237,8 @@ impl Run<'_> {
                 .detail(format!("from {checksum}"))
                 .hint("check `checksum` and `url` in the channel's sources, or what stands between here and the publisher")
         })?;
-        Ok((digest, Verified::Checksum(checksum.clone()), self.publisher.size(url)))
+        let verified = if self.publisher.is_mirrored(checksum) { Verified::Mirror } else { Verified::Checksum };
+        Ok((digest, verified(checksum.clone()), self.publisher.size(url)))
     }
 
     fn text(&mut self, what: &str, url: &str) -> Result<String> {
@@ -280,7 +285,9 @@ impl Run<'_> {
     fn image(&self, name: &ArtifactName, reference: &Reference) -> Result<LockedImage> {
         (self.events)(Event::Asking(reference.to_string()));
         let digest = self.publisher.tag_digest(reference).map_err(|error| error.detail(format!("needed to lock the image `{name}`")))?;
-        Ok(LockedImage { name: name.clone(), reference: reference.clone(), digest, verified: Verified::Registry })
+        let full = reference.to_string();
+        let verified = if self.publisher.is_mirrored(&full) { Verified::Mirror(full) } else { Verified::Registry };
+        Ok(LockedImage { name: name.clone(), reference: reference.clone(), digest, verified })
     }
 
     fn tell_if_moved(&self, entry: &LockedImage) -> Result<()> {
@@ -340,7 +347,7 @@ impl fmt::Display for Event {
                 write!(f, "{reference}: stays sha256:{locked}, but its tag now names sha256:{found}")
             }
             Event::OtherBytes { what, locked, found } => {
-                write!(f, "{what}: its publisher now says {found}, where {locked} was locked: make sure why before you use it")
+                write!(f, "{what}: what is published there now is {found}, where {locked} was locked: make sure why before you use it")
             }
         }
     }

@@ -41,7 +41,7 @@ defaults
     option redispatch
     retries 3
     timeout connect 5s
-    timeout check 5s
+    timeout check 15s
     timeout queue 30s
     timeout client 4h
     timeout server 4h

@@ -151,6 +151,7 @@ pub fn artifact_id(name: &ArtifactName) -> String {
 fn verified(artifact: &LockedArtifact) -> String {
     match &artifact.verified {
         Verified::Checksum(url) => purl::shown(url).map_or_else(|| "checksum".to_owned(), |url| format!("checksum:{url}")),
+        Verified::Mirror(what) => purl::shown(what).map_or_else(|| "mirror".to_owned(), |what| format!("mirror:{what}")),
         other => other.to_string(),
     }
 }

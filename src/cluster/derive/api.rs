@@ -12,9 +12,11 @@ use crate::error::{Error, Result};
 const API_PORT: u16 = 6443;
 
 /// TCP ports that something else has on a control-plane node.
-const TAKEN: [(RangeInclusive<u64>, &str); 7] = [
+const TAKEN: [(RangeInclusive<u64>, &str); 9] = [
     (22..=22, "ssh's"),
     (2379..=2381, "etcd's"),
+    (7472..=7472, "MetalLB's"),
+    (7946..=7946, "MetalLB's"),
     (10248..=10248, "the kubelet's"),
     (10249..=10249, "kube-proxy's"),
     (10250..=10250, "the kubelet's"),

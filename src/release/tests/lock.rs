@@ -73,6 +73,10 @@ impl Publisher for Table {
         Ok(self.texts.get(url).cloned())
     }
 
+    fn is_mirrored(&self, what: &str) -> bool {
+        what.contains("mirrored")
+    }
+
     fn size(&self, url: &str) -> Option<u64> {
         url.ends_with("amd64/kubelet").then_some(7)
     }

@@ -6,8 +6,9 @@
 # An add-on is what its publisher released (NAME.yaml), then kbake's own manifests of it (NAME/), in which @KEY@ stands
 # for a value of cluster.env or addons.env.
 #
-# It may be ended at any time: what is applied twice is the same. Only when all is done it says so in a stamp, which holds
-# as long as manifests and settings are the same ones.
+# It may be ended at any time: what is applied twice is the same. When all is applied it says so in a stamp, which holds as
+# long as the manifests are the same ones: from then on they are the administrator's. Labels have a stamp of their own, so
+# that a node more gets its label and changes nothing else.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -20,6 +21,7 @@ pause=${KBAKE_PAUSE:-5}
 addons=$root/usr/share/kbake/addons
 state=$root/var/lib/kbake
 stamp=$state/addons.stamp
+labelled=$state/labels.stamp
 filled=$state/addons
 
 say() {
@@ -65,7 +67,7 @@ parts() {
 # What all depends on, as one word.
 digest() {
     {
-        echo "$ADDONS:$CONTROL_PLANES:$WORKERS"
+        echo "$ADDONS"
         echo "$1" | sed '/^$/d' | while read -r part; do
             find "$part" -type f -exec sha256sum {} + | sort
         done
@@ -110,7 +112,8 @@ END
 
 # Kubelets must not give themselves these labels (KEP-279).
 label() {
-    api label --overwrite node "$1" "node-role.kubernetes.io/$2=" >/dev/null
+    # Called in a condition, where `set -e` counts for nothing.
+    api label --overwrite node "$1" "node-role.kubernetes.io/$2=" >/dev/null || return 1
     say "$1 is labelled: $2"
 }
 
@@ -154,10 +157,26 @@ for addon in $(names "$ADDONS"); do
     fi
 done
 
+# Whether the stamp $1 says $2.
+stamped() {
+    [ -e "$1" ] && [ "$(cat "$1")" = "$2" ]
+}
+
+# Makes the stamp $1 say $2.
+put() {
+    echo "$2" >"$1.new"
+    mv "$1.new" "$1"
+}
+
 now=$(digest "$present")
-if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$now" ]; then
+nodes="$CONTROL_PLANES:$WORKERS"
+if stamped "$stamp" "$now" && stamped "$labelled" "$nodes"; then
     say "nothing has changed"
     exit 0
+fi
+if ! command -v kubectl >/dev/null; then
+    say "this image has no kubectl: lock one (\`kbake lock --set kubectl=FILE\`), and build again"
+    exit 3
 fi
 
 say "waiting for the API server"
@@ -166,16 +185,18 @@ wait_for_api
 label_all &
 labels=$!
 trap 'kill "$labels" 2>/dev/null || true' EXIT
-apply_all "$present"
+if ! stamped "$stamp" "$now"; then
+    apply_all "$present"
+    [ -n "$absent" ] || put "$stamp" "$now"
+fi
 
 say "waiting for nodes to register"
 wait "$labels"
 trap - EXIT
+put "$labelled" "$nodes"
 
 if [ -n "$absent" ]; then
     say "not all add-ons are there:$absent"
     exit 3
 fi
-echo "$now" >"$stamp.new"
-mv "$stamp.new" "$stamp"
 say "done"

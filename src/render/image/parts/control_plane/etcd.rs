@@ -27,7 +27,7 @@ pub(super) fn pod(image: &Reference) -> Pod {
         ],
         requests: &[("cpu", "100m"), ("memory", "100Mi")],
         capabilities: &[],
-        probes: Probes { startup: probe(ready), liveness: probe(live), readiness: Some(probe(ready)) },
+        probes: Probes { startup: probe(live), liveness: probe(live), readiness: Some(probe(ready)) },
     })
 }
 

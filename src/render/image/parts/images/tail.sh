@@ -2,8 +2,9 @@ is_here() {
     [ "$(digest_of "$1")" = "$2" ]
 }
 
+# What is not known to be whole goes first, all of it: images share layers, and one that stays would keep a broken one.
 now=
-new=no
+left=
 for archive in "$images"/*.tar; do
     [ -e "$archive" ] || continue
     # An OCI layout with one image: its index, on one line, names that image and the digest of its manifest.
@@ -20,13 +21,18 @@ for archive in "$images"/*.tar; do
         echo "$name may have been brought by halves: once more"
         drop "$name" || fail "cannot remove $name"
     fi
-    echo "$name ($digest)"
-    bring "$archive" "$name" || fail "cannot bring $name"
-    is_here "$name" "$digest" || fail "$name has the digest $(digest_of "$name"), expected $digest"
-    new=yes
+    left="$left$archive $name $digest
+"
 done
 
-if [ "$new" = yes ]; then
+echo "$left" | while read -r archive name digest; do
+    [ -n "$archive" ] || continue
+    echo "$name ($digest)"
+    bring "$archive" "$name" </dev/null || fail "cannot bring $name"
+    is_here "$name" "$digest" || fail "$name has the digest $(digest_of "$name"), expected $digest"
+done
+
+if [ -n "$left" ]; then
     sync
     printf '%s' "$now" >"$brought.new"
     sync "$brought.new"

@@ -25,7 +25,7 @@ case "$1 $2" in
         for file; do :; done
         count_down "$here/refuse-${file##*/}" || { echo "first line"; echo "no matches for kind"; exit 1; } >&2
         ;;
-    "label --overwrite") ;;
+    "label --overwrite") count_down "$here/refuse-label" ;;
     *) echo "what is $*?" >&2; exit 9 ;;
 esac
 "#;
@@ -124,11 +124,10 @@ fn add_ons_are_applied_in_order_and_once() {
 
 #[test]
 fn what_changes_is_applied_again() {
-    let changes: [(&str, &str); 4] = [
+    let changes: [(&str, &str); 3] = [
         ("usr/share/kbake/addons/rbac/rbac.yaml", "more rights\n"),
         ("usr/share/kbake/addons/metallb.yaml", "a newer one\n"),
         ("etc/kubernetes/cluster.env", "API_PORT=6443\nCLUSTER_DNS=10.32.0.11\n"),
-        ("etc/kubernetes/addons.env", &ALL.replace("WORKERS=worker0", "WORKERS=worker10,worker0")),
     ];
     let root = Root::new(ALL);
     assert!(root.run().status.success());
@@ -138,6 +137,29 @@ fn what_changes_is_applied_again() {
         assert!(root.run().status.success(), "{path}");
         assert_eq!(root.applied(), [RBAC, COREDNS, METALLB, POOL], "{path}");
     }
+}
+
+/// What an administrator changed in the cluster stays when a node joins.
+#[test]
+fn a_node_more_is_labelled_and_changes_nothing_else() {
+    let root = Root::new(ALL);
+    assert!(root.run().status.success());
+    root.asked();
+    root.put("etc/kubernetes/addons.env", &ALL.replace("WORKERS=worker0", "WORKERS=worker10,worker0"), 0o644);
+    assert!(root.run().status.success());
+    let asked = root.asked();
+    assert_eq!(asked.iter().filter(|line| line.starts_with("label")).count(), 4, "{asked:?}");
+    assert!(!asked.iter().any(|line| line.starts_with("apply")), "{asked:?}");
+}
+
+#[test]
+fn a_label_that_is_refused_is_put_on_again() {
+    let root = Root::new(ALL);
+    root.put("refuse-label", "2", 0o644);
+    let out = root.run();
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(root.asked().iter().filter(|line| line.starts_with("label")).count(), 5, "three, and two of them twice");
+    assert_eq!(said(&out).matches("is labelled").count(), 3, "{}", said(&out));
 }
 
 /// A kind that is not known yet keeps nothing else waiting.
@@ -160,11 +182,12 @@ fn late_nodes_are_labelled_when_they_come() {
     let labelled = || root.read("log").lines().filter(|line| line.starts_with("label")).count();
     wait_for(|| labelled() == 2);
     std::thread::sleep(Duration::from_millis(100));
-    assert!(labelled() == 2 && !root.stamped() && child.try_wait().unwrap().is_none());
+    let all = || root.path().join("var/lib/kbake/labels.stamp").exists();
+    assert!(labelled() == 2 && !all() && child.try_wait().unwrap().is_none());
     root.put("nodes", "node/control0\nnode/worker10\nnode/worker0\n", 0o644);
     assert!(child.wait().unwrap().success());
     assert_eq!(labelled(), 3, "each once: {}", root.read("log"));
-    assert!(root.stamped());
+    assert!(all() && root.stamped());
 }
 
 /// The machine goes off while the API does not answer, and while an add-on is not taken.
