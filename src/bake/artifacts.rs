@@ -188,7 +188,6 @@ impl Work<'_> {
     }
 
     /// The programs of an image that is built, or why there are none.
-    #[expect(clippy::type_complexity, reason = "read once, two lines above")]
     fn programs(
         &mut self,
         image: &Image,

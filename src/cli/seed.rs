@@ -23,7 +23,8 @@ impl Session<'_> {
         let cluster = self.cluster(&args.cluster)?;
         let nodes = args.nodes.of(&cluster)?;
         let secrets = self.secrets(&cluster, &args.cluster, &args.secrets)?;
-        let epoch = self.project()?.channel(cluster.channel.as_str())?.sources.epoch;
+        let channel = self.global.channel.as_deref().unwrap_or(cluster.channel.as_str());
+        let epoch = self.project()?.channel(channel)?.sources.epoch;
         let start = if args.etcd_join { EtcdStart::Join } else { EtcdStart::New };
         // All are made before one is written: what is missing for the last must not show after the first.
         let seeds = nodes.iter().map(|node| Ok((*node, seed::of(&cluster, node, start, &secrets)?))).collect::<Result<Vec<_>>>()?;

@@ -145,7 +145,7 @@ impl Run<'_> {
                 continue;
             }
             let entry = match &want.source {
-                ArtifactSource::Path(path) => self.from_path(key, path)?,
+                ArtifactSource::Path(path) => self.own_of_sources(key, path)?,
                 ArtifactSource::Url(url) => self.release(key, want, url)?,
             };
             found.insert(key.clone(), entry);
@@ -172,7 +172,7 @@ impl Run<'_> {
         found
     }
 
-    fn from_path(&self, key: &(ArtifactName, Arch), path: &str) -> Result<LockedArtifact> {
+    fn own_of_sources(&self, key: &(ArtifactName, Arch), path: &str) -> Result<LockedArtifact> {
         let (sha256, size) = self.publisher.own_file(path)?;
         Ok(own_entry(key, path, sha256, size))
     }

@@ -184,6 +184,9 @@ fn bed() -> Bed {
 
     let raw = dir.path().join("ext4.raw");
     judge::run("mke2fs", &[&"-q", &"-t", &"ext4", &"-d", &root, &raw, &"64M"]);
+    // The root's time alone is not the folder's but the moment in which mke2fs ran.
+    let time = std::fs::symlink_metadata(&root).unwrap().mtime();
+    judge::run("debugfs", &[&"-w", &"-R", &format!("set_inode_field <2> mtime @{time}"), &raw]);
     let content = Pieces::new(64 << 20, vec![Piece { at: 0, data: Data::Bytes(std::fs::read(&raw).unwrap()) }]);
     let guid = Guid::derived("test", "root");
     let part = gpt::Partition { name: "root".into(), type_guid: gpt::LINUX_ROOT_X86_64, guid, start: ROOT_AT, size: 64 << 20, content };

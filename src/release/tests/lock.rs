@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lock::{ArtifactSource, Lock, Request, Verified, moved};
-use crate::project::Project;
 use crate::recipe::{Recipe, Sources, Subject};
 use crate::release::{Event, List, Own, Pins, Publisher, Upgrade, Wishes, lock};
 use crate::value::{Arch, Digest, Reference, Sha256};
@@ -45,7 +44,7 @@ reference = "registry.example/spare:{version}"
 
 /// The sources with `edits` made, and recipes that ask for `artifacts` and the image `pause`.
 fn request(artifacts: &str, edits: &[(&str, &str)]) -> Request {
-    let debian = Project::Shipped.channel("debian").unwrap().sources;
+    let debian = Sources::parse("debian.toml", include_str!("../../../recipes/sources/debian.toml"), None).unwrap();
     let text = edits.iter().fold(SOURCES.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
         text.replace(from, to)
@@ -278,7 +277,9 @@ fn a_path_in_the_sources_is_read_at_every_lock() {
 #[test]
 fn what_cannot_be_locked_is_named_with_the_way_out() {
     let table = publisher();
-    let cases: [(&[(&str, &str)], &[&str]); 4] = [
+    /// Edits of the sources, and what is said then.
+    type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+    let cases: [Case; 4] = [
         (&[("\"{url}.sha256\"", "\"https://down.example/s\"")], &["nobody answered", "needed to lock kubelet 1.36.2 (amd64)", "--import"]),
         (&[("kubernetes = \"1.36.2\"", "kubernetes = \"1.99.0\"")], &["has nothing at https://host.example/v1.99.0/amd64/kubelet.sha256"]),
         (
