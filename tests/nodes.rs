@@ -1,10 +1,13 @@
 //! Nodes with pods, and the gateway before the API, from recipes to booted machines, with what Debian carries: the runtime
-//! and all below it, no Kubernetes. Asked by the interface that a kubelet would use.
+//! and all below it, no Kubernetes. Asked by the interface that a kubelet would use. And, on the same packages, an image
+//! of what publishers release.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
 mod baked;
 mod cri;
+mod docker;
+mod upstream;
 mod vm;
 
 use std::fs::{self, OpenOptions};
@@ -138,6 +141,11 @@ fn the_images_hold_no_identity() {
         let others: Vec<_> = BUILT.canaries.iter().filter(|(key, _)| !path(key).starts_with(own)).cloned().collect();
         holds_no_secret(&format!("the seed of {node}"), &fs::read(BUILT.seed(node)).unwrap(), &others);
     }
+}
+
+#[test]
+fn a_channel_of_releases_leads_to_the_same_image_everywhere() {
+    upstream::chain(&BUILT.folder.join("store"), &fs::read_to_string(BUILT.folder.join("lockfiles/debian.lock")).unwrap());
 }
 
 #[test]

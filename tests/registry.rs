@@ -3,112 +3,54 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
+mod docker;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use docker::{BLOB, DOCUMENT, INDEX, MANIFEST, Registry};
 use kbake::error::Class;
 use kbake::fetch::{self, Login, Options, Proxy, RegistryKind, Source, Want};
 use kbake::store::{Access, Store};
 use kbake::value::{Cancel, Reference, Sha256};
 use serde_json::{Value, json};
 
-/// Where tests/setup.sh unpacks what must not be installed.
-const PROGRAM: &str = "/usr/local/lib/kbake-tests/docker-registry";
 const REPOSITORY: &str = "k8s/pause";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// `hidden`, as `htpasswd -B` writes it.
 const HTPASSWD: &str = "me:$2b$04$qY4N9VtqrOQYKpBjBlHilu/ax.6369yUSMXX17vS1LIQMYe1UIYvO\n";
 
-/// A registry of its own port, and what it lives in. It ends with the test.
-struct Registry {
-    child: Child,
-    address: String,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Registry {
-    /// `settings` go into its configuration; `@FOLDER@` in them is its folder.
-    fn start(settings: &str, fill: impl FnOnce(&Path)) -> Registry {
-        let folder = tempfile::tempdir().unwrap();
-        fill(folder.path());
-        let shown = folder.path().display().to_string();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {shown}/data}}}}\nhttp: {{addr: '{address}'}}\n"
-        );
-        fs::write(folder.path().join("config.yml"), config + &settings.replace("@FOLDER@", &shown)).unwrap();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new(PROGRAM);
-        command.arg("serve").arg(folder.path().join("config.yml")).stdout(Stdio::null()).stderr(log);
-        let mut child = match command.spawn() {
-            Err(e) if e.kind() == ErrorKind::NotFound => panic!("docker-registry is missing: run tests/setup.sh"),
-            child => child.unwrap(),
-        };
-        for _ in 0..600 {
-            if TcpStream::connect(&address).is_ok() {
-                return Registry { child, address, folder };
-            }
-            assert!(child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(folder.path().join("log")).unwrap());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the registry does not start: {}", fs::read_to_string(folder.path().join("log")).unwrap());
-    }
-
-    fn reference(&self) -> Reference {
-        format!("{}/{REPOSITORY}:3.10", self.address).parse().unwrap()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
+/// The image's name there.
+fn reference(registry: &Registry) -> Reference {
+    format!("{}/{REPOSITORY}:3.10", registry.address).parse().unwrap()
 }
 
 /// An image with two layers, in an index, as the registry keeps it on its disk. Gives all of its digests.
 fn image(folder: &Path) -> Vec<Sha256> {
-    let root = folder.join("data/docker/registry/v2");
-    let write = |path: PathBuf, text: &[u8]| {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
     let mut all = Vec::new();
-    let mut put = |bytes: &[u8], links: &[&str]| {
-        let digest = Sha256::of(bytes);
-        let hex = digest.to_string();
-        write(root.join(format!("blobs/sha256/{}/{hex}/data", &hex[..2])), bytes);
-        for link in links {
-            let link = link.replace("@", &hex);
-            write(root.join(format!("repositories/{REPOSITORY}/{link}/link")), format!("sha256:{hex}").as_bytes());
-        }
+    let mut told = |digest: Sha256, bytes: &[u8]| {
         all.push(digest);
-        json!({"digest": format!("sha256:{hex}"), "size": bytes.len()})
+        json!({"digest": format!("sha256:{digest}"), "size": bytes.len()})
     };
+    let mut put = |bytes: &[u8], links: &[&str]| told(docker::put(folder, REPOSITORY, bytes, links), bytes);
     let with = |mut descriptor: Value, kind: &str| {
         descriptor["mediaType"] = kind.into();
         descriptor
     };
     let layer = |n: u32| (0..2_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761 + n) >> 13) as u8).collect::<Vec<_>>();
-    let blob = &["_layers/sha256/@"];
-    let config = with(put(br#"{"architecture":"amd64","os":"linux"}"#, blob), "application/vnd.oci.image.config.v1+json");
-    let layers: Vec<Value> = (0..2).map(|n| with(put(&layer(n), blob), "application/vnd.oci.image.layer.v1.tar+gzip")).collect();
+    let config = with(put(br#"{"architecture":"amd64","os":"linux"}"#, BLOB), "application/vnd.oci.image.config.v1+json");
+    let layers: Vec<Value> = (0..2).map(|n| with(put(&layer(n), BLOB), "application/vnd.oci.image.layer.v1.tar+gzip")).collect();
     let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}).to_string();
-    let manifest = with(put(manifest.as_bytes(), &["_manifests/revisions/sha256/@"]), MANIFEST);
+    let manifest = with(put(manifest.as_bytes(), DOCUMENT), MANIFEST);
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest]}).to_string();
-    put(index.as_bytes(), &["_manifests/revisions/sha256/@", "_manifests/tags/3.10/current", "_manifests/tags/3.10/index/sha256/@"]);
+    let index = docker::put_tagged(folder, REPOSITORY, "3.10", index.as_bytes());
+    all.push(index);
     all
 }
 
@@ -166,15 +108,15 @@ impl Case {
 fn an_image_comes_from_an_open_registry_and_through_its_mirror() {
     let mut all = Vec::new();
     let registry = Registry::start("", |folder| all = image(folder));
-    assert_eq!(case().pull(&registry.reference()).unwrap(), all);
+    assert_eq!(case().pull(&reference(&registry)).unwrap(), all);
     let mirror = Registry::start(&format!("proxy: {{remoteurl: 'http://{}'}}\n", registry.address), |_| ());
     let mut through = case();
     through.options.registry_mirrors = vec![("registry.test".to_owned(), format!("http://{}", mirror.address))];
     let named = format!("registry.test/{REPOSITORY}:3.10").parse().unwrap();
     assert_eq!(through.pull(&named).unwrap(), all, "{}", mirror.log());
-    let error = case().pull(&registry.reference().to_string().replace("3.10", "3.99").parse().unwrap()).unwrap_err();
+    let error = case().pull(&reference(&registry).to_string().replace("3.10", "3.99").parse().unwrap()).unwrap_err();
     assert_eq!(error.class(), Class::User, "{error}");
-    let error = case().bring(&registry.reference(), RegistryKind::Blob, &[Sha256::of(b"other")]).unwrap_err();
+    let error = case().bring(&reference(&registry), RegistryKind::Blob, &[Sha256::of(b"other")]).unwrap_err();
     assert!(error.to_string().contains("answered 404 Not Found"), "{error}");
 }
 
@@ -195,7 +137,7 @@ fn a_broken_off_layer_goes_on_at_a_real_registry() {
             self.0.lock().unwrap().push(at);
         }
     }
-    let (began, reference) = (Began(Default::default()), registry.reference());
+    let (began, reference) = (Began(Default::default()), reference(&registry));
     let source = Source::Registry { reference, kind: RegistryKind::Blob };
     let want = Want { name: "layer".to_owned(), source, digest: layer.into(), size: None };
     fetch::fetch(&case.store, &[want], &case.options, &began, &Cancel::new()).unwrap();
@@ -209,10 +151,10 @@ fn an_image_comes_with_a_password_and_not_without() {
         all = image(folder);
         fs::write(folder.join("users"), HTPASSWD).unwrap();
     });
-    assert_eq!(case().login(&registry, "hidden").pull(&registry.reference()).unwrap(), all);
-    let error = case().pull(&registry.reference()).unwrap_err().to_string();
+    assert_eq!(case().login(&registry, "hidden").pull(&reference(&registry)).unwrap(), all);
+    let error = case().pull(&reference(&registry)).unwrap_err().to_string();
     assert!(error.contains("asks for a login, and none is configured for it"), "{error}");
-    let error = case().login(&registry, "guessed").pull(&registry.reference()).unwrap_err().to_string();
+    let error = case().login(&registry, "guessed").pull(&reference(&registry)).unwrap_err().to_string();
     assert!(error.contains("does not accept the login") && !error.contains("guessed"), "{error}");
 }
 
@@ -246,8 +188,8 @@ fn an_image_comes_with_tokens_that_a_server_signs() {
     };
     std::thread::scope(|scope| {
         scope.spawn(|| give_tokens(&listener, &signed));
-        assert_eq!(case().login(&registry, "hidden").pull(&registry.reference()).unwrap(), all, "{}", registry.log());
-        let error = case().login(&registry, "guessed").pull(&registry.reference()).unwrap_err().to_string();
+        assert_eq!(case().login(&registry, "hidden").pull(&reference(&registry)).unwrap(), all, "{}", registry.log());
+        let error = case().login(&registry, "guessed").pull(&reference(&registry)).unwrap_err().to_string();
         assert!(error.contains("answered 401 Unauthorized to the login that is configured") && !error.contains("guessed"), "{error}");
         // Ends the token server.
         drop(TcpStream::connect(listener.local_addr().unwrap()));
