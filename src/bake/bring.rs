@@ -83,7 +83,10 @@ impl Bake<'_> {
         {
             self.add_host_mirrors(&mut options.mirrors, suite)?;
         }
-        self.report.begin(&format!("fetching {} files", missing.len()), missing.iter().filter_map(|want| want.size).sum());
+        self.report.begin(
+            &format!("fetching {} {}", missing.len(), if missing.len() == 1 { "file" } else { "files" }),
+            missing.iter().filter_map(|want| want.size).sum(),
+        );
         let fetched = fetch::fetch(self.store, &missing, &options, &pantry::Downloads::new(self.report), self.cancel);
         self.report.done();
         fetched.map_err(|error| other_way(error, released))
