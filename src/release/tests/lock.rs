@@ -73,8 +73,8 @@ impl Publisher for Table {
         Ok(self.texts.get(url).cloned())
     }
 
-    fn is_mirrored(&self, what: &str) -> bool {
-        what.contains("mirrored")
+    fn is_mirrored(&self, _: &str) -> bool {
+        false
     }
 
     fn size(&self, url: &str) -> Option<u64> {
@@ -296,4 +296,32 @@ fn what_cannot_be_locked_is_named_with_the_way_out() {
         let shown = lock(&request(r#""kubelet""#, edits), None, &Wishes::default(), &table, &|_| ()).unwrap_err().to_string();
         assert!(expected.iter().all(|part| shown.contains(part)), "{shown}");
     }
+}
+
+/// A mirror's word is not the publisher's.
+#[test]
+fn what_a_mirror_says_is_called_so() {
+    struct Mirrored(Table);
+    impl Publisher for Mirrored {
+        fn text(&self, url: &str) -> Result<Option<String>> {
+            self.0.text(url)
+        }
+        fn is_mirrored(&self, _: &str) -> bool {
+            true
+        }
+        fn size(&self, url: &str) -> Option<u64> {
+            self.0.size(url)
+        }
+        fn tag_digest(&self, reference: &Reference) -> Result<Sha256> {
+            self.0.tag_digest(reference)
+        }
+        fn own_file(&self, path: &str) -> Result<(Sha256, u64)> {
+            self.0.own_file(path)
+        }
+    }
+    let pins = lock(&request(r#""kubelet""#, &[]), None, &Wishes::default(), &Mirrored(publisher()), &|_| ()).unwrap();
+    let kubelet = pins.artifacts[&key("kubelet", Arch::Amd64)].verified.to_string();
+    assert_eq!(kubelet, "mirror:https://host.example/v1.36.2/amd64/kubelet.sha256");
+    assert!(pins.images.values().all(|image| image.verified.to_string() == format!("mirror:{}", image.reference)));
+    assert_eq!(kubelet.parse::<Verified>().unwrap().to_string(), kubelet);
 }

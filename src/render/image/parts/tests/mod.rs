@@ -7,6 +7,7 @@ mod containerd;
 mod images;
 mod kubernetes;
 mod settings;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::process::Command;
