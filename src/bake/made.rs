@@ -13,7 +13,7 @@ use crate::plan::{Extract, Made, PlannedKind, PlannedNode};
 use crate::store::{Action, Blob, BlobFile, Lookup, Store};
 use crate::tree::{Content, Kind, Layer};
 use crate::unpack::{self, Policy, Sink};
-use crate::value::{Digest, Hasher, Sha256, TreePath};
+use crate::value::{Digest, Sha256, TreePath};
 
 /// The kind of action that the store remembers.
 const MADE: &str = "made";
@@ -220,9 +220,7 @@ impl Sink for Picker<'_> {
         self.seen.extend(name.clone());
         let fails = |e: &io::Error| Error::io(format!("read {}", self.what), e);
         let Some(name) = name.filter(|name| self.wanted.contains(name)) else {
-            let mut hash = Hashing(Hasher::new());
-            io::copy(bytes, &mut hash).map_err(|e| fails(&e))?;
-            return Ok(Content::Blob { digest: hash.0.finish(), size });
+            return unpack::let_go(self.what, size, bytes);
         };
         let mut writer = self.store.writer(None, Some(size))?;
         io::copy(bytes, &mut writer).map_err(|e| fails(&e))?;
@@ -233,19 +231,6 @@ impl Sink for Picker<'_> {
             return Err(Error::integrity(format!("{}: `{name}` is there twice, or sparse, and wanted whole", self.what)));
         }
         Ok(Content::Blob { digest: blob.digest, size })
-    }
-}
-
-struct Hashing(Hasher);
-
-impl io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

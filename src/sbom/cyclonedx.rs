@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Bill, Item, Kind, identity, timestamp};
+use super::{Bill, Item, Kind, identity, print, timestamp};
 use crate::value::Digest;
 
 #[derive(Serialize)]
@@ -104,12 +104,6 @@ pub fn text(bill: &Bill) -> String {
     let name = identity(&print(&document));
     document.serial_number = Some(format!("urn:uuid:{name}"));
     print(&document)
-}
-
-fn print(document: &Document) -> String {
-    let mut text = serde_json::to_string_pretty(document).expect("strings and lists are always JSON");
-    text.push('\n');
-    text
 }
 
 fn document(bill: &Bill) -> Document {

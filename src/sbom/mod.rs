@@ -74,6 +74,13 @@ fn identity(text: &str) -> Guid {
     Guid::derived("kbake bill of materials", &Sha256::of(text).to_string())
 }
 
+/// A document as text. The structs hold strings and lists only, which are always JSON.
+fn print(document: &impl serde::Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("strings and lists are always JSON");
+    text.push('\n');
+    text
+}
+
 /// A point in time as both formats write it ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339)), UTC.
 fn timestamp(epoch: Epoch) -> String {
     let (days, rest) = (epoch.seconds() / 86_400, epoch.seconds() % 86_400);

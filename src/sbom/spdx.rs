@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Bill, Item, Kind, TOOL, identity, timestamp};
+use super::{Bill, Item, Kind, TOOL, identity, print, timestamp};
 use crate::value::{Digest, Sha256};
 
 /// What is not said: licences stand in each package's own files, which are not read.
@@ -84,12 +84,6 @@ pub fn text(bill: &Bill) -> String {
     let name = identity(&print(&document));
     document.document_namespace = Some(format!("urn:uuid:{name}"));
     print(&document)
-}
-
-fn print(document: &Document) -> String {
-    let mut text = serde_json::to_string_pretty(document).expect("strings and lists are always JSON");
-    text.push('\n');
-    text
 }
 
 fn document(bill: &Bill) -> Document {

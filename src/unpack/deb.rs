@@ -6,16 +6,16 @@
 mod control;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::Read;
 
 pub use control::Control;
 
 use super::policy::Policy;
-use super::sink::{Memory, Sink};
+use super::sink::{Memory, Sink, let_go};
 use super::{ar, compress, tar};
 use crate::error::{Error, Result};
 use crate::tree::{Content, Kind, Layer, Tree};
-use crate::value::{Hasher, TreePath, escape};
+use crate::value::{TreePath, escape};
 
 /// The most bytes of `debian-binary`.
 const VERSION_MAX: u64 = 4096;
@@ -196,9 +196,7 @@ struct Picker<'a> {
 impl Sink for Picker<'_> {
     fn put(&mut self, path: &TreePath, size: u64, bytes: &mut dyn Read) -> Result<Content> {
         if !self.wanted.contains(path) {
-            let mut hash = Hashing(Hasher::new());
-            io::copy(bytes, &mut hash).map_err(|e| Error::io(format_args!("read {}", self.what), &e))?;
-            return Ok(Content::Blob { digest: hash.0.finish(), size });
+            return let_go(self.what, size, bytes);
         }
         if size > self.most {
             return Err(Error::integrity(format!("{}: {path} has {size} bytes, {} are allowed", self.what, self.most)));
@@ -211,19 +209,6 @@ impl Sink for Picker<'_> {
             return Err(Error::integrity(format!("{}: {path} is there twice or sparse, and wanted whole", self.what)));
         }
         Ok(content)
-    }
-}
-
-struct Hashing(Hasher);
-
-impl io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

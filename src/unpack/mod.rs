@@ -13,7 +13,7 @@ mod sink;
 pub mod tar;
 
 pub use policy::{Duplicates, Limits, Parents, Policy, Verdict};
-pub use sink::{Memory, Sink};
+pub use sink::{Memory, Sink, let_go};
 
 use std::io::{self, Read};
 

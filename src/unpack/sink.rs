@@ -1,11 +1,11 @@
 //! Where the bytes of an archive's files go.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 
 use crate::error::{Error, Result};
 use crate::tree::Content;
-use crate::value::{Sha256, TreePath};
+use crate::value::{Hasher, Sha256, TreePath};
 
 /// Takes the bytes of files, one file after the other.
 pub trait Sink {
@@ -32,5 +32,28 @@ impl Sink for Memory {
         let digest = Sha256::of(&held);
         self.blobs.insert(digest, held);
         Ok(Content::Blob { digest, size })
+    }
+}
+
+/// Lets a file go by that nobody wants: what it is in the tree, with its bytes kept nowhere.
+///
+/// # Errors
+/// Whatever reading gave, as of the archive `what`.
+pub fn let_go(what: &str, size: u64, bytes: &mut dyn Read) -> Result<Content> {
+    let mut hash = Hashing(Hasher::new());
+    io::copy(bytes, &mut hash).map_err(|e| Error::io(format_args!("read {what}"), &e))?;
+    Ok(Content::Blob { digest: hash.0.finish(), size })
+}
+
+struct Hashing(Hasher);
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
