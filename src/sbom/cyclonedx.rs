@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Bill, Item, Kind, identity, print, timestamp};
-use crate::value::Digest;
+use super::{Bill, Item, Kind, identity, print};
+use crate::value::{Digest, civil};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -125,7 +125,7 @@ fn document(bill: &Bill) -> Document {
         serial_number: None,
         version: 1,
         metadata: Metadata {
-            timestamp: timestamp(bill.epoch),
+            timestamp: civil(bill.epoch).to_string(),
             tools: Tools { components: bill.tools.iter().map(component).collect() },
             component: subject(bill),
         },

@@ -80,25 +80,3 @@ fn print(document: &impl serde::Serialize) -> String {
     text.push('\n');
     text
 }
-
-/// A point in time as both formats write it ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339)), UTC.
-fn timestamp(epoch: Epoch) -> String {
-    let (days, rest) = (epoch.seconds() / 86_400, epoch.seconds() % 86_400);
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
-/// Year, month and day of a number of days since 1970. Years begin in March here, so that the leap day comes last; an
-/// epoch ends in 2038, before the one century whose last year is no leap year.
-fn civil(days: u32) -> (u32, u32, u32) {
-    // From 1968-03-01, the beginning of four years of which the last has the leap day.
-    let days = days + 671;
-    let (cycle, in_cycle) = (days / 1461, days % 1461);
-    let year_of_cycle = (in_cycle / 365).min(3);
-    let day_of_year = in_cycle - 365 * year_of_cycle;
-    // Five months from March on have 153 days: 31, 30, 31, 30, 31.
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let year = 1968 + 4 * cycle + year_of_cycle;
-    if month < 10 { (year, month + 3, day) } else { (year + 1, month - 9, day) }
-}

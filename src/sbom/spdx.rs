@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Bill, Item, Kind, TOOL, identity, print, timestamp};
-use crate::value::{Digest, Sha256};
+use super::{Bill, Item, Kind, TOOL, identity, print};
+use crate::value::{Digest, Sha256, civil};
 
 /// What is not said: licences stand in each package's own files, which are not read.
 const UNSAID: &str = "NOASSERTION";
@@ -108,7 +108,7 @@ fn document(bill: &Bill) -> Document {
         id: DOCUMENT,
         name: format!("image of {}", bill.role),
         document_namespace: None,
-        creation_info: CreationInfo { created: timestamp(bill.epoch), creators: vec![format!("Tool: {}-{}", TOOL.0, TOOL.1)] },
+        creation_info: CreationInfo { created: civil(bill.epoch).to_string(), creators: vec![format!("Tool: {}-{}", TOOL.0, TOOL.1)] },
         packages,
         relationships,
     }

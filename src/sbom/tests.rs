@@ -3,7 +3,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
@@ -218,31 +217,4 @@ fn the_release_is_read_only_where_it_is_said() {
     assert_eq!(of("13").as_deref(), Some("13"));
     assert_eq!(of("1:12.4"), None);
     assert_eq!(release(&[]), None);
-}
-
-#[test]
-fn dates_are_those_of_the_calendar() {
-    for (seconds, expected) in [
-        (1, "1970-01-01T00:00:01Z"),
-        (951_782_399, "2000-02-28T23:59:59Z"),
-        (951_782_400, "2000-02-29T00:00:00Z"),
-        (951_868_800, "2000-03-01T00:00:00Z"),
-        (1_783_764_997, "2026-07-11T10:16:37Z"),
-        (i64::from(i32::MAX), "2038-01-19T03:14:07Z"),
-    ] {
-        assert_eq!(timestamp(Epoch::from_seconds(seconds).unwrap()), expected);
-    }
-}
-
-proptest! {
-    /// Against the other direction, that recipes' dates go.
-    #[test]
-    fn dates_are_found_again(seconds in 1i64..i64::from(i32::MAX)) {
-        let text = timestamp(Epoch::from_seconds(seconds).unwrap());
-        let number = |from: usize, to: usize| text[from..to].parse::<i64>().unwrap();
-        let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
-        let years = if month <= 2 { year - 1 } else { year };
-        let days = 365 * years + years / 4 - years / 100 + years / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day - 1 - 719_468;
-        prop_assert_eq!(days * 86_400 + number(11, 13) * 3600 + number(14, 16) * 60 + number(17, 19), seconds);
-    }
 }

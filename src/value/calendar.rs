@@ -45,6 +45,8 @@ pub fn civil(epoch: Epoch) -> Civil {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -52,11 +54,26 @@ mod tests {
         // As `date --utc --date=@SECONDS +%FT%TZ` says.
         for (seconds, text) in [
             (1, "1970-01-01T00:00:01Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
             (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
             (1_735_689_599, "2024-12-31T23:59:59Z"),
             (2_147_483_647, "2038-01-19T03:14:07Z"),
         ] {
             assert_eq!(civil(Epoch::from_seconds(seconds).unwrap()).to_string(), text);
+        }
+    }
+
+    proptest! {
+        /// Against the other direction, that recipes' dates go.
+        #[test]
+        fn dates_are_found_again(seconds in 1i64..i64::from(i32::MAX)) {
+            let text = civil(Epoch::from_seconds(seconds).unwrap()).to_string();
+            let number = |from: usize, to: usize| text[from..to].parse::<i64>().unwrap();
+            let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+            let years = if month <= 2 { year - 1 } else { year };
+            let days = 365 * years + years / 4 - years / 100 + years / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day - 1 - 719_468;
+            prop_assert_eq!(days * 86_400 + number(11, 13) * 3600 + number(14, 16) * 60 + number(17, 19), seconds);
         }
     }
 }
