@@ -45,6 +45,32 @@ pub struct Parts {
     config: Vec<u8>,
 }
 
+/// Everything of an image that the store has documents about: its index, and what that leads to.
+///
+/// # Errors
+/// A document in the store that is damaged, or cannot be understood.
+pub fn known(bake: &Bake, image: &PulledImage) -> Result<Vec<Want>> {
+    let PulledImage { reference, index, arch } = image;
+    let want = |kind, digest, size| want(reference, kind, digest, size);
+    let mut wants = vec![self::index(image)];
+    if !bake.store.contains(index)? {
+        return Ok(wants);
+    }
+    let mut manifest = held(bake, index, reference)?;
+    if let oci::Document::Index(list) = oci::document(&manifest, reference)? {
+        let found = list.platform(*arch, reference)?;
+        wants.push(want(RegistryKind::Manifest, found.digest, Some(found.size)));
+        if !bake.store.holds(&found.digest, Some(found.size))? {
+            return Ok(wants);
+        }
+        manifest = held(bake, &found.digest, reference)?;
+    }
+    let parts = oci::manifest(&manifest, reference)?;
+    let blobs = [parts.config].into_iter().chain(parts.layers.iter().copied());
+    wants.extend(blobs.map(|blob| want(RegistryKind::Blob, blob.digest, Some(blob.size))));
+    Ok(wants)
+}
+
 /// What fetching must bring first of an image.
 pub fn index(image: &PulledImage) -> Want {
     want(&image.reference, RegistryKind::Manifest, image.index, None)

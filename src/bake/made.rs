@@ -16,7 +16,7 @@ use crate::unpack::{self, Policy, Sink};
 use crate::value::{Digest, Sha256, TreePath};
 
 /// The kind of action that the store remembers.
-const MADE: &str = "made";
+pub(super) const MADE: &str = "made";
 /// The name of its one output.
 const FILE: &str = "file";
 /// What every `.deb` begins with.

@@ -8,12 +8,14 @@ mod artifacts;
 mod bill;
 mod bring;
 mod images;
+mod inputs;
 mod machine;
 mod made;
 pub mod origin;
 mod overlay;
 mod owners;
 mod pantry;
+mod remember;
 mod resolve;
 mod units;
 
@@ -21,9 +23,11 @@ use std::path::Path;
 
 pub use artifacts::{Absent, Artifacts};
 pub use bill::bill;
+pub use inputs::{Input, InputKind};
 pub use machine::ROOT_START;
 pub use origin::Origin;
 pub use pantry::Pantry;
+pub use remember::owner;
 pub use resolve::{Resolved, request, resolve};
 
 use crate::disk::readback::{self, Depth};

@@ -1,9 +1,13 @@
 //! The command line, as typed. What it resolves to is decided in `cli::run`.
 
+mod keep;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use keep::{Audit, Bundle, BundleCreate, BundleFiles, BundleImport, BundleVerify, Diff, Gc, Verify};
 
 use crate::resolve;
 use crate::value::ArtifactName;
@@ -33,6 +37,12 @@ pub struct Global {
     /// Where bytes come from: recipes/sources/CHANNEL.toml with lockfiles/CHANNEL.lock [default: what cluster.toml says, else upstream]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "CHANNEL", env = "KBAKE_CHANNEL", hide_env_values = true)]
     pub channel: Option<String>,
+    /// A store that others look after: what it has is used, and nothing is written to it; may be repeated [also $KBAKE_LOWER_STORES, with colons between them]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_LOWER_STORES", value_delimiter = ':', hide_env_values = true)]
+    pub lower_store: Vec<PathBuf>,
+    /// Print events as JSON, one in a line, in place of results: what was fetched, built, there already, with bytes and seconds
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    pub json: bool,
     /// Say less: no progress, only results and errors
     #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
@@ -70,6 +80,24 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = BillFormat::Cyclonedx)]
         format: BillFormat,
     },
+    /// Say which lines of recipes and lockfile are why a role must be built again, or was the last time
+    Why {
+        /// A recipe in recipes/roles/
+        role: String,
+    },
+    /// Compare two revisions' lockfiles, two plans, or two disk images file by file
+    Diff(Diff),
+    /// Look for identity and secrets in disk images: keys, tokens, machine-ids, histories, caches
+    Audit(Audit),
+    /// Bundles: everything that a site without network needs, in one file
+    #[command(subcommand)]
+    Bundle(Bundle),
+    /// Hash everything in the store, and put aside what is damaged
+    Verify(Verify),
+    /// Remove from the store what no project needs any more
+    Gc(Gc),
+    /// Print what is in the store, and how large it is
+    Store,
     /// Resolve what the recipes name to exact bytes and write the lockfile
     Lock(Lock),
     /// Print what the cluster file means: every node with its address, MAC and size
@@ -156,6 +184,9 @@ pub struct Build {
     /// Read everything back from the written image, and compare each file with the tree
     #[arg(long)]
     pub verify: bool,
+    /// Build everything again from scratch beside the store, and compare
+    #[arg(long)]
+    pub check: bool,
     /// Keep an image whose digest is not the one in images/expected.toml
     #[arg(long)]
     pub accept_new_digest: bool,

@@ -12,6 +12,7 @@ use crate::fetch;
 use crate::project::{self, Expected, Project};
 use crate::report::Report as _;
 use crate::resolve;
+use crate::store::Owner;
 use crate::value::Size;
 
 impl Session<'_> {
@@ -21,10 +22,14 @@ impl Session<'_> {
         let expected = project.expected()?;
         // All roles are resolved first: a mistake in the last recipe must not show after the first image.
         let all = self.resolve_all(&project, &args.roles)?;
-        self.bake(&args.sources, args.jobs, |bake| all.iter().try_for_each(|resolved| self.build_one(args, bake, resolved, &expected)))
+        let channel = self.channel()?;
+        let whose = |resolved: &Resolved| Ok(bake::owner(&project, &current_folder()?, &channel, resolved.plan.role()));
+        self.bake(&args.sources, args.jobs, |bake| {
+            all.iter().try_for_each(|resolved| self.build_one(args, bake, resolved, &expected, whose(resolved)?))
+        })
     }
 
-    fn build_one(&self, args: &Build, bake: &Bake, resolved: &Resolved, expected: &Expected) -> Result<()> {
+    fn build_one(&self, args: &Build, bake: &Bake, resolved: &Resolved, expected: &Expected, whose: Owner) -> Result<()> {
         let (role, key) = (resolved.plan.role(), resolved.plan.key());
         let recorded = expected.of(role, &key);
         for absent in &resolved.artifacts.absent {
@@ -37,6 +42,7 @@ impl Session<'_> {
         let shown = args.out.join(format!("{role}.qcow2"));
         let path = current_folder()?.join(&shown);
         let placed = bake.place(&baked.image, &path)?;
+        bake.remember(whose, resolved, Some(&path))?;
         if args.verify {
             self.shell.say(&format!("{role}: reading everything back"));
             let report = bake.verify(resolved, &path)?;
@@ -59,10 +65,13 @@ impl Session<'_> {
 
     /// `kbake fetch`.
     pub fn fetch(&self, args: &Fetch) -> Result<()> {
-        let all = self.resolve_all(&self.project()?, &args.roles)?;
+        let project = self.project()?;
+        let all = self.resolve_all(&project, &args.roles)?;
+        let channel = self.channel()?;
         self.bake(&args.sources, None, |bake| {
             for resolved in &all {
                 bake.fetch_all(resolved)?;
+                bake.remember(bake::owner(&project, &current_folder()?, &channel, resolved.plan.role()), resolved, None)?;
                 let packages = resolved.packages.len() + resolved.tools.len();
                 let artifacts = resolved.artifacts.wants.len() + resolved.artifacts.own.len();
                 self.shell.say(&format!("{}: {packages} packages and {artifacts} artifacts are in the store", resolved.plan.role()));

@@ -1,11 +1,15 @@
 //! Arguments, messages, progress, the environment. The only module that prints.
 
 mod args;
+mod audit;
+mod bundle;
 mod cluster;
 mod commands;
 mod config;
+mod explain;
 mod host;
 mod inspect;
+mod keep;
 mod lock;
 mod pki;
 mod seed;
@@ -42,7 +46,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if answer.use_stderr() { Class::Usage.exit_code() } else { 0 });
         }
     };
-    let shell = Shell::new(cli.global.quiet);
+    let shell = Shell::new(cli.global.quiet, cli.global.json);
     let cancel = Cancel::new();
     let outcome = signal::install(&cancel).and_then(|()| run(&cli, &shell, &cancel));
     match outcome {
@@ -62,6 +66,13 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Plan { role, key } => session.plan(role, *key),
         Command::Tree { role, plain, sources } => session.tree(role, *plain, sources),
         Command::Sbom { role, format } => session.sbom(role, *format),
+        Command::Why { role } => session.why(role),
+        Command::Diff(args) => session.diff(args),
+        Command::Audit(args) => session.audit(args),
+        Command::Bundle(command) => session.bundle(command),
+        Command::Verify(args) => session.verify(args),
+        Command::Gc(args) => session.gc(args),
+        Command::Store => session.show_store(),
         Command::Lock(args) => session.lock(args),
         Command::Cluster(args) => session.show_cluster(args),
         Command::NetXml(args) => session.print_cluster(args, rendered::network_xml),

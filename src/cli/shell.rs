@@ -15,6 +15,7 @@ use crate::value::Size;
 /// How the command talks.
 pub struct Shell {
     quiet: bool,
+    json: bool,
     terminal: bool,
     running: Mutex<Option<Running>>,
 }
@@ -30,8 +31,8 @@ struct Running {
 
 impl Shell {
     /// For this process's terminal, if it has one.
-    pub fn new(quiet: bool) -> Self {
-        Shell { quiet, terminal: std::io::stderr().is_terminal(), running: Mutex::new(None) }
+    pub fn new(quiet: bool, json: bool) -> Self {
+        Shell { quiet, json, terminal: std::io::stderr().is_terminal(), running: Mutex::new(None) }
     }
 
     /// Data on stdout. A reader that went away (`kbake plan | head`) is no error; a full disk is.

@@ -126,9 +126,14 @@ impl Store {
     }
 
     pub(super) fn action_path(&self, kind: &str, key: &Sha256) -> PathBuf {
-        assert!(!kind.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "`{kind}` is no kind of action");
+        assert!(is_kind(kind), "`{kind}` is no kind of action");
         self.root().join("actions").join(format!("{kind}-{key}.json"))
     }
+}
+
+/// Kinds are words of the program, and become part of file names.
+pub(super) fn is_kind(kind: &str) -> bool {
+    !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
 
 /// Covers everything that an entry says, unambiguously: names are length-prefixed.

@@ -1,0 +1,60 @@
+//! What the store remembers of a build beyond its blobs: whose it was, what it needs, what its plan said.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{BASE, Bake, IMAGE, Resolved, made};
+use crate::error::{Error, Result};
+use crate::plan::PlannedKind;
+use crate::project::Project;
+use crate::store::{Generation, History, Owner, Root};
+use crate::value::RoleName;
+
+/// Whose a build of a project's role is. `current` is the folder that relative paths are below.
+pub fn owner(project: &Project, current: &Path, channel: &str, role: &RoleName) -> Owner {
+    let project = match project {
+        Project::Folder(folder) => Some(current.join(folder)),
+        Project::Shipped => None,
+    };
+    Owner { project, channel: channel.to_owned(), role: role.clone() }
+}
+
+impl Bake<'_> {
+    /// Makes a plan what `owner` has built or fetched last, `output` one of the places where its image is.
+    pub fn remember(&self, owner: Owner, resolved: &Resolved, output: Option<&Path>) -> Result<()> {
+        let before = self.store.root_of(&owner)?;
+        if let (Some(before), Some(output)) = (&before, output)
+            && before.current.history.plan.digest == resolved.plan.key()
+            && before.outputs.contains(output)
+            && self.store.contains(&before.current.history.plan.digest)?
+        {
+            // Nothing is new: to find that out in full would hash large files and wait for the disk.
+            return Ok(());
+        }
+        let history = History { plan: self.store.insert(resolved.plan.text().as_bytes())?, causes: None };
+        let mut root = Root { owner, current: self.generation(resolved, history)?, previous: None, outputs: Default::default() };
+        if let Some(before) = &before {
+            root.outputs.clone_from(&before.outputs);
+            root.previous = match before.current.history.plan == history.plan {
+                true => before.previous,
+                false => Some(before.current.history),
+            };
+        }
+        root.outputs.extend(output.map(Path::to_owned));
+        if before.as_ref() == Some(&root) { Ok(()) } else { self.store.put_root(&root) }
+    }
+
+    fn generation(&self, resolved: &Resolved, history: History) -> Result<Generation> {
+        let plan = &resolved.plan;
+        let mut actions = [(IMAGE.to_owned(), plan.key()), (BASE.to_owned(), plan.base_key())].into_iter().collect::<BTreeSet<_>>();
+        actions.extend(plan.files().values().filter_map(|node| match &node.kind {
+            PlannedKind::Made(made) => Some((made::MADE.to_owned(), made.key())),
+            _ => None,
+        }));
+        let inputs = self.inputs(resolved)?.into_iter().filter_map(|input| Some(input.blob?.digest)).collect();
+        if history.plan.digest != plan.key() {
+            return Err(Error::internal("a plan's key is the digest of its text"));
+        }
+        Ok(Generation { history, actions, inputs })
+    }
+}

@@ -1,0 +1,22 @@
+//! The commands that look after the store: `kbake verify`, `kbake gc`, `kbake store`.
+
+use super::Session;
+use super::args::{Gc, Verify};
+use crate::error::{Error, Result};
+
+impl Session<'_> {
+    /// `kbake verify`.
+    pub fn verify(&self, _: &Verify) -> Result<()> {
+        Err(Error::internal("not written yet"))
+    }
+
+    /// `kbake gc`.
+    pub fn gc(&self, _: &Gc) -> Result<()> {
+        Err(Error::internal("not written yet"))
+    }
+
+    /// `kbake store`.
+    pub fn show_store(&self) -> Result<()> {
+        Err(Error::internal("not written yet"))
+    }
+}

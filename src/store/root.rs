@@ -1,0 +1,195 @@
+//! What was built or fetched for whom, so that the garbage collection knows what is still wanted, and a person can see
+//! why something was built again.
+//!
+//! One file per project, channel and role: `roots/<key>.json`. A root is a statement of this store about the world
+//! outside it; it is lost without harm, but for what then looks unwanted.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Blob, FILE_MODE, Store};
+use crate::error::{Error, Result};
+use crate::fsx;
+use crate::value::{RoleName, Sha256, escape, unescape};
+
+/// Whose a root is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// The project's folder, absolute; none for the recipes that are shipped in the binary.
+    pub project: Option<PathBuf>,
+    /// The channel.
+    pub channel: String,
+    /// The role.
+    pub role: RoleName,
+}
+
+/// What an owner has built last, and where it went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// Whose it is.
+    pub owner: Owner,
+    /// What was built or fetched last.
+    pub current: Generation,
+    /// What was built before that with another plan.
+    pub previous: Option<History>,
+    /// The files that the image was copied to, absolute.
+    pub outputs: BTreeSet<PathBuf>,
+}
+
+/// Everything in the store that one plan needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// The plan, and whose doing its lines are.
+    pub history: History,
+    /// The actions, by kind and key.
+    pub actions: BTreeSet<(String, Sha256)>,
+    /// What was fetched for it.
+    pub inputs: BTreeSet<Sha256>,
+}
+
+/// A plan as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// The blob of its text: its digest is the plan's key.
+    pub plan: Blob,
+    /// The blob that says which lines of which files were the cause of each of its lines.
+    pub causes: Option<Blob>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    project: Option<String>,
+    channel: String,
+    role: String,
+    current: TextGeneration,
+    previous: Option<TextHistory>,
+    outputs: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextGeneration {
+    history: TextHistory,
+    actions: Vec<(String, String)>,
+    inputs: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextHistory {
+    plan: (String, u64),
+    causes: Option<(String, u64)>,
+}
+
+/// A root with the check sum of its text, so that a damaged one is known.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    root: Text,
+    check: String,
+}
+
+impl Owner {
+    /// The name of its file.
+    fn key(&self) -> Sha256 {
+        let project = self.project.as_ref().map(|path| shown(path)).unwrap_or_default();
+        Sha256::of(format!("{project}\n{}\n{}", self.channel, self.role))
+    }
+}
+
+impl Store {
+    /// The root of an owner; none when there is none, or it cannot be understood.
+    pub fn root_of(&self, owner: &Owner) -> Result<Option<Root>> {
+        let bytes = fsx::read_if_present(&self.root_path(&owner.key()))?;
+        Ok(bytes.and_then(|bytes| read(&bytes)).filter(|root| root.owner == *owner))
+    }
+
+    /// All roots that can be understood, by the names of their files.
+    pub fn roots(&self) -> Result<Vec<Root>> {
+        let mut roots = Vec::new();
+        for name in fsx::list(&self.root().join("roots"))? {
+            if let Some(bytes) = fsx::read_if_present(&self.root().join("roots").join(name))? {
+                roots.extend(read(&bytes));
+            }
+        }
+        Ok(roots)
+    }
+
+    /// Writes the root of an owner, in place of the one that it had.
+    pub fn put_root(&self, root: &Root) -> Result<()> {
+        let text = Text {
+            project: root.owner.project.as_ref().map(|path| shown(path)),
+            channel: root.owner.channel.clone(),
+            role: root.owner.role.to_string(),
+            current: TextGeneration {
+                history: text_of(&root.current.history),
+                actions: root.current.actions.iter().map(|(kind, key)| (kind.clone(), key.to_string())).collect(),
+                inputs: root.current.inputs.iter().map(Sha256::to_string).collect(),
+            },
+            previous: root.previous.as_ref().map(text_of),
+            outputs: root.outputs.iter().map(|path| shown(path)).collect(),
+        };
+        let check = check(&text)?;
+        let mut bytes = serde_json::to_vec_pretty(&Sealed { root: text, check })
+            .map_err(|e| Error::internal(format!("a root cannot be written: {e}")))?;
+        bytes.push(b'\n');
+        fsx::write_atomic(&self.root_path(&root.owner.key()), FILE_MODE, &bytes)
+    }
+
+    pub(super) fn root_path(&self, key: &Sha256) -> PathBuf {
+        self.root().join("roots").join(format!("{key}.json"))
+    }
+}
+
+fn read(bytes: &[u8]) -> Option<Root> {
+    let sealed: Sealed = serde_json::from_slice(bytes).ok()?;
+    if check(&sealed.root).ok()? != sealed.check {
+        return None;
+    }
+    let Text { project, channel, role, current, previous, outputs } = sealed.root;
+    let project = match project {
+        Some(text) => Some(path(&text)?),
+        None => None,
+    };
+    let owner = Owner { project, channel, role: role.parse().ok()? };
+    let actions = current.actions.into_iter().map(|(kind, key)| Some((kind, key.parse().ok()?))).collect::<Option<_>>()?;
+    let inputs = current.inputs.iter().map(|digest| digest.parse().ok()).collect::<Option<_>>()?;
+    Some(Root {
+        owner,
+        current: Generation { history: history(&current.history)?, actions, inputs },
+        previous: previous.as_ref().and_then(history),
+        outputs: outputs.iter().map(|text| path(text)).collect::<Option<_>>()?,
+    })
+}
+
+fn check(text: &Text) -> Result<String> {
+    let bytes = serde_json::to_vec(text).map_err(|e| Error::internal(format!("a root cannot be written: {e}")))?;
+    Ok(Sha256::of(bytes).to_string())
+}
+
+fn text_of(history: &History) -> TextHistory {
+    let pair = |blob: Blob| (blob.digest.to_string(), blob.size);
+    TextHistory { plan: pair(history.plan), causes: history.causes.map(pair) }
+}
+
+fn history(text: &TextHistory) -> Option<History> {
+    let blob = |(digest, size): &(String, u64)| Some(Blob { digest: digest.parse().ok()?, size: *size });
+    let causes = match &text.causes {
+        Some(pair) => Some(blob(pair)?),
+        None => None,
+    };
+    Some(History { plan: blob(&text.plan)?, causes })
+}
+
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_bytes())
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(OsStr::from_bytes(&unescape(text)?)))
+}
