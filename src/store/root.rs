@@ -96,7 +96,7 @@ struct Sealed {
 
 impl Owner {
     /// The name of its file.
-    fn key(&self) -> Sha256 {
+    pub(super) fn key(&self) -> Sha256 {
         let project = self.project.as_ref().map(|path| shown(path)).unwrap_or_default();
         Sha256::of(format!("{project}\n{}\n{}", self.channel, self.role))
     }

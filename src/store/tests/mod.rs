@@ -4,6 +4,7 @@ mod alias;
 mod crash;
 mod damage;
 mod lookup;
+mod root;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
