@@ -10,7 +10,8 @@ use crate::value::Digest;
 pub struct Item<'a> {
     /// What sort of thing.
     pub kind: ItemKind,
-    /// Which one, for people: a package, a role, a path. With its kind it is unique among what is worked on at a time.
+    /// Which one, for people: a package, a role, a path. With its kind and digest it is unique among what is worked on at
+    /// a time.
     pub name: &'a str,
     /// The digest of its bytes, where it is known.
     pub digest: Option<Digest>,
@@ -27,8 +28,12 @@ pub enum ItemKind {
     Base,
     /// A member of an archive, or the archive of a container image.
     Made,
-    /// A role's image.
+    /// A role's image, in the store.
     Image,
+    /// A file among the outputs, outside the store.
+    File,
+    /// What a lockfile says of one package, artifact or container image.
+    Pin,
     /// A blob of the store, whatever it is.
     Blob,
     /// An entry of the store that is no blob.
@@ -45,6 +50,8 @@ impl ItemKind {
             ItemKind::Base => "base",
             ItemKind::Made => "made",
             ItemKind::Image => "image",
+            ItemKind::File => "file",
+            ItemKind::Pin => "pin",
             ItemKind::Blob => "blob",
             ItemKind::Entry => "entry",
             ItemKind::Bundle => "bundle",
@@ -112,7 +119,8 @@ pub trait Report: Sync {
     /// Work on an item begins. What takes no time has no beginning.
     fn begun(&self, _item: &Item<'_>) {}
 
-    /// Work on an item has ended.
+    /// Work on an item has ended. That something was there already may be said of the same thing by every step that
+    /// needs it, also by steps behind the one that brought it: who listens tells it once.
     fn ended(&self, _item: &Item<'_>, _outcome: Outcome) {}
 }
 

@@ -4,6 +4,7 @@ use super::{Bake, Resolved, artifacts, images, made, pantry};
 use crate::error::{Class, Error, Result};
 use crate::fetch::{self, Source, Want};
 use crate::plan::{Made, PlannedKind};
+use crate::report::{Item, ItemKind, Outcome};
 
 impl Bake<'_> {
     /// Everything that a plan is made of, whether or not something was made of it already.
@@ -55,9 +56,15 @@ impl Bake<'_> {
     /// The user's own files, as they were locked.
     fn take_own(&self, resolved: &Resolved) -> Result<()> {
         for (digest, own) in &resolved.artifacts.own {
-            if self.store.resolve(digest, None)?.is_none() {
-                made::take(self.store, digest, own)?;
+            let name = own.name.as_str();
+            let item = |bytes| Item { kind: ItemKind::Input, name, digest: Some(*digest), bytes };
+            if let Some(blob) = self.store.resolve(digest, None)? {
+                self.report.ended(&item(Some(blob.size)), Outcome::Cached);
+                continue;
             }
+            self.report.begun(&item(None));
+            let taken = made::take(self.store, digest, own)?;
+            self.report.ended(&item(Some(taken.size)), Outcome::Fetched);
         }
         Ok(())
     }
@@ -66,8 +73,9 @@ impl Bake<'_> {
     pub(super) fn fetch_missing(&self, suite: Option<&str>, wants: Vec<Want>) -> Result<()> {
         let mut missing = Vec::new();
         for want in wants {
-            if self.store.resolve(&want.digest, want.size)?.is_none() {
-                missing.push(want);
+            match self.store.resolve(&want.digest, want.size)? {
+                Some(blob) => self.report.ended(&pantry::item(&want, Some(blob.size)), Outcome::Cached),
+                None => missing.push(want),
             }
         }
         if missing.is_empty() {
@@ -76,6 +84,7 @@ impl Bake<'_> {
         let released = missing.iter().any(|want| !matches!(want.source, Source::Pool(_)));
         let mut options = self.fetch.clone();
         if options.offline {
+            missing.iter().for_each(|want| self.report.ended(&pantry::item(want, want.size), Outcome::Failed));
             return fetch::fetch(self.store, &missing, &options, &(), self.cancel).map_err(|error| other_way(error, released));
         }
         if let Some(suite) = suite

@@ -10,6 +10,7 @@ use super::{Bake, Resolved};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::plan::{Extract, Made, PlannedKind, PlannedNode};
+use crate::report::{Item, ItemKind, Outcome};
 use crate::store::{Action, Blob, BlobFile, Lookup, Store};
 use crate::tree::{Content, Kind, Layer};
 use crate::unpack::{self, Policy, Sink};
@@ -48,7 +49,18 @@ impl Bake<'_> {
         let mut left = Vec::new();
         for made in wanted {
             match self.remembered(made)? {
-                Some(blob) => drop(done.insert(made.key(), blob)),
+                Some(blob) => {
+                    let name = name_of(resolved, made);
+                    match made {
+                        // An artifact as it is was not made: it is an input.
+                        Made::Extract(Extract::Whole(digest)) => {
+                            let input = Item { kind: ItemKind::Input, name: &name, digest: Some(*digest), bytes: Some(blob.size) };
+                            self.report.ended(&input, Outcome::Cached);
+                        }
+                        _ => self.made(&name, blob, Outcome::Cached),
+                    }
+                    done.insert(made.key(), blob);
+                }
                 None => left.push(*made),
             }
         }
@@ -68,16 +80,25 @@ impl Bake<'_> {
         let extracted = self.extract(resolved, &extracts)?;
         for made in left {
             self.cancel.check()?;
+            let name = name_of(resolved, made);
+            let archive = |archive: &dyn Fn() -> Result<Blob>| {
+                self.report.begun(&item(&name, None));
+                archive().inspect(|blob| self.made(&name, *blob, Outcome::Built))
+            };
             let blob = match made {
                 Made::Extract(extract) => extracted[extract],
-                Made::Built(image) => super::images::build(self, image, &extracted)?,
-                Made::Pulled(image) => super::images::pull(self, image)?,
+                Made::Built(image) => archive(&|| super::images::build(self, image, &extracted))?,
+                Made::Pulled(image) => archive(&|| super::images::pull(self, image))?,
             };
             let outputs = [(FILE.to_owned(), blob)].into();
             self.store.put_action(MADE, &made.key(), &Action { outputs })?;
             done.insert(made.key(), blob);
         }
         Ok(done)
+    }
+
+    fn made(&self, name: &str, blob: Blob, outcome: Outcome) {
+        self.report.ended(&item(name, Some(blob)), outcome);
     }
 
     pub(super) fn remembered(&self, made: &Made) -> Result<Option<Blob>> {
@@ -105,7 +126,9 @@ impl Bake<'_> {
             self.cancel.check()?;
             let what = resolved.artifact_name(&archive);
             let blob = self.artifact(&archive)?;
+            members.iter().for_each(|member| self.report.begun(&item(&in_archive(&what, member), None)));
             for (member, blob) in members_of(self.store, &blob, strip, members, &what)? {
+                self.made(&in_archive(&what, &member), blob, Outcome::Built);
                 found.insert(Extract::Member { archive, strip, member }, blob);
             }
         }
@@ -117,6 +140,26 @@ impl Bake<'_> {
             .resolve(digest, None)?
             .ok_or_else(|| Error::internal(format!("the artifact {digest} was fetched and is not in the store")))
     }
+}
+
+/// What was made, as the report knows it.
+fn item(name: &str, blob: Option<Blob>) -> Item<'_> {
+    let digest = blob.map(|blob| Digest::Sha256(blob.digest));
+    Item { kind: ItemKind::Made, name, digest, bytes: blob.map(|blob| blob.size) }
+}
+
+/// What is made, for people.
+fn name_of(resolved: &Resolved, made: &Made) -> String {
+    match made {
+        Made::Extract(Extract::Whole(digest)) => resolved.artifact_name(digest),
+        Made::Extract(Extract::Member { archive, member, .. }) => in_archive(&resolved.artifact_name(archive), member),
+        Made::Built(image) => image.reference.to_string(),
+        Made::Pulled(image) => image.reference.to_string(),
+    }
+}
+
+fn in_archive(archive: &str, member: &str) -> String {
+    format!("{archive}: {member}")
 }
 
 fn made(kind: &PlannedKind) -> Option<&Made> {

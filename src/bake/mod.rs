@@ -36,11 +36,11 @@ use crate::error::{Error, Result};
 use crate::fetch;
 use crate::fsx;
 use crate::plan::Plan;
-use crate::report::Report;
+use crate::report::{Item, ItemKind, Outcome, Report};
 use crate::store::{Action, Blob, Lookup, Store};
 use crate::tree::Tree;
 use crate::tree::pack::PackIndex;
-use crate::value::{Cancel, RoleName, Sha256};
+use crate::value::{Cancel, Digest, RoleName, Sha256};
 
 /// The kinds of action that the store remembers.
 const BASE: &str = "base";
@@ -96,16 +96,20 @@ impl Bake<'_> {
         }
         self.fetch_needed(resolved)?;
         let stocked = self.tree(resolved)?;
+        self.report.begun(&of_role(plan, ItemKind::Image, None));
         let (image, tree) = self.write_image(resolved, &stocked)?;
         let outputs = [("image".to_owned(), image), ("tree".to_owned(), tree)].into();
         self.store.put_action(IMAGE, &key, &Action { outputs })?;
+        self.report.ended(&of_role(plan, ItemKind::Image, Some(image)), Outcome::Built);
         Ok(Baked { image, tree: tree.digest, made: true })
     }
 
     fn known_image(&self, plan: &Plan) -> Option<Baked> {
         let Lookup::Hit(action) = self.store.action(IMAGE, &plan.key()) else { return None };
         let output = |name: &str| action.outputs.get(name).copied();
-        Some(Baked { image: output("image")?, tree: output("tree")?.digest, made: false })
+        let baked = Baked { image: output("image")?, tree: output("tree")?.digest, made: false };
+        self.report.ended(&of_role(plan, ItemKind::Image, Some(baked.image)), Outcome::Cached);
+        Some(baked)
     }
 
     /// The whole tree of a plan: the base with the role's files on top.
@@ -123,20 +127,26 @@ impl Bake<'_> {
     /// The base tree of a plan: looked up, or installed.
     fn base(&self, resolved: &Resolved) -> Result<Stocked> {
         let key = resolved.plan.base_key();
-        if let Some(stocked) = self.known_base(&key)? {
+        let known = |outcome| {
+            Ok::<_, Error>(self.known_base(&key)?.inspect(|stocked| {
+                self.report.ended(&of_role(&resolved.plan, ItemKind::Base, Some(stocked.source.pack())), outcome);
+            }))
+        };
+        if let Some(stocked) = known(Outcome::Cached)? {
             return Ok(stocked);
         }
         let waiting = || self.report.say("another kbake is installing the same packages; waiting");
         let _flight = self.store.plan_lock(&key, self.cancel, &waiting)?;
-        if let Some(stocked) = self.known_base(&key)? {
+        if let Some(stocked) = known(Outcome::Cached)? {
             return Ok(stocked);
         }
         self.fetch_packages(resolved)?;
+        self.report.begun(&of_role(&resolved.plan, ItemKind::Base, None));
         let (tree, pack) = pantry::install(self, resolved)?;
         let text = self.store.insert(tree.to_text().as_bytes())?;
         let outputs = [("pack".to_owned(), pack), ("tree".to_owned(), text)].into();
         self.store.put_action(BASE, &key, &Action { outputs })?;
-        self.known_base(&key)?.ok_or_else(|| Error::internal("the base tree that was just stored cannot be read back"))
+        known(Outcome::Built)?.ok_or_else(|| Error::internal("the base tree that was just stored cannot be read back"))
     }
 
     fn known_base(&self, key: &Sha256) -> Result<Option<Stocked>> {
@@ -196,6 +206,11 @@ impl Bake<'_> {
         self.store.export(&image.digest, to, 0o644)?;
         Ok(true)
     }
+}
+
+/// A blob that was made for a role, as the report knows it.
+fn of_role(plan: &Plan, kind: ItemKind, blob: Option<Blob>) -> Item<'_> {
+    Item { kind, name: plan.role().as_str(), digest: blob.map(|blob| Digest::Sha256(blob.digest)), bytes: blob.map(|blob| blob.size) }
 }
 
 /// Fails when an image is not what everyone else got from the same plan.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::made::Blobs;
@@ -14,12 +14,12 @@ use crate::fetch::{Events, Source, Want};
 use crate::fsx::{self, Temp};
 use crate::lock::Entry as Locked;
 use crate::project::LargeFile;
-use crate::report::Report;
+use crate::report::{Item, ItemKind, Outcome, Report};
 use crate::store::{Blob, BlobFile};
 use crate::tree::pack::{self, PackIndex};
 use crate::tree::{Content, ContentSource, Tree};
 use crate::unpack::Sink;
-use crate::value::{Hasher, Sha256, TreePath};
+use crate::value::{Digest, Hasher, Sha256, TreePath};
 
 /// The contents of a tree: the base's pack in the store, and the recipes' large files.
 pub struct Pantry {
@@ -33,6 +33,11 @@ impl Pantry {
     /// The contents of the tree that `index` was made from.
     pub fn new(pack: BlobFile, index: PackIndex) -> Self {
         Pantry { pack, index, files: Vec::new(), blobs: Blobs::new() }
+    }
+
+    /// The blob of the base's contents.
+    pub fn pack(&self) -> Blob {
+        Blob { digest: self.pack.digest(), size: self.pack.size() }
     }
 
     /// With `files` beside it.
@@ -110,11 +115,16 @@ pub fn wants<'a>(packages: impl Iterator<Item = &'a Locked>) -> Vec<Want> {
     packages.map(want).collect()
 }
 
-/// Tells the report how the downloads go on, as one sum.
+/// An input as the report knows it.
+pub fn item(want: &Want, bytes: Option<u64>) -> Item<'_> {
+    Item { kind: ItemKind::Input, name: &want.name, digest: Some(want.digest), bytes }
+}
+
+/// Tells the report how the downloads go on: each of them, and their sum.
 pub struct Downloads<'a> {
     report: &'a dyn Report,
-    /// Bytes that are there, by name of the want.
-    have: Mutex<BTreeMap<String, u64>>,
+    /// Bytes that are there, of all that began here. The parts of a container image share its name.
+    have: Mutex<BTreeMap<Digest, u64>>,
 }
 
 impl<'a> Downloads<'a> {
@@ -122,16 +132,25 @@ impl<'a> Downloads<'a> {
     pub fn new(report: &'a dyn Report) -> Self {
         Downloads { report, have: Mutex::default() }
     }
+
+    fn have(&self) -> MutexGuard<'_, BTreeMap<Digest, u64>> {
+        self.have.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Events for Downloads<'_> {
+    fn started(&self, want: &Want, have: u64) {
+        self.have().insert(want.digest, have);
+        self.report.begun(&item(want, want.size));
+    }
+
     fn waiting(&self, want: &Want) {
         self.report.say(&format!("another kbake fetches {}; waiting", want.name));
     }
 
     fn progress(&self, want: &Want, at: u64) {
-        let mut have = self.have.lock().unwrap_or_else(PoisonError::into_inner);
-        have.insert(want.name.clone(), at);
+        let mut have = self.have();
+        have.insert(want.digest, at);
         self.report.reached(have.values().sum());
     }
 
@@ -140,10 +159,18 @@ impl Events for Downloads<'_> {
     }
 
     fn finished(&self, want: &Want) {
-        // Of an unknown size the last progress has told all of it.
+        let began = self.have().get(&want.digest).copied();
         if let Some(size) = want.size {
             self.progress(want, size);
         }
+        // What did not begin here was brought by another process in the meantime.
+        let outcome = if began.is_some() { Outcome::Fetched } else { Outcome::Cached };
+        // Of an unknown size the last progress has told all of it.
+        self.report.ended(&item(want, want.size.or(began)), outcome);
+    }
+
+    fn failed(&self, want: &Want) {
+        self.report.ended(&item(want, want.size), Outcome::Failed);
     }
 }
 

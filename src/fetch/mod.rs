@@ -87,7 +87,7 @@ pub trait Events: Sync {
     fn retry(&self, _want: &Want, _pause: Duration, _reason: &str) {}
     /// The blob is in the store.
     fn finished(&self, _want: &Want) {}
-    /// No source gave it. The reasons are in the error of [`fetch`].
+    /// No source gave it, or none could be reached for others. The reasons are in the error of [`fetch`].
     fn failed(&self, _want: &Want) {}
 }
 
@@ -157,6 +157,7 @@ fn run(job: &Job<'_>, missing: &[&Want]) -> Result<()> {
             && let Some(&n) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
             if work::is_hopeless(job, missing[n]) {
+                job.events.failed(missing[n]);
                 lock(&untried).push(n);
                 continue;
             }
