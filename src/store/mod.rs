@@ -19,6 +19,7 @@
 mod action;
 mod alias;
 mod blob;
+pub mod gc;
 mod list;
 mod lock;
 mod output;
@@ -26,6 +27,7 @@ mod partial;
 mod root;
 mod scratch;
 mod source;
+pub mod survey;
 mod write;
 
 #[cfg(test)]
@@ -60,6 +62,8 @@ const FILE_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o755;
 /// Of downloads that a later command goes on with.
 const PARTIAL: &str = "partial-";
+/// The ending of the names in `quarantine/` that stand for damaged blobs of lower stores.
+const DISTRUST: &str = "lower";
 
 /// How a command uses the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +87,7 @@ pub struct Blob {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    access: Access,
     _lock: File,
     /// Blobs whose files this process has hashed, as the files were then.
     hashed: Mutex<BTreeMap<Sha256, Stamp>>,
@@ -104,7 +109,7 @@ impl Store {
         // An absolute root, so that what is remembered about paths does not depend on the current folder.
         let root = fs::canonicalize(root).map_err(|e| Error::io(format!("open the store {}", root.display()), &e))?;
         let lock = lock::acquire(&root.join("lock"), access, cancel, on_wait)?;
-        let store = Store { root, _lock: lock, hashed: Mutex::default(), proved: Mutex::default() };
+        let store = Store { root, access, _lock: lock, hashed: Mutex::default(), proved: Mutex::default() };
         store.settle_format()?;
         store.clean()?;
         Ok(store)

@@ -3,6 +3,7 @@
 mod alias;
 mod crash;
 mod damage;
+mod gc;
 mod lookup;
 mod root;
 
