@@ -17,7 +17,9 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 
 pub use batch::Batch;
 pub(crate) use copy::copy_file;
@@ -102,6 +104,18 @@ pub fn exists(path: &Path) -> Result<bool> {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
         Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
     }
+}
+
+/// The absolute path of what is there, without links.
+pub fn canonical(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).map_err(|e| Error::io(format!("open {}", path.display()), &e))
+}
+
+/// Marks a file as written just now.
+pub fn touch(path: &Path) -> Result<()> {
+    let now = |nanos| Timespec { tv_sec: 0, tv_nsec: nanos };
+    let times = Timestamps { last_access: now(UTIME_OMIT), last_modification: now(UTIME_NOW) };
+    utimensat(CWD, path, &times, AtFlags::empty()).map_err(|e| Error::io(format!("mark {} as used", path.display()), &e.into()))
 }
 
 /// The folder and those above it, with the modes that the umask gives.

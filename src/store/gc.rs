@@ -92,11 +92,8 @@ impl Needed {
             needed.blobs.extend(outputs(inventory, name));
         }
         // By which other digest a blob is known is needed as long as the blob is.
-        for name in inventory.actions.keys().filter(|name| alias::is_alias(name)) {
-            if outputs(inventory, name).any(|blob| needed.blobs.contains(&blob)) {
-                needed.actions.insert(name.clone());
-            }
-        }
+        let aliases = inventory.actions.keys().filter_map(|name| Some((name, aliased(inventory, name)?)));
+        needed.actions.extend(aliases.filter(|(_, blob)| needed.blobs.contains(blob)).map(|(name, _)| name.clone()));
         needed
     }
 }
@@ -112,6 +109,12 @@ fn named(root: &Root) -> impl Iterator<Item = Sha256> {
 fn outputs<'a>(inventory: &'a Inventory, name: &(String, Sha256)) -> impl Iterator<Item = Sha256> + 'a {
     let action = inventory.actions.get(name).and_then(|(action, _)| action.as_ref());
     action.into_iter().flat_map(|action| action.outputs.values().map(|blob| blob.digest))
+}
+
+/// The blob that an entry gives another name to.
+fn aliased(inventory: &Inventory, name: &(String, Sha256)) -> Option<Sha256> {
+    let mut blobs = outputs(inventory, name).filter(|_| alias::is_alias(name));
+    blobs.next().filter(|_| blobs.next().is_none())
 }
 
 /// What goes, of a store that has `inventory`.
@@ -208,16 +211,18 @@ impl<'a> Ages<'a> {
             outputs(inventory, name).for_each(|blob| raise(&mut ages.blobs, &blob, used));
         }
         // Without its other name a blob would be fetched again.
-        for name in inventory.actions.keys().filter(|name| alias::is_alias(name)) {
-            let used = outputs(inventory, name).filter_map(|blob| ages.blobs.get(&blob).copied()).max();
-            ages.actions.entry(name).and_modify(|age| *age = used.unwrap_or(*age).max(*age));
+        for name in inventory.actions.keys() {
+            if let Some(used) = aliased(inventory, name).and_then(|blob| ages.blobs.get(&blob).copied()) {
+                raise(&mut ages.actions, &name, used);
+            }
         }
         ages
     }
 
     fn root(&self, root: &Root, piece: &Piece) -> Moment {
         let own = root.current.actions.iter().filter(|name| !self.needed.actions.contains(*name));
-        let used = own.filter_map(|name| self.inventory.actions.get(name)).map(|(_, action)| action.used);
+        let sound = own.filter_map(|name| self.inventory.actions.get(name)).filter(|(action, _)| action.is_some());
+        let used = sound.map(|(_, piece)| piece.used);
         used.fold(piece.used, Moment::max)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::action::is_kind;
+use super::action::{self, is_kind};
 use super::{Action, PARTIAL, Root, Store};
 use crate::error::Result;
 use crate::fsx::{self, Stamp};
@@ -118,7 +118,7 @@ impl Store {
                 inventory.rest.extend(unfinished(piece));
                 continue;
             };
-            let action = self.entry(&kind, &key).ok();
+            let action = action::entry(self.root(), &kind, &key).ok();
             inventory.actions.insert((kind, key), (action, piece));
         }
         Ok(())
@@ -158,8 +158,8 @@ impl Store {
         }
         for name in fsx::list(&whole)? {
             let (path, at) = (Path::new(folder).join(&name), whole.join(&name));
-            if let Some(Stamp { size, mtime_ns, .. }) = Stamp::of(&at)? {
-                pieces.push(Piece { path, size, used: mtime_ns.div_euclid(1_000_000_000) });
+            if let Some(stamp) = Stamp::of(&at)? {
+                pieces.push(Piece { path, size: stamp.size, used: stamp.mtime() });
             } else if folder == "tmp" {
                 let (size, used) = fsx::extent(&at);
                 pieces.push(Piece { path, size, used });

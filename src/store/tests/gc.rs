@@ -273,7 +273,7 @@ fn a_store_is_collected_and_what_its_project_needs_stays() {
     let (root, project) = (dir.path().join("store"), dir.path().join("project"));
     let store = open(&root);
     let put = |name: &str| store.insert(name.as_bytes()).unwrap();
-    let mut build = |role: &str, project: Option<&Path>, output: &str| {
+    let build = |role: &str, project: Option<&Path>, output: &str| {
         let plan = put(&format!("{role}'s plan"));
         let image = put(&format!("{role}'s image"));
         store.put_action("image", &plan.digest, &Action { outputs: [("image".to_owned(), image)].into() }).unwrap();

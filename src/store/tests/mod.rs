@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod gc;
 mod lookup;
+mod lower;
 mod root;
 
 use std::fs;
