@@ -146,7 +146,7 @@ impl Store {
     }
 }
 
-fn read(bytes: &[u8]) -> Option<Root> {
+pub(super) fn read(bytes: &[u8]) -> Option<Root> {
     let sealed: Sealed = serde_json::from_slice(bytes).ok()?;
     if check(&sealed.root).ok()? != sealed.check {
         return None;

@@ -3,7 +3,9 @@
 mod alias;
 mod crash;
 mod damage;
+mod gc;
 mod lookup;
+mod lower;
 mod root;
 
 use std::fs;
