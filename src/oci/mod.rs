@@ -14,7 +14,7 @@ mod layer;
 mod media;
 mod pulled;
 mod read;
-mod tar;
+pub mod tar;
 mod written;
 
 #[cfg(test)]
@@ -25,6 +25,7 @@ pub use build::{Built, File};
 pub use elf::{ELF_HEAD, elf_is_static};
 pub use media::{MediaType, Role};
 pub use read::{Document, Index, Manifest, config_platform, document, index, manifest};
+pub use written::LAYOUT;
 
 use std::fmt;
 
