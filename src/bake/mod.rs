@@ -7,6 +7,7 @@ mod accounts;
 mod artifacts;
 mod bill;
 mod bring;
+mod causes;
 mod images;
 mod inputs;
 mod machine;
@@ -18,17 +19,20 @@ mod pantry;
 mod remember;
 mod resolve;
 mod units;
+mod why;
 
 use std::path::Path;
 
 pub use artifacts::{Absent, Artifacts};
 pub use bill::bill;
+pub use causes::{Cause, Causes};
 pub use inputs::{Input, InputKind};
 pub use machine::ROOT_START;
 pub use origin::Origin;
 pub use pantry::Pantry;
 pub use remember::owner;
-pub use resolve::{Resolved, request, resolve};
+pub use resolve::{LockFile, Resolved, request, resolve};
+pub use why::{Before, Reason, Why};
 
 use crate::disk::readback::{self, Depth};
 use crate::disk::{Pieces, qcow2};

@@ -6,6 +6,7 @@
 mod artifact;
 mod change;
 mod moved;
+mod place;
 mod print;
 mod read;
 mod request;
@@ -23,6 +24,7 @@ use crate::{Error, Result};
 pub use artifact::{ArtifactSource, LockedArtifact, LockedImage};
 pub use change::{Cause, Change, changes};
 pub use moved::{Moved, moved};
+pub use place::{Table, places};
 pub use request::{Request, WantedArtifact, packages};
 
 /// The format that this kbake reads and writes.
