@@ -15,8 +15,8 @@ pub enum Why {
     /// Nothing is known of an earlier build. Whether the store has the image all the same: of another project, or out
     /// of a bundle.
     NeverBuilt { in_store: bool },
-    /// Another plan would be built than the last time.
-    Changed(Vec<Reason>),
+    /// The plan is another one than the last time. Whether the store has its image all the same.
+    Changed { reasons: Vec<Reason>, in_store: bool },
     /// The plan is the last one, and its image is not in the store; and what changed before, as far as that is known.
     Lost { miss: Miss, before: Before },
     /// Nothing would be built.
@@ -64,7 +64,7 @@ impl Bake<'_> {
         if root.current.history.plan.digest != resolved.plan.key() {
             let Some(old) = self.side(&root.current.history)? else { return Ok(Why::Forgotten) };
             let new = Side { lines: lines(&resolved.plan.text(), "the plan")?, causes: Some(Causes::of(resolved)?) };
-            return Ok(Why::Changed(reasons(&old, &new)));
+            return Ok(Why::Changed { reasons: reasons(&old, &new), in_store: matches!(image, Lookup::Hit(_)) });
         }
         let before = self.before(&root, resolved)?;
         Ok(match image {

@@ -5,6 +5,7 @@
 
 mod artifact;
 mod change;
+mod compare;
 mod moved;
 mod place;
 mod print;
@@ -23,6 +24,7 @@ use crate::{Error, Result};
 
 pub use artifact::{ArtifactSource, LockedArtifact, LockedImage};
 pub use change::{Cause, Change, changes};
+pub use compare::{Difference, Kind, differences};
 pub use moved::{Moved, moved};
 pub use place::{Table, places};
 pub use request::{Request, WantedArtifact, packages};
