@@ -8,6 +8,7 @@ mod artifacts;
 mod bill;
 mod bring;
 mod bundle;
+mod causes;
 mod images;
 mod import;
 mod inputs;
@@ -20,6 +21,7 @@ mod pantry;
 mod remember;
 mod resolve;
 mod units;
+mod why;
 
 use std::path::Path;
 
@@ -27,12 +29,14 @@ pub use artifacts::{Absent, Artifacts};
 pub use bill::bill;
 pub use bundle::{Bundling, Description, Packed, verify_bundle};
 pub use import::{Belief, Imported, ImportedRole, Importing};
+pub use causes::{Cause, Causes};
 pub use inputs::{Input, InputKind};
 pub use machine::ROOT_START;
 pub use origin::Origin;
 pub use pantry::Pantry;
 pub use remember::owner;
-pub use resolve::{Resolved, request, resolve};
+pub use resolve::{LockFile, Resolved, request, resolve};
+pub use why::{Before, Reason, Why};
 
 use crate::disk::readback::{self, Depth};
 use crate::disk::{Pieces, qcow2};

@@ -7,10 +7,10 @@ use std::fmt;
 
 use super::owners::Owners;
 use super::{Bake, Resolved, Stocked, units};
-use crate::document::Place;
+use crate::document::{Located, Place};
 use crate::error::Result;
 use crate::plan::PlannedKind;
-use crate::recipe::Recipe;
+use crate::recipe::{Body, Intent, Recipe, Sources};
 use crate::tree::{Kind, Layer, Tree};
 use crate::value::{ArtifactName, Reference, TreePath};
 
@@ -60,7 +60,7 @@ impl fmt::Display for Origin {
 }
 
 /// `file:line`: columns say nothing about a whole entry.
-struct Shown<'a>(&'a Place);
+pub(super) struct Shown<'a>(pub(super) &'a Place);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,6 +77,14 @@ pub struct Origins {
     pub units: BTreeMap<String, Place>,
     /// Of the plan's accounts, by name.
     pub users: BTreeMap<String, Place>,
+    /// The project's files that become files of the plan.
+    pub sources: BTreeMap<TreePath, String>,
+    /// Who asks for packages and tools by name.
+    pub packages: BTreeMap<String, Vec<Place>>,
+    /// Where the channel's sources describe an `artifact` or `image` of this name.
+    pub described: BTreeMap<(&'static str, ArtifactName), Place>,
+    /// The sources file that says for which machine and point in time all is.
+    pub frame: String,
 }
 
 impl Origins {
@@ -89,11 +97,33 @@ impl Origins {
 
     /// What a recipe itself says overrules all before it.
     pub fn recipe(&mut self, recipe: &Recipe) {
-        let entries = recipe.entries.iter();
-        self.files.extend(entries.map(|entry| (entry.value.path.clone(), Origin::Recipe(entry.place.clone()))));
+        for entry in &recipe.entries {
+            let path = &entry.value.path;
+            self.files.insert(path.clone(), Origin::Recipe(entry.place.clone()));
+            match &entry.value.intent {
+                Intent::File { body: Located { value: Body::Source(source), .. }, .. } => {
+                    self.sources.insert(path.clone(), format!("recipes/{source}"));
+                }
+                _ => _ = self.sources.remove(path),
+            }
+        }
+        for package in &recipe.packages {
+            self.packages.entry(package.value.to_string()).or_default().push(package.place.clone());
+        }
         let units = [&recipe.units.enable, &recipe.units.disable, &recipe.units.mask].into_iter().flatten();
         self.units.extend(units.map(|unit| (unit.value.to_string(), unit.place.clone())));
         self.users.extend(recipe.users.iter().map(|user| (user.value.name.to_string(), user.place.clone())));
+    }
+
+    /// What a channel's sources say beside the recipes.
+    pub fn channel(&mut self, sources: &Sources) {
+        self.frame = sources.suite.place.file().to_owned();
+        for tool in &sources.tools {
+            self.packages.entry(tool.value.to_string()).or_default().push(tool.place.clone());
+        }
+        let images = sources.images.iter().map(|(name, image)| (("image", name.clone()), image.place.clone()));
+        let artifacts = sources.artifacts.iter().map(|(name, artifact)| (("artifact", name.clone()), artifact.place.clone()));
+        self.described = images.chain(artifacts).collect();
     }
 
     /// Who made a link in the folder of units: a preset, if it is of a unit that one is about. Those of others were

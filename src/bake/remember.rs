@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{BASE, Bake, IMAGE, Resolved, made};
+use super::{BASE, Bake, Causes, IMAGE, Resolved, made};
 use crate::error::{Error, Result};
 use crate::plan::PlannedKind;
 use crate::project::Project;
-use crate::store::{Generation, History, Owner, Root};
+use crate::store::{Blob, Generation, History, Lookup, Owner, Root};
 use crate::value::RoleName;
 
 /// Whose a build of a project's role is. `current` is the folder that relative paths are below.
@@ -31,17 +31,28 @@ impl Bake<'_> {
             // Nothing is new: to find that out in full would hash large files and wait for the disk.
             return Ok(());
         }
-        let history = History { plan: self.store.insert(resolved.plan.text().as_bytes())?, causes: None };
+        let plan = self.store.insert(resolved.plan.text().as_bytes())?;
+        let history = match &before {
+            // Lines of files may have moved since, but these are the causes that it was first built by.
+            Some(Root { current: Generation { history, .. }, .. }) if history.plan == plan && self.has(history.causes)? => *history,
+            _ => History { plan, causes: Some(self.store.insert(Causes::of(resolved)?.text()?.as_bytes())?) },
+        };
         let mut root = Root { owner, current: self.generation(resolved, history)?, previous: None, outputs: Default::default() };
         if let Some(before) = &before {
             root.outputs.clone_from(&before.outputs);
-            root.previous = match before.current.history.plan == history.plan {
+            // A plan that was only fetched for is no build that could be compared with.
+            let built = || matches!(self.store.action(IMAGE, &before.current.history.plan.digest), Lookup::Hit(_));
+            root.previous = match before.current.history.plan == history.plan || (before.previous.is_some() && !built()) {
                 true => before.previous,
                 false => Some(before.current.history),
             };
         }
         root.outputs.extend(output.map(Path::to_owned));
         if before.as_ref() == Some(&root) { Ok(()) } else { self.store.put_root(&root) }
+    }
+
+    fn has(&self, blob: Option<Blob>) -> Result<bool> {
+        blob.map_or(Ok(false), |blob| self.store.holds(&blob.digest, Some(blob.size)))
     }
 
     fn generation(&self, resolved: &Resolved, history: History) -> Result<Generation> {

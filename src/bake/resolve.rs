@@ -37,6 +37,17 @@ pub struct Resolved {
     pub artifacts: Artifacts,
     /// Whose doing the plan's lines are.
     pub origins: Origins,
+    /// The lockfile, as it was read.
+    pub lock: LockFile,
+}
+
+/// A lockfile's name and text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockFile {
+    /// Relative to the project: `lockfiles/debian.lock`.
+    pub name: String,
+    /// All of it.
+    pub text: String,
 }
 
 impl Resolved {
@@ -64,6 +75,7 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
     })?;
     let artifacts = artifacts::of(project, channel, lock, &layers)?;
     let mut origins = Origins::default();
+    origins.channel(&channel.sources);
     let mut files = rendered(role, &layers, &artifacts.facts, &mut origins)?;
     files.extend(artifacts.nodes.clone());
     origins.files.extend(artifacts.origins.clone());
@@ -94,7 +106,9 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
         users,
     })?;
     let installer = installer.clone();
-    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools, sources, artifacts, origins })
+    let file = crate::project::lock_name(name);
+    let file = LockFile { text: project.text(&file)?.unwrap_or_default(), name: file };
+    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools, sources, artifacts, origins, lock: file })
 }
 
 /// What the recipes ask for, to hold against the lockfile or to resolve.

@@ -157,6 +157,13 @@ pub struct Sources {
     pub web: Web,
 }
 
+impl Sources {
+    /// For commands that fetch nothing.
+    pub fn nowhere() -> Self {
+        Sources { offline: true, mirror: Vec::new(), web: Web { rewrite: Vec::new(), registry_mirror: Vec::new() } }
+    }
+}
+
 /// Who is asked in place of release hosts and registries.
 #[derive(Debug, Args)]
 pub struct Web {

@@ -5,7 +5,9 @@
 
 mod artifact;
 mod change;
+mod compare;
 mod moved;
+mod place;
 mod print;
 mod read;
 mod request;
@@ -22,7 +24,9 @@ use crate::{Error, Result};
 
 pub use artifact::{ArtifactSource, LockedArtifact, LockedImage};
 pub use change::{Cause, Change, changes};
+pub use compare::{Difference, Kind, differences};
 pub use moved::{Moved, moved};
+pub use place::{Table, places};
 pub use request::{Request, WantedArtifact, packages};
 
 /// The format that this kbake reads and writes.

@@ -22,6 +22,7 @@
 //! symlink /etc/localtime /usr/share/zoneinfo/UTC
 //! ```
 
+pub mod compare;
 mod file;
 mod made;
 

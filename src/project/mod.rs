@@ -4,10 +4,12 @@
 //! ships. Names are relative and with `/`, as they are shown: `recipes/roles/etcd.toml`.
 
 mod expected;
+mod git;
 mod shipped;
 
 use std::path::{Path, PathBuf};
 
+pub use git::lockfiles_at;
 pub use expected::{Expected, lines as expected_lines};
 
 use crate::error::{Error, Result};

@@ -1,0 +1,48 @@
+//! A project's lockfiles as a git revision has them. Runs the host's `git`, which only reads.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::{Error, Result};
+
+/// The folder of lockfiles, relative to the project.
+const LOCKFILES: &str = "lockfiles/";
+
+/// The texts of all lockfiles of a project in `folder` at `revision`, by their names relative to it.
+///
+/// # Errors
+/// A revision that git does not know, a folder that is in no repository, a host without git.
+pub fn lockfiles_at(folder: &Path, revision: &str) -> Result<BTreeMap<String, String>> {
+    if revision.is_empty() || revision.starts_with('-') {
+        return Err(Error::user(format!("`{}` is no git revision", revision.escape_debug())));
+    }
+    let unknown = |error: Error| error.hint("name a revision as `git log` does, or two files that are there: lockfiles, plans or disk images");
+    let commit = git(folder, &["rev-parse", "--verify", "--end-of-options", &format!("{revision}^{{commit}}")]).map_err(unknown)?;
+    let commit = String::from_utf8_lossy(&commit).trim().to_owned();
+    // Paths are relative to the folder, wherever in the repository it is; `-z` leaves them unquoted.
+    let names = git(folder, &["ls-tree", "-z", "--name-only", &commit, LOCKFILES])?;
+    let mut found = BTreeMap::new();
+    for name in names.split(|&b| b == 0).filter_map(|name| std::str::from_utf8(name).ok()).filter(|name| name.ends_with(".lock")) {
+        let text = git(folder, &["show", &format!("{commit}:./{name}")])?;
+        let text = String::from_utf8(text).map_err(|_| Error::user(format!("{name} at {revision} is no UTF-8 text")))?;
+        found.insert(name.to_owned(), text);
+    }
+    Ok(found)
+}
+
+/// What a git command prints.
+fn git(folder: &Path, args: &[&str]) -> Result<Vec<u8>> {
+    let mut command = Command::new("git");
+    command.arg("--no-pager").arg("-C").arg(folder).args(args).env("LC_ALL", "C").env("GIT_OPTIONAL_LOCKS", "0");
+    let output = command.output().map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Error::user("`git` is missing, which has the project's revisions").hint("install the package `git`"),
+        _ => Error::io("run git", &e),
+    })?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let error = Error::user(format!("git cannot say what {} was", args.last().copied().unwrap_or_default().trim_end_matches("^{commit}")));
+    Err(String::from_utf8_lossy(&output.stderr).lines().fold(error, |error, line| error.detail(line.to_owned())))
+}
