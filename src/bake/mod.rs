@@ -122,6 +122,11 @@ impl Bake<'_> {
 
     /// The base tree of a plan: looked up, or installed.
     fn base(&self, resolved: &Resolved) -> Result<Stocked> {
+        self.base_by(resolved, pantry::install)
+    }
+
+    /// As [`Bake::base`], with what installs the packages and gives the tree and the blob of its contents.
+    fn base_by(&self, resolved: &Resolved, install: impl FnOnce(&Bake, &Resolved) -> Result<(Tree, Blob)>) -> Result<Stocked> {
         let key = resolved.plan.base_key();
         if let Some(stocked) = self.known_base(&key)? {
             return Ok(stocked);
@@ -132,7 +137,7 @@ impl Bake<'_> {
             return Ok(stocked);
         }
         self.fetch_packages(resolved)?;
-        let (tree, pack) = pantry::install(self, resolved)?;
+        let (tree, pack) = install(self, resolved)?;
         let text = self.store.insert(tree.to_text().as_bytes())?;
         let outputs = [("pack".to_owned(), pack), ("tree".to_owned(), text)].into();
         self.store.put_action(BASE, &key, &Action { outputs })?;
@@ -212,3 +217,6 @@ pub fn hold_against(expected: Option<(Sha256, Sha256)>, role: &RoleName, baked: 
         .hint(format!("`kbake tree {role}` prints what was installed; please report this with your host's release"))
         .hint("to use the image all the same: --accept-new-digest"))
 }
+
+#[cfg(test)]
+mod tests;

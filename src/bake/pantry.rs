@@ -163,9 +163,14 @@ pub fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
     bake.report.say(&format!("installing {} packages (once for this lockfile; minutes)", debs.len()));
     let spec = base::Spec { debs, mmdebstrap: deb(&resolved.installer), epoch: plan.epoch(), arch: plan.arch() };
     let scratch = bake.store.work_folder("base", &plan.base_key())?;
-    let mut spool = Spool::new(bake)?;
     let event = |line: &str| bake.report.say(&format!("  {line}"));
-    let tree = base::build(&spec, mode, &scratch, &mut spool, &event, bake.cancel)?;
+    pack(bake, |sink| base::build(&spec, mode, &scratch, sink, &event, bake.cancel))
+}
+
+/// The tree that `make` makes, and the blob of the contents that it gives away.
+pub(super) fn pack(bake: &Bake, make: impl FnOnce(&mut dyn Sink) -> Result<Tree>) -> Result<(Tree, Blob)> {
+    let mut spool = Spool::new(bake)?;
+    let tree = make(&mut spool)?;
     let stored = spool.finish()?;
     let mut writer = bake.store.writer(None, None)?;
     pack::write(&tree, &stored, &mut writer)?;

@@ -28,7 +28,10 @@ fn work(dir: &Path) -> Result<()> {
     }
     let large = writer.commit()?;
     if let Claim::Ours(mut partial) = store.partial(&Sha256::of(b"downloaded").into(), Some(10))? {
-        // What an earlier run got may be all of it.
+        // What an earlier run got may be all of it, or what a power cut has left.
+        if partial.found() != Sha256::of(&b"downloaded"[..partial.len() as usize]).into() {
+            partial.reset()?;
+        }
         let rest = &b"downloaded"[partial.len() as usize..];
         for chunk in rest.chunks(4) {
             partial.put(chunk)?;
