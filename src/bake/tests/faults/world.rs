@@ -147,7 +147,7 @@ impl World {
         let lock = lock(&packages, &locked, Sha256::of(&index)).to_text();
         let mut project: Vec<(String, Vec<u8>)> = recipes().into_iter().map(|(name, text)| (name, text.into())).collect();
         project.push((format!("lockfiles/{CHANNEL}.lock"), lock.into()));
-        project.push(("files/own".into(), own));
+        project.push(("recipes/files/own".into(), own));
 
         let mut things: BTreeMap<String, Vec<u8>> = [("tool-1.2.3".into(), tool), ("archive-4.5.6.tar.gz".into(), archive)].into();
         things.extend(packages.map(|(name, bytes)| (format!("{name}_1_amd64.deb"), bytes)));
@@ -230,6 +230,7 @@ fn tar(entries: &[(&str, &[u8])]) -> Vec<u8> {
     for (name, bytes) in entries {
         let mut header = tar::Header::new_ustar();
         header.set_mode(0o755);
+        header.set_entry_type(if name.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular });
         header.set_size(bytes.len() as u64);
         builder.append_data(&mut header, name, *bytes).unwrap();
     }
@@ -237,8 +238,18 @@ fn tar(entries: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn archive(edition: &str) -> Vec<u8> {
-    let (server, ctl) = (noise(&format!("server {edition}"), 90_000), noise("ctl", 20_000));
+    let (server, ctl) = ([program(), noise(&format!("server {edition}"), 90_000)].concat(), noise("ctl", 20_000));
     tar(&[("served-4/server", &server), ("served-4/ctl", &ctl), ("served-4/README", b"read me")])
+}
+
+/// The beginning of a static program: one segment to load.
+fn program() -> Vec<u8> {
+    let mut head = vec![0; 120];
+    head[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    for (at, value) in [(16, 2u8), (18, 62), (24, 1), (32, 64), (54, 56), (56, 1), (64, 1)] {
+        head[at] = value;
+    }
+    head
 }
 
 /// A package with files that a disk's writer takes for GRUB's.
@@ -265,7 +276,8 @@ fn grub_package() -> Vec<u8> {
     ];
     files.extend(grub::MODULES.iter().map(|name| (format!("{name}.mod"), noise(name, 50))));
     let named: Vec<(String, &[u8])> = files.iter().map(|(name, bytes)| (format!("{}/{name}", grub::FILES_DIR), &bytes[..])).collect();
-    let entries: Vec<(&str, &[u8])> = named.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
+    let mut entries: Vec<(&str, &[u8])> = ["usr/", "usr/lib/", "usr/lib/grub/", "usr/lib/grub/i386-pc/"].map(|name| (name, &b""[..])).into();
+    entries.extend(named.iter().map(|(name, bytes)| (name.as_str(), *bytes)));
     let control = b"Package: grub-pc-bin\nVersion: 1.5-2\nArchitecture: amd64\nMaintainer: N <n@example.org>\nDescription: x\n y\n";
     let mut deb = b"!<arch>\n".to_vec();
     for (name, bytes) in
