@@ -9,6 +9,7 @@
 pub mod backing;
 pub mod bake;
 pub mod base;
+pub mod bundle;
 pub mod cli;
 pub mod cluster;
 pub mod disk;

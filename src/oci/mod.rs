@@ -14,7 +14,7 @@ mod layer;
 mod media;
 mod pulled;
 mod read;
-mod tar;
+pub mod tar;
 mod written;
 
 #[cfg(test)]
@@ -24,6 +24,7 @@ pub use archive::Image;
 pub use build::{Built, File};
 pub use elf::{ELF_HEAD, elf_is_static};
 pub use media::{MediaType, Role};
+pub use written::LAYOUT;
 pub use read::{Document, Index, Manifest, config_platform, document, index, manifest};
 
 use std::fmt;

@@ -1,18 +1,18 @@
-//! Headers of tar entries, in the one way in which this module writes them: ustar, and pax records for what ustar cannot
+//! Headers of tar entries, in the one way in which kbake writes them: ustar, and pax records for what ustar cannot
 //! say ([pax](https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_01)). Owner 0:0, no names.
 
 /// Everything in a tar comes in blocks of this many bytes.
-const BLOCK: usize = 512;
+pub const BLOCK: usize = 512;
 /// The bytes of a name in a ustar header. Its other field for long names is not used: pax says those.
 const NAME: usize = 100;
 /// The first size that eleven octal digits cannot say: 8 GiB.
 const SIZE_END: u64 = 1 << 33;
 /// What a tar ends with.
-pub(super) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A regular file of so many bytes.
     File(u64),
     /// Its name ends with a slash.
@@ -20,7 +20,7 @@ pub(super) enum Kind {
 }
 
 /// The blocks before the contents of `name`. A file's contents must be filled up with [`padding`].
-pub(super) fn header(name: &str, kind: Kind, mode: u16, mtime: u32) -> Vec<u8> {
+pub fn header(name: &str, kind: Kind, mode: u16, mtime: u32) -> Vec<u8> {
     let size = match kind {
         Kind::File(size) => size,
         Kind::Folder => 0,
@@ -45,8 +45,15 @@ pub(super) fn header(name: &str, kind: Kind, mode: u16, mtime: u32) -> Vec<u8> {
 }
 
 /// How many zero bytes follow so many bytes of contents.
-pub(super) fn padding(size: u64) -> usize {
+pub fn padding(size: u64) -> usize {
     ((BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64) as usize
+}
+
+/// The size that a header of this module says in its ustar field; none when that is written otherwise.
+pub fn size(block: &[u8]) -> Option<u64> {
+    let (digits, end) = block.get(124..136)?.split_at(11);
+    let octal = digits.iter().all(|digit| (b'0'..=b'7').contains(digit)) && end == [0];
+    octal.then(|| digits.iter().fold(0, |size, digit| size << 3 | u64::from(digit - b'0')))
 }
 
 /// `LENGTH KEY=VALUE\n`, where the length counts itself.

@@ -9,7 +9,7 @@ use super::{Descriptor, MediaType, Platform};
 use crate::error::{Error, Result};
 
 /// The file that says that a folder is an OCI layout, and of which version.
-pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+pub const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

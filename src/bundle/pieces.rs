@@ -1,0 +1,180 @@
+//! Bundles as files: one, or numbered pieces that are joined by putting them behind each other.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::fsx::{self, Temp};
+use crate::value::Size;
+
+/// The digits of a piece's number; of more pieces than they can say, the numbers are longer.
+const DIGITS: usize = 3;
+
+/// The name of the piece `number` of `whole`.
+pub fn piece(whole: &Path, number: usize) -> PathBuf {
+    let mut name = OsString::from(whole);
+    name.push(format!(".{number:0DIGITS$}"));
+    name.into()
+}
+
+/// The bundle that a file is a piece of, and the piece's number.
+fn whole(file: &Path) -> Option<(PathBuf, usize)> {
+    let digits = file.extension()?.to_str()?;
+    let number = digits.parse().ok().filter(|_| digits.len() >= DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit()))?;
+    let whole = file.with_extension("");
+    (piece(&whole, number) == file).then_some((whole, number))
+}
+
+/// A bundle in files, open for reading.
+#[derive(Debug)]
+pub struct Files {
+    current: File,
+    /// The files that were read to their end, in bytes and number.
+    shown: PathBuf,
+    /// Of a bundle in pieces: its name, and the number of the next piece.
+    next: Option<(PathBuf, usize)>,
+    /// The piece that would have been next.
+    awaited: Option<PathBuf>,
+}
+
+impl Files {
+    /// Opens a bundle: `files` are the bundle, or its first piece, or all of its pieces in their order. Of a bundle in
+    /// pieces its own name will do, too.
+    ///
+    /// # Errors
+    /// A piece that is missing between others.
+    pub fn open(files: &[PathBuf]) -> Result<Files> {
+        let Some(first) = files.first() else { return Err(Error::internal("no bundle is named")) };
+        if let [file] = files
+            && whole(file).is_none()
+        {
+            let start = piece(file, 0);
+            return match !fsx::exists(file)? && fsx::exists(&start)? {
+                true => Self::start(&start, Some((file.clone(), 1))),
+                false => Self::start(file, None),
+            };
+        }
+        let Some((stem, _)) = whole(first) else {
+            return Err(Error::user(format!("{} is no piece of a bundle, and other files are named beside it", first.display()))
+                .hint(format!("give one bundle; the pieces of one end with .{:0DIGITS$}, .{:0DIGITS$} and so on", 0, 1)));
+        };
+        for (number, file) in files.iter().enumerate() {
+            let expected = piece(&stem, number);
+            if *file != expected {
+                return Err(Error::user(format!("{} must come where {} does", expected.display(), file.display()))
+                    .hint("give the first piece of the bundle, or all in their order"));
+            }
+        }
+        Self::start(first, Some((stem, 1)))
+    }
+
+    fn start(file: &Path, next: Option<(PathBuf, usize)>) -> Result<Files> {
+        Ok(Files { current: fsx::open_read(file)?, shown: file.to_owned(), next, awaited: None })
+    }
+
+    /// The bundle's name, or its first piece's.
+    pub fn name(&self) -> &Path {
+        &self.shown
+    }
+
+    /// What was found wrong with the bundle, with the piece that may be missing.
+    pub fn explain(&self, error: Error) -> Error {
+        let error = error.detail(format!("the bundle is {}", self.shown.display()));
+        match &self.awaited {
+            Some(piece) => error.detail(format!("the piece {} is not there", piece.display())),
+            None => error,
+        }
+    }
+}
+
+impl Read for Files {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let n = self.current.read(buffer)?;
+            let Some((stem, number)) = &mut self.next else { return Ok(n) };
+            if n > 0 || buffer.is_empty() {
+                return Ok(n);
+            }
+            let piece = piece(stem, *number);
+            if !fsx::exists(&piece)? {
+                self.awaited = Some(piece);
+                return Ok(0);
+            }
+            self.current = fsx::open_read(&piece)?;
+            *number += 1;
+        }
+    }
+}
+
+/// A bundle that is being written: files that have no names yet.
+pub struct Output {
+    to: PathBuf,
+    /// The most bytes of a piece; none for one file.
+    split: Option<u64>,
+    files: Vec<Temp>,
+    /// How many bytes the last file can still take.
+    room: u64,
+}
+
+impl Output {
+    /// A bundle that will be at `to`, of `len` bytes; in pieces of at most `split` bytes where that is given.
+    ///
+    /// # Errors
+    /// [`crate::Class::NoSpace`] when the disk has fewer bytes free; a piece of another bundle that would be taken for one
+    /// of this.
+    pub fn create(to: &Path, len: u64, split: Option<u64>) -> Result<Output> {
+        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fsx::create_dir_all(folder)?;
+        let free = fsx::free_space(folder)?;
+        if free < len {
+            return Err(Error::new(crate::Class::NoSpace, format!("not enough space for the bundle {}", to.display()))
+                .detail(format!("needed {}  free {}", Size(len), Size(free)))
+                .hint("name a larger disk with --out"));
+        }
+        if let Some(split) = split {
+            if split == 0 {
+                return Err(Error::user("pieces of no bytes cannot hold a bundle"));
+            }
+            let behind = piece(to, usize::try_from(len.div_ceil(split)).unwrap_or(usize::MAX));
+            if fsx::exists(&behind)? {
+                return Err(Error::user(format!("{} is there, and would be taken for a piece of this bundle", behind.display()))
+                    .hint("remove it with those behind it, or name another bundle with --out"));
+            }
+        }
+        Ok(Output { to: to.to_owned(), split, files: Vec::new(), room: 0 })
+    }
+
+    /// Gives all files their names, once they are on the disk. Gives these names.
+    pub fn finish(self) -> Result<Vec<PathBuf>> {
+        let mut names = Vec::new();
+        for (number, file) in self.files.into_iter().enumerate() {
+            let name = if self.split.is_some() { piece(&self.to, number) } else { self.to.clone() };
+            file.replace(&name, 0o644)?;
+            names.push(name);
+        }
+        Ok(names)
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        if self.room == 0 {
+            self.files.push(Temp::beside(&self.to)?);
+            self.room = self.split.unwrap_or(u64::MAX);
+        }
+        let most = usize::try_from(self.room).unwrap_or(usize::MAX).min(bytes.len());
+        let Some(file) = self.files.last_mut() else { return Ok(0) };
+        let n = file.write(&bytes[..most])?;
+        self.room -= n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
