@@ -140,6 +140,11 @@ impl Bake<'_> {
 
     /// The base tree of a plan: looked up, or installed.
     fn base(&self, resolved: &Resolved) -> Result<Stocked> {
+        self.base_by(resolved, pantry::install)
+    }
+
+    /// As [`Bake::base`], with what installs the packages and gives the tree and the blob of its contents.
+    fn base_by(&self, resolved: &Resolved, install: impl FnOnce(&Bake, &Resolved) -> Result<(Tree, Blob)>) -> Result<Stocked> {
         let key = resolved.plan.base_key();
         let known = |outcome| {
             Ok::<_, Error>(self.known_base(&key)?.inspect(|stocked| {
@@ -156,7 +161,7 @@ impl Bake<'_> {
         }
         self.fetch_packages(resolved)?;
         self.report.begun(&of_role(&resolved.plan, ItemKind::Base, None));
-        let (tree, pack) = pantry::install(self, resolved)?;
+        let (tree, pack) = install(self, resolved)?;
         let text = self.store.insert(tree.to_text().as_bytes())?;
         let outputs = [("pack".to_owned(), pack), ("tree".to_owned(), text)].into();
         self.store.put_action(BASE, &key, &Action { outputs })?;
@@ -241,3 +246,6 @@ pub fn hold_against(expected: Option<(Sha256, Sha256)>, role: &RoleName, baked: 
         .hint(format!("`kbake tree {role}` prints what was installed; please report this with your host's release"))
         .hint("to use the image all the same: --accept-new-digest"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -190,9 +190,14 @@ pub fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
     bake.report.say(&format!("installing {} packages (once for this lockfile; minutes)", debs.len()));
     let spec = base::Spec { debs, mmdebstrap: deb(&resolved.installer), epoch: plan.epoch(), arch: plan.arch() };
     let scratch = bake.store.work_folder("base", &plan.base_key())?;
-    let mut spool = Spool::new(bake)?;
     let event = |line: &str| bake.report.say(&format!("  {line}"));
-    let tree = base::build(&spec, mode, &scratch, &mut spool, &event, bake.cancel)?;
+    pack(bake, |sink| base::build(&spec, mode, &scratch, sink, &event, bake.cancel))
+}
+
+/// The tree that `make` makes, and the blob of the contents that it gives away.
+pub(super) fn pack(bake: &Bake, make: impl FnOnce(&mut dyn Sink) -> Result<Tree>) -> Result<(Tree, Blob)> {
+    let mut spool = Spool::new(bake)?;
+    let tree = make(&mut spool)?;
     let stored = spool.finish()?;
     let mut writer = bake.store.writer(None, None)?;
     pack::write(&tree, &stored, &mut writer)?;
@@ -202,8 +207,7 @@ pub fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
 /// Contents in the order in which the installed tree's archive has them, each once, in a temporary file. Only what the
 /// normalised tree still names goes on into the pack.
 struct Spool {
-    out: BufWriter<std::fs::File>,
-    temp: Temp,
+    out: BufWriter<Temp>,
     places: BTreeMap<Sha256, (u64, u64)>,
     end: u64,
 }
@@ -216,14 +220,13 @@ struct Spooled {
 
 impl Spool {
     fn new(bake: &Bake) -> Result<Self> {
-        let temp = bake.store.scratch_file()?;
-        let file = temp.file().try_clone().map_err(|e| Error::io("open a temporary file of the store", &e))?;
-        Ok(Spool { out: BufWriter::with_capacity(1 << 20, file), temp, places: BTreeMap::new(), end: 0 })
+        let out = BufWriter::with_capacity(1 << 20, bake.store.scratch_file()?);
+        Ok(Spool { out, places: BTreeMap::new(), end: 0 })
     }
 
-    fn finish(mut self) -> Result<Spooled> {
-        self.out.flush().map_err(|e| Error::io("write the installed files to the store", &e))?;
-        Ok(Spooled { temp: self.temp, places: self.places })
+    fn finish(self) -> Result<Spooled> {
+        let temp = self.out.into_inner().map_err(|e| Error::io("write the installed files to the store", e.error()))?;
+        Ok(Spooled { temp, places: self.places })
     }
 }
 

@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +29,7 @@ pub use sandbox::Mode;
 use self::packages::{Package, Steps};
 use self::sandbox::HOST_PATH;
 use crate::error::{Error, Result};
+use crate::fsx::change;
 use crate::tree::{Layer, Tree};
 use crate::unpack::{Policy, Sink, Verdict, deb, tar};
 use crate::value::{Arch, Cancel, Epoch, Hasher, Sha256, TreePath};
@@ -180,7 +181,7 @@ fn take(deb: &Deb, folder: &Path) -> Result<Package> {
 /// Copies a package, and fails unless its bytes are those that were locked.
 fn copy_verified(deb: &Deb, copy: &Path) -> Result<()> {
     let mut from = open(&deb.path)?;
-    let mut to = create(copy)?;
+    let to = create(copy)?;
     let mut hasher = Hasher::new();
     let mut found_size = 0u64;
     let mut buffer = vec![0; 1 << 17];
@@ -193,7 +194,7 @@ fn copy_verified(deb: &Deb, copy: &Path) -> Result<()> {
         };
         hasher.update(&buffer[..count]);
         found_size += count as u64;
-        to.write_all(&buffer[..count]).map_err(|e| Error::io(format_args!("write {}", copy.display()), &e))?;
+        change::write_all(&to, copy, &buffer[..count]).map_err(|e| Error::io(format_args!("write {}", copy.display()), &e))?;
     }
     let found = hasher.finish();
     if found != deb.digest || found_size != deb.size {
@@ -234,9 +235,7 @@ fn check_clock(work: &Path, epoch: Epoch) -> Result<()> {
 
 /// Can be passed through by the ids that the caller is mapped to.
 fn make_folder(path: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = fs::DirBuilder::new().mode(0o755).create(path);
-    made.map_err(|e| Error::io(format_args!("create {}", path.display()), &e))
+    change::make_folder(path, 0o755).map_err(|e| Error::io(format_args!("create {}", path.display()), &e))
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -244,12 +243,11 @@ fn open(path: &Path) -> Result<File> {
 }
 
 fn create(path: &Path) -> Result<File> {
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
-    file.map_err(|e| Error::io(format_args!("create {}", path.display()), &e))
+    change::create(fs::OpenOptions::new().write(true).create_new(true).mode(0o644), path).map_err(|e| Error::io(format_args!("create {}", path.display()), &e))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    create(path)?.write_all(bytes).map_err(|e| Error::io(format_args!("write {}", path.display()), &e))
+    change::write_all(&create(path)?, path, bytes).map_err(|e| Error::io(format_args!("write {}", path.display()), &e))
 }
 
 /// Makes few and readable lines of what the programs say.

@@ -169,7 +169,7 @@ fn failure(status: ExitStatus, what: &str, lines: Vec<String>) -> Error {
 /// Removes `folder` and all in it, also what belongs to subordinate ids.
 pub fn remove(mode: Mode, path: &str, folder: &Path) -> Result<()> {
     let failed = |e: &std::io::Error| Error::io(format_args!("remove {}", folder.display()), e);
-    match std::fs::remove_dir_all(folder) {
+    match crate::fsx::change::remove_folder(folder) {
         Ok(()) => return Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) if mode == Mode::Root || e.kind() != std::io::ErrorKind::PermissionDenied => return Err(failed(&e)),

@@ -1,13 +1,13 @@
 //! Copies that cost as little as the filesystem allows: shared extents where it can, holes kept where it cannot.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Seek as _, SeekFrom};
 use std::path::Path;
 
 use rustix::fs::SeekFrom as Extent;
 use rustix::io::Errno;
 
-use super::{Persisted, Stamp, Temp, digest, open_read, step};
+use super::{Persisted, Stamp, Temp, change, digest, open_read};
 use crate::error::{Error, Result};
 use crate::value::Sha256;
 
@@ -42,24 +42,19 @@ pub(crate) fn copy_file(source: &File, to: &Path, mode: u32) -> Result<Stamp> {
 /// A copy that has no name yet.
 fn copied(source: &File, to: &Path) -> Result<Temp> {
     let temp = Temp::beside(to)?;
-    step(temp.path()).and_then(|()| copy_bytes(source, temp.file())).map_err(|e| Error::io(format!("write {}", to.display()), &e))?;
+    copy_bytes(source, &temp).map_err(|e| Error::io(format!("write {}", to.display()), &e))?;
     Ok(temp)
 }
 
-fn copy_bytes(source: &File, target: &File) -> io::Result<()> {
-    // Another filesystem, or one without reflinks, refuses in several ways; a real trouble shows in the copy.
-    if rustix::fs::ioctl_ficlone(target, source).is_ok() {
+fn copy_bytes(source: &File, target: &Temp) -> io::Result<()> {
+    if change::clone(source, target.file(), target.path())? {
         return Ok(());
     }
     let size = source.metadata()?.len();
     target.set_len(size)?;
     let mut at = 0;
     while let Some((start, end)) = next_data(source, at, size)? {
-        let (mut source, mut target) = (source, target);
-        source.seek(SeekFrom::Start(start))?;
-        target.seek(SeekFrom::Start(start))?;
-        // Between two files this is copy_file_range where the kernel has it.
-        let copied = io::copy(&mut source.take(end - start), &mut target)?;
+        let copied = change::copy(source, target.file(), target.path(), start, end - start)?;
         if copied != end - start {
             return Err(io::Error::other(format!("the source shrank while it was copied ({} of {size} bytes)", start + copied)));
         }

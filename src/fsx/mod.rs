@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "this is the door that the others must use"))]
 
 mod batch;
+pub(crate) mod change;
 mod copy;
 #[cfg(test)]
 pub(crate) mod fault;
@@ -16,7 +17,7 @@ mod tests;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
@@ -31,15 +32,6 @@ pub(crate) use temp::{is_at, try_lock};
 
 use crate::error::{Error, Result};
 use crate::value::{Hasher, Sha256};
-
-/// Before each change of the disk; tests make it fail or crash there.
-#[cfg(test)]
-pub(crate) use fault::step;
-#[cfg(not(test))]
-#[inline]
-pub(crate) fn step(_: &Path) -> std::io::Result<()> {
-    Ok(())
-}
 
 /// The whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
@@ -120,15 +112,14 @@ pub fn touch(path: &Path) -> Result<()> {
 
 /// The folder and those above it, with the modes that the umask gives.
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    step(path).and_then(|()| fs::create_dir_all(path)).map_err(|e| Error::io(format!("create the folder {}", path.display()), &e))
+    change::make_folders(path).map_err(|e| Error::io(format!("create the folder {}", path.display()), &e))
 }
 
 /// One folder, with exactly `mode` when it is new. One that is there keeps its mode.
 pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
     let what = || format!("create the folder {}", path.display());
-    match step(path).and_then(|()| fs::DirBuilder::new().mode(mode).create(path)) {
-        // The umask may have taken bits away.
-        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|e| Error::io(what(), &e)),
+    match change::make_folder(path, mode) {
+        Ok(()) => Ok(()),
         Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(e) => Err(Error::io(what(), &e)),
     }
@@ -145,12 +136,12 @@ pub fn list(path: &Path) -> Result<Vec<OsString>> {
 
 /// Gives a file another name on the same disk, in place of what had that name.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(|e| Error::io(format!("move {} to {}", from.display(), to.display()), &e))
+    change::rename(from, to).map_err(|e| Error::io(format!("move {} to {}", from.display(), to.display()), &e))
 }
 
 /// Removes a file or link; one that is gone already is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    match change::remove(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(format!("remove {}", path.display()), &e)),
         _ => Ok(()),
     }
@@ -158,7 +149,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
 
 /// Removes a folder with all that is in it, without following links; one that is gone already is fine.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    match change::remove_folder(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(format!("remove the folder {}", path.display()), &e)),
         _ => Ok(()),
     }
@@ -201,8 +192,7 @@ pub fn free_space(path: &Path) -> Result<u64> {
 
 /// Makes the names in a folder last over a power cut.
 pub(crate) fn sync_dir(path: &Path) -> Result<()> {
-    let done = step(path).and_then(|()| File::open(path)).and_then(|dir| dir.sync_all());
-    match done {
+    match change::sync_folder(path) {
         // Some network and FUSE filesystems cannot sync a folder and say so like this.
         Err(e) if e.kind() == ErrorKind::InvalidInput => Ok(()),
         done => done.map_err(|e| Error::io(format!("sync the folder {}", path.display()), &e)),

@@ -1,14 +1,14 @@
 //! Private files and folders: who may reach them, reading without being led elsewhere, and locks on them.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-use super::{Persisted, Temp, step};
+use super::{Persisted, Temp, change};
 use crate::error::{Error, Result};
 
 /// What is at a path, in so far as it decides who can read and write it.
@@ -131,11 +131,10 @@ pub fn try_lock_at(path: &Path, access: Access) -> Result<Option<File>> {
     let file = match open() {
         Err(e) if e.kind() == ErrorKind::NotFound && access == Access::Shared => return Ok(None),
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            step(path).map_err(failed)?;
-            match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path) {
+            match change::create(OpenOptions::new().read(true).write(true).create_new(true).mode(0o600), path) {
                 Ok(file) => {
                     // The umask may have taken bits away.
-                    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+                    change::set_mode(&file, path, 0o600).map_err(failed)?;
                     file
                 }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => open().map_err(failed)?,

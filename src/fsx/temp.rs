@@ -2,13 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-use super::{Stamp, step, sync_dir};
+use super::{Stamp, change, sync_dir};
 use crate::error::{Error, Result};
 
 /// So many names are tried before giving up: more writers of one name at once than this are a loop, not work.
@@ -67,10 +67,9 @@ impl Temp {
 
     /// None when the name is another's.
     fn try_create(path: &Path) -> io::Result<Option<Temp>> {
-        step(path)?;
-        let new = || {
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)
-        };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+        let new = || change::create(&options, path);
         let file = match new() {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
                 if !reap(path)? {
@@ -102,6 +101,11 @@ impl Temp {
         &self.file
     }
 
+    /// Gives it another length.
+    pub fn set_len(&self, len: u64) -> io::Result<()> {
+        change::set_len(&self.file, &self.path, len)
+    }
+
     /// Where it is now.
     pub fn path(&self) -> &Path {
         &self.path
@@ -127,11 +131,12 @@ impl Temp {
     pub fn place(mut self, to: &Path, mode: u32) -> Result<Persisted> {
         let what = |e: io::Error| Error::io(format!("write {}", to.display()), &e);
         self.settle(mode).map_err(what)?;
-        step(to).map_err(what)?;
-        let placed = match renameat_with(CWD, &self.path, CWD, to, RenameFlags::NOREPLACE) {
+        let placed = match change::rename_new(&self.path, to) {
             // Filesystems without that flag: a second name does not replace either, then the first one goes.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::hard_link(&self.path, to).map(|()| false),
-            renamed => renamed.map(|()| true).map_err(io::Error::from),
+            Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)) => {
+                change::link(&self.path, to).map(|()| false)
+            }
+            renamed => renamed.map(|()| true),
         };
         match placed {
             Ok(renamed) => self.done = renamed,
@@ -148,25 +153,22 @@ impl Temp {
     }
 
     fn take_name(&mut self, to: &Path) -> io::Result<()> {
-        step(to).and_then(|()| fs::rename(&self.path, to))?;
+        change::rename(&self.path, to)?;
         self.done = true;
         Ok(())
     }
 
     /// Puts it on the disk with exactly `mode`.
     pub(super) fn settle(&mut self, mode: u32) -> io::Result<()> {
-        step(&self.path)?;
-        self.file.set_permissions(fs::Permissions::from_mode(mode))?;
-        step(&self.path)?;
+        change::set_mode(&self.file, &self.path, mode)?;
         // Without it a power cut leaves empty files under names that promise contents.
-        self.file.sync_all()
+        change::sync(&self.file, &self.path)
     }
 }
 
 impl Write for Temp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        step(&self.path)?;
-        self.file.write(bytes)
+        change::write(&self.file, &self.path, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -190,7 +192,7 @@ impl Drop for Temp {
     fn drop(&mut self) {
         if !self.done {
             // Nothing can be done about a failure here; the next process reaps what stays.
-            let _ = fs::remove_file(&self.path);
+            let _ = change::remove(&self.path);
         }
     }
 }
@@ -207,7 +209,7 @@ pub fn reap(path: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     if is_at(&file, path)? {
-        fs::remove_file(path)?;
+        change::remove(path)?;
     }
     Ok(true)
 }

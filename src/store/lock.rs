@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::{Access, FILE_MODE, Store};
 use crate::error::{Error, Result};
-use crate::fsx;
+use crate::fsx::{self, change};
 use crate::value::{Cancel, Sha256};
 
 /// Between two looks at a lock that another process has. Blocking in the kernel would not notice `cancel`.
@@ -35,7 +35,7 @@ impl Store {
 
 /// Locks the file at `path`, creating it. It stays for good: to remove a lock's file is to let two hold it.
 pub(super) fn acquire(path: &Path, access: Access, cancel: &Cancel, on_wait: &dyn Fn()) -> Result<File> {
-    let file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path);
+    let file = change::create(OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE), path);
     let file = file.map_err(|e| Error::io(format!("open {}", path.display()), &e))?;
     let operation = match access {
         Access::Shared => FlockOperation::NonBlockingLockShared,

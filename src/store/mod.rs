@@ -264,6 +264,8 @@ impl Store {
             fsx::create_dir(&self.root.join(folder), FOLDER_MODE)?;
         }
         if text.is_none() {
+            // The format lasts from its writing on, and with it all folders right beside it. So must the one below.
+            fsx::sync_dir(&self.root.join("blobs"))?;
             fsx::write_atomic(&path, FILE_MODE, format!("{FORMAT}\n").as_bytes())?;
         }
         Ok(())

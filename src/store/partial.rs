@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 
 use super::{Blob, PARTIAL, Store, write};
 use crate::error::{Class, Error, Result};
-use crate::fsx::{self, Temp};
+use crate::fsx::{self, Temp, change};
 use crate::value::{Digest, Hasher, Hasher512, Sha256};
 
 /// Who is to get a blob.
@@ -90,7 +90,7 @@ impl Store {
             }
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32);
-            let file = fsx::step(&path).and_then(|()| options.open(&path)).map_err(what)?;
+            let file = change::create(&options, &path).map_err(what)?;
             match fsx::try_lock(&file) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Claim::Busy),
@@ -145,7 +145,7 @@ impl<'a> Partial<'a> {
             let error = Error::io(format!("write to the store {}", store.root().display()), &e);
             // After a failed write the file may be longer than what was hashed.
             let kept = if error.class() == Class::NoSpace { 0 } else { self.len };
-            if kept == 0 || self.temp()?.file().set_len(kept).is_err() {
+            if kept == 0 || self.temp()?.set_len(kept).is_err() {
                 self.temp = None;
                 self.len = 0;
             }
@@ -159,7 +159,7 @@ impl<'a> Partial<'a> {
     /// Forgets all bytes.
     pub fn reset(&mut self) -> Result<()> {
         let temp = self.temp()?;
-        let done = temp.file().set_len(0).and_then(|()| temp.seek(SeekFrom::Start(0)));
+        let done = temp.set_len(0).and_then(|()| temp.seek(SeekFrom::Start(0)));
         done.map_err(|e| Error::io(format!("write {}", temp.path().display()), &e))?;
         (self.hashers, self.len) = (Hashers::new(&self.digest), 0);
         Ok(())

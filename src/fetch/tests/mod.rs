@@ -5,7 +5,7 @@ mod local;
 mod look;
 mod registry;
 mod resume;
-mod server;
+pub(crate) mod server;
 mod together;
 mod urls;
 

@@ -4,9 +4,19 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};
 
 use super::*;
-use crate::fsx::fault::{self, Fault};
+use crate::fsx::fault::{self, Bytes, Fault, Names};
 
 const MARK: &str = "KBAKE_TEST_CRASH";
+
+/// The ways in which a process ends before its time.
+const ENDS: [(&str, Fault); 6] = [
+    ("kill", Fault::Kill),
+    ("torn", Fault::Torn),
+    ("bytes-cut", Fault::PowerCut(Names::Kept, Bytes::Cut)),
+    ("bytes-zeroed", Fault::PowerCut(Names::Kept, Bytes::Zeros)),
+    ("names-lost", Fault::PowerCut(Names::Lost, Bytes::Cut)),
+    ("some-names-lost", Fault::PowerCut(Names::Some(1), Bytes::Zeros)),
+];
 
 /// What a command does with a store, from its creation on. `dir` holds the store and an output.
 fn work(dir: &Path) -> Result<()> {
@@ -18,7 +28,10 @@ fn work(dir: &Path) -> Result<()> {
     }
     let large = writer.commit()?;
     if let Claim::Ours(mut partial) = store.partial(&Sha256::of(b"downloaded").into(), Some(10))? {
-        // What an earlier run got may be all of it.
+        // What an earlier run got may be all of it, or what a power cut has left.
+        if partial.found() != Sha256::of(&b"downloaded"[..partial.len() as usize]).into() {
+            partial.reset()?;
+        }
         let rest = &b"downloaded"[partial.len() as usize..];
         for chunk in rest.chunks(4) {
             partial.put(chunk)?;
@@ -95,21 +108,49 @@ fn a_full_disk_at_any_step_leaves_a_sound_store() {
 }
 
 #[test]
-fn a_kill_at_any_step_leaves_a_sound_store() {
-    let mut killed = 0;
-    for steps in 0.. {
-        let when = format!("killed after {steps} steps");
-        let dir = tempfile::tempdir().unwrap();
-        let status = child(dir.path(), steps, "022");
-        if status.success() {
-            break;
+fn an_input_or_output_error_at_any_step_leaves_a_sound_store() {
+    for fault in [Fault::Io, Fault::Broken] {
+        let mut met = 0;
+        for steps in 0.. {
+            let when = format!("{fault:?} after {steps} steps");
+            let dir = tempfile::tempdir().unwrap();
+            fault::after(dir.path(), steps, fault);
+            let result = work(dir.path());
+            if !fault::clear(dir.path()) {
+                result.unwrap();
+                break;
+            }
+            met += 1;
+            if let Err(error) = result {
+                assert!(error.to_string().contains("Input/output error"), "{when}: {error}");
+            }
+            check(dir.path(), &when);
+            finish(dir.path(), &when);
         }
-        assert_eq!(status.signal(), Some(9), "{when}");
-        killed += 1;
-        check(dir.path(), &when);
-        finish(dir.path(), &when);
+        assert!(met >= 60, "only {met} steps were tried");
     }
-    assert!(killed >= 40, "only {killed} steps were tried");
+}
+
+#[test]
+fn a_kill_or_a_power_cut_at_any_step_leaves_a_sound_store() {
+    for (name, _) in ENDS {
+        let mut killed = 0;
+        for steps in 0.. {
+            let when = format!("{name} after {steps} steps");
+            let dir = tempfile::tempdir().unwrap();
+            let work = dir.path().join("work");
+            fs::create_dir(&work).unwrap();
+            let status = child(&work, steps, name, "022");
+            if status.success() {
+                break;
+            }
+            assert_eq!(status.signal(), Some(9), "{when}");
+            killed += 1;
+            check(&work, &when);
+            finish(&work, &when);
+        }
+        assert!(killed >= 60, "{name}: only {killed} steps were tried");
+    }
 }
 
 #[test]
@@ -118,7 +159,7 @@ fn modes_do_not_depend_on_the_umask() {
         let dir = tempfile::tempdir().unwrap();
         // Even the folder's own creation is under the umask; with 277 root alone could go on in it.
         fs::create_dir(dir.path().join("store")).unwrap();
-        assert!(child(dir.path(), u32::MAX, umask).success(), "umask {umask}");
+        assert!(child(dir.path(), u32::MAX, "kill", umask).success(), "umask {umask}");
         let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o7777;
         let small = format!("store/blobs/sha256/{}", Sha256::of(b"small"));
         let action = format!("store/actions/image-{}.json", key());
@@ -128,11 +169,11 @@ fn modes_do_not_depend_on_the_umask() {
 }
 
 /// Runs [`work`] in a process of its own.
-fn child(dir: &Path, steps: u32, umask: &str) -> ExitStatus {
+fn child(dir: &Path, steps: u32, end: &str, umask: &str) -> ExitStatus {
     let script = format!("umask {umask}; exec \"$0\" --exact store::tests::crash::in_a_child --quiet");
     let mut command = Command::new("sh");
     command.args(["-c", &script]).arg(std::env::current_exe().unwrap());
-    command.env(MARK, format!("{steps} {}", dir.display())).stdout(std::process::Stdio::null());
+    command.env(MARK, format!("{steps} {end} {}", dir.display())).stdout(std::process::Stdio::null());
     command.status().unwrap()
 }
 
@@ -140,7 +181,8 @@ fn child(dir: &Path, steps: u32, umask: &str) -> ExitStatus {
 #[test]
 fn in_a_child() {
     let Ok(order) = std::env::var(MARK) else { return };
-    let (steps, dir) = order.split_once(' ').unwrap();
-    fault::after(Path::new(dir), steps.parse().unwrap(), Fault::Kill);
+    let [steps, end, dir] = order.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{order}") };
+    let (_, end) = ENDS.into_iter().find(|(name, _)| *name == end).unwrap();
+    fault::after(Path::new(dir), steps.parse().unwrap(), end);
     work(Path::new(dir)).unwrap();
 }

@@ -1,0 +1,103 @@
+//! What must hold at every moment, for a process that starts then; and what an undisturbed run leaves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::site::Site;
+use super::world::ROLES;
+use crate::store::Generation;
+use crate::value::Sha256;
+
+/// What is in a store, without what differs by place and time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Contents {
+    /// The names of the blobs, each of which is right.
+    pub blobs: BTreeSet<String>,
+    /// The action entries: name, and bytes.
+    pub actions: BTreeMap<String, String>,
+    /// Roots, by role.
+    pub roots: BTreeMap<String, Generation>,
+    /// Images at their places, by role.
+    pub images: BTreeMap<String, Sha256>,
+}
+
+pub fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+impl Contents {
+    /// Looks at everything itself: no reader of the store is believed.
+    pub fn of(site: &Site, when: &str) -> Contents {
+        let mut found = Contents::default();
+        let folder = site.store().join("blobs/sha256");
+        for name in names(&folder) {
+            let path = folder.join(&name);
+            assert_eq!(Sha256::of(fs::read(&path).unwrap()).to_string(), name, "{when}: a blob that is not what its name says");
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o444, "{when}");
+            found.blobs.insert(name);
+        }
+        for name in names(&site.store().join("actions")).into_iter().filter(|name| !name.starts_with('.')) {
+            let text = fs::read_to_string(site.store().join("actions").join(&name)).unwrap();
+            let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{when}: {name}: {e}: {text:?}"));
+            for (output, blob) in json["outputs"].as_object().unwrap() {
+                let digest = blob["digest"].as_str().unwrap();
+                assert!(found.blobs.contains(digest), "{when}: {name} names `{output}`, which is not there");
+                assert_eq!(fs::metadata(folder.join(digest)).unwrap().len(), blob["size"].as_u64().unwrap(), "{when}: {name}");
+            }
+            found.actions.insert(name, text);
+        }
+        for role in ROLES {
+            if let Ok(bytes) = fs::read(site.image(role)) {
+                found.images.insert(role.to_owned(), Sha256::of(bytes));
+            }
+        }
+        found
+    }
+
+    /// As [`Contents::of`], of a store at rest, through the store itself too.
+    pub fn settled(site: &Site, when: &str) -> Contents {
+        let mut found = Contents::of(site, when);
+        let store = site.open().unwrap();
+        found.roots = store.roots().unwrap().into_iter().map(|root| (root.owner.role.to_string(), root.current)).collect();
+        for (role, digest) in &found.images {
+            assert_eq!(store.stamp(&site.image(role)).unwrap(), Some(*digest), "{when}: a stamp that lies or is lost");
+        }
+        assert_eq!(store.actions().unwrap().len(), found.actions.len(), "{when}");
+        let left = store.actions().unwrap().into_iter().find(|found| found.action.is_err());
+        assert_eq!(left, None, "{when}");
+        found
+    }
+
+    /// Checks what a disturbed run has left against what undisturbed ones leave: nothing is there that is not right.
+    pub fn disturbed(site: &Site, right: &Contents, when: &str) {
+        let found = Contents::of(site, when);
+        for (name, text) in &found.actions {
+            assert_eq!(right.actions.get(name), Some(text), "{when}: {name} is accepted, and is not what a sound run gives");
+        }
+        for (role, digest) in &found.images {
+            assert_eq!(right.images.get(role), Some(digest), "{when}: the image of {role} is not whole");
+        }
+        if !site.store().join("format").exists() {
+            return;
+        }
+        let store = site.open().unwrap_or_else(|e| panic!("{when}: the store does not open: {e}"));
+        for name in names(&site.store().join("tmp")) {
+            let kept = ["partial-", "work-"].iter().any(|stem| name.starts_with(stem));
+            assert!(kept, "{when}: {name} was not removed by the next process");
+        }
+        for root in store.roots().unwrap() {
+            let role = root.owner.role.to_string();
+            assert_eq!(Some(&root.current), right.roots.get(&role), "{when}: a root of {role} that names something else");
+        }
+        for role in ROLES {
+            if let Some(digest) = store.stamp(&site.image(role)).unwrap() {
+                assert_eq!(found.images.get(role), Some(&digest), "{when}: a stamp that lies");
+            }
+        }
+    }
+}

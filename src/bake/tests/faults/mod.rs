@@ -1,0 +1,8 @@
+//! What a store promises, kept by the real verbs whatever happens: errors of the disk, kills and power cuts at every
+//! single change ([`steps`]), damage of everything that is stored ([`damage`]), pins that change ([`pins`]), and many
+//! processes at once ([`crowd`]).
+
+mod check;
+mod site;
+mod steps;
+mod world;

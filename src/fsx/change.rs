@@ -1,0 +1,157 @@
+//! Every change that this program makes of the disk, one function each. Nothing else here changes anything, and who
+//! writes around `fsx` calls these too. So tests can make each single change fail, tear it in two, or end the process
+//! before it: see `fault`.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+/// A change that is about to be made.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(test), expect(dead_code, reason = "only the tests look at it"))]
+pub(crate) enum Change<'a> {
+    /// A file is opened, and made if it is not there.
+    Create(&'a Path),
+    /// Bytes go to where the file stands.
+    Write { file: &'a File, path: &'a Path, bytes: &'a [u8] },
+    /// Bytes go from one file to the same place in another.
+    Copy { from: &'a File, file: &'a File, path: &'a Path, start: u64, len: u64 },
+    /// A file gets another length.
+    Resize { file: &'a File, path: &'a Path },
+    /// A file or folder gets a mode.
+    Mode(&'a Path),
+    /// A file's bytes are put on the disk for good.
+    Sync { file: &'a File, path: &'a Path },
+    /// A folder's names are.
+    SyncFolder(&'a Path),
+    /// A file gets another name.
+    Rename { from: &'a Path, to: &'a Path },
+    /// A file gets a second name.
+    Link { to: &'a Path },
+    /// A name goes.
+    Remove(&'a Path),
+    /// A folder is made.
+    MakeFolder(&'a Path),
+    /// A folder goes, with all in it.
+    RemoveFolder(&'a Path),
+}
+
+#[cfg(test)]
+use super::fault::{after_change as after, before};
+
+#[cfg(not(test))]
+#[inline]
+fn before(_: &Change<'_>) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(test))]
+#[inline]
+fn after(_: &Change<'_>, _made: bool) {}
+
+#[inline]
+fn make<T>(change: Change<'_>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    before(&change)?;
+    let done = act();
+    after(&change, done.is_ok());
+    done
+}
+
+/// Opens a file in a way that may make it.
+pub(crate) fn create(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    make(Change::Create(path), || options.open(path))
+}
+
+/// Writes some of `bytes` to where `file`, which was opened at `path`, stands.
+pub(crate) fn write(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<usize> {
+    make(Change::Write { file, path, bytes }, || file.write(bytes))
+}
+
+/// Writes all of `bytes`.
+pub(crate) fn write_all(file: &File, path: &Path, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match write(file, path, bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => bytes = &bytes[n..],
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Copies `len` bytes from `start` on to the same place of `file`. Gives how many there were.
+pub(crate) fn copy(mut from: &File, mut file: &File, path: &Path, start: u64, len: u64) -> io::Result<u64> {
+    make(Change::Copy { from, file, path, start, len }, || {
+        from.seek(SeekFrom::Start(start))?;
+        file.seek(SeekFrom::Start(start))?;
+        // Between two files this is copy_file_range where the kernel has it.
+        io::copy(&mut from.take(len), &mut file)
+    })
+}
+
+/// Makes an empty file share all extents of another, where the filesystem can.
+pub(crate) fn clone(from: &File, file: &File, path: &Path) -> io::Result<bool> {
+    // Another filesystem, or one without reflinks, refuses in several ways; a real trouble shows in the copy.
+    make(Change::Resize { file, path }, || Ok(rustix::fs::ioctl_ficlone(file, from).is_ok()))
+}
+
+/// Gives a file another length.
+pub(crate) fn set_len(file: &File, path: &Path, len: u64) -> io::Result<()> {
+    make(Change::Resize { file, path }, || file.set_len(len))
+}
+
+/// Gives a file exactly this mode.
+pub(crate) fn set_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
+    make(Change::Mode(path), || file.set_permissions(Permissions::from_mode(mode)))
+}
+
+/// Puts a file's bytes on the disk for good.
+pub(crate) fn sync(file: &File, path: &Path) -> io::Result<()> {
+    make(Change::Sync { file, path }, || file.sync_all())
+}
+
+/// Puts a folder's names on the disk for good.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    make(Change::SyncFolder(path), || File::open(path)?.sync_all())
+}
+
+/// Gives a file another name, in place of what had it.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    make(Change::Rename { from, to }, || fs::rename(from, to))
+}
+
+/// Gives a file another name, unless something has it.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    make(Change::Rename { from, to }, || Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?))
+}
+
+/// Gives a file a second name.
+pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
+    make(Change::Link { to }, || fs::hard_link(from, to))
+}
+
+/// Removes a name.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    make(Change::Remove(path), || fs::remove_file(path))
+}
+
+/// Makes a folder with exactly `mode`.
+pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    make(Change::MakeFolder(path), || fs::DirBuilder::new().mode(mode).create(path))?;
+    // The umask may have taken bits away.
+    make(Change::Mode(path), || fs::set_permissions(path, Permissions::from_mode(mode)))
+}
+
+/// Makes a folder and those above it, with the modes that the umask gives.
+pub(crate) fn make_folders(path: &Path) -> io::Result<()> {
+    make(Change::MakeFolder(path), || fs::create_dir_all(path))
+}
+
+/// Removes a folder with all that is in it, without following links.
+pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
+    make(Change::RemoveFolder(path), || fs::remove_dir_all(path))
+}
