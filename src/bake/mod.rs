@@ -7,7 +7,9 @@ mod accounts;
 mod artifacts;
 mod bill;
 mod bring;
+mod bundle;
 mod images;
+mod import;
 mod inputs;
 mod machine;
 mod made;
@@ -23,6 +25,8 @@ use std::path::Path;
 
 pub use artifacts::{Absent, Artifacts};
 pub use bill::bill;
+pub use bundle::{Bundling, Description, Packed, verify_bundle};
+pub use import::{Belief, Imported, ImportedRole, Importing};
 pub use inputs::{Input, InputKind};
 pub use machine::ROOT_START;
 pub use origin::Origin;
@@ -82,8 +86,14 @@ pub struct Stocked {
 }
 
 impl Bake<'_> {
-    /// The image of a plan: looked up, or made.
+    /// The image of a plan: looked up, or made. It is what a bundle said of the plan, if one did.
     pub fn image(&self, resolved: &Resolved) -> Result<Baked> {
+        let baked = self.find_or_make(resolved)?;
+        self.meet_claim(resolved, &baked)?;
+        Ok(baked)
+    }
+
+    fn find_or_make(&self, resolved: &Resolved) -> Result<Baked> {
         let plan = &resolved.plan;
         if let Some(baked) = self.known_image(plan) {
             return Ok(baked);

@@ -61,7 +61,7 @@ impl ContentSource for Pantry {
 
 /// Reads a file of the project, and fails on the read that would give the last byte when it is no longer the file that
 /// the plan was made from.
-struct Witnessed<'a> {
+pub(super) struct Witnessed<'a> {
     expected: &'a LargeFile,
     file: std::fs::File,
     hasher: Hasher,
@@ -71,7 +71,7 @@ struct Witnessed<'a> {
 }
 
 impl<'a> Witnessed<'a> {
-    fn open(expected: &'a LargeFile) -> Result<Self> {
+    pub(super) fn open(expected: &'a LargeFile) -> Result<Self> {
         let file = fsx::open_read(&expected.path)?;
         Ok(Witnessed { expected, file, hasher: Hasher::new(), left: expected.size, failed: false })
     }

@@ -51,7 +51,10 @@ impl Bake<'_> {
             PlannedKind::Made(made) => Some((made::MADE.to_owned(), made.key())),
             _ => None,
         }));
-        let inputs = self.inputs(resolved)?.into_iter().filter_map(|input| Some(input.blob?.digest)).collect();
+        let mut inputs: BTreeSet<_> = self.inputs(resolved)?.into_iter().filter_map(|input| Some(input.blob?.digest)).collect();
+        for digest in resolved.artifacts.own.keys() {
+            inputs.extend(self.store.resolve(digest, None)?.map(|blob| blob.digest));
+        }
         if history.plan.digest != plan.key() {
             return Err(Error::internal("a plan's key is the digest of its text"));
         }

@@ -1,12 +1,220 @@
 //! `kbake bundle …`.
 
-use super::Session;
-use super::args::Bundle;
-use crate::error::{Error, Result};
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::args::{Bundle, BundleCreate, BundleFiles, BundleImport, BundleVerify};
+use super::{Session, current_folder};
+use crate::bake::{self, Belief, Bundling, Description, ImportedRole, Importing};
+use crate::bundle::pieces::{Files, Output};
+use crate::bundle::{self, Kind, Outline};
+use crate::error::Result;
+use crate::fetch;
+use crate::project::Project;
+use crate::report::{Item, ItemKind, Outcome, Report as _};
+use crate::store::Owner;
+use crate::value::{RoleName, Sha256, Size};
+
+/// In place of a file's name: standard input.
+const STDIN: &str = "-";
 
 impl Session<'_> {
     /// `kbake bundle …`.
-    pub fn bundle(&self, _: &Bundle) -> Result<()> {
-        Err(Error::internal("not written yet"))
+    pub fn bundle(&self, command: &Bundle) -> Result<()> {
+        match command {
+            Bundle::Create(args) => self.create_bundle(args),
+            Bundle::Verify(args) => self.verify_bundle(args),
+            Bundle::Import(args) => self.import_bundle(args),
+            Bundle::Show(files) => self.show_bundle(files),
+        }
+    }
+
+    fn create_bundle(&self, args: &BundleCreate) -> Result<()> {
+        let project = self.project()?;
+        let expected = project.expected()?;
+        let mut roles = args.roles.clone();
+        roles.sort();
+        roles.dedup();
+        let all = self.resolve_all(&project, &roles)?;
+        let channel = project.channel(&self.channel()?)?;
+        let name = channel.sources.channel.as_str();
+        let out = match (&args.out, &roles[..]) {
+            (Some(out), _) => out.clone(),
+            (None, [role]) => format!("images/{role}.bundle").into(),
+            (None, _) => format!("images/{name}.bundle").into(),
+        };
+        let since = args.since.iter().map(|file| documents(std::slice::from_ref(file))).collect::<Result<Vec<_>>>()?;
+        let bundling = Bundling {
+            project: &project,
+            channel: &channel,
+            expected: &expected,
+            inputs: !args.outputs,
+            outputs: !args.inputs,
+            since: &since,
+        };
+        self.bake(&args.sources, args.jobs, |bake| {
+            let packed = bake.pack(&bundling, &all)?;
+            for resolved in &all {
+                bake.remember(bake::owner(&project, &current_folder()?, name, resolved.plan.role()), resolved, None)?;
+            }
+            let (outline, digest) = (&packed.outline, packed.outline.digest());
+            let mut output = Output::create(&out, outline.len(), args.split.map(|size| size.0))?;
+            bake.write_bundle(&packed, &mut output)?;
+            let files = output.finish()?;
+            let shown = out.display().to_string();
+            self.bundle_event(&shown, digest, outline, Outcome::Written);
+            if let (Some(_), Some(last)) = (args.split, files.last()) {
+                self.shell.say(&format!("{shown}: in {} pieces, up to {}", files.len(), last.display()));
+            }
+            self.shell.say(&format!("{shown}: {}", summary(outline)));
+            self.shell.data(&format!("{shown} sha256:{digest}\n"))
+        })
+    }
+
+    fn verify_bundle(&self, args: &BundleVerify) -> Result<()> {
+        let shown = shown(&args.bundle.files);
+        let (outline, digest) =
+            reading(&args.bundle.files, |from| bake::verify_bundle(from, args.expect, self.shell, self.cancel))?;
+        self.bundle_event(&shown, digest, &outline, Outcome::Verified);
+        self.shell.say(&format!("{shown}: every byte is as its digest says; {}", summary(&outline)));
+        if args.expect.is_none() {
+            self.shell.say("to know that it is the bundle that was meant, compare the digest with the one that `bundle create` printed");
+        }
+        self.shell.data(&format!("{shown} sha256:{digest}\n"))
+    }
+
+    fn import_bundle(&self, args: &BundleImport) -> Result<()> {
+        let project = self.project()?;
+        let expected = project.expected()?;
+        let current = current_folder()?;
+        let project_to = args.project_to.as_ref().map(|folder| current.join(folder));
+        let owner = |channel: &str, role: &RoleName, plan: &Sha256| match &project_to {
+            Some(folder) => Some(Owner { project: Some(folder.clone()), channel: channel.to_owned(), role: role.clone() }),
+            None => is_planned(&project, channel, role, plan).then(|| bake::owner(&project, &current, channel, role)),
+        };
+        let how = Importing { expect: args.expect, expected: &expected, project_to: project_to.as_deref(), owner: &owner };
+        let store = self.store()?;
+        let nothing = |_: &str| Ok(Vec::new());
+        let bake = bake::Bake {
+            store: &store,
+            fetch: fetch::Options { offline: true, ..fetch::Options::default() },
+            host_mirrors: &nothing,
+            jobs: super::processors(),
+            report: self.shell,
+            cancel: self.cancel,
+        };
+        let imported = reading(&args.bundle.files, |from| bake.import(from, &how))?;
+        let (count, bytes) = imported.new;
+        let item = Item {
+            kind: ItemKind::Bundle,
+            name: &shown(&args.bundle.files),
+            digest: Some(imported.digest.into()),
+            bytes: Some(bytes),
+        };
+        self.shell.ended(&item, Outcome::Imported);
+        self.shell.say(&format!("bundle sha256:{}: {count} blobs ({}) came, {} were there", imported.digest, Size(bytes), imported.known));
+        for role in &imported.roles {
+            self.tell_imported(role, args.project_to.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Says what is believed of a role's image, and what to do next.
+    fn tell_imported(&self, imported: &ImportedRole, project: Option<&Path>) -> Result<()> {
+        let Description { role, channel, gives: (_, image), .. } = &imported.description;
+        let told = match imported.belief {
+            Belief::Expected => "its image is believed: the bundle has the digest that you expect",
+            Belief::Recorded => "its image is believed: images/expected.toml of your project names it for this plan",
+            Belief::Known => "its image is the one that this store has already",
+            Belief::Claimed if imported.inputs => "its image must be built here, and come out as the bundle says",
+            Belief::Claimed => "nobody vouches for its image: it is not used, and the bundle has nothing to build it from",
+        };
+        self.shell.say(&format!("{role}: {told}"));
+        if imported.belief == Belief::Claimed && !imported.inputs {
+            self.shell.say("  to believe it, import with --expect and the digest that you have from its maker by another way");
+        }
+        let project = project.map(|folder| format!("--project {} ", folder.display())).unwrap_or_default();
+        self.shell.say(&format!("  kbake {project}--channel {channel} build {role} --offline"));
+        let word = if imported.belief == Belief::Claimed { "to-be-built" } else { "believed" };
+        self.shell.data(&format!("{role} sha256:{image} {word}\n"))
+    }
+
+    fn show_bundle(&self, files: &BundleFiles) -> Result<()> {
+        let (outline, digest) = documents(&files.files)?;
+        self.shell.data(&listing(&outline, digest)?)
+    }
+
+    fn bundle_event(&self, name: &str, digest: Sha256, outline: &Outline, outcome: Outcome) {
+        let item = Item { kind: ItemKind::Bundle, name, digest: Some(digest.into()), bytes: Some(outline.len()) };
+        self.shell.ended(&item, outcome);
+    }
+}
+
+/// Whether the project would build this very plan.
+fn is_planned(project: &Project, channel: &str, role: &RoleName, plan: &Sha256) -> bool {
+    let resolved = project.channel(channel).and_then(|channel| bake::resolve(project, &channel, role));
+    matches!(project, Project::Folder(_)) && resolved.is_ok_and(|resolved| resolved.plan.key() == *plan)
+}
+
+/// Opens a bundle for `work`.
+fn reading<T>(files: &[PathBuf], work: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+    if let [file] = files
+        && file == Path::new(STDIN)
+    {
+        return work(&mut io::stdin().lock());
+    }
+    let mut bundle = Files::open(files)?;
+    work(&mut bundle).map_err(|error| bundle.explain(error))
+}
+
+fn documents(files: &[PathBuf]) -> Result<(Outline, Sha256)> {
+    reading(files, |from| bundle::documents(from))
+}
+
+fn shown(files: &[PathBuf]) -> String {
+    files.first().map(|file| file.display().to_string()).unwrap_or_default()
+}
+
+/// How much a bundle has, in half a sentence.
+fn summary(outline: &Outline) -> String {
+    let names: Vec<&str> = outline.contents().iter().map(|content| content.name.as_str()).collect();
+    let left_out = outline.left_out();
+    let mut text = format!("{}, {} blobs, {}", names.join(", "), outline.entries().len(), Size(outline.len()));
+    if !left_out.is_empty() {
+        let size = Size(left_out.iter().map(|part| part.size).sum());
+        // Writing to a string cannot fail.
+        let _ = write!(text, "; {} more ({size}) must be at the site already", left_out.len());
+    }
+    text
+}
+
+/// All that a bundle has, one thing in a line.
+fn listing(outline: &Outline, digest: Sha256) -> Result<String> {
+    let mut text = format!("bundle sha256:{digest}\nformat {}\nsize {}\n", bundle::FORMAT, outline.len());
+    let mut line = |line: String| text.push_str(&(line + "\n"));
+    for since in outline.since() {
+        line(format!("since sha256:{since}"));
+    }
+    for content in outline.contents() {
+        let Description { role, channel, arch, plan, gives: (tree, image) } = Description::of(content)?;
+        line(format!("\nrole {role}\nchannel {channel}\narch {arch}\nplan sha256:{plan}\ntree sha256:{tree}\nimage sha256:{image}"));
+        for part in &content.parts {
+            let left_out = if part.left_out { "  left out" } else { "" };
+            line(format!("{:<10} {:>12} sha256:{} {}{left_out}", word(part.kind), part.size, part.digest, part.title));
+        }
+    }
+    Ok(text)
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Plan => "plan-text",
+        Kind::File => "file",
+        Kind::Package => "package",
+        Kind::Artifact => "artifact",
+        Kind::ImagePart => "image-part",
+        Kind::Image => "image-file",
+        Kind::Tree => "tree-text",
     }
 }

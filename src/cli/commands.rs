@@ -35,6 +35,9 @@ impl Session<'_> {
         for absent in &resolved.artifacts.absent {
             self.shell.say(&format!("{role}: without the {}: {}", absent.what, absent.why));
         }
+        if args.accept_new_digest {
+            bake.store.remove_claim(&key)?;
+        }
         let baked = bake.image(resolved)?;
         if !args.accept_new_digest {
             bake::hold_against(recorded, role, &baked)?;
@@ -111,7 +114,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn resolve_all(&self, project: &Project, roles: &[String]) -> Result<Vec<Resolved>> {
+    pub(super) fn resolve_all(&self, project: &Project, roles: &[String]) -> Result<Vec<Resolved>> {
         let roles = roles.iter().map(|role| project.role(role)).collect::<Result<Vec<_>>>()?;
         let channel = project.channel(&self.channel()?)?;
         self.check_versions(project, &channel.sources)?;

@@ -50,6 +50,9 @@ const CLUSTER: &str = "cluster.toml";
 /// What a new project's cluster file starts from: what the shipped recipes can build.
 const FIRST_CLUSTER: &str = "recipes/clusters/lab.toml";
 
+/// Which versions go together; not every project has a table of its own.
+const COMPATIBILITY: &str = "recipes/compatibility.toml";
+
 /// Larger files than this, in bytes, are not held in memory: units and configuration are, programs and disks are not.
 const HELD_MAX: u64 = 1 << 20;
 
@@ -203,6 +206,23 @@ impl Project {
             }
         };
         Sources::parse(file, &text, base)
+    }
+
+    /// The names of all files that decide what a channel's roles are made of, sorted: recipes, sources, which versions go
+    /// together, the lockfile. Not the files that recipes' `source` names.
+    pub fn files(&self, channel: &str) -> Result<Vec<String>> {
+        let mut names = vec!["recipes/base.toml".to_owned(), lock_name(channel)];
+        for folder in ["recipes/parts", "recipes/roles"] {
+            names.extend(self.stems(folder)?.into_iter().map(|stem| format!("{folder}/{stem}.toml")));
+        }
+        let mut sources = Vec::new();
+        self.sources(&format!("recipes/sources/{channel}.toml"), &mut sources)?;
+        names.extend(sources);
+        if self.bytes(COMPATIBILITY)?.is_some() {
+            names.push(COMPATIBILITY.to_owned());
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// What everyone must get, as far as it was recorded.

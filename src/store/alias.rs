@@ -64,9 +64,22 @@ impl Store {
 
     /// Remembers that `blob`, which is in the store, has `digest`: the caller has hashed its bytes.
     pub(super) fn put_alias(&self, digest: &Sha512, blob: Blob) -> Result<()> {
-        self.put_action(KIND, &key(digest), &Action { outputs: [(BLOB.to_owned(), blob)].into() })?;
+        self.write_alias(digest, blob)?;
         self.prove(digest, blob.digest);
         Ok(())
+    }
+
+    /// Notes that `blob`, which is in the store, is said to have `digest`, unless another one is known to have it. Whoever
+    /// follows the alias finds out.
+    pub fn hint_alias(&self, digest: &Sha512, blob: Blob) -> Result<()> {
+        match self.name_of(digest)? {
+            Some(_) => Ok(()),
+            None => self.write_alias(digest, blob),
+        }
+    }
+
+    fn write_alias(&self, digest: &Sha512, blob: Blob) -> Result<()> {
+        self.put_action(KIND, &key(digest), &Action { outputs: [(BLOB.to_owned(), blob)].into() })
     }
 
     fn prove(&self, digest: &Sha512, name: Sha256) {

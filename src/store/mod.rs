@@ -5,6 +5,7 @@
 //! lock              held shared by every command, exclusive by the garbage collection
 //! blobs/sha256/     one file per blob, named by its digest, mode 0444
 //! actions/          <kind>-<key>.json: what an action with this key gave; or which blob had a SHA-512
+//! claims/           <plan>.json: what a bundle said that a plan gives; to be met
 //! roots/            what was built or fetched for which project, channel and role
 //! locks/            one file per plan, for single flight
 //! stamps/           what is known of files outside the store, so that they need not be hashed again
@@ -19,6 +20,7 @@
 mod action;
 mod alias;
 mod blob;
+mod claim;
 mod list;
 mod lock;
 mod output;
@@ -38,6 +40,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use action::{Action, Lookup, Miss};
 pub use blob::{BlobFile, RangeReader, Verifying, VerifyingReader};
+pub use claim::ImageClaim;
 pub use list::Found;
 pub use lock::PlanLock;
 pub use partial::{Claim, Partial};
@@ -52,7 +55,7 @@ use crate::value::{Cancel, Sha256, Sha512, Size};
 /// The layout that this code reads and writes.
 const FORMAT: u32 = 1;
 /// In the order in which they are created.
-const FOLDERS: [&str; 8] = ["blobs", "blobs/sha256", "actions", "roots", "locks", "stamps", "tmp", "quarantine"];
+const FOLDERS: [&str; 9] = ["blobs", "blobs/sha256", "actions", "claims", "roots", "locks", "stamps", "tmp", "quarantine"];
 /// Of blobs: nobody writes them again.
 const BLOB_MODE: u32 = 0o444;
 /// Of everything else. Explicit, because a umask of 0 would let every user write into the store.

@@ -1,0 +1,353 @@
+//! Bundles of roles: what goes into one, and how it is described. What comes of one is in [`super::import`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Cursor, Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::pantry::Witnessed;
+use super::{Bake, InputKind, Resolved, hold_against};
+use crate::bundle::{self, Bytes, Content, Kind, Outline, Part, Taken, Visitor};
+use crate::error::{Error, Result};
+use crate::project::{Channel, Expected, LargeFile, Project, SourceFile};
+use crate::recipe::{Body, ChannelName, Intent, base_layers, role_layers};
+use crate::report::{Item, ItemKind, Outcome, Report};
+use crate::store::{Blob, StoreSource};
+use crate::tree::ContentSource;
+use crate::value::{Arch, Cancel, Digest, RoleName, Sha256};
+
+/// The version of [`Description`].
+const FORMAT: u32 = 1;
+/// The titles of the parts that have no name of their own.
+const PLAN: &str = "plan";
+const TREE: &str = "tree";
+
+/// What is to be bundled.
+#[derive(Debug, Clone, Copy)]
+pub struct Bundling<'a> {
+    /// The project whose roles it is.
+    pub project: &'a Project,
+    /// Its channel.
+    pub channel: &'a Channel,
+    /// What the project says that its plans give.
+    pub expected: &'a Expected,
+    /// Whether what images are made of is wanted.
+    pub inputs: bool,
+    /// Whether images are wanted.
+    pub outputs: bool,
+    /// Bundles whose blobs are left out.
+    pub since: &'a [(Outline, Sha256)],
+}
+
+/// A bundle that can be written.
+pub struct Packed {
+    /// What it has.
+    pub outline: Outline,
+    goods: Goods,
+}
+
+/// What a bundle says of a role, in its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The role.
+    pub role: RoleName,
+    /// The channel that it was locked in.
+    pub channel: String,
+    /// The machine.
+    pub arch: Arch,
+    /// The plan's key.
+    pub plan: Sha256,
+    /// The digests of the tree's text and of the image that the plan gives.
+    pub gives: (Sha256, Sha256),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    format: u32,
+    role: String,
+    channel: String,
+    arch: String,
+    plan: String,
+    tree: String,
+    image: String,
+}
+
+impl Description {
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let text = Text {
+            format: FORMAT,
+            role: self.role.to_string(),
+            channel: self.channel.clone(),
+            arch: self.arch.to_string(),
+            plan: self.plan.to_string(),
+            tree: self.gives.0.to_string(),
+            image: self.gives.1.to_string(),
+        };
+        serde_json::to_vec(&text).map_err(|e| Error::internal(format!("a description cannot be written: {e}")))
+    }
+
+    /// Reads what a bundle says of one of its roles.
+    ///
+    /// # Errors
+    /// Of class `Integrity` when it cannot be understood, or the role's parts say otherwise.
+    pub fn of(content: &Content) -> Result<Description> {
+        let name = &content.name;
+        let bad = |why: String| Error::integrity(format!("the bundle is not sound: its description of `{name}` cannot be used")).detail(why);
+        let text: Text = serde_json::from_slice(&content.config).map_err(|e| bad(e.to_string()))?;
+        if text.format != FORMAT {
+            return Err(bad(format!("its format is {}, this kbake knows {FORMAT}", text.format)));
+        }
+        let digest = |text: &str| text.parse::<Sha256>().map_err(bad);
+        let description = Description {
+            role: text.role.parse().map_err(bad)?,
+            channel: text.channel.parse::<ChannelName>().map_err(bad)?.to_string(),
+            arch: text.arch.parse().map_err(bad)?,
+            plan: digest(&text.plan)?,
+            gives: (digest(&text.tree)?, digest(&text.image)?),
+        };
+        if description.bytes()? != content.config {
+            return Err(bad("it is not written as kbake writes it".into()));
+        }
+        if description.role != *name {
+            return Err(bad(format!("it is about `{}`", description.role)));
+        }
+        let one = |kind: Kind, expected: Sha256, required: bool| {
+            let all: Vec<&Part> = content.parts.iter().filter(|part| part.kind == kind).collect();
+            match all[..] {
+                [] if !required => Ok(()),
+                [part] if part.digest == expected => Ok(()),
+                _ => Err(bad(format!("its parts do not have the one {kind:?} that it names, sha256:{expected}"))),
+            }
+        };
+        one(Kind::Plan, description.plan, true)?;
+        one(Kind::Tree, description.gives.0, false)?;
+        one(Kind::Image, description.gives.1, false)?;
+        Ok(description)
+    }
+}
+
+impl Bake<'_> {
+    /// Brings together what a bundle of `roles` has: fetches and bakes what is missing.
+    pub fn pack(&self, wanted: &Bundling, roles: &[Resolved]) -> Result<Packed> {
+        let mut goods = Goods::default();
+        let mut contents = Vec::new();
+        for resolved in roles {
+            contents.push(self.content(wanted, resolved, &mut goods)?);
+        }
+        let mut since = BTreeSet::new();
+        let mut there = BTreeSet::new();
+        for (outline, digest) in wanted.since {
+            since.insert(*digest);
+            there.extend(outline.contents().iter().flat_map(|content| &content.parts).map(|part| (part.digest, part.size)));
+        }
+        for part in contents.iter_mut().flat_map(|content| &mut content.parts) {
+            part.left_out = there.contains(&(part.digest, part.size));
+        }
+        Ok(Packed { outline: Outline::new(contents, since)?, goods })
+    }
+
+    /// Writes a bundle. What was written must be thrown away when it fails.
+    pub fn write_bundle(&self, packed: &Packed, out: &mut dyn Write) -> Result<()> {
+        let source = Shelves { goods: &packed.goods, store: StoreSource(self.store) };
+        self.report.begin("writing the bundle", packed.outline.len());
+        let written = bundle::write(&packed.outline, &source, out, self.cancel, &|at| self.report.reached(at));
+        self.report.done();
+        written
+    }
+
+    fn content(&self, wanted: &Bundling, resolved: &Resolved, goods: &mut Goods) -> Result<Content> {
+        let (role, plan) = (resolved.plan.role(), resolved.plan.key());
+        let recorded = wanted.expected.of(role, &plan);
+        let mut parts = vec![goods.hold(Kind::Plan, PLAN, resolved.plan.text().into_bytes())];
+        parts.extend(project_files(wanted, resolved, goods)?);
+        if wanted.inputs {
+            self.fetch_all(resolved)?;
+            parts.extend(self.input_parts(resolved)?);
+        }
+        let gives = match recorded {
+            // Everyone gets these, or no image.
+            Some(gives) if !wanted.outputs => gives,
+            _ => {
+                let baked = self.image(resolved)?;
+                hold_against(recorded, role, &baked)?;
+                if wanted.outputs {
+                    parts.extend(self.output_parts(resolved, baked.image, baked.tree)?);
+                }
+                (baked.tree, baked.image.digest)
+            }
+        };
+        let channel = wanted.channel.sources.channel.to_string();
+        let description = Description { role: role.clone(), channel, arch: resolved.plan.arch(), plan, gives };
+        Ok(Content { name: role.clone(), config: description.bytes()?, parts })
+    }
+
+    /// What the image is made of, each blob once.
+    fn input_parts(&self, resolved: &Resolved) -> Result<Vec<Part>> {
+        let mut found: Vec<(Kind, String, Digest, Option<Blob>)> = Vec::new();
+        for input in self.inputs(resolved)? {
+            let kind = match input.kind {
+                InputKind::Package | InputKind::Tool => Kind::Package,
+                InputKind::Artifact => Kind::Artifact,
+                InputKind::ImagePart => Kind::ImagePart,
+            };
+            let title = match &input.want.source {
+                crate::fetch::Source::Pool(path) => path.clone(),
+                _ => input.want.name,
+            };
+            found.push((kind, title, input.want.digest, input.blob));
+        }
+        for (digest, own) in &resolved.artifacts.own {
+            found.push((Kind::Artifact, own.name.to_string(), *digest, self.store.resolve(digest, None)?));
+        }
+        let (mut parts, mut seen): (Vec<Part>, _) = (Vec::new(), BTreeSet::new());
+        for (kind, title, digest, blob) in found {
+            let blob = blob.ok_or_else(|| Error::internal(format!("{title} ({digest}) was fetched and is not in the store")))?;
+            let sha512 = match digest {
+                Digest::Sha512(digest) => Some(digest),
+                Digest::Sha256(_) => None,
+            };
+            if seen.insert((blob.digest, sha512)) {
+                parts.push(Part { kind, title, digest: blob.digest, size: blob.size, sha512, left_out: false });
+            }
+        }
+        Ok(parts)
+    }
+
+    fn output_parts(&self, resolved: &Resolved, image: Blob, tree: Sha256) -> Result<[Part; 2]> {
+        let size = self.store.size(&tree)?.ok_or_else(|| Error::internal("the tree of an image is gone from the store"))?;
+        let part = |kind, title: String, blob: Blob| Part {
+            kind,
+            title,
+            digest: blob.digest,
+            size: blob.size,
+            sha512: None,
+            left_out: false,
+        };
+        let name = format!("{}.qcow2", resolved.plan.role());
+        Ok([part(Kind::Image, name, image), part(Kind::Tree, TREE.to_owned(), Blob { digest: tree, size })])
+    }
+}
+
+/// Reads a bundle and holds every byte of it against its digest. Gives what it has, and its own digest.
+///
+/// # Errors
+/// As [`bundle::read`]; another digest than `expect`.
+pub fn verify_bundle(from: &mut dyn Read, expect: Option<Sha256>, report: &dyn Report, cancel: &Cancel) -> Result<(Outline, Sha256)> {
+    let mut verifier = Verifier { expect, report, cancel, outline: Outline::default(), at: 0 };
+    let read = bundle::read(from, &mut verifier);
+    if !verifier.outline.is_empty() {
+        report.done();
+    }
+    Ok((verifier.outline, read?))
+}
+
+/// What is wrong with a bundle's documents can be said before its blobs come.
+pub(super) fn check_documents(outline: &Outline, expect: Option<Sha256>) -> Result<()> {
+    if let Some(expect) = expect {
+        let found = outline.digest();
+        if found != expect {
+            return Err(Error::integrity("this is another bundle than the expected one")
+                .detail(format!("expected sha256:{expect}  found sha256:{found}"))
+                .hint("nothing of it was taken"));
+        }
+    }
+    outline.contents().iter().try_for_each(|content| Description::of(content).map(drop))?;
+    super::import::project_files(outline).map(drop)
+}
+
+struct Verifier<'a> {
+    expect: Option<Sha256>,
+    report: &'a dyn Report,
+    cancel: &'a Cancel,
+    outline: Outline,
+    at: u64,
+}
+
+impl Visitor for Verifier<'_> {
+    fn outline(&mut self, outline: &Outline) -> Result<()> {
+        check_documents(outline, self.expect)?;
+        self.report.begin("reading the bundle", outline.entries().iter().map(|entry| entry.part.size).sum());
+        self.outline = outline.clone();
+        Ok(())
+    }
+
+    fn blob(&mut self, part: &Part, bytes: &mut Bytes<'_>) -> Result<Taken> {
+        let item = Item { kind: ItemKind::Blob, name: &part.title, digest: Some(part.digest.into()), bytes: Some(part.size) };
+        self.report.begun(&item);
+        let taken = bytes.hash(&mut |len| {
+            self.cancel.check()?;
+            self.at += len as u64;
+            self.report.reached(self.at);
+            Ok(())
+        })?;
+        self.report.ended(&item, if taken == Taken::Hashed(part.digest) { Outcome::Verified } else { Outcome::Damaged });
+        Ok(taken)
+    }
+}
+
+/// The project's files from which the role's plan follows, by their names.
+fn project_files(wanted: &Bundling, resolved: &Resolved, goods: &mut Goods) -> Result<Vec<Part>> {
+    let (project, channel) = (wanted.project, wanted.channel);
+    let mut parts = Vec::new();
+    let mut names: BTreeSet<String> = project.files(channel.sources.channel.as_str())?.into_iter().collect();
+    let layers = [base_layers(&channel.recipes)?, role_layers(&channel.recipes, resolved.plan.role())?].concat();
+    for entry in layers.iter().flat_map(|recipe| &recipe.entries) {
+        if let Intent::File { body, .. } = &entry.value.intent
+            && let Body::Source(source) = &body.value
+        {
+            names.insert(format!("recipes/{source}"));
+        }
+    }
+    for name in names {
+        let path = project.own_file(&name);
+        let part = match resolved.sources.iter().find(|file| file.path == path) {
+            Some(file) => goods.name(&name, file),
+            None => match project.source(&name)? {
+                Some(SourceFile::Held(bytes)) => goods.hold(Kind::File, &name, bytes),
+                Some(SourceFile::Named(file)) => goods.name(&name, &file),
+                None => return Err(Error::user(format!("{name} is gone")).hint("run the command again once nobody writes to the project")),
+            },
+        };
+        parts.push(part);
+    }
+    Ok(parts)
+}
+
+/// What a bundle has that is not in the store.
+#[derive(Default)]
+struct Goods {
+    held: BTreeMap<Sha256, Vec<u8>>,
+    files: BTreeMap<Sha256, LargeFile>,
+}
+
+impl Goods {
+    fn hold(&mut self, kind: Kind, title: &str, bytes: Vec<u8>) -> Part {
+        let (digest, size) = (Sha256::of(&bytes), bytes.len() as u64);
+        self.held.insert(digest, bytes);
+        Part { kind, title: title.to_owned(), digest, size, sha512: None, left_out: false }
+    }
+
+    fn name(&mut self, title: &str, file: &LargeFile) -> Part {
+        self.files.insert(file.digest, file.clone());
+        Part { kind: Kind::File, title: title.to_owned(), digest: file.digest, size: file.size, sha512: None, left_out: false }
+    }
+}
+
+/// All that a bundle has, to be read.
+struct Shelves<'a> {
+    goods: &'a Goods,
+    store: StoreSource<'a>,
+}
+
+impl ContentSource for Shelves<'_> {
+    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        if let Some(bytes) = self.goods.held.get(digest) {
+            return Ok(Box::new(Cursor::new(bytes)));
+        }
+        match self.goods.files.get(digest) {
+            Some(file) => Ok(Box::new(Witnessed::open(file)?)),
+            None => self.store.open(digest, size),
+        }
+    }
+}
