@@ -57,7 +57,7 @@ struct Inner {
 impl Error {
     /// A failure of `class`; `message` is one lower-case sentence without a final stop.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { class, message: message.into(), details: Vec::new(), hints: Vec::new() }))
+        Error(Box::new(Inner { class, message: harmless(message.into()), details: Vec::new(), hints: Vec::new() }))
     }
 
     /// A failure the user can fix.
@@ -97,14 +97,14 @@ impl Error {
     /// Adds a line below the message: what was expected, what was found, from where.
     #[must_use]
     pub fn detail(mut self, line: impl Into<String>) -> Self {
-        self.0.details.push(line.into());
+        self.0.details.push(harmless(line.into()));
         self
     }
 
     /// Adds the next step for the user.
     #[must_use]
     pub fn hint(mut self, line: impl Into<String>) -> Self {
-        self.0.hints.push(line.into());
+        self.0.hints.push(harmless(line.into()));
         self
     }
 
@@ -124,6 +124,28 @@ impl Error {
     pub fn message(&self) -> &str {
         &self.0.message
     }
+}
+
+/// The longest line that is shown whole, in bytes: enough for a tool's last words.
+const SHOWN_MAX: usize = 16 << 10;
+
+/// A text without what a stranger's words in it could do to a terminal or to a reader's eye: control characters and those
+/// that turn the direction of writing stand escaped, and a text without end is cut.
+fn harmless(mut text: String) -> String {
+    let wild = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if text.len() > SHOWN_MAX {
+        let cut = (0..=SHOWN_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        let left_out = text.split_off(cut).len();
+        text.push_str(&format!("… ({left_out} more bytes)"));
+    }
+    if !text.contains(wild) {
+        return text;
+    }
+    let mut tame = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if wild(c) { tame.extend(c.escape_unicode()) } else { tame.push(c) }
+    }
+    tame
 }
 
 impl fmt::Display for Error {
@@ -146,5 +168,18 @@ impl std::error::Error for Error {}
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         std::io::Error::other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_words_cannot_reach_the_terminal() {
+        let error = Error::user("a\x1b[2Jb").detail("c\r\u{202e}d\te\nf").hint("\u{7f}ü");
+        assert_eq!(error.to_string(), "a\\u{1b}[2Jb\n  c\\u{d}\\u{202e}d\te\nf\nhint: \\u{7f}ü");
+        let long = Error::user("ü".repeat(1 << 20)).to_string();
+        assert!(long.len() < SHOWN_MAX + 100 && long.ends_with("ü… (2080768 more bytes)"), "{}", &long[SHOWN_MAX..]);
     }
 }

@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
   # to compile
-  gcc libc6-dev
+  gcc g++ libc6-dev
   # what `kbake build` and `kbake lock` run: apt, dpkg, perl, gpgv and, when not root, user namespaces
   apt dpkg perl gpgv debian-archive-keyring mount hostname util-linux uidmap
   # foreign judges of what kbake writes

@@ -11,7 +11,7 @@ use crate::value::{Cancel, Reference, Sha256};
 
 /// A manifest is at most this large: what the specification asks registries to take
 /// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests>).
-const MAX_MANIFEST: u64 = 4 << 20;
+pub(super) const MAX_MANIFEST: u64 = 4 << 20;
 
 /// The text at `url`, of `max` bytes at most; none when all that were asked say that there is no such thing.
 /// [`Options::rewrites`] apply.

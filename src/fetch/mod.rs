@@ -35,6 +35,15 @@ use crate::store::Store;
 use crate::value::{Cancel, Digest, Reference};
 use web::Web;
 
+/// Makes of a registry's or mirror's answer what fetching would, and forgets it: `tests/fuzz` looks whether any text in
+/// any header is survived. No part of what others may use.
+#[doc(hidden)]
+pub fn survive_headers(status: u16, text: &str) {
+    answer::survive(status, text);
+    challenge::parse(text);
+    registry::survive(text);
+}
+
 /// What the lock names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {

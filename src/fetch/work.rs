@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::answer::{Head, Verdict, looks_like_html};
 use super::client::{Ask, BrokenKind, Message};
 use super::credential::Credential;
+use super::look::MAX_MANIFEST;
 use super::pace::{LOOK, Pace, backoff, pause};
 use super::registry::{self, Renewal};
 use super::source::{Target, server, shown, targets};
-use super::{Job, Want, lock};
+use super::{Job, RegistryKind, Source, Want, lock};
 use crate::error::Error;
 use crate::store::{Claim, Partial};
 use crate::value::{Digest, Size};
@@ -351,8 +352,14 @@ impl<'a> Sources<'a> {
         })
     }
 
+    /// The most bytes that are taken. A lock does not say the size of an image's index, but none is large.
     fn most(&self) -> u64 {
-        self.want.size.unwrap_or(self.job.web.options.max_unsized)
+        let max = self.job.web.options.max_unsized;
+        let unsized_max = match self.want.source {
+            Source::Registry { kind: RegistryKind::Manifest, .. } => max.min(MAX_MANIFEST),
+            _ => max,
+        };
+        self.want.size.unwrap_or(unsized_max)
     }
 
     /// The reason of the first source that may still give it; none when there is no such source.

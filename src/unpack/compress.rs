@@ -1,6 +1,8 @@
 //! Compressed streams, told apart by their first bytes; what comes out is bounded.
 
+use std::cell::Cell;
 use std::io::{self, BufReader, Read};
+use std::rc::Rc;
 
 use super::{Named, read_up_to};
 use crate::error::{Class, Error, Result};
@@ -13,6 +15,11 @@ const BUFFER: usize = 64 << 10;
 const XZ_MEMORY_KIB: u32 = 96 << 10;
 /// The largest window a zstd frame may ask for, as a power of two: 128 MiB, what `zstd` itself takes unasked.
 const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// What any stream may come to, in bytes, however well it is packed.
+const FREE: u64 = 256 << 20;
+/// How many bytes may come out for each one read, beyond that: real archives stay below 50, bombs of zeros begin at 1000.
+const RATIO_MAX: u64 = 250;
 
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,14 +68,15 @@ impl Format {
 
 /// Opens a stream of whatever format its first bytes tell. `what` names it in messages.
 ///
-/// The reader fails when more than `limit` bytes come out, when the stream is corrupt or cut off, and when
-/// something else follows it; a reader that failed once goes on failing. Every failure is an [`Error`] inside.
+/// The reader fails when more than `limit` bytes come out, or more than any sound archive would be packed into what was
+/// read; when the stream is corrupt or cut off, and when something else follows it; a reader that failed once goes on failing. Every failure is an [`Error`] inside.
 pub fn open<'a>(input: impl Read + 'a, what: &str, limit: u64) -> Result<(Format, Decoded<'a>)> {
     let mut input = Named { inner: input, what: what.to_owned() };
     let mut start = [0; SNIFF_LEN];
     let got = read_up_to(&mut input, &mut start).map_err(|e| Error::io("read", &e))?;
     let format = Format::sniff(&start[..got]);
-    let whole = io::Cursor::new(start).take(got as u64).chain(input);
+    let packed = Rc::new(Cell::new(0));
+    let whole = Counted { inner: io::Cursor::new(start).take(got as u64).chain(input), count: Rc::clone(&packed) };
     let inner: Box<dyn Read + 'a> = match format {
         Format::Plain => Box::new(whole),
         Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole))),
@@ -80,12 +88,28 @@ pub fn open<'a>(input: impl Read + 'a, what: &str, limit: u64) -> Result<(Format
             Box::new(decoder)
         }
     };
-    Ok((format, Decoded { inner, format, what: what.to_owned(), limit, left: limit, failed: None }))
+    Ok((format, Decoded { inner, packed, format, what: what.to_owned(), limit, left: limit, failed: None }))
+}
+
+/// Counts the bytes that go through.
+struct Counted<R> {
+    inner: R,
+    count: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.inner.read(buffer)?;
+        self.count.set(self.count.get() + got as u64);
+        Ok(got)
+    }
 }
 
 /// The bytes that come out of a compressed stream.
 pub struct Decoded<'a> {
     inner: Box<dyn Read + 'a>,
+    /// Bytes read so far.
+    packed: Rc<Cell<u64>>,
     format: Format,
     what: String,
     limit: u64,
@@ -110,6 +134,11 @@ impl Decoded<'_> {
                 .detail(format!("read as a {} stream; it may be a decompression bomb", self.format.name())));
         }
         self.left -= got;
+        let (packed, unpacked) = (self.packed.get(), self.limit - self.left);
+        if unpacked > FREE && unpacked / RATIO_MAX > packed {
+            return Err(Error::integrity(format!("{}: is a decompression bomb", self.what))
+                .detail(format!("its first {packed} bytes hold more than {unpacked}, as a {} stream", self.format.name())));
+        }
         Ok(got as usize)
     }
 

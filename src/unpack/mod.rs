@@ -18,6 +18,18 @@ pub use sink::{Memory, Sink, let_go};
 use std::io::{self, Read};
 
 use crate::error::Error;
+use crate::value::escape;
+
+/// The longest name that messages show whole, in bytes.
+const SHOWN_MAX: usize = 200;
+
+/// A member's name, which may be of any length, as messages show it.
+fn shown(name: &[u8]) -> String {
+    match name.len() {
+        0..=SHOWN_MAX => escape(name),
+        len => format!("{}… ({len} bytes)", escape(&name[..SHOWN_MAX])),
+    }
+}
 
 /// Fills `buffer` as far as the stream goes; fewer bytes than asked for mean the stream's end.
 fn read_up_to(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {

@@ -2,7 +2,8 @@
 
 use crate::tree::{Layer, Meta};
 
-/// How far an archive may go. Each limit is inclusive.
+/// How far an archive may go. Each limit is inclusive. A tree takes about 400 bytes of memory for each entry, beside
+/// `meta_bytes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the whole stream after decompression.
@@ -77,7 +78,7 @@ impl Policy {
     pub fn strict(what: impl Into<String>, layer: Layer) -> Self {
         Policy {
             what: what.into(),
-            limits: Limits::default(),
+            limits: Limits { entries: 100_000, meta_bytes: 32 << 20, ..Limits::default() },
             layer,
             root: Meta::new(0o755, 0, 0, 0),
             devices: Verdict::Refuse,
@@ -94,6 +95,6 @@ impl Policy {
 
     /// For a whole system's tar, `/dev` included.
     pub fn system(what: impl Into<String>, layer: Layer) -> Self {
-        Policy { devices: Verdict::Allow, ..Self::package(what, layer) }
+        Policy { devices: Verdict::Allow, limits: Limits::default(), ..Self::package(what, layer) }
     }
 }

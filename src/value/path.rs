@@ -26,7 +26,7 @@ impl TreePath {
     /// Reads an archive member's or recipe's name: one leading `./` or `/`, and trailing slashes, are dropped when
     /// `absolute_ok` says that the source writes them as a matter of course.
     pub fn parse(name: &[u8], absolute_ok: bool) -> Result<Self, String> {
-        let shown = || escape(name);
+        let shown = || escape(&name[..name.len().min(PATH_MAX)]);
         let mut rest = name;
         if absolute_ok && let [b'/', tail @ ..] = rest {
             rest = tail;

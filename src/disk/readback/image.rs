@@ -16,15 +16,16 @@ use crate::error::{Error, Result};
 const MAX_L1: u64 = 32 << 20;
 /// L1 and L2 entries, bits 9–55: an offset in the file.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// Unpacked clusters that are kept, so that many small reads unpack each only once.
-const CACHE_SLOTS: usize = 64;
-
-/// L2 tables that are kept: enough for 32 GiB of disk at QEMU's usual cluster size.
-const L2_KEPT: usize = 64;
+/// Unpacked clusters that are kept, so that many small reads unpack each only once: as many as fit, in bytes.
+const CACHE_MAX: usize = 16 << 20;
+/// L2 tables that are kept, in bytes: enough for 128 GiB of disk at QEMU's usual cluster size.
+const L2_MAX: usize = 16 << 20;
 
 /// An open image.
 pub struct Image {
     file: File,
+    /// The file's length in bytes.
+    len: u64,
     path: PathBuf,
     size: u64,
     cluster_bits: u32,
@@ -40,15 +41,17 @@ impl Image {
     /// Opens the file and reads its header and L1 table.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), &e))?;
+        let len = file.metadata().map_err(|e| Error::io(format!("read {}", path.display()), &e))?.len();
         let mut image = Image {
             file,
+            len,
             path: path.to_owned(),
             size: 0,
             cluster_bits: 0,
             codec: Stored::Zlib,
             l1: Vec::new(),
             l2: BTreeMap::new(),
-            cache: vec![None; CACHE_SLOTS],
+            cache: Vec::new(),
         };
         image.read_header()?;
         Ok(image)
@@ -107,7 +110,7 @@ impl Image {
 
     /// The bytes of a cluster of the disk; none when it is a hole.
     fn cluster(&mut self, index: u64) -> Result<Option<&[u8]>> {
-        let slot = (index % CACHE_SLOTS as u64) as usize;
+        let slot = (index % self.cache.len() as u64) as usize;
         if self.cache[slot].as_ref().is_none_or(|(kept, _)| *kept != index) {
             let Some(bytes) = self.load(index)? else { return Ok(None) };
             self.cache[slot] = Some((index, bytes));
@@ -144,7 +147,7 @@ impl Image {
         }
         if !self.l2.contains_key(&l1_index) {
             let bytes = self.file_bytes(offset, 1 << self.cluster_bits, false)?;
-            if self.l2.len() == L2_KEPT {
+            if (self.l2.len() + 1) << self.cluster_bits > L2_MAX {
                 self.l2.clear();
             }
             self.l2.insert(l1_index, numbers(&bytes));
@@ -181,12 +184,27 @@ impl Image {
         if l1_entries * 8 > MAX_L1 || l1_entries < self.size.div_ceil(1 << (2 * self.cluster_bits - 3)) {
             return Err(self.broken(format!("{l1_entries} L1 entries do not fit its disk of {} bytes", self.size)));
         }
+        self.cache = vec![None; CACHE_MAX >> self.cluster_bits];
         self.l1 = numbers(&self.file_bytes(long(40), l1_entries * 8, false)?);
-        Ok(())
+        self.check_tables()
+    }
+
+    /// Fails when two parts of the disk share an L2 table: a small file could then stand for a disk without end.
+    fn check_tables(&self) -> Result<()> {
+        let mut tables: Vec<u64> = self.l1.iter().map(|entry| entry & OFFSET).filter(|offset| *offset != 0).collect();
+        tables.sort_unstable();
+        match tables.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(self.broken(format!("two of its L1 entries lead to the same table, at byte {}", pair[0]))),
+            None => Ok(()),
+        }
     }
 
     /// `len` bytes of the file itself. What is behind its end is zero with `past_end`, and else an error.
     fn file_bytes(&self, offset: u64, len: u64, past_end: bool) -> Result<Vec<u8>> {
+        // Before room is made for what only the file says that there is.
+        if !past_end && offset.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(self.broken(format!("it ends within the {len} bytes at byte {offset}")));
+        }
         let mut bytes = vec![0; len as usize];
         let mut filled = 0;
         while filled < bytes.len() {

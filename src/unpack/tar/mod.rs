@@ -23,6 +23,7 @@ use self::sparse::Map;
 use super::build::Builder;
 use super::compress;
 use super::policy::Policy;
+use super::shown;
 use super::sink::Sink;
 use crate::error::{Error, Result};
 use crate::tree::{Content, Kind, Meta, Tree};
@@ -50,7 +51,7 @@ pub(super) fn read_plain(reader: impl Read, policy: &Policy, sink: &mut dyn Sink
     let mut pending = Pending::default();
     while let Some(block) = archive.next_header(&pending)? {
         if let Some(entry) = archive.extend(&block, &mut pending)? {
-            archive.member = Some(escape(&entry.name));
+            archive.member = Some(shown(&entry.name));
             archive.entry(entry)?;
         }
     }
@@ -119,7 +120,7 @@ impl<R: Read> Archive<'_, R> {
         let typeflag = block.typeflag();
         if !matches!(typeflag, b'x' | b'g' | b'L' | b'K') {
             let name = pending.long_name.as_ref().or(pending.pax.as_ref().and_then(|pax| pax.path.as_ref()));
-            self.member = Some(escape(&name.cloned().unwrap_or_else(|| block.name())));
+            self.member = Some(shown(&name.cloned().unwrap_or_else(|| block.name())));
             let entry = Entry::new(block, std::mem::take(pending)).map_err(|reason| self.at_member(&reason))?;
             return Ok(Some(entry));
         }
@@ -196,7 +197,12 @@ impl<R: Read> Archive<'_, R> {
             let Some(block) = self.blocks.block()? else { return Err(self.unfinished()) };
             // 21 pairs of 24 bytes, then the flag.
             more = block[504] != 0;
+            let before = pairs.len();
             pairs.extend(header::sparse_pairs(&block[..504]).map_err(|reason| self.at_member(&reason))?);
+            // An archive could go on like that for ever.
+            if more && pairs.len() == before {
+                return Err(self.at_member("has a sparse map that goes on with nothing"));
+            }
             if pairs.len() > sparse::SEGMENTS_MAX {
                 return Err(self.at_member(&format!("has a sparse map of more than {} stretches", sparse::SEGMENTS_MAX)));
             }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::unpack::shown;
 use crate::value::escape;
 
 /// The longest attribute value that Linux takes (`XATTR_SIZE_MAX`), in bytes.
@@ -56,17 +57,17 @@ impl Pax {
         for record in Records(records) {
             let (key, value) = record?;
             if found.insert(key, value).is_some() {
-                return Err(format!("has `{}` twice in its extended header", escape(key)));
+                return Err(format!("has `{}` twice in its extended header", shown(key)));
             }
         }
         let mut pax = Pax::default();
         for (key, value) in &found {
-            pax.take(key, value).map_err(|reason| format!("has an extended header whose `{}` {reason}", escape(key)))?;
+            pax.take(key, value).map_err(|reason| format!("has an extended header whose `{}` {reason}", shown(key)))?;
         }
         for name in found.keys().filter_map(|key| key.strip_prefix(b"LIBARCHIVE.xattr.".as_slice())) {
             // bsdtar writes each attribute in both forms; the other one needs no decoding.
             if !pax.xattrs.contains_key(name) {
-                return Err(format!("has the attribute `{}` in libarchive's own form only, which is not read", escape(name)));
+                return Err(format!("has the attribute `{}` in libarchive's own form only, which is not read", shown(name)));
             }
         }
         Ok(pax)
@@ -105,7 +106,7 @@ pub fn check_global(records: &[u8]) -> Result<(), String> {
     for record in Records(records) {
         let (key, _) = record?;
         if key != b"comment" {
-            return Err(format!("`{}` in a global header is not understood", escape(key)));
+            return Err(format!("`{}` in a global header is not understood", shown(key)));
         }
     }
     Ok(())

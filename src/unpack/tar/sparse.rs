@@ -93,7 +93,7 @@ pub fn form(pax: &mut Pax) -> Result<Option<Form>, String> {
         _ => return Err("is sparse in an unknown pax form".into()),
     };
     match keys.keys().next() {
-        Some(key) => Err(format!("has `GNU.sparse.{}` in its extended header, which does not belong there", crate::value::escape(key))),
+        Some(key) => Err(format!("has `GNU.sparse.{}` in its extended header, which does not belong there", crate::unpack::shown(key))),
         None => Ok(Some(form)),
     }
 }
