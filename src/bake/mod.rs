@@ -26,7 +26,7 @@ pub use bill::bill;
 pub use inputs::{Input, InputKind};
 pub use machine::ROOT_START;
 pub use origin::Origin;
-pub use pantry::Pantry;
+pub use pantry::{Pantry, remove_work};
 pub use remember::owner;
 pub use resolve::{Resolved, request, resolve};
 
