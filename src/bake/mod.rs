@@ -33,7 +33,7 @@ pub use causes::{Cause, Causes};
 pub use inputs::{Input, InputKind};
 pub use machine::ROOT_START;
 pub use origin::Origin;
-pub use pantry::Pantry;
+pub use pantry::{Pantry, remove_work};
 pub use remember::owner;
 pub use resolve::{LockFile, Resolved, request, resolve};
 pub use why::{Before, Reason, Why};

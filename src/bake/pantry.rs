@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Write as _};
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::store::{Blob, BlobFile};
 use crate::tree::pack::{self, PackIndex};
 use crate::tree::{Content, ContentSource, Tree};
 use crate::unpack::Sink;
-use crate::value::{Digest, Hasher, Sha256, TreePath};
+use crate::value::{Arch, Digest, Hasher, Sha256, TreePath};
 
 /// The contents of a tree: the base's pack in the store, and the recipes' large files.
 pub struct Pantry {
@@ -202,6 +203,12 @@ pub(super) fn pack(bake: &Bake, make: impl FnOnce(&mut dyn Sink) -> Result<Tree>
     let mut writer = bake.store.writer(None, None)?;
     pack::write(&tree, &stored, &mut writer)?;
     Ok((tree, writer.commit()?))
+}
+
+/// Removes the work folder of a base build that was killed, also what of it belongs to subordinate ids of the user.
+pub fn remove_work(folder: &Path, arch: Arch) -> Result<()> {
+    base::clean(base::host_check(arch)?, folder)?;
+    fsx::remove_dir_all(folder)
 }
 
 /// Contents in the order in which the installed tree's archive has them, each once, in a temporary file. Only what the

@@ -5,6 +5,7 @@ mod keep;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use keep::{Audit, Bundle, BundleCreate, BundleFiles, BundleImport, BundleVerify, Diff, Gc, Verify};
@@ -38,7 +39,7 @@ pub struct Global {
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "CHANNEL", env = "KBAKE_CHANNEL", hide_env_values = true)]
     pub channel: Option<String>,
     /// A store that others look after: what it has is used, and nothing is written to it; may be repeated [also $KBAKE_LOWER_STORES, with colons between them]
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_LOWER_STORES", value_delimiter = ':', hide_env_values = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_LOWER_STORES", value_delimiter = ':', hide_env_values = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub lower_store: Vec<PathBuf>,
     /// Print events as JSON, one in a line, in place of results: what was fetched, built, there already, with bytes and seconds
     #[arg(long, global = true, help_heading = EVERYWHERE)]

@@ -1,12 +1,12 @@
-//! The user's own configuration: who is asked in place of release hosts and registries, and who we are there. Nothing
-//! in it can change what is baked, only where it comes from.
+//! The user's own configuration: who is asked in place of release hosts and registries, who we are there, and which stores
+//! are looked into beside one's own. Nothing in it can change what is baked, only where it comes from.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::Web;
 use super::args::{is_registry_mirror, is_rewrite};
-use crate::document::{self, Section};
+use crate::document::{self, Located, Section};
 use crate::error::{Error, Result};
 use crate::fetch::{self, Login};
 use crate::fsx;
@@ -24,6 +24,16 @@ pub fn web_options(web: &Web) -> Result<fetch::Options> {
     Ok(options)
 }
 
+/// The stores below one's own: those that the command or the environment names, then those of the configuration.
+pub fn lower_stores(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    // An empty variable, and what a colon too many leaves, name nothing.
+    let mut stores: Vec<PathBuf> = named.iter().filter(|path| !path.as_os_str().is_empty()).cloned().collect();
+    if let Some(path) = file()? {
+        stores.extend(parse_lower(&path.display().to_string(), &text(&path)?)?);
+    }
+    Ok(stores)
+}
+
 /// `$KBAKE_CONFIG`, or the file in the user's configuration folder, if there is one
 /// ([XDG base directories](https://specifications.freedesktop.org/basedir-spec/latest/)).
 #[expect(clippy::disallowed_methods, reason = "the cli is where the environment is read")]
@@ -38,15 +48,36 @@ fn file() -> Result<Option<PathBuf>> {
 }
 
 fn read(path: &Path) -> Result<fetch::Options> {
+    parse(&path.display().to_string(), &text(path)?)
+}
+
+fn text(path: &Path) -> Result<String> {
     let shown = path.display().to_string();
     let bytes = fsx::read_if_present(path)?.ok_or_else(|| Error::user(format!("{shown} is missing, which $KBAKE_CONFIG names")))?;
-    let text = String::from_utf8(bytes).map_err(|_| Error::user(format!("{shown} is no UTF-8 text")))?;
-    parse(&shown, &text)
+    String::from_utf8(bytes).map_err(|_| Error::user(format!("{shown} is no UTF-8 text")))
+}
+
+/// All that a configuration may have.
+fn open(file: &str, text: &str) -> Result<Section> {
+    let root = document::open(file, text, REMEDY)?;
+    root.only(&["rewrite", "registry", "login", "store"])?;
+    Ok(root)
+}
+
+/// `[store] lower`, whatever the rest of the file says: not every command needs the passwords.
+fn parse_lower(file: &str, text: &str) -> Result<Vec<PathBuf>> {
+    let Some(mut store) = open(file, text)?.section("store")? else { return Ok(Vec::new()) };
+    store.only(&["lower"])?;
+    let stores = store.list::<String>("lower")?;
+    let path = |value: Located<String>| match Path::new(&value.value) {
+        path if path.is_absolute() => Ok(path.to_owned()),
+        _ => Err(value.place.error(format!("`{}` is no absolute path", value.value))),
+    };
+    stores.into_iter().map(path).collect()
 }
 
 fn parse(file: &str, text: &str) -> Result<fetch::Options> {
-    let mut root = document::open(file, text, REMEDY)?;
-    root.only(&["rewrite", "registry", "login"])?;
+    let mut root = open(file, text)?;
     let mut options = fetch::Options::default();
     for mut section in root.sections("rewrite")? {
         options.rewrites.push(pair(&mut section, ["from", "to"], is_rewrite)?);
@@ -107,6 +138,25 @@ mod tests {
             let error = parse("config.toml", &text.replacen(from, to, 1)).err().expect(from).to_string();
             assert!(error.contains(words) && !error.contains("hush"), "{error}");
         }
+    }
+
+    #[test]
+    fn lower_stores_are_the_command_s_then_the_configuration_s() {
+        let stores = |text: &str| parse_lower("config.toml", text).map_err(|e| e.to_string());
+        assert_eq!(stores("").unwrap(), [""; 0].map(PathBuf::from));
+        assert_eq!(stores("[store]\nlower = [\"/srv/a\", \"/srv/b\"]\n").unwrap(), ["/srv/a", "/srv/b"].map(PathBuf::from));
+        // No password is read for it.
+        let login = "[[login]]\nhost = \"h\"\nuser = \"u\"\npassword-file = \"/none\"\n[store]\nlower = [\"/srv/a\"]\n";
+        assert_eq!(stores(login).unwrap(), [PathBuf::from("/srv/a")]);
+        for (text, words) in [
+            ("[store]\nlower = [\"srv\"]\n", "`srv` is no absolute path"),
+            ("[store]\nlover = []\n", "did you mean `lower`?"),
+            ("[stores]\nlower = []\n", "did you mean `store`?"),
+        ] {
+            let error = stores(text).unwrap_err();
+            assert!(error.contains(words) && error.contains("config.toml:"), "{error}");
+        }
+        assert!(parse("config.toml", "[store]\nlower = [\"/srv/a\"]\n").is_ok(), "the rest of the file is read beside it");
     }
 
     fn fs_write(path: &Path, bytes: &[u8]) {

@@ -66,7 +66,9 @@ impl Session<'_> {
 
     fn lock_packages(&self, args: &Args, upgrade: resolve::Upgrade, channel: &Channel, name: &str) -> Result<(Lock, Vec<Change>)> {
         let host = host();
-        let scratch = self.store()?.work_folder("lock", &Sha256::of(name))?;
+        // Open for as long as the folder is used.
+        let store = self.store()?;
+        let scratch = store.work_folder("lock", &Sha256::of(name))?;
         let options = resolve::Options { host: &host, mirrors: &args.mirror, upgrade, scratch, cancel: self.cancel };
         let wanted = resolve::Wanted { recipes: &channel.recipes, sources: &channel.sources };
         resolve::lock(wanted, channel.lock.as_ref(), &options, &|event| self.shell.say(&lock_event(&event)))

@@ -30,6 +30,7 @@ use crate::fsx;
 use crate::project::Project;
 use crate::recipe::ChannelName;
 use crate::render::host as rendered;
+use crate::store::survey::Moment;
 use crate::store::{Access, Store};
 use crate::value::Cancel;
 
@@ -116,15 +117,29 @@ impl Session<'_> {
         Ok(channel.unwrap_or_else(ChannelName::usual).to_string())
     }
 
-    /// The store, opened for work beside other kbakes.
+    /// The store over its lower stores, opened for work beside other kbakes.
     fn store(&self) -> Result<Store> {
+        let store = self.open_store(Access::Shared, "another kbake has the store to itself; waiting")?;
+        let waiting = |lower: &Path| self.shell.notice(&format!("the store {} is being tidied up; waiting", lower.display()));
+        let lower = config::lower_stores(&self.global.lower_store)?;
+        Ok(store.over(&lower, self.cancel, &waiting)?.marking_use(now()))
+    }
+
+    /// The store without those below, saying `waiting` when another kbake is in the way.
+    fn open_store(&self, access: Access, waiting: &str) -> Result<Store> {
         let root = match &self.global.store {
             Some(root) => root.clone(),
             None => default_store()?,
         };
-        let waiting = || self.shell.notice("another kbake has the store to itself; waiting");
-        Store::open(&root, Access::Shared, self.cancel, &waiting)
+        Store::open(&root, access, self.cancel, &|| self.shell.notice(waiting))
     }
+}
+
+/// The time, in seconds since 1970, for what is used to be known from what is not. It never reaches an image.
+#[expect(clippy::disallowed_methods, reason = "the garbage collection goes by the age of things, and the cli is where the clock is read")]
+fn now() -> Moment {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Moment::try_from(since.as_secs()).unwrap_or(Moment::MAX)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the cli is where the current folder is known")]

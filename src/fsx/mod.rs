@@ -27,8 +27,8 @@ pub(crate) use copy::copy_file;
 pub use copy::{copy_or_reflink, copy_verified};
 pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
 pub use stamp::Stamp;
-pub use temp::{Persisted, Temp, reap};
-pub(crate) use temp::{is_at, try_lock};
+pub use temp::{Persisted, Temp, reap, reap_dir};
+pub(crate) use temp::{is_at, try_lock, work_dir};
 
 use crate::error::{Error, Result};
 use crate::value::{Hasher, Sha256};

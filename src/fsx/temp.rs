@@ -214,6 +214,39 @@ pub fn reap(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
+/// A folder for work, at `path`, that [`reap_dir`] leaves alone as long as the file that comes back is open. There may be
+/// several of them for one folder, and things in it already.
+pub(crate) fn work_dir(path: &Path) -> Result<File> {
+    loop {
+        super::create_dir_all(path)?;
+        let held = match open_dir(path) {
+            // Taken away by another process's cleaning, which had it before us.
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            opened => opened.and_then(|dir| {
+                while flock(&dir, FlockOperation::LockShared) == Err(Errno::INTR) {}
+                Ok(is_at(&dir, path)?.then_some(dir))
+            }),
+        };
+        if let Some(dir) = held.map_err(|e| Error::io(format!("open the folder {}", path.display()), &e))? {
+            return Ok(dir);
+        }
+    }
+}
+
+/// Removes the folder at `path` with all that is in it, if nobody works in it. True when it is gone.
+pub fn reap_dir(path: &Path) -> io::Result<bool> {
+    let Ok(dir) = open_dir(path) else { return Ok(false) };
+    if !matches!(try_lock(&dir), Ok(true)) || !is_at(&dir, path)? {
+        return Ok(false);
+    }
+    step(path)?;
+    fs::remove_dir_all(path).map(|()| true)
+}
+
+fn open_dir(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits() as i32).open(path)
+}
+
 /// Takes the exclusive lock on `file` if no other process or thread has it.
 ///
 /// # Errors

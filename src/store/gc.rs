@@ -240,29 +240,26 @@ impl Store {
     /// # Errors
     /// [`crate::Class::Integrity`] when a root cannot be understood: nothing is removed then, for it may name anything.
     pub fn gc(&self, limits: &Limits, cancel: &Cancel, removed: &mut dyn FnMut(&Removal)) -> Result<Collection> {
-        let collection = self.plan_gc(limits)?;
+        let collection = self.plan_gc(&self.survey()?, limits)?;
         self.collect(&collection, cancel, removed)?;
         Ok(collection)
     }
 
-    /// What [`Store::gc`] would remove.
+    /// What [`Store::gc`] would remove from this store, which has `inventory`.
     ///
     /// # Errors
     /// As there.
-    pub fn plan_gc(&self, limits: &Limits) -> Result<Collection> {
-        let inventory = self.survey()?;
-        let Some(first) = inventory.odd_roots.first() else { return Ok(plan(&inventory, limits)) };
-        let odd = inventory.odd_roots.iter().fold(
-            Error::integrity(format!("{} cannot be understood, so what it needs is not known", self.root().join(&first.path).display())),
-            |error, piece| error.detail(piece.path.display().to_string()),
-        );
-        Err(odd
+    pub fn plan_gc(&self, inventory: &Inventory, limits: &Limits) -> Result<Collection> {
+        let Some(first) = inventory.odd_roots.first() else { return Ok(plan(inventory, limits)) };
+        let place = self.root().join(&first.path);
+        Err(Error::integrity(format!("{} cannot be understood, so what it needs is not known", place.display()))
             .detail("nothing was removed")
             .hint("`kbake build` or `kbake fetch` of the role that it is about writes it anew; `kbake verify` removes what is damaged"))
     }
 
-    /// Does what was planned, in this opening of the store.
-    fn collect(&self, collection: &Collection, cancel: &Cancel, removed: &mut dyn FnMut(&Removal)) -> Result<()> {
+    /// Does what was planned since the store was opened. Of work folders some may resist, those of subordinate ids: they
+    /// are passed over, and not told.
+    pub fn collect(&self, collection: &Collection, cancel: &Cancel, removed: &mut dyn FnMut(&Removal)) -> Result<()> {
         if self.access != Access::Exclusive {
             return Err(Error::internal("a collection needs the store for itself"));
         }
@@ -276,11 +273,12 @@ impl Store {
             }
             let path = self.root().join(&removal.piece.path);
             match &removal.what {
-                // Folders of subordinate ids may resist. They are a nuisance, and no reason to stop.
-                What::Rest(Rest::Work) => _ = fsx::remove_file(&path).or_else(|_| fsx::remove_dir_all(&path)),
-                _ => fsx::remove_file(&path)?,
+                What::Rest(Rest::Work) => match fsx::remove_file(&path).or_else(|_| fsx::remove_dir_all(&path)) {
+                    Ok(()) => removed(removal),
+                    Err(_) => continue,
+                },
+                _ => fsx::remove_file(&path).map(|()| removed(removal))?,
             }
-            removed(removal);
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What is in a store, for the commands that look after it.
 
+use std::path::Path;
+
 use super::action::is_kind;
 use super::{Action, Blob, Miss, Store};
 use crate::error::Result;
@@ -18,16 +20,7 @@ pub struct Found {
 impl Store {
     /// All blobs of this very store, by their names, with the sizes that their files have. Files with other names are passed over.
     pub fn blobs(&self) -> Result<Vec<Blob>> {
-        let folder = self.root().join("blobs/sha256");
-        let mut blobs = Vec::new();
-        for name in fsx::list(&folder)? {
-            if let Some(digest) = name.to_str().and_then(|name| name.parse().ok())
-                && let Some(size) = fsx::size(&folder.join(&name))?
-            {
-                blobs.push(Blob { digest, size });
-            }
-        }
-        Ok(blobs)
+        blobs(self.root())
     }
 
     /// All action entries of this very store, by their names. Files with other names are passed over.
@@ -41,4 +34,18 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// The blobs of the store at `root`.
+pub(super) fn blobs(root: &Path) -> Result<Vec<Blob>> {
+    let folder = root.join("blobs/sha256");
+    let mut blobs = Vec::new();
+    for name in fsx::list(&folder)? {
+        if let Some(digest) = name.to_str().and_then(|name| name.parse().ok())
+            && let Some(size) = fsx::size(&folder.join(&name))?
+        {
+            blobs.push(Blob { digest, size });
+        }
+    }
+    Ok(blobs)
 }

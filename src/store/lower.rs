@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::{BlobFile, FILE_MODE, FORMAT, Store, format_of, lock};
+use super::{Blob, BlobFile, FILE_MODE, FORMAT, Store, format_of, list, lock};
 use crate::error::{Error, Result};
 use crate::fsx::{self, Stamp};
 use crate::value::{Cancel, Sha256};
@@ -49,6 +49,11 @@ impl Lower {
         }
         let lock = lock::acquire_to_read(&root.join("lock"), cancel, on_wait)?;
         Ok(Lower { root, _lock: lock })
+    }
+
+    /// Its blobs, as [`Store::blobs`] has them.
+    pub fn blobs(&self) -> Result<Vec<Blob>> {
+        list::blobs(&self.root)
     }
 
     /// Where a blob's file would be.

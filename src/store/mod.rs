@@ -31,6 +31,7 @@ mod root;
 mod scratch;
 mod source;
 pub mod survey;
+pub mod usage;
 mod write;
 
 #[cfg(test)]
@@ -68,6 +69,8 @@ const FILE_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o755;
 /// Of downloads that a later command goes on with.
 const PARTIAL: &str = "partial-";
+/// Of the folders of work that is more than a file.
+const WORK: &str = "work-";
 /// The ending of the names in `quarantine/` that stand for damaged blobs of lower stores.
 const DISTRUST: &str = "lower";
 
@@ -102,6 +105,8 @@ pub struct Store {
     hashed: Mutex<BTreeMap<Sha256, Stamp>>,
     /// What this process has seen for itself: bytes with this SHA-512 have that SHA-256.
     proved: Mutex<BTreeMap<Sha512, Sha256>>,
+    /// Folders that this process works in, held open.
+    work: Mutex<Vec<File>>,
 }
 
 impl Store {
@@ -118,7 +123,7 @@ impl Store {
         // An absolute root, so that what is remembered about paths does not depend on the current folder.
         let root = fsx::canonical(root)?;
         let lock = lock::acquire(&root.join("lock"), access, cancel, on_wait)?;
-        let store = Store { root, access, _lock: lock, lower: Vec::new(), now: None, hashed: Mutex::default(), proved: Mutex::default() };
+        let store = Store { root, access, _lock: lock, lower: Vec::new(), now: None, hashed: Mutex::default(), proved: Mutex::default(), work: Mutex::default() };
         store.settle_format()?;
         store.clean()?;
         Ok(store)
@@ -271,14 +276,17 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the files of dead writers; downloads stay unless their blob has come.
+    /// Removes the files of dead writers and folders of dead workers; downloads stay unless their blob has come.
     fn clean(&self) -> Result<()> {
         let tmp = self.tmp();
         for name in fsx::list(&tmp)? {
-            let partial = name.to_str().and_then(|name| name.strip_prefix(PARTIAL));
-            if !partial.map_or(Ok(false), |rest| self.is_awaited(rest))? {
-                // What cannot be removed now is no reason to stop; it is only a file too many.
-                let _ = fsx::reap(&tmp.join(name));
+            let path = tmp.join(&name);
+            let name = name.to_str().unwrap_or_default();
+            // What cannot be removed now is no reason to stop; it is only a file too many.
+            if name.starts_with(WORK) {
+                let _ = fsx::reap_dir(&path);
+            } else if !name.strip_prefix(PARTIAL).map_or(Ok(false), |rest| self.is_awaited(rest))? {
+                let _ = fsx::reap(&path);
             }
         }
         Ok(())

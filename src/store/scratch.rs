@@ -2,8 +2,9 @@
 
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
-use super::{Blob, Store, write};
+use super::{Blob, Store, WORK, write};
 use crate::error::{Error, Result};
 use crate::fsx::{self, Persisted, Temp};
 use crate::value::{Cancel, Hasher, Sha256};
@@ -17,11 +18,13 @@ impl Store {
         Temp::create(&self.tmp(), "scratch-".as_ref())
     }
 
-    /// The folder for the work on the action `kind` with the key `key`. Whoever holds the action's
-    /// [`Store::plan_lock`] has it alone, and what is in it already was left by a dead process.
+    /// The folder for the work on the action `kind` with the key `key`, safe from other commands' cleaning as long as this
+    /// store is open. Whoever holds the action's [`Store::plan_lock`] has it alone, and what is in it already was left by a
+    /// dead process.
     pub fn work_folder(&self, kind: &str, key: &Sha256) -> Result<PathBuf> {
-        let folder = self.tmp().join(format!("work-{kind}-{key}"));
-        fsx::create_dir_all(&folder)?;
+        let folder = self.tmp().join(format!("{WORK}{kind}-{key}"));
+        let held = fsx::work_dir(&folder)?;
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).push(held);
         Ok(folder)
     }
 

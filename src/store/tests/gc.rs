@@ -297,7 +297,7 @@ fn a_store_is_collected_and_what_its_project_needs_stays() {
 
     let collect = |limits: &Limits| {
         let (store, mut seen) = (alone(&root), Vec::new());
-        let planned = store.plan_gc(limits).unwrap();
+        let planned = store.plan_gc(&store.survey().unwrap(), limits).unwrap();
         let done = store.gc(limits, &Cancel::new(), &mut |removal| seen.push(removal.clone())).unwrap();
         assert_eq!((&planned, &seen), (&done, &done.removals), "what is planned is done and told");
         seen.into_iter().map(|removal| removal.what).collect::<Vec<_>>()
