@@ -3,10 +3,50 @@
 use super::Session;
 use super::args::Audit;
 use crate::error::{Error, Result};
+use crate::inspect;
+use crate::report::Report as _;
+use crate::value::{Size, TreePath};
 
 impl Session<'_> {
-    /// `kbake audit`.
-    pub fn audit(&self, _: &Audit) -> Result<()> {
-        Err(Error::internal("not written yet"))
+    /// `kbake audit`: what was found is the result, and printed to the end; then it is an error.
+    pub fn audit(&self, args: &Audit) -> Result<()> {
+        let allow: Vec<TreePath> = args.allow.iter().map(|path| allowed(path)).collect::<Result<_>>()?;
+        let mut unclean = 0;
+        for path in &args.images {
+            self.shell.say(&format!("looking into {}", path.display()));
+            let audited = inspect::audit(path, &allow, self.cancel)?;
+            let mut text = String::new();
+            for finding in &audited.findings {
+                let allowed = if finding.allowed { "allowed: " } else { "" };
+                text.push_str(&format!("{}: {allowed}{finding}\n", path.display()));
+            }
+            if audited.is_clean() {
+                let (names, bytes) = (audited.names, Size(audited.bytes));
+                text.push_str(&format!("{}: clean: {names} files and folders, {bytes} looked at\n", path.display()));
+            } else {
+                unclean += 1;
+            }
+            self.shell.data(&text)?;
+        }
+        match (unclean, args.images.len()) {
+            (0, _) => Ok(()),
+            (_, 1) => Err(not_clean("the image is not clean".into())),
+            (unclean, images) => Err(not_clean(format!("{unclean} of {images} images are not clean"))),
+        }
     }
+}
+
+/// A path in an image, as people write it.
+fn allowed(path: &str) -> Result<TreePath> {
+    let parsed = TreePath::parse(path.as_bytes(), true).and_then(|path| match path.is_root() {
+        true => Err("it is the whole image".to_owned()),
+        false => Ok(path),
+    });
+    parsed.map_err(|why| Error::user(format!("--allow {path}: {why}")))
+}
+
+fn not_clean(message: String) -> Error {
+    Error::user(message)
+        .detail("all machines that are made from it would share what was found")
+        .hint("remove it from what the image is made of, and write the image anew; or --allow PATH what may be there")
 }

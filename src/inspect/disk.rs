@@ -76,6 +76,14 @@ impl Disk {
         matches!(self.source, Source::Qcow2(_))
     }
 
+    /// Why the file may hold more than the disk shows.
+    pub fn hidden(&self) -> Result<Option<String>> {
+        match &self.source {
+            Source::Qcow2(image) => image.borrow_mut().hidden(),
+            Source::Raw(_) => Ok(None),
+        }
+    }
+
     /// Fills `into` with the disk's bytes from `offset`.
     ///
     /// # Errors

@@ -169,6 +169,11 @@ impl<'a> Stream<'a> {
         self.at = offset.clamp(self.at, self.size.max(self.at));
     }
 
+    /// Goes back to `offset`.
+    pub fn back_to(&mut self, offset: u64) {
+        (self.at, self.next) = (offset.min(self.at), 0);
+    }
+
     /// Reads up to `into.len()` bytes; none at the end only.
     pub fn read(&mut self, into: &mut [u8]) -> Result<usize, Trouble> {
         let most = (into.len() as u64).min(self.size - self.at) as usize;

@@ -5,14 +5,17 @@
 //! numbers in it are checked before they are used, memory stays bounded whatever they say, and what cannot be looked into
 //! is named, never passed over.
 
+mod audit;
 mod bytes;
 mod compare;
 mod disk;
 mod ext;
 mod fat;
 mod filesystem;
+mod ranges;
 mod table;
 mod volume;
 
+pub use audit::{Audited, Finding, Kind, audit};
 pub use compare::{Difference, compare};
 pub use disk::Disk;

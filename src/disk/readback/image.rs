@@ -108,6 +108,13 @@ impl Image {
         Ok(None)
     }
 
+    /// Why the file may hold more than its disk shows: snapshots of what the disk once was.
+    pub fn hidden(&mut self) -> Result<Option<String>> {
+        let bytes = self.file_bytes(60, 4, true)?;
+        let snapshots = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        Ok((snapshots > 0).then(|| format!("{snapshots} snapshots of the disk as it once was")))
+    }
+
     /// The bytes of a cluster of the disk; none when it is a hole.
     fn cluster(&mut self, index: u64) -> Result<Option<&[u8]>> {
         let slot = (index % self.cache.len() as u64) as usize;

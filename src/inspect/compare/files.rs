@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::ranges::{Ranges, Use};
+use crate::inspect::ranges::{Ranges, Use};
 use super::{Halt, NOTHING, Teller};
 use crate::error::Error;
 use crate::inspect::bytes::hex;

@@ -2,13 +2,13 @@
 //! last the image files themselves.
 
 mod files;
-mod ranges;
+
 mod raw;
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use self::ranges::Ranges;
+use super::ranges::Ranges;
 use super::disk::{Disk, Trouble};
 use super::table::{Partition, Table};
 use super::volume::{self, Volume};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ranges::{Ranges, Use};
+use crate::inspect::ranges::{Ranges, Use};
 use super::{Halt, NOTHING, Side, Teller};
 use crate::inspect::disk::{Disk, Part};
 use crate::inspect::table::{Partition, TableKind};

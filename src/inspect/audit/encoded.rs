@@ -1,0 +1,160 @@
+//! Private keys in all the ways in which they are written: PEM, PEM in base64, DER, PuTTY's and age's own.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Kind;
+use super::known::{KEY_CHARS, is_known_key};
+use super::secrets::{Found, Secret, run, value_after};
+
+/// The shortest text of a key: Ed25519 in PKCS #8 has 64 characters.
+const TEXT_MIN: usize = 48;
+/// What may stand between the lines of a key that is quoted in a program, in JSON, or in a mail.
+const BETWEEN: &[u8] = b" \t\r\n\\\"'+,>#*|;";
+
+/// `-----BEGIN RSA PRIVATE KEY-----` and a text. The words alone are in every program that reads keys.
+pub fn pem(bytes: &[u8], at: usize) -> Option<Found> {
+    let from = at.saturating_sub(40);
+    let begin = from + bytes[from..at].windows(11).rposition(|window| window == b"-----BEGIN ")?;
+    let end = at + b"PRIVATE KEY".len() + bytes[at + b"PRIVATE KEY".len()..].iter().take(12).position(|&byte| byte == b'-')?;
+    let label = &bytes[begin + 11..end];
+    let behind = bytes.get(end..)?.strip_prefix(b"-----")?;
+    if label.len() > 40 || !label.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ') {
+        return None;
+    }
+    let start = end + 5;
+    let (text, len) = key_text(behind);
+    if text.len() < TEXT_MIN || is_known_key(&text) {
+        return None;
+    }
+    let what = format!("PEM, {}", String::from_utf8_lossy(label));
+    Some(Found { start: begin, len: start - begin + len, secret: Secret { kind: Kind::PrivateKey, what } })
+}
+
+/// The base64 behind a key's first line, at most as much as its digest needs, and how many bytes that took. Headers
+/// (RFC 1421's and OpenPGP's) are passed over.
+fn key_text(bytes: &[u8]) -> (Vec<u8>, usize) {
+    let mut text = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() && text.len() < KEY_CHARS {
+        // Escaped line ends, as JSON and programs have them.
+        if bytes[at] == b'\\' && matches!(bytes.get(at + 1), Some(b'n' | b'r' | b't')) {
+            at += 2;
+        } else if BETWEEN.contains(&bytes[at]) {
+            at += 1;
+        } else if bytes[at].is_ascii_alphanumeric() || matches!(bytes[at], b'/' | b'=') {
+            let line = run(&bytes[at..], is_base64);
+            if bytes.get(at + line) == Some(&b':') || (bytes.get(at + line) == Some(&b'-') && text.is_empty()) {
+                at += bytes[at..].iter().position(|&byte| matches!(byte, b'\n' | b'\\')).unwrap_or(bytes.len() - at);
+                continue;
+            }
+            text.extend_from_slice(&bytes[at..at + line]);
+            at += line;
+        } else {
+            break;
+        }
+    }
+    text.truncate(KEY_CHARS);
+    (text, at)
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
+/// PEM that is written in base64 once more, as kubeconfigs and Kubernetes' secrets have it.
+pub fn wrapped_pem(bytes: &[u8], at: usize) -> Option<Found> {
+    let len = run(&bytes[at..], is_base64);
+    let head = &bytes[at..at + len.min(2048) / 4 * 4];
+    let plain = STANDARD.decode(head).ok()?;
+    let label = plain.windows(11).position(|window| window == b"PRIVATE KEY")?;
+    // The words alone are no key; what is quoted here begins with the same words.
+    let inner = pem(&plain, label)?;
+    let before = &bytes[at.saturating_sub(32)..at];
+    let secret = match before.windows(16).any(|window| window == b"client-key-data:") || before.windows(15).any(|w| w == b"client-key-data") {
+        true => Secret { kind: Kind::Kubeconfig, what: "client-key-data".into() },
+        false => Secret { kind: Kind::PrivateKey, what: format!("base64 of {}", inner.secret.what) },
+    };
+    Some(Found { start: at, len, secret })
+}
+
+/// [age](https://age-encryption.org/v1): Bech32 in upper case.
+pub fn age(bytes: &[u8], at: usize) -> Option<Found> {
+    let prefix = b"AGE-SECRET-KEY-".len();
+    let len = run(&bytes[at + prefix..], |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-');
+    // The public examples of a manual are short, or not of these letters.
+    let secret = Secret { kind: Kind::PrivateKey, what: "age".into() };
+    (len >= 59 && !is_known_key(&bytes[at..at + prefix + len])).then_some(Found { start: at, len: prefix + len, secret })
+}
+
+/// [PuTTY's format](https://the.earth.li/~sgtatham/putty/latest/htmldoc/AppendixC.html).
+pub fn putty(bytes: &[u8], at: usize) -> Option<Found> {
+    let rest = &bytes[at + b"PuTTY-User-Key-File-".len()..];
+    let (version, rest) = rest.split_first()?;
+    let private = rest.windows(15).position(|window| window == b"Private-Lines: ")?;
+    let secret = Secret { kind: Kind::PrivateKey, what: "PuTTY".into() };
+    (version.is_ascii_digit() && rest.starts_with(b": ") && rest.get(private + 15)?.is_ascii_digit()).then_some(Found {
+        start: at,
+        len: private + 32,
+        secret,
+    })
+}
+
+/// minisign's and signify's: a comment, then one line of base64.
+pub fn signer(bytes: &[u8], at: usize) -> Option<Found> {
+    let text = value_after(bytes, at + b"secret key".len(), b"\r\n", is_base64, 100)?;
+    let secret = Secret { kind: Kind::PrivateKey, what: "minisign or signify".into() };
+    (bytes[..at].ends_with(b"encrypted ") || bytes[..at].ends_with(b"signify ")).then_some(Found { start: at, len: 10 + text.len(), secret })
+}
+
+/// [WireGuard](https://man7.org/linux/man-pages/man8/wg.8.html): 32 bytes in base64.
+pub fn wireguard(bytes: &[u8], at: usize) -> Option<Found> {
+    let text = value_after(bytes, at + b"PrivateKey".len(), b" \t=", is_base64, 44)?;
+    let secret = Secret { kind: Kind::PrivateKey, what: "WireGuard".into() };
+    (text.len() == 44 && text.ends_with(b"=") && !is_known_key(text)).then_some(Found { start: at, len: 10 + text.len(), secret })
+}
+
+/// RSA in DER (RFC 8017, A.1.2), also inside of PKCS #8: version 0, the modulus, the exponent 65537.
+pub fn der_rsa(bytes: &[u8], at: usize) -> Option<Found> {
+    let start = at.checked_sub(4)?;
+    let long = |at: usize| Some(usize::from(*bytes.get(at)?) << 8 | usize::from(*bytes.get(at + 1)?));
+    let (whole, modulus) = (long(start + 2)?, long(at + 5)?);
+    let exponent = bytes.get(at + 7 + modulus..)?;
+    let fits = bytes[start..].starts_with(&[0x30, 0x82])
+        && matches!(modulus, 0x101 | 0x181 | 0x201)
+        && (modulus * 4..modulus * 5).contains(&whole)
+        && exponent.starts_with(&[2, 3, 1, 0, 1, 2, 0x82]);
+    let secret = Secret { kind: Kind::PrivateKey, what: "RSA in DER".into() };
+    (fits && !is_known_key(&bytes[at..at + KEY_CHARS])).then_some(Found { start, len: 7 + modulus, secret })
+}
+
+/// A key of an elliptic curve in DER (RFC 5915): version 1, the number, then the curve or the public key.
+pub fn der_ec(bytes: &[u8], at: usize) -> Option<Found> {
+    let len = usize::from(*bytes.get(at + 4)?);
+    let start = at.checked_sub(2)?;
+    let tail = bytes.get(at + 5 + len..)?;
+    let number = &bytes[at + 5..at + 5 + len];
+    let follows = tail.starts_with(&[0xa0, 0x0a, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d])
+        || tail.starts_with(&[0xa0, 7, 6, 5, 0x2b, 0x81, 4, 0])
+        || (tail.first() == Some(&0xa1) && tail.get(2..3).or(tail.get(3..4)).is_some() && tail.windows(4).take(4).any(|w| w[0] == 3 && w[2] == 0 && w[3] == 4));
+    let fits = matches!(len, 32 | 48 | 66) && follows && is_random(number);
+    let secret = Secret { kind: Kind::PrivateKey, what: "EC in DER".into() };
+    (fits && !is_known_key(number)).then_some(Found { start, len: 7 + len, secret })
+}
+
+/// Ed25519 and X25519 in PKCS #8 (RFC 8410).
+pub fn der_25519(bytes: &[u8], at: usize) -> Option<Found> {
+    let rest = bytes.get(at + 8..)?;
+    let number = rest.get(5..37)?;
+    let fits = matches!(rest[0], 0x6e | 0x70) && rest[1..5] == [4, 0x22, 4, 0x20] && is_random(number);
+    let secret = Secret { kind: Kind::PrivateKey, what: "Ed25519 or X25519 in DER".into() };
+    (fits && !is_known_key(number)).then_some(Found { start: at, len: 45, secret })
+}
+
+/// Whether bytes look like a random number: most of them are different.
+fn is_random(bytes: &[u8]) -> bool {
+    let mut sorted = bytes.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.len() * 4 >= bytes.len() * 3
+}
