@@ -119,6 +119,11 @@ impl Bake<'_> {
     }
 }
 
+/// What an entry says that was made.
+pub(super) fn file_of(action: &Action) -> Option<Blob> {
+    action.outputs.get(FILE).copied()
+}
+
 fn made(kind: &PlannedKind) -> Option<&Made> {
     match kind {
         PlannedKind::Made(made) => Some(made),

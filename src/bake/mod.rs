@@ -8,6 +8,7 @@ mod artifacts;
 mod bill;
 mod bring;
 mod causes;
+mod derive;
 mod images;
 mod inputs;
 mod machine;
@@ -19,6 +20,7 @@ mod pantry;
 mod remember;
 mod resolve;
 mod units;
+mod verify;
 mod why;
 
 use std::path::Path;
@@ -32,6 +34,7 @@ pub use origin::Origin;
 pub use pantry::Pantry;
 pub use remember::owner;
 pub use resolve::{LockFile, Resolved, request, resolve};
+pub use verify::{Damage, Damaged, Proof, State, Wanted};
 pub use why::{Before, Reason, Why};
 
 use crate::disk::readback::{self, Depth};

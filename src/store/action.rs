@@ -104,6 +104,19 @@ impl Store {
     }
 
     fn load(&self, kind: &str, key: &Sha256) -> Result<Action, Miss> {
+        let action = self.entry(kind, key)?;
+        for (name, blob) in &action.outputs {
+            match self.holds(&blob.digest, Some(blob.size)) {
+                Ok(true) => {}
+                Ok(false) => return Err(Miss::BlobGone { name: name.clone(), digest: blob.digest }),
+                Err(e) => return Err(Miss::Unreadable(e.message().to_owned())),
+            }
+        }
+        Ok(action)
+    }
+
+    /// What an entry says, whether or not its blobs are there.
+    pub fn entry(&self, kind: &str, key: &Sha256) -> Result<Action, Miss> {
         let unsound = |why: &str| Miss::Unsound(why.to_owned());
         let bytes = fsx::read_if_present(&self.action_path(kind, key)).map_err(|e| Miss::Unreadable(e.message().to_owned()))?;
         let entry: Entry = serde_json::from_slice(&bytes.ok_or(Miss::Absent)?).map_err(|e| unsound(&e.to_string()))?;
@@ -114,13 +127,6 @@ impl Store {
         }
         if entry.kind != kind || entry.key != key.to_string() || entry.check != check(kind, key, &action).to_string() {
             return Err(unsound("its check sum does not fit"));
-        }
-        for (name, blob) in &action.outputs {
-            match self.holds(&blob.digest, Some(blob.size)) {
-                Ok(true) => {}
-                Ok(false) => return Err(Miss::BlobGone { name: name.clone(), digest: blob.digest }),
-                Err(e) => return Err(Miss::Unreadable(e.message().to_owned())),
-            }
         }
         Ok(action)
     }

@@ -19,6 +19,7 @@
 mod action;
 mod alias;
 mod blob;
+mod check;
 mod list;
 mod lock;
 mod output;
@@ -38,6 +39,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use action::{Action, Lookup, Miss};
 pub use blob::{BlobFile, RangeReader, Verifying, VerifyingReader};
+pub use check::Examined;
 pub use list::Found;
 pub use lock::PlanLock;
 pub use partial::{Claim, Partial};
