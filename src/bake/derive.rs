@@ -6,7 +6,7 @@ use super::{BASE, Bake, Resolved, images, made, pantry};
 use crate::error::{Class, Result};
 use crate::plan::{Extract, Made, PlannedKind};
 use crate::store::{Action, Blob, Lookup};
-use crate::value::Digest;
+use crate::value::{Digest, Sha256};
 
 impl Bake<'_> {
     /// Derives made things again, each with what its entry says of it; those whose archives or documents the store does not
@@ -94,15 +94,17 @@ impl Bake<'_> {
             }
         }
         self.report.say(&format!("{}: holding its image against its plan", resolved.plan.role()));
-        let laid_out = self.tree(resolved).and_then(|stocked| {
-            let text = stocked.tree.to_text();
-            match crate::value::Sha256::of(&text) == tree.digest {
-                true => self.verify(resolved, &self.store.path(&image.digest)).map(|_| Ok(())),
-                false => Ok(Err(format!("the tree that it names, sha256:{}, is not the plan's", tree.digest))),
-            }
-        });
-        match laid_out {
-            Ok(answer) => Ok(Some(answer)),
+        let stocked = match self.tree(resolved) {
+            Ok(stocked) => stocked,
+            // What is in its way is damage that has been found by itself.
+            Err(error) if error.class() == Class::Integrity => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if Sha256::of(stocked.tree.to_text()) != tree.digest {
+            return Ok(Some(Err(format!("the tree that it names, sha256:{}, is not the plan's", tree.digest))));
+        }
+        match self.verify(resolved, &self.store.path(&image.digest)) {
+            Ok(_) => Ok(Some(Ok(()))),
             Err(error) if matches!(error.class(), Class::Interrupted | Class::NoSpace | Class::Network) => Err(error),
             Err(error) => Ok(Some(Err(format!("its image sha256:{} is not the plan's: {}", image.digest, error.message())))),
         }

@@ -43,7 +43,7 @@ impl Bake<'_> {
     }
 
     /// Makes what was not made before. Gives the blobs by their [`Made::key`].
-    fn make(&self, resolved: &Resolved, wanted: &[&Made]) -> Result<BTreeMap<Sha256, Blob>> {
+    pub(super) fn make(&self, resolved: &Resolved, wanted: &[&Made]) -> Result<BTreeMap<Sha256, Blob>> {
         let mut done = BTreeMap::new();
         let mut left = Vec::new();
         for made in wanted {

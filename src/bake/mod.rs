@@ -18,6 +18,7 @@ mod overlay;
 mod owners;
 mod pantry;
 mod remember;
+mod repair;
 mod resolve;
 mod units;
 mod verify;

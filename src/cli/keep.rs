@@ -1,15 +1,10 @@
-//! The commands that look after the store: `kbake verify`, `kbake gc`, `kbake store`.
+//! The commands that look after the store: `kbake gc`, `kbake store`.
 
 use super::Session;
-use super::args::{Gc, Verify};
+use super::args::Gc;
 use crate::error::{Error, Result};
 
 impl Session<'_> {
-    /// `kbake verify`.
-    pub fn verify(&self, _: &Verify) -> Result<()> {
-        Err(Error::internal("not written yet"))
-    }
-
     /// `kbake gc`.
     pub fn gc(&self, _: &Gc) -> Result<()> {
         Err(Error::internal("not written yet"))
