@@ -16,6 +16,7 @@ pub mod document;
 pub mod error;
 pub mod fetch;
 pub mod fsx;
+pub mod inspect;
 pub mod lock;
 pub mod oci;
 pub mod pki;

@@ -10,11 +10,12 @@ use super::{Session, current_folder};
 use crate::bake::{self, Before, Reason, Why};
 use crate::error::{Class, Error, Result};
 use crate::fsx;
+use crate::inspect;
 use crate::lock::{self, Lock};
 use crate::plan::compare;
 use crate::project::{self, Project};
 use crate::report::Report as _;
-use crate::value::{Cancel, RoleName};
+use crate::value::RoleName;
 
 /// What every qcow2 file begins with.
 const QCOW2: &[u8] = b"QFI\xfb";
@@ -71,9 +72,9 @@ impl Session<'_> {
     fn diff_images(&self, a: &Path, b: &Path) -> Result<()> {
         let mut differences = 0u64;
         let mut printed = Ok(());
-        compare_images(a, b, self.cancel, &mut |line| {
+        inspect::compare(a, b, self.cancel, &mut |difference| {
             differences += 1;
-            printed = self.shell.data(&format!("{line}\n"));
+            printed = self.shell.data(&format!("{}\n", bake::difference_line(&difference)));
             if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         printed?;
@@ -209,11 +210,6 @@ fn plans(a: (&str, &str), b: (&str, &str)) -> Result<String> {
 
 fn locks(a: &Lock, b: &Lock) -> String {
     lock::differences(a, b).iter().map(|difference| format!("{difference}\n")).collect()
-}
-
-/// Compares two disk images, and tells each difference as a line.
-pub(super) fn compare_images(_: &Path, _: &Path, _: &Cancel, _: &mut dyn FnMut(String) -> ControlFlow<()>) -> Result<()> {
-    Err(Error::internal("images cannot be compared yet"))
 }
 
 /// What `kbake why` prints.

@@ -1,0 +1,262 @@
+//! Two filesystems, name by name.
+
+use std::collections::BTreeSet;
+
+use super::ranges::{Ranges, Use};
+use super::{Halt, NOTHING, Teller};
+use crate::error::Error;
+use crate::inspect::bytes::hex;
+use crate::inspect::disk::Trouble;
+use crate::inspect::filesystem::{Content, Extent, Filesystem, Kind, Node, Stream, list_once};
+use crate::value::{Cancel, Hasher, escape};
+
+/// Bytes that are compared at a time.
+const CHUNK: usize = 256 << 10;
+/// Files larger than this have no digest in a difference: holes would be hashed for hours.
+const HASHED_MAX: u64 = 64 << 30;
+/// Attribute values up to this length are shown whole.
+const VALUE_SHOWN: usize = 64;
+
+/// Why comparing two filesystems ends early.
+pub enum Stuck {
+    Halt(Halt),
+    /// The filesystem of this side, 0 or 1, makes no sense.
+    Broken(usize, String),
+}
+
+impl From<Halt> for Stuck {
+    fn from(halt: Halt) -> Self {
+        Stuck::Halt(halt)
+    }
+}
+
+impl From<Error> for Stuck {
+    fn from(error: Error) -> Self {
+        Stuck::Halt(Halt::Own(error))
+    }
+}
+
+/// Trouble of one side.
+fn of<T>(side: usize, result: Result<T, Trouble>) -> Result<T, Stuck> {
+    result.map_err(|trouble| match trouble.broken() {
+        Ok(why) => Stuck::Broken(side, why),
+        Err(error) => error.into(),
+    })
+}
+
+/// Tells how the files of two filesystems differ, and notes where on the disk they are.
+pub fn compare(
+    partition: &str,
+    sides: [&dyn Filesystem; 2],
+    cancel: &Cancel,
+    teller: &mut Teller<'_>,
+    ranges: &mut [Ranges; 2],
+) -> Result<(), Stuck> {
+    let mut pair = Pair { partition, sides, cancel, teller, ranges, entered: Default::default() };
+    let roots = (Some(of(0, sides[0].root())?), Some(of(1, sides[1].root())?));
+    let mut stack = vec![(Vec::new(), roots.0, roots.1)];
+    while let Some((path, left, right)) = stack.pop() {
+        cancel.check()?;
+        pair.nodes(&path, left.as_ref(), right.as_ref())?;
+        let inside = merge(pair.list(0, &path, left.as_ref())?, pair.list(1, &path, right.as_ref())?);
+        stack.extend(inside.into_iter().rev());
+    }
+    Ok(())
+}
+
+type Named = (Vec<u8>, Node);
+type Both = (Vec<u8>, Option<Node>, Option<Node>);
+
+/// Two sorted lists as one.
+fn merge(left: Vec<Named>, right: Vec<Named>) -> Vec<Both> {
+    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
+    let mut both = Vec::new();
+    loop {
+        let first = match (left.peek(), right.peek()) {
+            (None, None) => return both,
+            (Some(a), None) => a.0.clone(),
+            (None, Some(b)) => b.0.clone(),
+            (Some(a), Some(b)) => a.0.clone().min(b.0.clone()),
+        };
+        let a = left.next_if(|(path, _)| *path == first).map(|(_, node)| node);
+        let b = right.next_if(|(path, _)| *path == first).map(|(_, node)| node);
+        both.push((first, a, b));
+    }
+}
+
+struct Pair<'a, 'b> {
+    partition: &'a str,
+    sides: [&'a dyn Filesystem; 2],
+    cancel: &'a Cancel,
+    teller: &'a mut Teller<'b>,
+    ranges: &'a mut [Ranges; 2],
+    /// Folders that were entered, of each side.
+    entered: [BTreeSet<u64>; 2],
+}
+
+impl Pair<'_, '_> {
+    /// What is in a folder of one side; nothing in what is none.
+    fn list(&mut self, side: usize, path: &[u8], node: Option<&Node>) -> Result<Vec<Named>, Stuck> {
+        match node {
+            Some(node) if node.kind == Kind::Folder => of(side, list_once(self.sides[side], path, node, &mut self.entered[side])),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn tell(&mut self, path: &[u8], field: &str, left: String, right: String) -> Result<(), Stuck> {
+        Ok(self.teller.tell(self.partition, Some(shown(path)), field, left, right)?)
+    }
+
+    /// What one name is on both sides.
+    fn nodes(&mut self, path: &[u8], left: Option<&Node>, right: Option<&Node>) -> Result<(), Stuck> {
+        for (side, node) in [left, right].into_iter().enumerate() {
+            if let Some(node) = node {
+                self.note(side, node)?;
+            }
+        }
+        let (Some(a), Some(b)) = (left, right) else {
+            self.teller.told_content = true;
+            return self.tell(path, "kind", word(left), word(right));
+        };
+        if a.kind != b.kind {
+            self.teller.told_content = true;
+            return self.tell(path, "kind", word(left), word(right));
+        }
+        let facts = [of(0, self.sides[0].fields(a))?, of(1, self.sides[1].fields(b))?];
+        self.teller.facts(self.partition, Some(&shown(path)), &facts[0], &facts[1])?;
+        self.attributes(path, a, b)?;
+        match a.kind {
+            Kind::File => self.contents(path, a, b),
+            Kind::Symlink => self.targets(path, a, b),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes which bytes of the disk are a node's.
+    fn note(&mut self, side: usize, node: &Node) -> Result<(), Stuck> {
+        let fs = self.sides[side];
+        let ranges = &mut self.ranges[side];
+        let start = fs.part().start;
+        for attribute in of(side, fs.attributes(node))? {
+            let at = start + attribute.at;
+            ranges.add(at, at + attribute.value.len() as u64, Use::Attribute);
+        }
+        let Content::Extents(extents) = of(side, fs.content(node))? else { return Ok(()) };
+        for Extent { from, at, len } in extents {
+            let at = start + at;
+            match node.kind {
+                Kind::File => {
+                    let inside = node.size.saturating_sub(from).min(len);
+                    ranges.add(at, at + inside, Use::File);
+                    ranges.add(at + inside, at + len, Use::Slack);
+                }
+                _ => ranges.add(at, at + len, Use::Names),
+            }
+        }
+        Ok(())
+    }
+
+    fn attributes(&mut self, path: &[u8], a: &Node, b: &Node) -> Result<(), Stuck> {
+        let show = |side: usize, node: &Node, fs: &dyn Filesystem| -> Result<Vec<(String, String)>, Stuck> {
+            let attributes = of(side, fs.attributes(node))?;
+            // Contents that lie in the inode are compared as contents.
+            let real = attributes.into_iter().filter(|attribute| attribute.name != "system.data");
+            Ok(real.map(|attribute| (format!("attribute {}", attribute.name), value(&attribute.value))).collect())
+        };
+        let (left, right) = (show(0, a, self.sides[0])?, show(1, b, self.sides[1])?);
+        Ok(self.teller.facts(self.partition, Some(&shown(path)), &left, &right)?)
+    }
+
+    fn targets(&mut self, path: &[u8], a: &Node, b: &Node) -> Result<(), Stuck> {
+        let target = |side: usize, node: &Node| -> Result<String, Stuck> {
+            let fs = self.sides[side];
+            let content = of(side, fs.content(node))?;
+            Ok(escape(&of(side, content.head(fs.part(), node.size, 4096))?))
+        };
+        let (left, right) = (target(0, a)?, target(1, b)?);
+        if left == right { Ok(()) } else { self.tell(path, "target", left, right) }
+    }
+
+    /// Two files' sizes and bytes.
+    fn contents(&mut self, path: &[u8], a: &Node, b: &Node) -> Result<(), Stuck> {
+        if a.size != b.size {
+            self.tell(path, "size", a.size.to_string(), b.size.to_string())?;
+        }
+        let contents = [of(0, self.sides[0].content(a))?, of(1, self.sides[1].content(b))?];
+        let parts = self.sides.map(|fs| fs.part());
+        let streams = [Stream::new(parts[0], &contents[0], a.size), Stream::new(parts[1], &contents[1], b.size)];
+        let Some(first) = first_difference(streams, a.size.min(b.size), self.cancel)? else { return Ok(()) };
+        self.teller.told_content = true;
+        let side = |side: usize, node: &Node| -> Result<String, Stuck> {
+            let mut stream = Stream::new(parts[side], &contents[side], node.size);
+            let digest = match node.size {
+                size if size > HASHED_MAX => "too large to be hashed".to_owned(),
+                _ => digest(side, &mut stream, self.cancel)?,
+            };
+            let mut stream = Stream::new(parts[side], &contents[side], node.size);
+            stream.skip_to(first);
+            let mut byte = [0; 1];
+            Ok(match of(side, stream.read(&mut byte))? {
+                1 => format!("{digest}, byte {first} is {:#04x}", byte[0]),
+                _ => format!("{digest}, ends at byte {first}"),
+            })
+        };
+        let (left, right) = (side(0, a)?, side(1, b)?);
+        self.tell(path, "content", left, right)
+    }
+}
+
+/// The first byte that two streams do not have in common; `shorter` when one of two that are equal so far goes on.
+fn first_difference(mut streams: [Stream<'_>; 2], shorter: u64, cancel: &Cancel) -> Result<Option<u64>, Stuck> {
+    let mut buffers = [vec![0; CHUNK], vec![0; CHUNK]];
+    loop {
+        cancel.check()?;
+        // Where both have holes there is nothing to compare.
+        let data = streams[0].next_data().min(streams[1].next_data());
+        streams.iter_mut().for_each(|stream| stream.skip_to(data.min(shorter)));
+        let at = streams[0].at();
+        let [left, right] = &mut buffers;
+        let counts = [of(0, streams[0].read(left))?, of(1, streams[1].read(right))?];
+        let common = counts[0].min(counts[1]);
+        if left[..common] != right[..common] {
+            let inside = left.iter().zip(right.iter()).position(|(a, b)| a != b).unwrap_or(0);
+            return Ok(Some(at + inside as u64));
+        }
+        match counts {
+            [a, b] if a != b => return Ok(Some(at + common as u64)),
+            [0, _] => return Ok(None),
+            _ => {}
+        }
+    }
+}
+
+fn digest(side: usize, stream: &mut Stream<'_>, cancel: &Cancel) -> Result<String, Stuck> {
+    let (mut hasher, mut buffer) = (Hasher::new(), vec![0; CHUNK]);
+    loop {
+        cancel.check()?;
+        match of(side, stream.read(&mut buffer))? {
+            0 => return Ok(format!("sha256:{}", hasher.finish())),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+fn word(node: Option<&Node>) -> String {
+    match node {
+        None => NOTHING.into(),
+        Some(node) if node.kind == Kind::File => format!("file of {} bytes", node.size),
+        Some(node) => node.kind.word().into(),
+    }
+}
+
+fn value(bytes: &[u8]) -> String {
+    match bytes.len() {
+        0..=VALUE_SHOWN => hex(bytes),
+        len => format!("{}… ({len} bytes)", hex(&bytes[..VALUE_SHOWN])),
+    }
+}
+
+/// As people write it.
+pub fn shown(path: &[u8]) -> String {
+    format!("/{}", escape(path))
+}

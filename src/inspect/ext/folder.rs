@@ -1,0 +1,69 @@
+//! Folders: [format](https://docs.kernel.org/filesystems/ext4/directory.html). The index of a large one is laid out so that
+//! who does not know it sees nothing but deleted entries.
+
+use super::super::bytes::{le16, le32};
+use super::super::disk::Trouble;
+use super::super::filesystem::{Content, Node};
+use super::Ext;
+
+/// The largest folder that is read, in bytes: some ten million names.
+const SIZE_MAX: u64 = 1 << 30;
+
+impl Ext<'_> {
+    /// The names in a folder, sorted, without `.` and `..`.
+    pub(super) fn folder(&self, folder: &Node) -> Result<Vec<(Vec<u8>, Node)>, Trouble> {
+        let broken = |what: &str| Trouble::Broken(format!("the folder with inode {} {what}", folder.id));
+        let mut found = Vec::new();
+        match self.map(folder)? {
+            // It begins with the number of the folder above, in place of the first two entries.
+            Content::Inline(bytes) => {
+                let cut = bytes.len().min(60);
+                self.entries(bytes.get(4..cut).unwrap_or_default(), &mut found)?;
+                self.entries(&bytes[cut..], &mut found)?;
+            }
+            Content::Extents(extents) => {
+                if extents.iter().map(|extent| extent.len).sum::<u64>() > SIZE_MAX {
+                    return Err(broken("is too large"));
+                }
+                for extent in extents {
+                    for at in (extent.at..extent.at + extent.len).step_by(self.sb.block_size as usize) {
+                        self.entries(&self.part.read(at, self.sb.block_size as usize)?, &mut found)?;
+                    }
+                }
+            }
+        }
+        found.sort();
+        if found.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return Err(broken("has a name twice"));
+        }
+        found.into_iter().map(|(name, inode)| Ok((name, self.inode(inode)?))).collect()
+    }
+
+    /// The entries of one block.
+    fn entries(&self, block: &[u8], found: &mut Vec<(Vec<u8>, u32)>) -> Result<(), Trouble> {
+        let mut at = 0;
+        while at + 8 <= block.len() {
+            let inode = le32(block, at);
+            // A length of 64 KiB does not fit its field.
+            let len = match le16(block, at + 4) {
+                0 | 0xffff if block.len() == 1 << 16 => 1 << 16,
+                len => usize::from(len),
+            };
+            let name_len = if self.sb.file_types { usize::from(block[at + 6]) } else { usize::from(le16(block, at + 6)) };
+            if len < 8 || len % 4 != 0 || at + len > block.len() || (inode != 0 && 8 + name_len > len) {
+                return Err(Trouble::Broken("a folder's entry makes no sense".into()));
+            }
+            if inode != 0 {
+                match &block[at + 8..at + 8 + name_len] {
+                    b"." | b".." => {}
+                    name if name.is_empty() || name.contains(&b'/') || name.contains(&0) => {
+                        return Err(Trouble::Broken("a folder has a name that none can have".into()));
+                    }
+                    name => found.push((name.to_vec(), inode)),
+                }
+            }
+            at += len;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,265 @@
+//! What the filesystems have in common: folders of nodes, with contents that lie somewhere on the disk.
+
+use std::collections::BTreeSet;
+
+use super::disk::{Part, Trouble};
+use crate::value::Cancel;
+
+/// The longest path that is followed. Linux takes no longer one.
+const PATH_MAX: usize = 4096;
+
+/// A filesystem in a part of a disk.
+pub trait Filesystem {
+    /// Its name, as `mount -t` takes it.
+    fn word(&self) -> &'static str;
+
+    /// Where it is.
+    fn part(&self) -> Part<'_>;
+
+    /// The top folder.
+    fn root(&self) -> Result<Node, Trouble>;
+
+    /// The names in a folder, sorted by bytes, without `.` and `..`.
+    fn list(&self, folder: &Node) -> Result<Vec<(Vec<u8>, Node)>, Trouble>;
+
+    /// Where a node's bytes are: of a file, folder or symbolic link.
+    fn content(&self, node: &Node) -> Result<Content, Trouble>;
+
+    /// What there is to say about a node besides its kind, size and contents: names and values, always the same names.
+    fn fields(&self, node: &Node) -> Result<Vec<(String, String)>, Trouble>;
+
+    /// The node's extended attributes.
+    fn attributes(&self, node: &Node) -> Result<Vec<Attribute>, Trouble>;
+
+    /// What the filesystem says about itself: names and values, always the same names.
+    fn facts(&self) -> Vec<(String, String)>;
+
+    /// What lies at a byte of its part that is in no file or folder.
+    fn place(&self, offset: u64) -> Result<&'static str, Trouble>;
+
+    /// Why what is read may not be all that there is.
+    fn doubt(&self) -> Option<String>;
+}
+
+/// One thing with a name.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What other names of the same node share with it.
+    pub id: u64,
+    pub kind: Kind,
+    /// In bytes; of files and symbolic links.
+    pub size: u64,
+    /// Whether there may be other names.
+    pub linked: bool,
+    /// What its filesystem knows it by.
+    pub raw: Vec<u8>,
+}
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Folder,
+    File,
+    Symlink,
+    CharDevice,
+    BlockDevice,
+    Fifo,
+    Socket,
+}
+
+impl Kind {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Folder => "folder",
+            Kind::File => "file",
+            Kind::Symlink => "symbolic link",
+            Kind::CharDevice => "character device",
+            Kind::BlockDevice => "block device",
+            Kind::Fifo => "fifo",
+            Kind::Socket => "socket",
+        }
+    }
+}
+
+/// An extended attribute.
+pub struct Attribute {
+    /// With its namespace: `security.capability`.
+    pub name: String,
+    pub value: Vec<u8>,
+    /// Where in the part the value is.
+    pub at: u64,
+}
+
+/// Where a node's bytes are.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// In the node itself.
+    Inline(Vec<u8>),
+    /// In the part, sorted by `from`, without overlaps. What is between is zero.
+    Extents(Vec<Extent>),
+}
+
+/// A stretch of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// In bytes from the file's start.
+    pub from: u64,
+    /// In bytes from the part's start.
+    pub at: u64,
+    /// In bytes.
+    pub len: u64,
+}
+
+impl Content {
+    /// The first `most` bytes of a node of this size.
+    pub fn head(&self, part: Part<'_>, size: u64, most: usize) -> Result<Vec<u8>, Trouble> {
+        let mut stream = Stream::new(part, self, size);
+        let mut bytes = vec![0; size.min(most as u64) as usize];
+        stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Adds a stretch behind the others; joins it with the last where both file and disk go on.
+pub fn add_extent(extents: &mut Vec<Extent>, new: Extent) {
+    match extents.last_mut() {
+        Some(last) if last.from + last.len == new.from && last.at + last.len == new.at => last.len += new.len,
+        _ => extents.push(new),
+    }
+}
+
+/// Reads a node's bytes from the start to the end.
+pub struct Stream<'a> {
+    part: Part<'a>,
+    content: &'a Content,
+    size: u64,
+    at: u64,
+    /// The first extent that does not end before `at`.
+    next: usize,
+}
+
+impl<'a> Stream<'a> {
+    /// Of `size` bytes.
+    pub fn new(part: Part<'a>, content: &'a Content, size: u64) -> Self {
+        Stream { part, content, size, at: 0, next: 0 }
+    }
+
+    /// Where it is, in bytes.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Where the next byte that lies on the disk is; the end when there is none. What is before is zero.
+    pub fn next_data(&mut self) -> u64 {
+        let found = match self.content {
+            Content::Inline(bytes) => (self.at < bytes.len() as u64).then_some(self.at),
+            Content::Extents(extents) => {
+                while extents.get(self.next).is_some_and(|extent| extent.from + extent.len <= self.at) {
+                    self.next += 1;
+                }
+                extents.get(self.next).map(|extent| extent.from.max(self.at))
+            }
+        };
+        found.unwrap_or(self.size).min(self.size)
+    }
+
+    /// Goes on at `offset`, which is not before the current place.
+    pub fn skip_to(&mut self, offset: u64) {
+        self.at = offset.clamp(self.at, self.size.max(self.at));
+    }
+
+    /// Reads up to `into.len()` bytes; none at the end only.
+    pub fn read(&mut self, into: &mut [u8]) -> Result<usize, Trouble> {
+        let most = (into.len() as u64).min(self.size - self.at) as usize;
+        let mut filled = 0;
+        while filled < most {
+            let data = self.next_data();
+            let rest = &mut into[filled..most];
+            let step = if data > self.at {
+                let step = (data - self.at).min(rest.len() as u64) as usize;
+                rest[..step].fill(0);
+                step
+            } else {
+                self.read_data(rest)?
+            };
+            self.at += step as u64;
+            filled += step;
+        }
+        Ok(filled)
+    }
+
+    /// Fills `into`.
+    pub fn read_exact(&mut self, into: &mut [u8]) -> Result<(), Trouble> {
+        match self.read(into)? {
+            count if count == into.len() => Ok(()),
+            count => Err(Trouble::Broken(format!("{count} bytes are left where {} should be", into.len()))),
+        }
+    }
+
+    /// From the extent that the stream is in.
+    fn read_data(&mut self, into: &mut [u8]) -> Result<usize, Trouble> {
+        match self.content {
+            Content::Inline(bytes) => {
+                let rest = &bytes[self.at as usize..];
+                let step = rest.len().min(into.len());
+                into[..step].copy_from_slice(&rest[..step]);
+                Ok(step)
+            }
+            Content::Extents(extents) => {
+                let extent = extents[self.next];
+                let inside = self.at - extent.from;
+                let step = (extent.len - inside).min(into.len() as u64) as usize;
+                self.part.read_into(extent.at + inside, &mut into[..step])?;
+                Ok(step)
+            }
+        }
+    }
+}
+
+/// The nodes of a filesystem, each folder before what is in it, names sorted by bytes.
+pub struct Walk<'a> {
+    fs: &'a dyn Filesystem,
+    cancel: &'a Cancel,
+    stack: Vec<(Vec<u8>, Node)>,
+    /// Folders that were entered: none may be met twice.
+    entered: BTreeSet<u64>,
+}
+
+impl<'a> Walk<'a> {
+    /// From the top folder on, whose path is empty.
+    pub fn new(fs: &'a dyn Filesystem, cancel: &'a Cancel) -> Result<Self, Trouble> {
+        Ok(Walk { fs, cancel, stack: vec![(Vec::new(), fs.root()?)], entered: BTreeSet::new() })
+    }
+
+    /// The next node, with its path without leading slash. What is in the folder that came last comes next.
+    pub fn next(&mut self) -> Result<Option<(Vec<u8>, Node)>, Trouble> {
+        self.cancel.check()?;
+        let Some((path, node)) = self.stack.pop() else { return Ok(None) };
+        if node.kind == Kind::Folder {
+            let inside = list_once(self.fs, &path, &node, &mut self.entered)?;
+            self.stack.extend(inside.into_iter().rev());
+        }
+        Ok(Some((path, node)))
+    }
+}
+
+/// What is in a folder, with paths; refuses a folder that was entered before.
+pub fn list_once(
+    fs: &dyn Filesystem,
+    path: &[u8],
+    folder: &Node,
+    entered: &mut BTreeSet<u64>,
+) -> Result<Vec<(Vec<u8>, Node)>, Trouble> {
+    if !entered.insert(folder.id) {
+        return Err(Trouble::Broken("a folder is in itself, or has two names".into()));
+    }
+    if path.len() > PATH_MAX {
+        return Err(Trouble::Broken(format!("a path has more than {PATH_MAX} bytes")));
+    }
+    Ok(fs.list(folder)?.into_iter().map(|(name, node)| (join(path, &name), node)).collect())
+}
+
+fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
+}
