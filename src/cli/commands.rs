@@ -36,8 +36,10 @@ impl Session<'_> {
             self.shell.say(&format!("{role}: without the {}: {}", absent.what, absent.why));
         }
         let baked = bake.image(resolved)?;
-        if !args.accept_new_digest {
-            bake::hold_against(recorded, role, &baked)?;
+        let held = if args.accept_new_digest { Ok(()) } else { bake::hold_against(recorded, role, &baked) };
+        // A check says more about an unexpected digest than that it is one.
+        if !args.check {
+            held.clone()?;
         }
         let shown = args.out.join(format!("{role}.qcow2"));
         let path = current_folder()?.join(&shown);
@@ -50,6 +52,7 @@ impl Session<'_> {
         }
         if args.check {
             self.check(bake, resolved, &baked, &args.out)?;
+            held?;
         }
         let what = match (baked.made, placed) {
             (true, _) => "built",
