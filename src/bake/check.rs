@@ -93,7 +93,9 @@ impl Bake<'_> {
         let (entries, doubted) = self.entries(&fresh)?;
         // The bytes that the store has, not only their name.
         let image = self.store.blob(&baked.image.digest)?;
-        image.ok_or_else(|| Error::integrity(format!("the image of `{role}` is gone from the store")).hint("run the command again"))?.verify()?;
+        image
+            .ok_or_else(|| Error::integrity(format!("the image of `{role}` is gone from the store")).hint("run the command again"))?
+            .verify()?;
         if again.image == baked.image && doubted.is_empty() {
             return Ok(Checked::Same { entries });
         }
@@ -128,7 +130,8 @@ impl Bake<'_> {
     }
 
     fn copy(&self, name: &str, digest: &Digest, to: &Store) -> Result<()> {
-        let gone = || Error::integrity(format!("`{name}` ({digest}) is gone from the store")).hint("run the command again: it is fetched anew");
+        let gone =
+            || Error::integrity(format!("`{name}` ({digest}) is gone from the store")).hint("run the command again: it is fetched anew");
         let blob = self.store.resolve(digest, None)?.ok_or_else(gone)?;
         let mut partial = match to.partial(digest, Some(blob.size))? {
             Claim::Ours(partial) => partial,

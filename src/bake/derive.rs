@@ -44,7 +44,9 @@ impl Bake<'_> {
             self.cancel.check()?;
             let blob = match made {
                 Made::Extract(extract) => found.get(extract).copied(),
-                Made::Built(image) if image.files.iter().all(|(_, extract)| found.contains_key(extract)) => Some(images::build(self, image, &found)?),
+                Made::Built(image) if image.files.iter().all(|(_, extract)| found.contains_key(extract)) => {
+                    Some(images::build(self, image, &found)?)
+                }
                 Made::Built(_) => None,
                 Made::Pulled(image) => match self.is_whole(image)? {
                     true => Some(images::pull(self, image)?),

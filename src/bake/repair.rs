@@ -23,7 +23,8 @@ impl Bake<'_> {
             Damaged::Blob(digest) | Damaged::Missing(digest) => Some(digest),
             _ => None,
         });
-        let mut work = Repair { bake: self, wanted, lost: lost.collect(), how: BTreeMap::new(), failed: Vec::new(), others: BTreeSet::new() };
+        let mut work =
+            Repair { bake: self, wanted, lost: lost.collect(), how: BTreeMap::new(), failed: Vec::new(), others: BTreeSet::new() };
         work.take_back()?;
         work.fetch()?;
         work.make(proof)?;
@@ -119,17 +120,25 @@ impl Repair<'_> {
 
     /// Makes again what entries said was made, first what others are made of.
     fn make(&mut self, proof: &Proof) -> Result<()> {
-        let gone: BTreeSet<(String, Sha256)> = proof.damages.iter().filter_map(|damage| match &damage.what {
-            Damaged::Entry(kind, key) => Some((kind.clone(), *key)),
-            _ => None,
-        }).collect();
+        let gone: BTreeSet<(String, Sha256)> = proof
+            .damages
+            .iter()
+            .filter_map(|damage| match &damage.what {
+                Damaged::Entry(kind, key) => Some((kind.clone(), *key)),
+                _ => None,
+            })
+            .collect();
         let wanted = self.wanted;
         for (_, resolved) in wanted.resolved() {
             let plan = &resolved.plan;
-            let made: Vec<&Made> = plan.files().values().filter_map(|node| match &node.kind {
-                PlannedKind::Made(made) => Some(made),
-                _ => None,
-            }).collect();
+            let made: Vec<&Made> = plan
+                .files()
+                .values()
+                .filter_map(|node| match &node.kind {
+                    PlannedKind::Made(made) => Some(made),
+                    _ => None,
+                })
+                .collect();
             for made in made {
                 self.again(&gone, made::MADE, &made.key(), |bake| bake.make(resolved, &[made]).map(drop))?;
             }
@@ -144,7 +153,9 @@ impl Repair<'_> {
         let store = self.bake.store;
         let before = store.entry(kind, key).ok();
         let lost = |action: &Action| action.outputs.values().any(|blob| self.lost.contains(&blob.digest));
-        if matches!(store.action(kind, key), Lookup::Hit(_)) || !(gone.contains(&(kind.to_owned(), *key)) || before.as_ref().is_some_and(lost)) {
+        if matches!(store.action(kind, key), Lookup::Hit(_))
+            || !(gone.contains(&(kind.to_owned(), *key)) || before.as_ref().is_some_and(lost))
+        {
             return Ok(());
         }
         let done = make(self.bake);
@@ -156,7 +167,10 @@ impl Repair<'_> {
                 false if self.lost.contains(&blob.digest) => {
                     let now = after.outputs.get(name).map_or("nothing".to_owned(), |blob| format!("sha256:{}", blob.digest));
                     self.others.insert(blob.digest);
-                    self.failed.push(Error::integrity(format!("`{name}` of {kind}-{key} was sha256:{}, and is {now} when it is made again", blob.digest)));
+                    self.failed.push(Error::integrity(format!(
+                        "`{name}` of {kind}-{key} was sha256:{}, and is {now} when it is made again",
+                        blob.digest
+                    )));
                 }
                 false => {}
             }
@@ -261,13 +275,14 @@ impl Repair<'_> {
         let text = digest.to_string();
         let speaks = self.failed.iter().find(|error| error.to_string().contains(&text)).or(self.failed.last());
         let unresolved = || self.wanted.known.iter().find_map(|known| known.resolved.as_ref().err());
-        speaks.or_else(unresolved).map_or_else(|| "nothing that is known says where it comes from".to_owned(), |error| error.message().to_owned())
+        speaks
+            .or_else(unresolved)
+            .map_or_else(|| "nothing that is known says where it comes from".to_owned(), |error| error.message().to_owned())
     }
 
     /// Entries that name a blob which nobody needs go with it.
     fn forget(&self, digest: &Sha256) -> Result<()> {
-        for found in self.bake.store.actions()? {
-            let (kind, key) = found.name;
+        for (kind, key) in self.bake.store.action_names()? {
             let names = self.bake.store.entry(&kind, &key).is_ok_and(|action| action.outputs.values().any(|blob| blob.digest == *digest));
             if names {
                 self.bake.store.remove_action(&kind, &key)?;

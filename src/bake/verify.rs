@@ -143,13 +143,14 @@ impl Bake<'_> {
     pub fn prove(&self, wanted: &Wanted) -> Result<Proof> {
         let mut work = Work { bake: self, wanted, needs: BTreeMap::new(), proof: Proof::default() };
         let roots = work.roots()?;
-        work.collect_needs(&roots)?;
         let actions = work.actions()?;
+        // First of all that looks at blobs: whoever meets one of a wrong size puts it aside without a word.
         work.blobs(&actions)?;
+        work.collect_needs(&roots)?;
         work.outputs(&actions);
-        work.rooted(&roots)?;
+        work.rooted(&roots);
         work.derive(&actions, &roots)?;
-        Ok(work.proof)
+        Ok(work.finish())
     }
 }
 
@@ -183,7 +184,7 @@ impl Work<'_> {
                 Some(root) => sound.push(root),
                 None => {
                     self.store().remove_root(&name)?;
-                    self.damage(Damaged::Root(name), "it is no root, or its check sum does not fit; it is removed".into(), BTreeSet::new());
+                    self.damage(Damaged::Root(name), "it is no root, or its check sum does not fit; it is removed".into());
                 }
             }
         }
@@ -238,15 +239,24 @@ impl Work<'_> {
         self.needs.entry(need).or_default().insert(by);
     }
 
-    fn needed(&self, need: &Need) -> BTreeSet<String> {
-        self.needs.get(need).cloned().unwrap_or_default()
+    /// Says of each damage what needs it.
+    fn finish(self) -> Proof {
+        let Work { needs, mut proof, .. } = self;
+        for damage in &mut proof.damages {
+            let need = match &damage.what {
+                Damaged::Blob(digest) | Damaged::Missing(digest) => Need::Blob(*digest),
+                Damaged::Entry(kind, key) => Need::Action(kind.clone(), *key),
+                Damaged::Root(_) => continue,
+            };
+            damage.needed = needs.get(&need).cloned().unwrap_or_default();
+        }
+        proof
     }
 
     /// Action entries by their words alone; what their blobs are comes later.
     fn actions(&mut self) -> Result<Actions> {
         let mut sound = Actions::new();
-        for found in self.store().actions()? {
-            let (kind, key) = found.name;
+        for (kind, key) in self.store().action_names()? {
             self.proof.entries += 1;
             match self.store().entry(&kind, &key) {
                 Ok(action) => _ = sound.insert((kind, key), action),
@@ -254,8 +264,7 @@ impl Work<'_> {
                 Err(Miss::Absent) => {}
                 Err(miss) => {
                     self.store().remove_action(&kind, &key)?;
-                    let needed = self.needed(&Need::Action(kind.clone(), key));
-                    self.damage(Damaged::Entry(kind, key), format!("{miss}; it is removed"), needed);
+                    self.damage(Damaged::Entry(kind, key), format!("{miss}; it is removed"));
                 }
             }
         }
@@ -293,14 +302,13 @@ impl Work<'_> {
             self.proof.blobs += 1;
             self.proof.bytes += blob.size;
             if let Some(found) = examined.damage {
-                let needed = self.needed(&Need::Blob(blob.digest));
-                self.damage(Damaged::Blob(blob.digest), found, needed);
+                self.damage(Damaged::Blob(blob.digest), found);
             }
             for key in examined.wrong_aliases {
                 let kind = actions.keys().find(|(kind, found)| Store::is_alias(kind) && *found == key).map(|(kind, _)| kind.clone());
                 let kind = kind.ok_or_else(|| Error::internal("an alias was found and is no entry"))?;
                 self.store().remove_action(&kind, &key)?;
-                self.damage(Damaged::Entry(kind, key), format!("sha256:{} has another SHA-512; it is removed", blob.digest), BTreeSet::new());
+                self.damage(Damaged::Entry(kind, key), format!("sha256:{} has another SHA-512; it is removed", blob.digest));
             }
         }
         Ok(())
@@ -316,7 +324,7 @@ impl Work<'_> {
     }
 
     /// What roots name and is not there.
-    fn rooted(&mut self, roots: &[Root]) -> Result<()> {
+    fn rooted(&mut self, roots: &[Root]) {
         for root in roots {
             let histories = [Some(&root.current.history), root.previous.as_ref()];
             for blob in histories.into_iter().flatten().flat_map(|history| [Some(history.plan), history.causes]).flatten() {
@@ -324,7 +332,6 @@ impl Work<'_> {
             }
             root.current.inputs.iter().for_each(|digest| self.missing(digest, None));
         }
-        Ok(())
     }
 
     fn missing(&mut self, digest: &Sha256, size: Option<u64>) {
@@ -337,8 +344,7 @@ impl Work<'_> {
         };
         let known = |damage: &Damage| damage.what == Damaged::Blob(*digest) || damage.what == Damaged::Missing(*digest);
         if !self.proof.damages.iter().any(known) {
-            let needed = self.needed(&Need::Blob(*digest));
-            self.damage(Damaged::Missing(*digest), found, needed);
+            self.damage(Damaged::Missing(*digest), found);
         }
     }
 
@@ -357,9 +363,8 @@ impl Work<'_> {
             let key = made.key();
             wrong.insert(key);
             self.store().remove_action(made::MADE, &key)?;
-            let needed = self.needed(&Need::Action(made::MADE.into(), key));
             let found = format!("it says sha256:{}, but {} gives sha256:{}; it is removed", said.digest, made.text(), derived.digest);
-            self.damage(Damaged::Entry(made::MADE.into(), key), found, needed);
+            self.damage(Damaged::Entry(made::MADE.into(), key), found);
         }
         // What was made of wrong things is not to be believed either.
         let mut doubted = BTreeSet::new();
@@ -367,8 +372,7 @@ impl Work<'_> {
             if of.iter().any(|made| wrong.contains(&made.key())) && actions.contains_key(&(IMAGE.to_owned(), *plan)) {
                 doubted.insert(*plan);
                 self.store().remove_action(IMAGE, plan)?;
-                let needed = self.needed(&Need::Action(IMAGE.into(), *plan));
-                self.damage(Damaged::Entry(IMAGE.into(), *plan), "it may have been made of what is wrong; it is removed".into(), needed);
+                self.damage(Damaged::Entry(IMAGE.into(), *plan), "it may have been made of what is wrong; it is removed".into());
             }
         }
         let wanted = self.wanted;
@@ -381,8 +385,7 @@ impl Work<'_> {
                 Some(Err(why)) => {
                     self.proof.derived += 1;
                     self.store().remove_action(IMAGE, &key)?;
-                    let needed = self.needed(&Need::Action(IMAGE.into(), key));
-                    self.damage(Damaged::Entry(IMAGE.into(), key), format!("{why}; it is removed"), needed);
+                    self.damage(Damaged::Entry(IMAGE.into(), key), format!("{why}; it is removed"));
                 }
             }
         }
@@ -416,13 +419,13 @@ impl Work<'_> {
         Ok(plans)
     }
 
-    fn damage(&mut self, what: Damaged, found: String, needed: BTreeSet<String>) {
+    fn damage(&mut self, what: Damaged, found: String) {
         if !matches!(what, Damaged::Blob(_)) {
             let name = what.to_string();
             let item = Item { kind: what.kind(), name: &name, digest: what.digest(), bytes: None };
             self.bake.report.ended(&item, Outcome::Damaged);
         }
-        self.proof.damages.push(Damage { what, found, needed, state: State::Open });
+        self.proof.damages.push(Damage { what, found, needed: BTreeSet::new(), state: State::Open });
     }
 }
 

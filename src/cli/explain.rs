@@ -221,7 +221,9 @@ fn answer(role: &RoleName, channel: &str, why: &Why) -> String {
         Why::NeverBuilt { in_store: true } => format!(
             "{role} was not built from this project yet (channel {channel}), but the store has the image of its very plan: nothing must be made\n"
         ),
-        Why::Forgotten => format!("{role}: its plan is another one than the last time, and the store no longer has that one to compare it with\n"),
+        Why::Forgotten => {
+            format!("{role}: its plan is another one than the last time, and the store no longer has that one to compare it with\n")
+        }
         Why::Changed { reasons, in_store } => {
             let count = plural(reasons.len());
             let verdict = match (in_store, reasons.iter().any(|reason| reason.change.subject.is_of_base())) {
@@ -232,7 +234,10 @@ fn answer(role: &RoleName, channel: &str, why: &Why) -> String {
             format!("{role} has another plan than the last time, by {count}; {verdict}\n{}", listed(reasons))
         }
         Why::Lost { miss, before } => {
-            format!("{role} must be built: its plan is the one of the last time, but of its image this is known: {miss}\n{}", earlier(before))
+            format!(
+                "{role} must be built: its plan is the one of the last time, but of its image this is known: {miss}\n{}",
+                earlier(before)
+            )
         }
         Why::Current { before } => format!("{role} is up to date: its plan is the one that was built last\n{}", earlier(before)),
     }

@@ -75,7 +75,10 @@ fn outcome(proof: &Proof, repaired: bool) -> Result<()> {
     if open == 0 {
         return Ok(());
     }
-    let error = Error::integrity(format!("the store is damaged: {} not as it should be", if open == 1 { "1 thing is".to_owned() } else { format!("{open} things are") }));
+    let error = Error::integrity(format!(
+        "the store is damaged: {} not as it should be",
+        if open == 1 { "1 thing is".to_owned() } else { format!("{open} things are") }
+    ));
     Err(match repaired {
         true => error.hint("what could not be repaired is named above; with a network, or a `--mirror` that has it, run the command again"),
         false => error.hint("nothing of it will be used; `kbake verify --repair` fetches or makes it again"),
