@@ -158,7 +158,8 @@ impl Work<'_> {
     fn artifact(&self, name: &ArtifactName, asked: &str) -> Option<Cause> {
         let artifacts = &self.resolved.artifacts;
         if let Some(LockedArtifact { arch, version, source, digest, .. }) = artifacts.locked.get(name) {
-            let version = version.as_ref().filter(|_| !artifacts.locked[name].is_own()).map_or_else(|| source.to_string(), ToString::to_string);
+            let version =
+                version.as_ref().filter(|_| !artifacts.locked[name].is_own()).map_or_else(|| source.to_string(), ToString::to_string);
             let at = self.at(Table::Artifact, name.as_str(), Some(arch.to_string()));
             return Some(Cause::Locked { at, what: name.to_string(), version, digest: digest.to_string(), asked: vec![asked.to_owned()] });
         }

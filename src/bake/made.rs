@@ -44,7 +44,7 @@ impl Bake<'_> {
     }
 
     /// Makes what was not made before. Gives the blobs by their [`Made::key`].
-    fn make(&self, resolved: &Resolved, wanted: &[&Made]) -> Result<BTreeMap<Sha256, Blob>> {
+    pub(super) fn make(&self, resolved: &Resolved, wanted: &[&Made]) -> Result<BTreeMap<Sha256, Blob>> {
         let mut done = BTreeMap::new();
         let mut left = Vec::new();
         for made in wanted {
@@ -160,6 +160,11 @@ fn name_of(resolved: &Resolved, made: &Made) -> String {
 
 fn in_archive(archive: &str, member: &str) -> String {
     format!("{archive}: {member}")
+}
+
+/// What an entry says that was made.
+pub(super) fn file_of(action: &Action) -> Option<Blob> {
+    action.outputs.get(FILE).copied()
 }
 
 fn made(kind: &PlannedKind) -> Option<&Made> {

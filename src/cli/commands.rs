@@ -6,7 +6,7 @@ use std::path::Path;
 use super::args::{Build, Fetch, Sources};
 use super::config::web_options;
 use super::{Session, current_folder, processors};
-use crate::bake::{self, Bake, Resolved};
+use crate::bake::{self, Bake, Baked, Checked, Resolved};
 use crate::error::Result;
 use crate::fetch;
 use crate::project::{self, Expected, Project};
@@ -39,8 +39,10 @@ impl Session<'_> {
             bake.store.remove_claim(&key)?;
         }
         let baked = bake.image(resolved)?;
-        if !args.accept_new_digest {
-            bake::hold_against(recorded, role, &baked)?;
+        let held = if args.accept_new_digest { Ok(()) } else { bake::hold_against(recorded, role, &baked) };
+        // A check says more about an unexpected digest than that it is one.
+        if !args.check {
+            held.clone()?;
         }
         let shown = args.out.join(format!("{role}.qcow2"));
         let path = current_folder()?.join(&shown);
@@ -50,6 +52,10 @@ impl Session<'_> {
             self.shell.say(&format!("{role}: reading everything back"));
             let report = bake.verify(resolved, &path)?;
             self.shell.say(&format!("{role}: every byte is as laid out, and {} paths are as in the tree", report.entries));
+        }
+        if args.check {
+            self.check(bake, resolved, &baked, &args.out)?;
+            held?;
         }
         let what = match (baked.made, placed) {
             (true, _) => "built",
@@ -64,6 +70,20 @@ impl Session<'_> {
         }
         self.shell.say(&boot_commands(&program(), role.as_str()));
         Ok(())
+    }
+
+    /// Builds a role from scratch beside the store, and compares.
+    fn check(&self, bake: &Bake, resolved: &Resolved, baked: &Baked, out: &Path) -> Result<()> {
+        let role = resolved.plan.role();
+        let shown = out.join(format!("{role}.check.qcow2"));
+        match bake.check(resolved, baked, &current_folder()?.join(&shown))? {
+            Checked::Same { entries } => {
+                let words = "from scratch, out of nothing but what the lockfile and the recipes name, the same image came";
+                self.shell.say(&format!("{role}: {words} (sha256:{}, {entries} entries compared)", baked.image.digest));
+                Ok(())
+            }
+            Checked::Differs(differs) => Err(differs.error(role, &out.join(format!("{role}.qcow2")), &shown)),
+        }
     }
 
     /// `kbake fetch`.

@@ -10,11 +10,12 @@ use super::{Session, current_folder};
 use crate::bake::{self, Before, Reason, Why};
 use crate::error::{Class, Error, Result};
 use crate::fsx;
+use crate::inspect;
 use crate::lock::{self, Lock};
 use crate::plan::compare;
 use crate::project::{self, Project};
 use crate::report::Report as _;
-use crate::value::{Cancel, RoleName};
+use crate::value::RoleName;
 
 /// What every qcow2 file begins with.
 const QCOW2: &[u8] = b"QFI\xfb";
@@ -71,9 +72,9 @@ impl Session<'_> {
     fn diff_images(&self, a: &Path, b: &Path) -> Result<()> {
         let mut differences = 0u64;
         let mut printed = Ok(());
-        compare_images(a, b, self.cancel, &mut |line| {
+        inspect::compare(a, b, self.cancel, &mut |difference| {
             differences += 1;
-            printed = self.shell.data(&format!("{line}\n"));
+            printed = self.shell.data(&format!("{}\n", bake::difference_line(&difference)));
             if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         printed?;
@@ -211,11 +212,6 @@ fn locks(a: &Lock, b: &Lock) -> String {
     lock::differences(a, b).iter().map(|difference| format!("{difference}\n")).collect()
 }
 
-/// Compares two disk images, and tells each difference as a line.
-pub(super) fn compare_images(_: &Path, _: &Path, _: &Cancel, _: &mut dyn FnMut(String) -> ControlFlow<()>) -> Result<()> {
-    Err(Error::internal("images cannot be compared yet"))
-}
-
 /// What `kbake why` prints.
 fn answer(role: &RoleName, channel: &str, why: &Why) -> String {
     match why {
@@ -225,7 +221,9 @@ fn answer(role: &RoleName, channel: &str, why: &Why) -> String {
         Why::NeverBuilt { in_store: true } => format!(
             "{role} was not built from this project yet (channel {channel}), but the store has the image of its very plan: nothing must be made\n"
         ),
-        Why::Forgotten => format!("{role}: its plan is another one than the last time, and the store no longer has that one to compare it with\n"),
+        Why::Forgotten => {
+            format!("{role}: its plan is another one than the last time, and the store no longer has that one to compare it with\n")
+        }
         Why::Changed { reasons, in_store } => {
             let count = plural(reasons.len());
             let verdict = match (in_store, reasons.iter().any(|reason| reason.change.subject.is_of_base())) {
@@ -236,7 +234,10 @@ fn answer(role: &RoleName, channel: &str, why: &Why) -> String {
             format!("{role} has another plan than the last time, by {count}; {verdict}\n{}", listed(reasons))
         }
         Why::Lost { miss, before } => {
-            format!("{role} must be built: its plan is the one of the last time, but of its image this is known: {miss}\n{}", earlier(before))
+            format!(
+                "{role} must be built: its plan is the one of the last time, but of its image this is known: {miss}\n{}",
+                earlier(before)
+            )
         }
         Why::Current { before } => format!("{role} is up to date: its plan is the one that was built last\n{}", earlier(before)),
     }

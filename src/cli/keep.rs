@@ -1,11 +1,11 @@
-//! The commands that look after the store: `kbake verify`, `kbake gc`, `kbake store`.
+//! The commands that look after the store: `kbake gc`, `kbake store`.
 
 use std::collections::BTreeMap;
 
-use super::args::{Gc, Verify};
+use super::args::Gc;
 use super::{Session, now};
 use crate::bake;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fsx;
 use crate::render::aligned;
 use crate::report::{Item, ItemKind, Outcome, Report as _};
@@ -19,11 +19,6 @@ use crate::value::{Arch, Digest, Size};
 const DAY: i64 = 24 * 60 * 60;
 
 impl Session<'_> {
-    /// `kbake verify`.
-    pub fn verify(&self, _: &Verify) -> Result<()> {
-        Err(Error::internal("not written yet"))
-    }
-
     /// `kbake gc`.
     pub fn gc(&self, args: &Gc) -> Result<()> {
         let store = self.open_store(Access::Exclusive, "other kbakes use the store; waiting until they are done")?;

@@ -15,6 +15,7 @@ mod pki;
 mod seed;
 mod shell;
 mod signal;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -239,8 +239,7 @@ pub fn reap_dir(path: &Path) -> io::Result<bool> {
     if !matches!(try_lock(&dir), Ok(true)) || !is_at(&dir, path)? {
         return Ok(false);
     }
-    step(path)?;
-    fs::remove_dir_all(path).map(|()| true)
+    change::remove_folder(path).map(|()| true)
 }
 
 fn open_dir(path: &Path) -> io::Result<File> {

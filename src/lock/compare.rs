@@ -261,7 +261,8 @@ mod tests {
 
     #[test]
     fn words_are_ranked() {
-        let words = ["openpgp:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "checksum:https://a/b", "local", "registry", "mirror:x", "download"];
+        let words =
+            ["openpgp:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "checksum:https://a/b", "local", "registry", "mirror:x", "download"];
         let words: Vec<Verified> = words.iter().map(|word| word.parse().unwrap()).collect();
         for pair in words.windows(2) {
             assert_eq!(word_of(&pair[0], &pair[1]).unwrap().0, Kind::Weaker, "{pair:?}");

@@ -1,7 +1,7 @@
 //! Files whose bytes come out of locked artifacts and container images, by what decides them.
 
 use crate::oci;
-use crate::value::{Arch, Digest, Epoch, Reference, Sha256, TreePath, escape};
+use crate::value::{Arch, Digest, Epoch, Reference, Sha256, TreePath, escape, unescape};
 
 /// The version of what makes these files' bytes. It is raised whenever kbake would make other bytes of the same words.
 const MADE_FORMAT: u32 = 1;
@@ -73,6 +73,38 @@ impl Made {
         format!("{MADE_FORMAT} {}", self.text())
     }
 
+    /// The inverse of what stands in a plan behind the owner: `1 member sha256:… 1 etcd`. None for words that this kbake would
+    /// not write.
+    pub fn parse(words: &str) -> Option<Made> {
+        let (format, text) = words.split_once(' ')?;
+        let mut words = text.split(' ');
+        let made = match (format.parse() == Ok(MADE_FORMAT)).then(|| words.next())?? {
+            "pulled" if words.next()?.parse() == Ok(oci::FORMAT) => {
+                let (reference, arch) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+                Made::Pulled(PulledImage { reference, arch, index: words.next()?.strip_prefix("sha256:")?.parse().ok()? })
+            }
+            "built" if words.next()?.parse() == Ok(oci::FORMAT) => {
+                let (reference, arch) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+                let epoch = Epoch::from_seconds(words.next()?.parse().ok()?).ok()?;
+                let mut image = BuiltImage { reference, arch, epoch, command: Vec::new(), files: Vec::new() };
+                while let Some(word) = words.next() {
+                    match word {
+                        "run" => image.command.push(String::from_utf8(unescape(words.next()?)?).ok()?),
+                        "of" => {
+                            let path = TreePath::parse(&unescape(words.next()?)?, true).ok()?;
+                            image.files.push((path, Extract::parse(words.next()?, &mut words)?));
+                        }
+                        _ => return None,
+                    }
+                }
+                Made::Built(image)
+            }
+            word => Made::Extract(Extract::parse(word, &mut words)?),
+        };
+        // One thing has one text.
+        (words.next().is_none() && made.text() == text).then_some(made)
+    }
+
     /// What the bytes are remembered by.
     pub fn key(&self) -> Sha256 {
         Sha256::of(format!("kbake-made {}\n", self.words()))
@@ -93,6 +125,17 @@ impl Extract {
     pub fn artifact(&self) -> Digest {
         match self {
             Extract::Whole(digest) | Extract::Member { archive: digest, .. } => *digest,
+        }
+    }
+
+    fn parse<'a>(word: &str, words: &mut impl Iterator<Item = &'a str>) -> Option<Extract> {
+        match word {
+            "artifact" => Some(Extract::Whole(words.next()?.parse().ok()?)),
+            "member" => {
+                let (archive, strip) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+                Some(Extract::Member { archive, strip, member: String::from_utf8(unescape(words.next()?)?).ok()? })
+            }
+            _ => None,
         }
     }
 
@@ -136,5 +179,11 @@ mod tests {
         let keys: std::collections::BTreeSet<Sha256> = all.iter().map(Made::key).collect();
         assert_eq!(keys.len(), all.len());
         assert!(all.iter().all(|made| !made.text().contains('\n')), "a plan has one line for each file");
+        for made in &all {
+            assert_eq!(Made::parse(&made.words()).as_ref(), Some(made));
+            for odd in [format!("2 {}", made.text()), format!("{} x", made.words()), format!("{} ", made.words()), made.text()] {
+                assert_eq!(Made::parse(&odd), None, "{odd}");
+            }
+        }
     }
 }

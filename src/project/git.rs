@@ -18,7 +18,8 @@ pub fn lockfiles_at(folder: &Path, revision: &str) -> Result<BTreeMap<String, St
     if revision.is_empty() || revision.starts_with('-') {
         return Err(Error::user(format!("`{}` is no git revision", revision.escape_debug())));
     }
-    let unknown = |error: Error| error.hint("name a revision as `git log` does, or two files that are there: lockfiles, plans or disk images");
+    let unknown =
+        |error: Error| error.hint("name a revision as `git log` does, or two files that are there: lockfiles, plans or disk images");
     let commit = git(folder, &["rev-parse", "--verify", "--end-of-options", &format!("{revision}^{{commit}}")]).map_err(unknown)?;
     let commit = String::from_utf8_lossy(&commit).trim().to_owned();
     // Paths are relative to the folder, wherever in the repository it is; `-z` leaves them unquoted.

@@ -9,8 +9,8 @@ mod shipped;
 
 use std::path::{Path, PathBuf};
 
-pub use git::lockfiles_at;
 pub use expected::{Expected, lines as expected_lines};
+pub use git::lockfiles_at;
 
 use crate::error::{Error, Result};
 use crate::fsx;

@@ -144,6 +144,11 @@ impl Store {
         Ok(action)
     }
 
+    /// What an entry of this very store says, whether or not its blobs are there.
+    pub fn entry(&self, kind: &str, key: &Sha256) -> Result<Action, Miss> {
+        entry(self.root(), kind, key)
+    }
+
     pub(super) fn action_path(&self, kind: &str, key: &Sha256) -> PathBuf {
         path(self.root(), kind, key)
     }

@@ -11,8 +11,8 @@ use crate::fsx;
 use crate::value::{Digest, Sha256, Sha512};
 
 /// The kind of the entries, and the name of the blob in them.
-const KIND: &str = "alias";
-const BLOB: &str = "blob";
+pub(super) const KIND: &str = "alias";
+pub(super) const BLOB: &str = "blob";
 
 impl Store {
     /// The blob with the bytes that have `digest`, and `size` where that is known; none when it is not there.
@@ -92,6 +92,6 @@ pub(super) fn is_alias((kind, _): &(String, Sha256)) -> bool {
     kind == KIND
 }
 
-fn key(digest: &Sha512) -> Sha256 {
+pub(super) fn key(digest: &Sha512) -> Sha256 {
     Sha256::of(Digest::Sha512(*digest).to_string())
 }

@@ -25,14 +25,20 @@ impl Store {
 
     /// All action entries of this very store, by their names. Files with other names are passed over.
     pub fn actions(&self) -> Result<Vec<Found>> {
-        let mut found = Vec::new();
-        for name in fsx::list(&self.root().join("actions"))? {
-            let parts = name.to_str().and_then(|name| name.strip_suffix(".json")?.rsplit_once('-'));
-            let Some((kind, key)) = parts.filter(|(kind, _)| is_kind(kind)) else { continue };
-            let Ok(key) = key.parse() else { continue };
-            found.push(Found { name: (kind.to_owned(), key), action: self.own_action(kind, &key) });
-        }
-        Ok(found)
+        let look = |(kind, key): (String, Sha256)| {
+            let action = self.own_action(&kind, &key);
+            Found { name: (kind, key), action }
+        };
+        Ok(self.action_names()?.into_iter().map(look).collect())
+    }
+
+    /// The kinds and keys of all action entries of this very store, without a look into them.
+    pub fn action_names(&self) -> Result<Vec<(String, Sha256)>> {
+        let parse = |name: std::ffi::OsString| {
+            let (kind, key) = name.to_str()?.strip_suffix(".json")?.rsplit_once('-')?;
+            Some((kind.to_owned(), key.parse().ok()?)).filter(|_| is_kind(kind))
+        };
+        Ok(fsx::list(&self.root().join("actions"))?.into_iter().filter_map(parse).collect())
     }
 }
 

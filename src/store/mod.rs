@@ -20,6 +20,7 @@
 mod action;
 mod alias;
 mod blob;
+mod check;
 mod claim;
 pub mod gc;
 mod list;
@@ -44,6 +45,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use action::{Action, Lookup, Miss};
 pub use blob::{BlobFile, RangeReader, Verifying, VerifyingReader};
+pub use check::Examined;
 pub use claim::ImageClaim;
 pub use list::Found;
 pub use lock::PlanLock;

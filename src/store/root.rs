@@ -120,6 +120,28 @@ impl Store {
         Ok(roots)
     }
 
+    /// All files of roots by their names; none for one that cannot be understood.
+    pub fn root_files(&self) -> Result<Vec<(String, Option<Root>)>> {
+        let mut roots = Vec::new();
+        for name in fsx::list(&self.root().join("roots"))? {
+            if let (Some(shown), Some(bytes)) = (name.to_str(), fsx::read_if_present(&self.root().join("roots").join(&name))?) {
+                let root = read(&bytes).filter(|root| shown == format!("{}.json", root.owner.key()));
+                roots.push((shown.to_owned(), root));
+            }
+        }
+        Ok(roots)
+    }
+
+    /// Removes a root by its file's name, as [`Store::root_files`] gives it.
+    pub fn remove_root(&self, name: &str) -> Result<()> {
+        fsx::remove_file(&self.root().join("roots").join(name))
+    }
+
+    /// The name of an owner's root.
+    pub fn root_name(owner: &Owner) -> String {
+        format!("{}.json", owner.key())
+    }
+
     /// Writes the root of an owner, in place of the one that it had.
     pub fn put_root(&self, root: &Root) -> Result<()> {
         let text = Text {

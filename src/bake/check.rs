@@ -1,0 +1,206 @@
+//! A build from scratch beside the store, to find out whether the store tells the truth.
+//!
+//! It shares nothing with the store but the inputs, which are taken over by the digests that the lockfile has and hashed on the
+//! way. So whatever an action entry says is made anew: the base, what comes out of archives, the image.
+
+use std::io::Read as _;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::{Bake, Baked, IMAGE, Resolved};
+use crate::base;
+use crate::error::{Error, Result};
+use crate::fetch;
+use crate::fsx;
+use crate::inspect::{self, Difference};
+use crate::store::{Access, Action, Claim, Store};
+use crate::value::{Digest, RoleName, Sha256};
+
+/// Bytes that are copied at a time.
+const BUFFER: usize = 1 << 20;
+/// So many differences are named: the first says most, the next ones whether it is one file or all.
+const SHOWN: usize = 5;
+
+/// What came of a build from scratch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// The same image, and of every action what the store's entries say.
+    Same {
+        /// How many entries were compared.
+        entries: usize,
+    },
+    /// Something else.
+    Differs(Box<Differs>),
+}
+
+/// How a build from scratch differs from what the store says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Differs {
+    /// The image that the store has for the plan.
+    pub cached: Sha256,
+    /// The image from scratch.
+    pub fresh: Sha256,
+    /// Entries that say something else than what was made, for people. The store believes them no more.
+    pub entries: Vec<String>,
+    /// The first differences of the images, in the order of the disk.
+    pub differences: Vec<Difference>,
+}
+
+impl Bake<'_> {
+    /// Builds `resolved` from scratch, and compares with `baked`, which the store has for it. An image that differs is kept
+    /// at the absolute path `keep`, and entries that said otherwise are removed.
+    ///
+    /// # Errors
+    /// Those of a build; inputs that cannot be fetched; a damaged image in the store.
+    pub fn check(&self, resolved: &Resolved, baked: &Baked, keep: &Path) -> Result<Checked> {
+        let key = resolved.plan.key();
+        let role = resolved.plan.role();
+        let waiting = || self.report.say(&format!("{role}: another kbake is checking it; waiting"));
+        let _alone = self.store.plan_lock(&Sha256::of(format!("check {key}")), self.cancel, &waiting)?;
+        self.fetch_all(resolved)?;
+        let folder = self.store.work_folder("check", &key)?;
+        self.clear(resolved, &folder)?;
+        let checked = self.check_in(resolved, baked, keep, &folder);
+        let cleared = self.clear(resolved, &folder);
+        let checked = checked?;
+        cleared?;
+        Ok(checked)
+    }
+
+    /// Removes what is in the folder, also what a killed process has left there.
+    fn clear(&self, resolved: &Resolved, folder: &Path) -> Result<()> {
+        let installing = folder.join("tmp").join(format!("work-{}-{}", super::BASE, resolved.plan.base_key()));
+        if fsx::exists(&installing)? {
+            base::clean(base::host_check(resolved.plan.arch())?, &installing)?;
+        }
+        fsx::remove_dir_all(folder)
+    }
+
+    fn check_in(&self, resolved: &Resolved, baked: &Baked, keep: &Path, folder: &Path) -> Result<Checked> {
+        let role = resolved.plan.role();
+        let fresh = Store::open(folder, Access::Shared, self.cancel, &|| {})?;
+        self.report.say(&format!("{role}: building it from scratch, to compare"));
+        self.hand_over(resolved, &fresh)?;
+        let bake = Bake {
+            store: &fresh,
+            fetch: fetch::Options { offline: true, ..self.fetch.clone() },
+            host_mirrors: self.host_mirrors,
+            jobs: self.jobs,
+            report: self.report,
+            cancel: self.cancel,
+        };
+        let again = bake.image(resolved)?;
+        let (entries, doubted) = self.entries(&fresh)?;
+        // The bytes that the store has, not only their name.
+        let image = self.store.blob(&baked.image.digest)?;
+        image
+            .ok_or_else(|| Error::integrity(format!("the image of `{role}` is gone from the store")).hint("run the command again"))?
+            .verify()?;
+        if again.image == baked.image && doubted.is_empty() {
+            return Ok(Checked::Same { entries });
+        }
+        let mut differences = Vec::new();
+        if again.image != baked.image {
+            fresh.export(&again.image.digest, keep, 0o644)?;
+            inspect::compare(&self.store.path(&baked.image.digest), keep, self.cancel, &mut |difference| {
+                differences.push(difference);
+                if differences.len() < SHOWN { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        for (kind, key, _) in &doubted {
+            self.store.remove_action(kind, key)?;
+        }
+        // Also where its entry was another one's than the one that was compared.
+        if again.image != baked.image {
+            self.store.remove_action(IMAGE, &resolved.plan.key())?;
+        }
+        let entries = doubted.into_iter().map(|(_, _, said)| said).collect();
+        Ok(Checked::Differs(Box::new(Differs { cached: baked.image.digest, fresh: again.image.digest, entries, differences })))
+    }
+
+    /// Copies all inputs into another store, by their digests.
+    fn hand_over(&self, resolved: &Resolved, to: &Store) -> Result<()> {
+        let inputs = self.inputs(resolved)?.into_iter().map(|input| (input.want.name, input.want.digest));
+        let own = resolved.artifacts.own.iter().map(|(digest, own)| (own.name.to_string(), *digest));
+        for (name, digest) in inputs.chain(own) {
+            self.cancel.check()?;
+            self.copy(&name, &digest, to)?;
+        }
+        Ok(())
+    }
+
+    fn copy(&self, name: &str, digest: &Digest, to: &Store) -> Result<()> {
+        let gone =
+            || Error::integrity(format!("`{name}` ({digest}) is gone from the store")).hint("run the command again: it is fetched anew");
+        let blob = self.store.resolve(digest, None)?.ok_or_else(gone)?;
+        let mut partial = match to.partial(digest, Some(blob.size))? {
+            Claim::Ours(partial) => partial,
+            // One file under two names.
+            Claim::Present => return Ok(()),
+            Claim::Busy => return Err(Error::internal("somebody else writes to a store of our own")),
+        };
+        let mut reader = self.store.reader(&blob.digest)?.ok_or_else(gone)?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            self.cancel.check()?;
+            match reader.read(&mut buffer).map_err(|e| Error::io(format!("read `{name}` from the store"), &e))? {
+                0 => break,
+                n => partial.put(&buffer[..n])?,
+            }
+        }
+        partial.commit().map(drop)
+    }
+
+    /// Holds the store's entries against those of a build from scratch: how many there are of both, and which say something
+    /// else, with what they say.
+    fn entries(&self, fresh: &Store) -> Result<(usize, Vec<(String, Sha256, String)>)> {
+        let (mut compared, mut doubted) = (0, Vec::new());
+        for found in fresh.actions()? {
+            let (kind, key) = found.name;
+            let (Ok(made), Ok(said)) = (found.action, self.store.entry(&kind, &key)) else { continue };
+            compared += 1;
+            if made != said && !Store::is_alias(&kind) {
+                let line = format!("actions/{kind}-{key}.json says {}, but it is {}", words(&said), words(&made));
+                doubted.push((kind, key, line));
+            }
+        }
+        Ok((compared, doubted))
+    }
+}
+
+/// What an entry names.
+fn words(action: &Action) -> String {
+    action.outputs.iter().map(|(name, blob)| format!("{name} sha256:{}", blob.digest)).collect::<Vec<_>>().join(", ")
+}
+
+/// A difference between two images as one line.
+pub fn difference_line(difference: &Difference) -> String {
+    let Difference { partition, path, field, left, right } = difference;
+    match path {
+        Some(path) => format!("{partition}: {path}: {field}: {left} → {right}"),
+        None => format!("{partition}: {field}: {left} → {right}"),
+    }
+}
+
+impl Differs {
+    /// As a failure. `cached` and `fresh` are where the two images lie.
+    pub fn error(&self, role: &RoleName, cached: &PathBuf, fresh: &PathBuf) -> Error {
+        let mut error = Error::integrity(format!("the store does not tell the truth about `{role}`: from scratch something else came"));
+        if self.cached != self.fresh {
+            error = error.detail(format!("in the store     sha256:{}  {}", self.cached, cached.display()));
+            error = error.detail(format!("from scratch     sha256:{}  {}", self.fresh, fresh.display()));
+        }
+        for (n, difference) in self.differences.iter().enumerate() {
+            let which = if n == 0 { "first difference" } else { "then" };
+            error = error.detail(format!("{which:<16} {}", difference_line(difference)));
+        }
+        for entry in &self.entries {
+            error = error.detail(format!("doubted          {entry}"));
+        }
+        let error = match self.cached == self.fresh {
+            true => error,
+            false => error.hint(format!("both are kept; `kbake diff {} {}` compares them in full", cached.display(), fresh.display())),
+        };
+        error.hint("the store no longer believes these entries: the next build makes them anew; if it happens again, please report it")
+    }
+}

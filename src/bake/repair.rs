@@ -1,0 +1,329 @@
+//! Mending a store: what is lost is taken back from where it was written to, fetched, or made again, until it has its digest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::verify::{Damage, Damaged, Proof, State, Wanted};
+use super::{BASE, Bake, Causes, IMAGE, Resolved, made};
+use crate::error::{Class, Error, Result};
+use crate::plan::{Made, PlannedKind};
+use crate::report::{Item, Outcome};
+use crate::store::{Action, History, Lookup, Root};
+use crate::value::{Digest, Sha256};
+
+/// How often inputs are asked for: of a container image each answer says what comes next.
+const ROUNDS: usize = 4;
+
+impl Bake<'_> {
+    /// Repairs what [`Bake::prove`] has found, as far as it can. What only earlier plans need is dropped.
+    ///
+    /// # Errors
+    /// Those of the disk, and a stop. What cannot be repaired is said in the proof.
+    pub fn repair(&self, wanted: &Wanted, proof: &mut Proof) -> Result<()> {
+        let lost = proof.damages.iter().filter_map(|damage| match damage.what {
+            Damaged::Blob(digest) | Damaged::Missing(digest) => Some(digest),
+            _ => None,
+        });
+        let mut work =
+            Repair { bake: self, wanted, lost: lost.collect(), how: BTreeMap::new(), failed: Vec::new(), others: BTreeSet::new() };
+        work.take_back()?;
+        work.fetch()?;
+        work.make(proof)?;
+        work.histories()?;
+        work.settle(proof)
+    }
+}
+
+struct Repair<'a> {
+    bake: &'a Bake<'a>,
+    wanted: &'a Wanted,
+    lost: BTreeSet<Sha256>,
+    /// How a blob came back.
+    how: BTreeMap<Sha256, &'static str>,
+    /// What went wrong on the way, in the order of the attempts.
+    failed: Vec<Error>,
+    /// Lost blobs in whose place something else was made.
+    others: BTreeSet<Sha256>,
+}
+
+impl Repair<'_> {
+    fn is_lost(&self, digest: &Sha256) -> Result<bool> {
+        Ok(self.lost.contains(digest) && !self.bake.store.contains(digest)?)
+    }
+
+    /// What can be waited out or told later is noted; the rest ends the repair.
+    fn note(&mut self, done: Result<()>) -> Result<()> {
+        match done {
+            Err(error) if matches!(error.class(), Class::Interrupted | Class::NoSpace | Class::Internal) => Err(error),
+            Err(error) => {
+                self.failed.push(error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Copies of images that lie beside the store may be whole still.
+    fn take_back(&mut self) -> Result<()> {
+        let store = self.bake.store;
+        for root in store.roots()? {
+            let Ok(action) = store.entry(IMAGE, &root.current.history.plan.digest) else { continue };
+            let Some(image) = action.outputs.get("image") else { continue };
+            for output in &root.outputs {
+                if self.is_lost(&image.digest)? && store.take_back(image, output)? {
+                    self.how.insert(image.digest, "taken back from the image that was written");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches lost inputs of whatever can be resolved.
+    fn fetch(&mut self) -> Result<()> {
+        let wanted = self.wanted;
+        for (_, resolved) in wanted.resolved() {
+            for _ in 0..ROUNDS {
+                let mut wants = Vec::new();
+                for input in self.bake.inputs(resolved)?.into_iter().filter(|input| input.blob.is_none()) {
+                    let name = match &input.want.digest {
+                        Digest::Sha256(digest) => Some(*digest),
+                        Digest::Sha512(digest) => self.bake.store.alias_of(digest),
+                    };
+                    let Some(name) = name else { continue };
+                    if self.is_lost(&name)? {
+                        match resolved.artifacts.own.get(&input.want.digest) {
+                            Some(own) => self.note(made::take(self.bake.store, &input.want.digest, own).map(drop))?,
+                            None => wants.push(input.want),
+                        }
+                        self.how.insert(name, "fetched again");
+                    }
+                }
+                for (digest, own) in &resolved.artifacts.own {
+                    if let Digest::Sha256(name) = digest
+                        && self.is_lost(name)?
+                    {
+                        self.note(made::take(self.bake.store, digest, own).map(drop))?;
+                        self.how.insert(*name, "taken from your file again");
+                    }
+                }
+                if wants.is_empty() {
+                    break;
+                }
+                let before = self.failed.len();
+                self.note(self.bake.fetch_missing(Some(&resolved.suite), wants))?;
+                if self.failed.len() > before {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes again what entries said was made, first what others are made of.
+    fn make(&mut self, proof: &Proof) -> Result<()> {
+        let gone: BTreeSet<(String, Sha256)> = proof
+            .damages
+            .iter()
+            .filter_map(|damage| match &damage.what {
+                Damaged::Entry(kind, key) => Some((kind.clone(), *key)),
+                _ => None,
+            })
+            .collect();
+        let wanted = self.wanted;
+        for (_, resolved) in wanted.resolved() {
+            let plan = &resolved.plan;
+            let made: Vec<&Made> = plan
+                .files()
+                .values()
+                .filter_map(|node| match &node.kind {
+                    PlannedKind::Made(made) => Some(made),
+                    _ => None,
+                })
+                .collect();
+            for made in made {
+                self.again(&gone, made::MADE, &made.key(), |bake| bake.make(resolved, &[made]).map(drop))?;
+            }
+            self.again(&gone, BASE, &plan.base_key(), |bake| bake.base(resolved).map(drop))?;
+            self.again(&gone, IMAGE, &plan.key(), |bake| bake.image(resolved).map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Does an action again whose entry or blobs are lost, and holds what it gives against what it gave.
+    fn again(&mut self, gone: &BTreeSet<(String, Sha256)>, kind: &str, key: &Sha256, make: impl Fn(&Bake) -> Result<()>) -> Result<()> {
+        let store = self.bake.store;
+        let before = store.entry(kind, key).ok();
+        let lost = |action: &Action| action.outputs.values().any(|blob| self.lost.contains(&blob.digest));
+        if matches!(store.action(kind, key), Lookup::Hit(_))
+            || !(gone.contains(&(kind.to_owned(), *key)) || before.as_ref().is_some_and(lost))
+        {
+            return Ok(());
+        }
+        let done = make(self.bake);
+        self.note(done)?;
+        let (Some(before), Ok(after)) = (before, store.entry(kind, key)) else { return Ok(()) };
+        for (name, blob) in &before.outputs {
+            match after.outputs.get(name) == Some(blob) {
+                true => _ = self.how.entry(blob.digest).or_insert("made again"),
+                false if self.lost.contains(&blob.digest) => {
+                    let now = after.outputs.get(name).map_or("nothing".to_owned(), |blob| format!("sha256:{}", blob.digest));
+                    self.others.insert(blob.digest);
+                    self.failed.push(Error::integrity(format!(
+                        "`{name}` of {kind}-{key} was sha256:{}, and is {now} when it is made again",
+                        blob.digest
+                    )));
+                }
+                false => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans and causes that are those of now are written again; what is only history is forgotten.
+    fn histories(&mut self) -> Result<()> {
+        let store = self.bake.store;
+        for mut root in store.roots()? {
+            let whole = |history: &History| -> Result<bool> {
+                Ok(store.contains(&history.plan.digest)? && history.causes.map_or(Ok(true), |blob| store.contains(&blob.digest))?)
+            };
+            let before = root.clone();
+            if !whole(&root.current.history)? {
+                let now = self.wanted.resolved().find(|(owner, _)| **owner == root.owner).map(|(_, resolved)| resolved);
+                match now.filter(|resolved| resolved.plan.key() == root.current.history.plan.digest) {
+                    Some(resolved) => self.rewrite(&mut root, resolved)?,
+                    None if !store.contains(&root.current.history.plan.digest)? => {
+                        store.remove_root(&crate::store::Store::root_name(&root.owner))?;
+                        continue;
+                    }
+                    None => root.current.history.causes = None,
+                }
+            }
+            if let Some(previous) = root.previous
+                && !whole(&previous)?
+            {
+                root.previous = store.contains(&previous.plan.digest)?.then_some(History { causes: None, ..previous });
+            }
+            // Inputs of an earlier plan, of which nobody says any more where they are.
+            let mut left = BTreeSet::new();
+            for digest in &root.current.inputs {
+                if !self.is_lost(digest)? || self.may_come(&root) {
+                    left.insert(*digest);
+                }
+            }
+            root.current.inputs = left;
+            if root != before {
+                store.put_root(&root)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a root's plan is one that can be resolved, or its project cannot be at the moment.
+    fn may_come(&self, root: &Root) -> bool {
+        let known = self.wanted.known.iter().find(|known| known.owner == root.owner);
+        known.is_some_and(|known| known.resolved.as_ref().map_or(true, |resolved| resolved.plan.key() == root.current.history.plan.digest))
+    }
+
+    fn rewrite(&mut self, root: &mut Root, resolved: &Resolved) -> Result<()> {
+        let store = self.bake.store;
+        let plan = store.insert(resolved.plan.text().as_bytes())?;
+        let causes = store.insert(Causes::of(resolved)?.text()?.as_bytes())?;
+        self.how.insert(plan.digest, "written again");
+        self.how.insert(causes.digest, "written again");
+        root.current.history = History { plan, causes: Some(causes) };
+        Ok(())
+    }
+
+    /// Says of each damage what has become of it.
+    fn settle(&mut self, proof: &mut Proof) -> Result<()> {
+        let still = self.still_needed()?;
+        for damage in &mut proof.damages {
+            damage.state = self.state(damage, &still)?;
+            let name = damage.what.to_string();
+            let item = Item { kind: damage.what.kind(), name: &name, digest: damage.what.digest(), bytes: None };
+            let outcome = match damage.state {
+                State::Repaired(_) => Outcome::Repaired,
+                State::Dropped => Outcome::Removed,
+                State::Open | State::Failed(_) => Outcome::Failed,
+            };
+            self.bake.report.ended(&item, outcome);
+        }
+        Ok(())
+    }
+
+    fn state(&self, damage: &Damage, still: &Needed) -> Result<State> {
+        let store = self.bake.store;
+        Ok(match &damage.what {
+            Damaged::Blob(digest) | Damaged::Missing(digest) if self.others.contains(digest) => State::Failed(self.why(digest)),
+            Damaged::Blob(digest) | Damaged::Missing(digest) if store.contains(digest)? => {
+                State::Repaired(self.how.get(digest).copied().unwrap_or("made again"))
+            }
+            Damaged::Blob(digest) | Damaged::Missing(digest) if still.blobs.contains(digest) => State::Failed(self.why(digest)),
+            Damaged::Blob(digest) | Damaged::Missing(digest) => {
+                self.forget(digest)?;
+                State::Dropped
+            }
+            Damaged::Entry(kind, key) if matches!(store.action(kind, key), Lookup::Hit(_)) => State::Repaired("made again"),
+            Damaged::Entry(kind, key) if still.actions.contains(&(kind.clone(), *key)) => {
+                State::Failed(self.failed.last().map_or_else(|| "it was not made again".to_owned(), |error| error.message().to_owned()))
+            }
+            Damaged::Entry(..) | Damaged::Root(_) => State::Dropped,
+        })
+    }
+
+    /// The trouble that speaks of a blob, or else the last one.
+    fn why(&self, digest: &Sha256) -> String {
+        let text = digest.to_string();
+        let speaks = self.failed.iter().find(|error| error.to_string().contains(&text)).or(self.failed.last());
+        let unresolved = || self.wanted.known.iter().find_map(|known| known.resolved.as_ref().err());
+        speaks
+            .or_else(unresolved)
+            .map_or_else(|| "nothing that is known says where it comes from".to_owned(), |error| error.message().to_owned())
+    }
+
+    /// Entries that name a blob which nobody needs go with it.
+    fn forget(&self, digest: &Sha256) -> Result<()> {
+        for (kind, key) in self.bake.store.action_names()? {
+            let names = self.bake.store.entry(&kind, &key).is_ok_and(|action| action.outputs.values().any(|blob| blob.digest == *digest));
+            if names {
+                self.bake.store.remove_action(&kind, &key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What roots and projects need after the repair.
+    fn still_needed(&self) -> Result<Needed> {
+        let store = self.bake.store;
+        let mut needed = Needed::default();
+        for root in store.roots()? {
+            needed.blobs.extend(&root.current.inputs);
+            for history in [Some(root.current.history), root.previous].into_iter().flatten() {
+                needed.blobs.extend([Some(history.plan), history.causes].into_iter().flatten().map(|blob| blob.digest));
+            }
+            // Of an earlier plan nothing can be made any more: unless its image is there, it is gone.
+            if self.may_come(&root) {
+                needed.actions.extend(root.current.actions);
+            }
+        }
+        for (kind, key) in &needed.actions {
+            if let Ok(action) = store.entry(kind, key) {
+                needed.blobs.extend(action.outputs.values().map(|blob| blob.digest));
+            }
+        }
+        for (_, resolved) in self.wanted.resolved() {
+            for input in self.bake.inputs(resolved)? {
+                needed.blobs.extend(match input.want.digest {
+                    Digest::Sha256(digest) => Some(digest),
+                    Digest::Sha512(digest) => store.alias_of(&digest),
+                });
+            }
+        }
+        Ok(needed)
+    }
+}
+
+#[derive(Default)]
+struct Needed {
+    blobs: BTreeSet<Sha256>,
+    actions: BTreeSet<(String, Sha256)>,
+}

@@ -1,0 +1,476 @@
+//! Proof of a store: every blob is hashed, every entry is held against its check sum, and what can be derived again is.
+//!
+//! An action entry with a right check sum is believed when images are made. So what it says is derived here from the bytes
+//! that the lockfile names, wherever that takes no installation: members of archives, archives of container images, and images
+//! out of their base. What is left to believe is the base, which only a build from scratch proves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use super::inputs::InputKind;
+use super::{BASE, Bake, IMAGE, Resolved, made, resolve};
+use crate::error::{Error, Result};
+use crate::plan::compare::{self, Group};
+use crate::plan::{Made, PlannedKind};
+use crate::project::Project;
+use crate::report::{Item, ItemKind, Outcome};
+use crate::store::{Action, Blob, Miss, Owner, Root, Store};
+use crate::value::{Digest, Sha256};
+
+/// What was looked at, and what is not as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Blobs that were hashed.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Action entries.
+    pub entries: u64,
+    /// Of these, those that were derived again.
+    pub derived: u64,
+    /// Entries of which only their check sum and blobs are known to be right.
+    pub believed: u64,
+    /// Roots.
+    pub roots: u64,
+    /// What is not as it should be.
+    pub damages: Vec<Damage>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// What.
+    pub what: Damaged,
+    /// What was found in its place.
+    pub found: String,
+    /// What needs it, for people; empty when nothing does that is known.
+    pub needed: BTreeSet<String>,
+    /// What has become of it.
+    pub state: State,
+}
+
+/// The sorts of things that can be damaged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Damaged {
+    /// A blob whose bytes are other ones; it is in quarantine.
+    Blob(Sha256),
+    /// A blob that is named and not there.
+    Missing(Sha256),
+    /// An action entry; it is removed.
+    Entry(String, Sha256),
+    /// A root; it is removed.
+    Root(String),
+}
+
+/// What has become of a damage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Nothing yet.
+    Open,
+    /// It is as it should be again; how.
+    Repaired(&'static str),
+    /// It is gone, and nothing that is known needs it.
+    Dropped,
+    /// It could not be repaired; why.
+    Failed(String),
+}
+
+/// What a project's role comes to now, or why that is not known.
+pub struct Known {
+    /// Whose it is.
+    pub owner: Owner,
+    /// What it comes to.
+    pub resolved: Result<Resolved>,
+}
+
+/// All that roots name and the current project has: what the store's contents may be needed for.
+#[derive(Default)]
+pub struct Wanted {
+    /// What projects come to now.
+    pub known: Vec<Known>,
+    /// The owners of roots whose project or recipe is gone.
+    pub gone: BTreeSet<Owner>,
+}
+
+impl Wanted {
+    /// Resolves every root's role, and all roles of `current`, a project and its channel.
+    ///
+    /// # Errors
+    /// Those of the store's disk. A project that cannot be resolved is no error here.
+    pub fn of(store: &Store, current: Option<(&Project, &Path, &str)>) -> Result<Self> {
+        let mut owners: BTreeSet<Owner> = store.roots()?.into_iter().map(|root| root.owner).collect();
+        let rooted = owners.clone();
+        if let Some((project, folder, channel)) = current {
+            owners.extend(project.roles()?.iter().map(|role| super::owner(project, folder, channel, role)));
+        }
+        let mut wanted = Wanted::default();
+        for owner in owners {
+            let project = owner.project.clone().map_or(Project::Shipped, Project::Folder);
+            let is_there = |project: &Project| Ok::<_, Error>(project.text("recipes/base.toml")?.is_some());
+            if !is_there(&project)? || !project.roles()?.contains(&owner.role) {
+                wanted.gone.insert(owner);
+                continue;
+            }
+            let resolved = project.channel(&owner.channel).and_then(|channel| resolve::resolve(&project, &channel, &owner.role));
+            // Of roles that nobody has asked for, nothing can be missing.
+            if resolved.is_ok() || rooted.contains(&owner) {
+                wanted.known.push(Known { owner, resolved });
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// What could be resolved.
+    pub fn resolved(&self) -> impl Iterator<Item = (&Owner, &Resolved)> {
+        self.known.iter().filter_map(|known| known.resolved.as_ref().ok().map(|resolved| (&known.owner, resolved)))
+    }
+}
+
+/// An owner for people.
+pub fn shown(owner: &Owner) -> String {
+    let folder = owner.project.as_ref().map_or_else(|| "the shipped recipes".to_owned(), |folder| folder.display().to_string());
+    format!("{} (channel {}, {folder})", owner.role, owner.channel)
+}
+
+impl Bake<'_> {
+    /// Looks at everything in the store. Damaged blobs go to quarantine, unsound entries and roots are removed.
+    ///
+    /// # Errors
+    /// Those of the disk, and a stop. Damage is no error here.
+    pub fn prove(&self, wanted: &Wanted) -> Result<Proof> {
+        let mut work = Work { bake: self, wanted, needs: BTreeMap::new(), proof: Proof::default() };
+        let roots = work.roots()?;
+        let actions = work.actions()?;
+        // First of all that looks at blobs: whoever meets one of a wrong size puts it aside without a word.
+        work.blobs(&actions)?;
+        work.collect_needs(&roots)?;
+        work.outputs(&actions);
+        work.rooted(&roots);
+        work.derive(&actions, &roots)?;
+        Ok(work.finish())
+    }
+}
+
+struct Work<'a> {
+    bake: &'a Bake<'a>,
+    wanted: &'a Wanted,
+    /// What needs a blob or an action, for people.
+    needs: BTreeMap<Need, BTreeSet<String>>,
+    proof: Proof,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    Blob(Sha256),
+    Action(String, Sha256),
+}
+
+/// Sound entries, by kind and key.
+type Actions = BTreeMap<(String, Sha256), Action>;
+
+impl Work<'_> {
+    fn store(&self) -> &Store {
+        self.bake.store
+    }
+
+    fn roots(&mut self) -> Result<Vec<Root>> {
+        let mut sound = Vec::new();
+        for (name, root) in self.store().root_files()? {
+            self.proof.roots += 1;
+            match root {
+                Some(root) => sound.push(root),
+                None => {
+                    self.store().remove_root(&name)?;
+                    self.damage(Damaged::Root(name), "it is no root, or its check sum does not fit; it is removed".into());
+                }
+            }
+        }
+        Ok(sound)
+    }
+
+    fn collect_needs(&mut self, roots: &[Root]) -> Result<()> {
+        for root in roots {
+            let whose = shown(&root.owner);
+            let histories = [Some(&root.current.history), root.previous.as_ref()];
+            for blob in histories.into_iter().flatten().flat_map(|history| [Some(history.plan), history.causes]).flatten() {
+                self.need(Need::Blob(blob.digest), format!("the history of {whose}"));
+            }
+            for digest in &root.current.inputs {
+                self.need(Need::Blob(*digest), format!("an input of {whose}"));
+            }
+            for (kind, key) in &root.current.actions {
+                self.need(Need::Action(kind.clone(), *key), format!("{} of {whose}", thing(kind)));
+            }
+        }
+        let wanted = self.wanted;
+        for (owner, resolved) in wanted.resolved() {
+            let whose = shown(owner);
+            for input in self.bake.inputs(resolved)? {
+                let sort = match input.kind {
+                    InputKind::Package => "package",
+                    InputKind::Tool => "tool",
+                    InputKind::Artifact => "artifact",
+                    InputKind::ImagePart => "container image",
+                };
+                let name = match input.want.digest {
+                    Digest::Sha256(digest) => Some(digest),
+                    Digest::Sha512(digest) => self.store().alias_of(&digest),
+                };
+                if let Some(name) = name {
+                    self.need(Need::Blob(name), format!("{sort} {} of {whose}", input.want.name));
+                }
+            }
+            let plan = &resolved.plan;
+            self.need(Need::Action(IMAGE.into(), plan.key()), format!("the image of {whose}"));
+            self.need(Need::Action(BASE.into(), plan.base_key()), format!("the base of {whose}"));
+            for (path, node) in plan.files() {
+                if let PlannedKind::Made(made) = &node.kind {
+                    self.need(Need::Action(made::MADE.into(), made.key()), format!("{path} of {whose}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn need(&mut self, need: Need, by: String) {
+        self.needs.entry(need).or_default().insert(by);
+    }
+
+    /// Says of each damage what needs it.
+    fn finish(self) -> Proof {
+        let Work { needs, mut proof, .. } = self;
+        for damage in &mut proof.damages {
+            let need = match &damage.what {
+                Damaged::Blob(digest) | Damaged::Missing(digest) => Need::Blob(*digest),
+                Damaged::Entry(kind, key) => Need::Action(kind.clone(), *key),
+                Damaged::Root(_) => continue,
+            };
+            damage.needed = needs.get(&need).cloned().unwrap_or_default();
+        }
+        proof
+    }
+
+    /// Action entries by their words alone; what their blobs are comes later.
+    fn actions(&mut self) -> Result<Actions> {
+        let mut sound = Actions::new();
+        for (kind, key) in self.store().action_names()? {
+            self.proof.entries += 1;
+            match self.store().entry(&kind, &key) {
+                Ok(action) => _ = sound.insert((kind, key), action),
+                // Another process has just removed it.
+                Err(Miss::Absent) => {}
+                Err(miss) => {
+                    self.store().remove_action(&kind, &key)?;
+                    self.damage(Damaged::Entry(kind, key), format!("{miss}; it is removed"));
+                }
+            }
+        }
+        Ok(sound)
+    }
+
+    /// Hashes all blobs, several at a time.
+    fn blobs(&mut self, actions: &Actions) -> Result<()> {
+        let mut aliases: BTreeMap<Sha256, Vec<Sha256>> = BTreeMap::new();
+        for ((kind, key), action) in actions {
+            if Store::is_alias(kind) {
+                action.outputs.values().for_each(|blob| aliases.entry(blob.digest).or_default().push(*key));
+            }
+            for blob in action.outputs.values() {
+                self.need(Need::Blob(blob.digest), format!("{} {kind}-{}", thing(kind), short(key)));
+            }
+        }
+        let blobs = self.store().blobs()?;
+        let (bake, done) = (self.bake, AtomicU64::new(0));
+        bake.report.begin(&format!("hashing {} blobs", blobs.len()), blobs.iter().map(|blob| blob.size).sum());
+        let looked: Result<Vec<_>> = blobs
+            .par_iter()
+            .map(|blob| {
+                bake.cancel.check()?;
+                let examined = bake.store.examine(&blob.digest, aliases.get(&blob.digest).map_or(&[], Vec::as_slice))?;
+                let name = blob.digest.to_string();
+                let outcome = if examined.damage.is_some() { Outcome::Damaged } else { Outcome::Verified };
+                bake.report.ended(&item(ItemKind::Blob, &name, blob), outcome);
+                bake.report.reached(done.fetch_add(blob.size, Ordering::Relaxed) + blob.size);
+                Ok((*blob, examined))
+            })
+            .collect();
+        bake.report.done();
+        for (blob, examined) in looked? {
+            self.proof.blobs += 1;
+            self.proof.bytes += blob.size;
+            if let Some(found) = examined.damage {
+                self.damage(Damaged::Blob(blob.digest), found);
+            }
+            for key in examined.wrong_aliases {
+                let kind = actions.keys().find(|(kind, found)| Store::is_alias(kind) && *found == key).map(|(kind, _)| kind.clone());
+                let kind = kind.ok_or_else(|| Error::internal("an alias was found and is no entry"))?;
+                self.store().remove_action(&kind, &key)?;
+                self.damage(Damaged::Entry(kind, key), format!("sha256:{} has another SHA-512; it is removed", blob.digest));
+            }
+        }
+        Ok(())
+    }
+
+    /// Blobs that entries name and that are not there.
+    fn outputs(&mut self, actions: &Actions) {
+        for action in actions.values() {
+            for blob in action.outputs.values() {
+                self.missing(&blob.digest, Some(blob.size));
+            }
+        }
+    }
+
+    /// What roots name and is not there.
+    fn rooted(&mut self, roots: &[Root]) {
+        for root in roots {
+            let histories = [Some(&root.current.history), root.previous.as_ref()];
+            for blob in histories.into_iter().flatten().flat_map(|history| [Some(history.plan), history.causes]).flatten() {
+                self.missing(&blob.digest, Some(blob.size));
+            }
+            root.current.inputs.iter().for_each(|digest| self.missing(digest, None));
+        }
+    }
+
+    fn missing(&mut self, digest: &Sha256, size: Option<u64>) {
+        let found = match (self.store().size(digest), size) {
+            (Ok(None), _) => "it is not there".to_owned(),
+            // The bytes are those of the name, so it is the size that is wrong.
+            (Ok(Some(found)), Some(size)) if found != size => format!("it has {found} bytes, and {size} are said of it"),
+            (Ok(Some(_)), _) => return,
+            (Err(error), _) => error.message().to_owned(),
+        };
+        let known = |damage: &Damage| damage.what == Damaged::Blob(*digest) || damage.what == Damaged::Missing(*digest);
+        if !self.proof.damages.iter().any(known) {
+            self.damage(Damaged::Missing(*digest), found);
+        }
+    }
+
+    /// Derives again what entries say, where that takes no installation.
+    fn derive(&mut self, actions: &Actions, roots: &[Root]) -> Result<()> {
+        let plans = self.plans(roots)?;
+        let all: BTreeMap<Sha256, &Made> = plans.values().flatten().map(|made| (made.key(), made)).collect();
+        let named = |key: &Sha256| actions.get(&(made::MADE.to_owned(), *key)).and_then(made::file_of);
+        let wanted: Vec<(&Made, Blob)> = all.iter().filter_map(|(key, made)| Some((*made, named(key)?))).collect();
+        let mut wrong = BTreeSet::new();
+        for (made, said, derived) in self.bake.derive_made(&wanted)? {
+            self.proof.derived += 1;
+            if derived == said {
+                continue;
+            }
+            let key = made.key();
+            wrong.insert(key);
+            self.store().remove_action(made::MADE, &key)?;
+            let found = format!("it says sha256:{}, but {} gives sha256:{}; it is removed", said.digest, made.text(), derived.digest);
+            self.damage(Damaged::Entry(made::MADE.into(), key), found);
+        }
+        // What was made of wrong things is not to be believed either.
+        let mut doubted = BTreeSet::new();
+        for (plan, of) in &plans {
+            if of.iter().any(|made| wrong.contains(&made.key())) && actions.contains_key(&(IMAGE.to_owned(), *plan)) {
+                doubted.insert(*plan);
+                self.store().remove_action(IMAGE, plan)?;
+                self.damage(Damaged::Entry(IMAGE.into(), *plan), "it may have been made of what is wrong; it is removed".into());
+            }
+        }
+        let wanted = self.wanted;
+        for (_, resolved) in wanted.resolved() {
+            let key = resolved.plan.key();
+            let Some(action) = actions.get(&(IMAGE.to_owned(), key)).filter(|_| doubted.insert(key)) else { continue };
+            match self.bake.derive_image(resolved, action)? {
+                None => {}
+                Some(Ok(())) => self.proof.derived += 1,
+                Some(Err(why)) => {
+                    self.proof.derived += 1;
+                    self.store().remove_action(IMAGE, &key)?;
+                    self.damage(Damaged::Entry(IMAGE.into(), key), format!("{why}; it is removed"));
+                }
+            }
+        }
+        let aliases = actions.keys().filter(|(kind, _)| Store::is_alias(kind)).count() as u64;
+        self.proof.derived += aliases;
+        self.proof.believed = (actions.len() as u64).saturating_sub(self.proof.derived);
+        Ok(())
+    }
+
+    /// What is made for each plan that roots or projects name, by the plan's key.
+    fn plans(&self, roots: &[Root]) -> Result<BTreeMap<Sha256, Vec<Made>>> {
+        let mut plans = BTreeMap::new();
+        for root in roots {
+            for history in [Some(&root.current.history), root.previous.as_ref()].into_iter().flatten() {
+                let Some(text) = self.bake.text(&history.plan)? else { continue };
+                let Ok(lines) = compare::lines(&text, "a plan in the store") else { continue };
+                let made = lines.iter().filter(|(subject, _)| subject.group() == Group::Path).filter_map(|(_, says)| {
+                    // `made 0755 root root WORDS`
+                    Made::parse(says.strip_prefix("made ")?.splitn(4, ' ').nth(3)?)
+                });
+                plans.insert(history.plan.digest, made.collect());
+            }
+        }
+        for (_, resolved) in self.wanted.resolved() {
+            let made = resolved.plan.files().values().filter_map(|node| match &node.kind {
+                PlannedKind::Made(made) => Some(made.clone()),
+                _ => None,
+            });
+            plans.insert(resolved.plan.key(), made.collect());
+        }
+        Ok(plans)
+    }
+
+    fn damage(&mut self, what: Damaged, found: String) {
+        if !matches!(what, Damaged::Blob(_)) {
+            let name = what.to_string();
+            let item = Item { kind: what.kind(), name: &name, digest: what.digest(), bytes: None };
+            self.bake.report.ended(&item, Outcome::Damaged);
+        }
+        self.proof.damages.push(Damage { what, found, needed: BTreeSet::new(), state: State::Open });
+    }
+}
+
+fn item<'a>(kind: ItemKind, name: &'a str, blob: &Blob) -> Item<'a> {
+    Item { kind, name, digest: Some(Digest::Sha256(blob.digest)), bytes: Some(blob.size) }
+}
+
+/// What an action's kind makes, for people.
+fn thing(kind: &str) -> &'static str {
+    match kind {
+        IMAGE => "the image",
+        BASE => "the base",
+        made::MADE => "a file",
+        _ => "the entry",
+    }
+}
+
+fn short(key: &Sha256) -> String {
+    key.to_string()[..12].to_owned()
+}
+
+impl Damaged {
+    /// Its sort in events.
+    pub fn kind(&self) -> ItemKind {
+        match self {
+            Damaged::Blob(_) | Damaged::Missing(_) => ItemKind::Blob,
+            Damaged::Entry(..) | Damaged::Root(_) => ItemKind::Entry,
+        }
+    }
+
+    /// The digest that it should have, if it is a blob.
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Damaged::Blob(digest) | Damaged::Missing(digest) => Some(Digest::Sha256(*digest)),
+            Damaged::Entry(..) | Damaged::Root(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Damaged::Blob(digest) | Damaged::Missing(digest) => write!(f, "blob sha256:{digest}"),
+            Damaged::Entry(kind, key) => write!(f, "entry actions/{kind}-{key}.json"),
+            Damaged::Root(name) => write!(f, "root roots/{name}"),
+        }
+    }
+}

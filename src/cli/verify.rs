@@ -1,0 +1,86 @@
+//! `kbake verify`: is everything in the store what it says it is?
+
+use super::args::Verify;
+use super::{Session, current_folder};
+use crate::bake::{Damage, Proof, State, Wanted};
+use crate::error::{Error, Result};
+use crate::report::Report as _;
+use crate::value::Size;
+
+/// So many of what needs a damaged thing are named.
+const SHOWN: usize = 4;
+
+impl Session<'_> {
+    /// `kbake verify`.
+    pub fn verify(&self, args: &Verify) -> Result<()> {
+        let project = self.project()?;
+        let (folder, channel) = (current_folder()?, self.channel()?);
+        self.bake(&args.sources, None, |bake| {
+            let wanted = Wanted::of(bake.store, Some((&project, &folder, &channel)))?;
+            let mut proof = bake.prove(&wanted)?;
+            if args.repair && !proof.damages.is_empty() {
+                bake.repair(&wanted, &mut proof)?;
+            }
+            for damage in &proof.damages {
+                self.shell.data(&lines(damage))?;
+            }
+            self.shell.say(&summary(&proof));
+            outcome(&proof, args.repair)
+        })
+    }
+}
+
+/// A damage with what needs it.
+fn lines(damage: &Damage) -> String {
+    let word = match &damage.state {
+        State::Open => "damaged",
+        State::Repaired(_) => "repaired",
+        State::Dropped => "dropped",
+        State::Failed(_) => "failed",
+    };
+    let mut text = format!("{word:<9} {}: {}\n", damage.what, damage.found);
+    for needed in damage.needed.iter().take(SHOWN) {
+        text += &format!("          needed by {needed}\n");
+    }
+    if damage.needed.len() > SHOWN {
+        text += &format!("          and by {} more\n", damage.needed.len() - SHOWN);
+    }
+    match &damage.state {
+        State::Repaired(how) => text += &format!("          {how}\n"),
+        State::Failed(why) => text += &format!("          {why}\n"),
+        State::Dropped => text += "          nothing that is known needs it now\n",
+        State::Open if damage.needed.is_empty() => text += "          nothing that is known needs it\n",
+        State::Open => {}
+    }
+    text
+}
+
+fn summary(proof: &Proof) -> String {
+    format!(
+        "{} blobs with {} hashed, {} entries and {} roots held against their check sums; {} entries derived again{}",
+        proof.blobs,
+        Size(proof.bytes),
+        proof.entries,
+        proof.roots,
+        proof.derived,
+        match proof.believed {
+            0 => String::new(),
+            believed => format!(", {believed} believed: `kbake build ROLE --check` derives these too"),
+        }
+    )
+}
+
+fn outcome(proof: &Proof, repaired: bool) -> Result<()> {
+    let open = proof.damages.iter().filter(|damage| matches!(damage.state, State::Open | State::Failed(_))).count();
+    if open == 0 {
+        return Ok(());
+    }
+    let error = Error::integrity(format!(
+        "the store is damaged: {} not as it should be",
+        if open == 1 { "1 thing is".to_owned() } else { format!("{open} things are") }
+    ));
+    Err(match repaired {
+        true => error.hint("what could not be repaired is named above; with a network, or a `--mirror` that has it, run the command again"),
+        false => error.hint("nothing of it will be used; `kbake verify --repair` fetches or makes it again"),
+    })
+}

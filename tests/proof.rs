@@ -1,0 +1,476 @@
+//! What can be proved and explained without installing anything: damage of every stored object found and mended, why a plan
+//! changed, what two revisions differ by. All of it on loopback.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
+
+mod packages;
+mod site;
+mod web;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use kbake::bake;
+use kbake::plan::{Made, PlannedKind};
+use kbake::project::Project;
+use kbake::store::{Access, Action, Blob, Store};
+use kbake::value::{Cancel, Sha256};
+use packages::{deb, tar};
+use site::{ONE, Site, TOOL, TWO, contents, mirror, says};
+use web::{Answer, Web};
+
+const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A project whose packages are in its store, and the mirror that has them.
+fn fetched() -> (Site, Web) {
+    let (site, web) = (Site::new(), Web::start());
+    mirror(&web, &[ONE, TWO, TOOL]);
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    (site, web)
+}
+
+fn store_of(site: &Site) -> PathBuf {
+    site.path("home/.cache/kbake")
+}
+
+fn open(site: &Site) -> Store {
+    Store::open(&store_of(site), Access::Shared, &Cancel::new(), &|| ()).unwrap()
+}
+
+fn resolved(site: &Site) -> bake::Resolved {
+    let project = Project::find(Some(site.dir.path()), site.dir.path()).unwrap();
+    let channel = project.channel("debian").unwrap();
+    bake::resolve(&project, &channel, &project.role("etcd").unwrap()).unwrap()
+}
+
+/// Exit code and stdout; stderr behind it.
+fn run(site: &Site, args: &[&str]) -> (i32, String) {
+    let Output { status, stdout, stderr } = site.kbake(args).output().unwrap();
+    (status.code().unwrap(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+}
+
+#[track_caller]
+fn ends(code: i32, said: (i32, String), words: &[&str]) -> String {
+    assert_eq!(said.0, code, "{}", said.1);
+    says(&said.1, words);
+    said.1
+}
+
+/// Overwrites a file of the store, which has no write permission.
+fn overwrite(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+const DAMAGES: [(&str, fn(&mut Vec<u8>)); 4] = [
+    ("a flipped bit", |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+    }),
+    ("truncated", |bytes| bytes.truncate(bytes.len() / 2)),
+    ("zeroed", |bytes| bytes.fill(0)),
+    ("emptied", Vec::clear),
+];
+
+/// The one file in a folder of the store whose name begins so.
+fn only(site: &Site, folder: &str, start: &str) -> PathBuf {
+    let files = fs::read_dir(store_of(site).join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<PathBuf> = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(start)).collect();
+    assert_eq!(found.len(), 1, "{folder}/{start}: {found:?}");
+    found[0].clone()
+}
+
+#[test]
+fn damage_of_every_stored_object_is_found_named_and_mended() {
+    let (site, web) = fetched();
+    ends(0, run(&site, &["verify"]), &["5 blobs with ", "1 roots held against their check sums"]);
+    let root = open(&site).roots().unwrap().remove(0);
+    let package = Sha256::of(contents(TWO));
+    let (plan, causes) = (root.current.history.plan.digest, root.current.history.causes.unwrap().digest);
+    let project = site.dir.path().display().to_string();
+    for (what, damage) in DAMAGES {
+        for (digest, needed, offline, how) in [
+            (package, format!("needed by package two of etcd (channel debian, {project})"), false, "fetched again"),
+            (plan, format!("needed by the history of etcd (channel debian, {project})"), true, "written again"),
+            (causes, "needed by the history of etcd".to_owned(), true, "written again"),
+        ] {
+            let path = store_of(&site).join("blobs/sha256").join(digest.to_string());
+            let sound = fs::read(&path).unwrap();
+            let mut bytes = sound.clone();
+            damage(&mut bytes);
+            overwrite(&path, &bytes);
+            let found = format!("sha256:{}", Sha256::of(&bytes));
+            ends(
+                4,
+                run(&site, &["verify"]),
+                &[&format!("damaged   blob sha256:{digest}"), &found, &needed, "error: the store is damaged: 1 thing is not", "--repair"],
+            );
+            assert!(!path.exists(), "{what}: nobody can read it");
+            assert_eq!(fs::read(store_of(&site).join("quarantine").join(digest.to_string())).unwrap(), bytes);
+            // It is still missed the next time, and mended from what is at hand.
+            ends(4, run(&site, &["verify"]), &[&format!("damaged   blob sha256:{digest}: it is not there")]);
+            let mended = run(&site, &["verify", "--repair", "--offline"]);
+            match offline {
+                true => _ = ends(0, mended, &[&format!("repaired  blob sha256:{digest}"), how]),
+                false => {
+                    ends(4, mended, &[&format!("failed    blob sha256:{digest}"), "missing in the store"]);
+                    let asked = || web.requests().iter().filter(|request| request.path == format!("/{TWO}")).count();
+                    let before = asked();
+                    ends(0, run(&site, &["verify", "--repair", "--mirror", &web.base]), &["repaired  blob", how]);
+                    assert_eq!(asked(), before + 1, "{what}: fetched once");
+                }
+            }
+            assert_eq!(fs::read(&path).unwrap(), sound, "{what}");
+            ends(0, run(&site, &["verify"]), &["5 blobs"]);
+        }
+    }
+}
+
+#[test]
+fn unsound_entries_and_roots_are_removed() {
+    let (site, _web) = fetched();
+    let store = open(&site);
+    let key = resolved(&site).plan.base_key();
+    let blob = store.insert(b"a tree").unwrap();
+    store.put_action("base", &key, &Action { outputs: [("tree".to_owned(), blob)].into() }).unwrap();
+    for (folder, start, kind) in [("actions", "base-", "entry actions/base-"), ("roots", "", "root roots/")] {
+        for (what, damage) in DAMAGES {
+            let path = only(&site, folder, start);
+            let sound = fs::read(&path).unwrap();
+            let mut bytes = sound.clone();
+            damage(&mut bytes);
+            overwrite(&path, &bytes);
+            ends(4, run(&site, &["verify"]), &[&format!("damaged   {kind}"), "it is removed"]);
+            assert!(!path.exists(), "{what}");
+            ends(0, run(&site, &["verify"]), &[]);
+            fs::write(&path, &sound).unwrap();
+        }
+    }
+    // A renamed entry names another action's blobs, with a right check sum.
+    let path = only(&site, "actions", "base-");
+    fs::rename(&path, path.with_file_name(format!("base-{}.json", Sha256::of("other")))).unwrap();
+    ends(4, run(&site, &["verify"]), &["damaged   entry actions/base-", "its check sum does not fit"]);
+}
+
+#[test]
+fn what_nobody_needs_is_dropped_and_what_is_gone_for_good_is_said() {
+    let (site, web) = fetched();
+    let store = open(&site);
+    let stray = store.insert(b"nobody's").unwrap();
+    overwrite(&store.path(&stray.digest), b"nobody'S");
+    ends(4, run(&site, &["verify"]), &["nothing that is known needs it"]);
+    let stray = store.insert(b"nobody's").unwrap();
+    overwrite(&store.path(&stray.digest), b"nobody'S");
+    ends(0, run(&site, &["verify", "--repair", "--offline"]), &["dropped   blob", "nothing that is known needs it now"]);
+    // An input of an earlier plan, whose lockfile is no more.
+    site.write("recipes/roles/etcd.toml", "description = \"a role\"\n");
+    site.lock(&[(ONE, &contents(ONE)), (TOOL, &contents(TOOL))]);
+    overwrite(&store.path(&Sha256::of(contents(TWO))), b"");
+    ends(4, run(&site, &["verify"]), &["an input of etcd"]);
+    ends(0, run(&site, &["verify", "--repair", "--mirror", &web.base]), &["dropped   blob"]);
+    ends(0, run(&site, &["verify"]), &[]);
+    // The same where the project is gone altogether.
+    fs::remove_dir_all(site.path("recipes")).unwrap();
+    overwrite(&store.path(&Sha256::of(contents(ONE))), b"x");
+    ends(0, run(&site, &["verify", "--repair", "--offline"]), &["dropped   blob"]);
+    ends(0, run(&site, &["verify"]), &[]);
+}
+
+const PROG: &str = "pool/main/p/prog/prog_1_all.deb";
+
+/// A project that takes one file out of a package.
+fn with_member() -> (Site, Web, Vec<u8>) {
+    let (site, web) = (Site::new(), Web::start());
+    let bytes = deb("Package: prog\n", &tar(&[("./usr/", tar::EntryType::Directory, ""), ("./usr/prog", tar::EntryType::Regular, "")]));
+    let sources = site.read("recipes/sources/debian.toml");
+    site.write(
+        "recipes/sources/debian.toml",
+        &format!("{sources}\n[artifact.prog]\npackage = \"prog\"\nmember = \"usr/prog\"\ninstall = \"/usr/bin/prog\"\n"),
+    );
+    site.write("recipes/roles/etcd.toml", "description = \"a role\"\npackages = [\"two\"]\nartifacts = [\"prog\"]\n");
+    site.lock(&[(ONE, &contents(ONE)), (TWO, &contents(TWO)), (TOOL, &contents(TOOL)), (PROG, &bytes)]);
+    mirror(&web, &[ONE, TWO, TOOL]);
+    web.answer(PROG, Answer::File(bytes.clone()));
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    (site, web, bytes)
+}
+
+#[test]
+fn an_entry_with_a_right_check_sum_that_lies_is_found_by_deriving_it_again() {
+    let (site, _web, _) = with_member();
+    let plan = resolved(&site).plan;
+    let made = plan.files().values().find_map(|node| match &node.kind {
+        PlannedKind::Made(made @ Made::Extract(_)) => Some(made.clone()),
+        _ => None,
+    });
+    let made = made.expect("the member of the package");
+    let store = open(&site);
+    let file = |blob: Blob| Action { outputs: [("file".to_owned(), blob)].into() };
+    let (right, wrong) = (store.insert(b"#!/bin/sh\n").unwrap(), store.insert(b"#!/bin/evil\n").unwrap());
+    let image = Action { outputs: [("image".to_owned(), wrong), ("tree".to_owned(), wrong)].into() };
+    store.put_action("made", &made.key(), &file(right)).unwrap();
+    ends(0, run(&site, &["verify"]), &["1 entries derived again"]);
+    store.put_action("made", &made.key(), &file(wrong)).unwrap();
+    store.put_action("image", &plan.key(), &image).unwrap();
+    let said = ends(
+        4,
+        run(&site, &["verify"]),
+        &[
+            &format!("damaged   entry actions/made-{}", made.key()),
+            &format!("it says sha256:{}", wrong.digest),
+            &format!("gives sha256:{}", right.digest),
+            "needed by /usr/bin/prog of etcd",
+            &format!("entry actions/image-{}", plan.key()),
+            "it may have been made of what is wrong",
+        ],
+    );
+    assert!(said.contains("2 things are not"), "{said}");
+    for (kind, key) in [("made", made.key()), ("image", plan.key())] {
+        assert!(!store_of(&site).join(format!("actions/{kind}-{key}.json")).exists());
+    }
+    ends(0, run(&site, &["verify"]), &[]);
+    // Mended, it says the truth; the image is not needed by any root that was built.
+    store.put_action("made", &made.key(), &file(wrong)).unwrap();
+    ends(0, run(&site, &["verify", "--repair", "--offline"]), &["repaired  entry actions/made-", "made again"]);
+    let kbake::store::Lookup::Hit(action) = store.action("made", &made.key()) else { panic!("it was made again") };
+    assert_eq!(action.outputs["file"], right);
+}
+
+#[test]
+fn why_before_anything_was_built_and_when_nothing_changed() {
+    let (site, web) = (Site::new(), Web::start());
+    mirror(&web, &[ONE, TWO, TOOL]);
+    assert!(site.succeeds(&["why", "etcd"]).starts_with("etcd was not built from this project yet (channel debian), as far as"));
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    let said = site.succeeds(&["why", "etcd"]);
+    says(&said, &["etcd must be built: its plan is the one of the last time", "not done before", "no plan before that one is known"]);
+    let store = open(&site);
+    let blob = store.insert(b"an image").unwrap();
+    let image = Action { outputs: [("image".to_owned(), blob), ("tree".to_owned(), blob)].into() };
+    store.put_action("image", &resolved(&site).plan.key(), &image).unwrap();
+    assert_eq!(
+        site.succeeds(&["why", "etcd"]),
+        "etcd is up to date: its plan is the one that was built last\nno plan before that one is known\n"
+    );
+    fs::remove_file(store.path(&blob.digest)).unwrap();
+    says(&site.succeeds(&["why", "etcd"]), &["of its image this is known: its `image` (sha256:", "is gone"]);
+    says(&site.fails(1, &["why", "nonesuch"]), &["unknown role `nonesuch`"]);
+}
+
+/// What `kbake why etcd` says line by line, but for the first one.
+fn reasons(site: &Site) -> Vec<String> {
+    site.succeeds(&["why", "etcd"]).lines().skip(1).map(|line| line.trim_start().to_owned()).collect()
+}
+
+#[test]
+fn why_names_the_line_of_each_change() {
+    let (site, web) = fetched();
+    let recipe = "description = \"a role\"\npackages = [\"two\"]\n";
+    let line = |needle: &str, file: &str| site.read(file).lines().position(|line| line == needle).unwrap() + 1;
+
+    // A new version in the lockfile.
+    let lock = site.read("lockfiles/debian.lock");
+    let old = Sha256::of(contents(TWO)).to_string();
+    let new = Sha256::of("new").to_string();
+    let at = line("name = \"two\"", "lockfiles/debian.lock");
+    let moved = lock.replace(&old, &new);
+    let entry = moved.find("name = \"two\"").unwrap();
+    site.write(
+        "lockfiles/debian.lock",
+        &format!("{}{}", &moved[..entry], moved[entry..].replacen("version = \"1\"", "version = \"2\"", 1)),
+    );
+    assert_eq!(reasons(&site), [format!("changed  deb two  ({}… → {}…): lockfiles/debian.lock:{at} two 1 → 2", &old[..12], &new[..12])]);
+    says(&site.succeeds(&["why", "etcd"]), &["another plan than the last time, by 1 line; its packages are installed again"]);
+    // The same version with other bytes is shouted.
+    site.write("lockfiles/debian.lock", &moved);
+    says(&reasons(&site)[0], &["two 1: OTHER BYTES under the same version", &old, &new]);
+    site.write("lockfiles/debian.lock", &lock);
+
+    // Lines of the recipe: a file, a unit, an account.
+    site.write(
+        "recipes/roles/etcd.toml",
+        &format!("{recipe}\n[[file]]\npath = \"/etc/motd\"\ncontent = \"hello\"\n\n[units]\nenable = [\"a.service\"]\n"),
+    );
+    assert_eq!(reasons(&site), ["added    /etc/motd: recipes/roles/etcd.toml:5", "added    unit a.service: recipes/roles/etcd.toml:9"]);
+    says(&site.succeeds(&["why", "etcd"]), &["by 2 lines; its packages stay as they are installed, only the image is written again"]);
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    // Built with it, it is the last rebuild's reason; then it changes, and goes.
+    site.write("recipes/roles/etcd.toml", &format!("{recipe}\n[[file]]\npath = \"/etc/motd\"\ncontent = \"hello you\"\nmode = \"0600\"\n"));
+    assert_eq!(
+        reasons(&site),
+        [
+            "changed  /etc/motd  (mode 0644 → 0600; contents, 5 → 9 bytes): recipes/roles/etcd.toml:5",
+            "removed  unit a.service: no longer there; it was recipes/roles/etcd.toml:9"
+        ]
+    );
+
+    // A package that the recipe asks for, and one that is asked for no more.
+    site.write("recipes/roles/etcd.toml", "description = \"a role\"\n");
+    site.lock(&[(ONE, &contents(ONE)), (TOOL, &contents(TOOL))]);
+    let said = reasons(&site);
+    assert_eq!(said[0], format!("removed  deb two: two 1 is no longer wanted; it was lockfiles/debian.lock:{at}"));
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    site.write("recipes/roles/etcd.toml", recipe);
+    site.write("lockfiles/debian.lock", &lock);
+    let said = reasons(&site);
+    assert_eq!(said[0], format!("added    deb two: lockfiles/debian.lock:{at} two 1, asked for in recipes/roles/etcd.toml:2"));
+}
+
+#[test]
+fn why_names_a_projects_large_file() {
+    let (site, web) = (Site::new(), Web::start());
+    mirror(&web, &[ONE, TWO, TOOL]);
+    fs::create_dir_all(site.path("recipes/files")).unwrap();
+    let large = |byte: u8, more: usize| vec![byte; (1 << 20) + more];
+    fs::write(site.path("recipes/files/big"), large(1, 1)).unwrap();
+    let recipe = "description = \"a role\"\npackages = [\"two\"]\n[[file]]\npath = \"/opt/big\"\nsource = \"files/big\"\n";
+    site.write("recipes/roles/etcd.toml", recipe);
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    for (bytes, said) in [
+        (large(2, 1), "contents, as before 1048577 bytes"),
+        (large(1, 2), "contents, 1048577 → 1048578 bytes"),
+        (vec![7; 3], "contents, 1048577 → 3 bytes"),
+    ] {
+        fs::write(site.path("recipes/files/big"), bytes).unwrap();
+        assert_eq!(reasons(&site), [format!("changed  /opt/big  ({said}): recipes/files/big, which recipes/roles/etcd.toml:4 names")]);
+    }
+    fs::write(site.path("recipes/files/big"), large(1, 1)).unwrap();
+    site.write("recipes/roles/etcd.toml", &format!("{recipe}mode = \"0700\"\n"));
+    assert_eq!(reasons(&site), ["changed  /opt/big  (mode 0644 → 0700): recipes/roles/etcd.toml:4"], "the file itself did not change");
+}
+
+#[test]
+fn why_after_only_kbake_itself_changed() {
+    let (site, _web) = fetched();
+    let store = open(&site);
+    // As an older kbake would have left it.
+    let mut root = store.roots().unwrap().remove(0);
+    let text = |digest: &Sha256| String::from_utf8(fs::read(store.path(digest)).unwrap()).unwrap();
+    let plan = text(&root.current.history.plan.digest);
+    let format = plan.lines().find(|line| line.starts_with("base-format ")).unwrap();
+    let old = plan.replace(format, "base-format 0 aa").replace("file /etc/fstab 0644 root root ", "file /etc/fstab 0644 root root 9");
+    assert_ne!(old, plan.replace(format, "base-format 0 aa"), "every image has an fstab");
+    let causes = text(&root.current.history.causes.unwrap().digest);
+    let version = format!("\"kbake\": \"{}\"", env!("CARGO_PKG_VERSION"));
+    let causes = causes.replace(&version, "\"kbake\": \"0.0.9\"");
+    root.current.history.plan = store.insert(old.as_bytes()).unwrap();
+    root.current.history.causes = Some(store.insert(causes.as_bytes()).unwrap());
+    store.put_root(&root).unwrap();
+    let said = reasons(&site);
+    let now = env!("CARGO_PKG_VERSION");
+    let words = format.strip_prefix("base-format ").unwrap();
+    assert_eq!(said[0], format!("changed  base-format  (0 aa → {words}): kbake itself, 0.0.9 → {now}"));
+    assert!(said[1].starts_with("changed  /etc/fstab") && said[1].ends_with(&format!(": kbake itself, 0.0.9 → {now}")), "{said:?}");
+    assert_eq!(said.len(), 2);
+    // Without what was known of its causes, the lines are told all the same.
+    root.current.history.causes = None;
+    store.put_root(&root).unwrap();
+    assert_eq!(reasons(&site)[0], format!("changed  base-format  (0 aa → {words}): kbake itself"));
+    // And without the plan there is nothing to compare with.
+    fs::remove_file(store.path(&root.current.history.plan.digest)).unwrap();
+    says(&site.succeeds(&["why", "etcd"]), &["the store no longer has that one to compare it with"]);
+}
+
+#[test]
+fn the_last_rebuild_is_explained_once_nothing_changes_any_more() {
+    let (site, web) = fetched();
+    let store = open(&site);
+    let blob = store.insert(b"an image").unwrap();
+    let image = Action { outputs: [("image".to_owned(), blob), ("tree".to_owned(), blob)].into() };
+    let built = |site: &Site| store.put_action("image", &resolved(site).plan.key(), &image).unwrap();
+    built(&site);
+    site.write("recipes/roles/etcd.toml", "description = \"a role\"\npackages = [\"two\"]\n[units]\nmask = [\"a.service\"]\n");
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    built(&site);
+    assert_eq!(
+        site.succeeds(&["why", "etcd"]),
+        "etcd is up to date: its plan is the one that was built last\nsince the plan before that one, 1 line changed:\n  \
+         added    unit a.service: recipes/roles/etcd.toml:4\n"
+    );
+}
+
+fn git(site: &Site, args: &[&str]) {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=a", "-c", "user.email=a@b.test", "-c", "init.defaultBranch=main"]).args(args);
+    command.current_dir(site.dir.path()).env("HOME", site.path("home"));
+    let output = command.output().unwrap_or_else(|e| panic!("git is missing: run tests/setup.sh ({e})"));
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn revisions_differ_by_their_locks() {
+    let site = Site::new();
+    git(&site, &["init", "-q"]);
+    git(&site, &["add", "lockfiles", "recipes"]);
+    git(&site, &["commit", "-qm", "one"]);
+    let lock = site.read("lockfiles/debian.lock");
+    let (old, new) = (Sha256::of(contents(TWO)).to_string(), "0".repeat(64));
+    site.write("lockfiles/debian.lock", &lock.replace(&old, &new));
+    git(&site, &["commit", "-qam", "two"]);
+    let shout = format!("lockfiles/debian.lock\nOTHER BYTES package two (all): 1: sha256:{old} → sha256:{new}\n");
+    assert_eq!(site.succeeds(&["diff", "HEAD~1"]), shout);
+    assert_eq!(site.succeeds(&["diff", "HEAD~1", "HEAD"]), shout);
+    assert_eq!(site.succeeds(&["diff", "HEAD"]), "");
+    assert_eq!(site.succeeds(&["diff", "HEAD~1", "lockfiles/debian.lock"]), shout.split_once('\n').unwrap().1);
+    // As it lies in the folder, and another lockfile.
+    site.write("lockfiles/debian.lock", &lock);
+    assert_eq!(site.succeeds(&["diff", "HEAD~1"]), "", "the folder counts, not the last commit");
+    site.write("lockfiles/other.lock", &lock.replace("channel = \"debian\"", "channel = \"other\""));
+    let run = |args: &[&str]| {
+        let output = site.kbake(args).env_remove("KBAKE_CHANNEL").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(run(&["diff", "HEAD~1"]), "lockfiles/other.lock\nadd         the whole lockfile\n");
+    assert_eq!(run(&["diff", "HEAD~1", "--channel", "debian"]), "", "one channel alone");
+    // A project in a folder of its repository.
+    fs::create_dir(site.path("sub")).unwrap();
+    for folder in ["recipes", "lockfiles"] {
+        fs::rename(site.path(folder), site.path("sub").join(folder)).unwrap();
+    }
+    git(&site, &["add", "-A", "sub"]);
+    git(&site, &["commit", "-qm", "three"]);
+    fs::write(site.path("sub/lockfiles/debian.lock"), lock.replace(&old, &new)).unwrap();
+    assert_eq!(site.succeeds(&["diff", "HEAD", "--project", "sub"]), shout);
+
+    for (args, words) in [
+        (&["diff", "nonesuch", "--project", "sub"][..], &["git cannot say what nonesuch was", "hint: name a revision"][..]),
+        (&["diff", "", "--project", "sub"], &["is no git revision"]),
+    ] {
+        says(&site.fails(1, args), words);
+    }
+    let output = site.kbake(&["diff", "HEAD", "--project", "sub"]).env("PATH", site.path("home")).output().unwrap();
+    says(&site::said(1, &output), &["error: `git` is missing", "hint: install the package `git`"]);
+}
+
+#[test]
+fn files_are_compared_by_what_is_in_them() {
+    let site = Site::new();
+    let lock = site.read("lockfiles/debian.lock");
+    site.write("a.lock", &lock);
+    site.write("b.lock", &lock.replace("suite = \"bookworm\"", "suite = \"trixie\""));
+    assert_eq!(site.succeeds(&["diff", "a.lock", "b.lock"]), "move        suite: bookworm → trixie\n");
+    assert_eq!(site.succeeds(&["diff", "a.lock"]), "", "as the project has it");
+    let plan = site.succeeds(&["plan", "etcd"]);
+    site.write("a.plan", &plan);
+    site.write("recipes/roles/etcd.toml", "description = \"a role\"\npackages = [\"two\"]\n[units]\nmask = [\"a.service\"]\n");
+    site.write("b.plan", &site.succeeds(&["plan", "etcd"]));
+    assert_eq!(site.succeeds(&["diff", "a.plan", "b.plan"]), "added    unit a.service\n");
+    assert_eq!(site.succeeds(&["diff", "a.plan", "a.plan"]), "");
+    // Two disks: what is in them is the matter of other tests.
+    fs::write(site.path("a.raw"), vec![0; 1 << 20]).unwrap();
+    fs::write(site.path("b.raw"), [vec![0; 1 << 19], vec![1; 1 << 19]].concat()).unwrap();
+    assert_eq!(site.succeeds(&["diff", "a.raw", "a.raw"]), "");
+    assert!(site.succeeds(&["diff", "a.raw", "b.raw"]).contains(" → "));
+    site.write("odd", "what is this\n");
+    for (code, args, words) in [
+        (2, &["diff", "a.lock", "b.plan"][..], "a.lock is a lockfile, and b.plan is a plan: they cannot be compared"),
+        (2, &["diff", "a.plan"], "a.plan is a plan: a second one is needed"),
+        (2, &["diff", "a.raw"], "a.raw is a disk image: a second one is needed"),
+        (1, &["diff", "odd", "a.plan"], "odd is no plan, lockfile or disk image"),
+    ] {
+        says(&site.fails(code, args), &[words]);
+    }
+}
