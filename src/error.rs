@@ -40,6 +40,19 @@ impl Class {
             Class::Interrupted => 130,
         }
     }
+
+    /// The word in events; part of the interface.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::User => "user",
+            Class::Usage => "usage",
+            Class::Network => "network",
+            Class::Integrity => "integrity",
+            Class::NoSpace => "no-space",
+            Class::Internal => "internal",
+            Class::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// A failure, as it will be shown.
@@ -123,6 +136,16 @@ impl Error {
     /// The first line, without `error:`.
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// The lines below it.
+    pub fn details(&self) -> &[String] {
+        &self.0.details
+    }
+
+    /// The next steps, without `hint:`.
+    pub fn hints(&self) -> &[String] {
+        &self.0.hints
     }
 }
 

@@ -136,6 +136,13 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it works on so many things that people get a table of them at its end.
+    pub fn has_table(&self) -> bool {
+        matches!(self, Command::Build(_) | Command::Fetch(_) | Command::Bundle(_) | Command::Verify(_) | Command::Gc(_))
+    }
+}
+
 /// The form of a bill of materials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BillFormat {

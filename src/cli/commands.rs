@@ -10,7 +10,7 @@ use crate::bake::{self, Bake, Baked, Checked, Resolved};
 use crate::error::Result;
 use crate::fetch;
 use crate::project::{self, Expected, Project};
-use crate::report::Report as _;
+use crate::report::{Item, ItemKind, Outcome, Report as _};
 use crate::resolve;
 use crate::store::Owner;
 use crate::value::Size;
@@ -46,24 +46,30 @@ impl Session<'_> {
         }
         let shown = args.out.join(format!("{role}.qcow2"));
         let path = current_folder()?.join(&shown);
-        let placed = bake.place(&baked.image, &path)?;
+        let (digest, bytes) = (Some(baked.image.digest.into()), Some(baked.image.size));
+        let file = Item { kind: ItemKind::File, name: role.as_str(), digest, bytes };
+        self.shell.begun(&file);
+        let written = bake.place(&baked.image, &path)?;
+        self.shell.placed(&file, if written { Outcome::Written } else { Outcome::Cached }, &shown);
         bake.remember(whose, resolved, Some(&path))?;
         if args.verify {
             self.shell.say(&format!("{role}: reading everything back"));
+            self.shell.begun(&file);
             let report = bake.verify(resolved, &path)?;
+            self.shell.placed(&file, Outcome::Verified, &shown);
             self.shell.say(&format!("{role}: every byte is as laid out, and {} paths are as in the tree", report.entries));
         }
         if args.check {
             self.check(bake, resolved, &baked, &args.out)?;
             held?;
         }
-        let what = match (baked.made, placed) {
+        let what = match (baked.made, written) {
             (true, _) => "built",
             (false, true) => "taken from the store",
             (false, false) => "up to date",
         };
         self.shell.say(&format!("{role}: {what}, {}", Size(baked.image.size)));
-        self.shell.data(&format!("{} sha256:{}\n", shown.display(), baked.image.digest))?;
+        self.shell.for_people(&format!("{} sha256:{}\n", shown.display(), baked.image.digest))?;
         if recorded.is_none() {
             let lines = project::expected_lines(role, &key, &baked.tree, &baked.image.digest);
             self.shell.say(&format!("to hold later builds against this one, put into images/expected.toml:\n{}", lines.trim_end()));

@@ -1,6 +1,6 @@
 //! `kbake lock`: recipes and sources → the lockfile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use super::args::Lock as Args;
@@ -16,10 +16,10 @@ use crate::lock::{Change, Lock, Request, moved};
 use crate::project::{self, Channel, Project};
 use crate::recipe::{Origin, Sources};
 use crate::release::{self, List, Own, Publisher, Wishes};
-use crate::report::Report as _;
+use crate::report::{Item, ItemKind, Outcome, Report as _};
 use crate::resolve;
 use crate::skew;
-use crate::value::{ArtifactName, Cancel, Reference, Sha256};
+use crate::value::{ArtifactName, Cancel, Digest, Reference, Sha256};
 
 /// A checksum file, or a text that has none, is at most this large, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
@@ -33,7 +33,9 @@ impl Session<'_> {
         if args.check {
             let channel = project.channel(&channel_name)?;
             self.check_versions(&project, &channel.sources)?;
-            channel.locked()?.check(&name, &bake::request(&channel)?)?;
+            let lock = channel.locked()?;
+            lock.check(&name, &bake::request(&channel)?)?;
+            self.shell.ended(&lockfile(&name, &lock.to_text()), Outcome::Verified);
             self.shell.say(&format!("{name} fits the recipes"));
             return Ok(());
         }
@@ -61,7 +63,20 @@ impl Session<'_> {
         for line in changes.iter().map(ToString::to_string).chain(moved(channel.lock.as_ref(), &lock).iter().map(ToString::to_string)) {
             self.shell.data(&format!("{line}\n"))?;
         }
+        self.tell_pins(channel.lock.as_ref(), &lock);
         self.write_lock(&project, folder, &name, &lock)
+    }
+
+    /// What is locked as before, new or another, and gone.
+    fn tell_pins(&self, old: Option<&Lock>, new: &Lock) {
+        let (before, now) = (old.map(pins).unwrap_or_default(), pins(new));
+        let pin = |(name, digest): (&(&str, String), &Digest), outcome| {
+            self.shell.ended(&Item { kind: ItemKind::Pin, name: &name.1, digest: Some(*digest), bytes: None }, outcome);
+        };
+        for (name, digest) in &now {
+            pin((name, digest), if before.get(name) == Some(digest) { Outcome::Cached } else { Outcome::Fetched });
+        }
+        before.iter().filter(|(name, _)| !now.contains_key(*name)).for_each(|gone| pin(gone, Outcome::Removed));
     }
 
     fn lock_packages(&self, args: &Args, upgrade: resolve::Upgrade, channel: &Channel, name: &str) -> Result<(Lock, Vec<Change>)> {
@@ -77,7 +92,9 @@ impl Session<'_> {
     fn write_lock(&self, project: &Project, folder: &Path, name: &str, lock: &Lock) -> Result<()> {
         let path = folder.join(name);
         let text = lock.to_text();
+        let file = lockfile(name, &text);
         if project.text(name)?.as_deref() == Some(&text) {
+            self.shell.ended(&file, Outcome::Cached);
             self.shell.say(&format!("{name} is unchanged"));
             return Ok(());
         }
@@ -85,6 +102,7 @@ impl Session<'_> {
             fsx::create_dir_all(parent)?;
         }
         fsx::write_atomic(&path, 0o644, text.as_bytes())?;
+        self.shell.ended(&file, Outcome::Written);
         self.shell.say(&format!("{name} is written; review the change"));
         Ok(())
     }
@@ -134,6 +152,19 @@ impl Publisher for Online<'_> {
             Error::user(format!("{path} is not there")).hint("the channel's sources name it: put the file there, or change its `path`")
         })
     }
+}
+
+/// Everything that is locked, by its sort and name.
+fn pins(lock: &Lock) -> BTreeMap<(&'static str, String), Digest> {
+    let packages = lock.entries().map(|entry| (("package", entry.name.to_string()), entry.sha256.into()));
+    let artifacts = lock.artifacts.iter().map(|((name, arch), entry)| (("artifact", format!("{name} ({arch})")), entry.digest));
+    let images = lock.images.iter().map(|(name, image)| (("image", name.to_string()), image.digest.into()));
+    packages.chain(artifacts).chain(images).collect()
+}
+
+/// A lockfile with this text, as the report knows it.
+fn lockfile<'a>(name: &'a str, text: &str) -> Item<'a> {
+    Item { kind: ItemKind::File, name, digest: Some(Sha256::of(text).into()), bytes: Some(text.len() as u64) }
 }
 
 fn pinned(mut lock: Lock, pins: release::Pins) -> Lock {

@@ -6,6 +6,7 @@ mod bundle;
 mod cluster;
 mod commands;
 mod config;
+mod events;
 mod explain;
 mod host;
 mod inspect;
@@ -18,8 +19,10 @@ mod signal;
 mod verify;
 
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 
@@ -40,17 +43,20 @@ const CLUSTER_FILE: &str = "cluster.toml";
 
 /// Runs the command line `args` (with the program's name) and gives the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(answer) => {
             // `--help` and `--version` come this way too, for stdout. A closed pipe is no reason to complain.
             let _ = answer.print();
-            return ExitCode::from(if answer.use_stderr() { Class::Usage.exit_code() } else { 0 });
+            return ExitCode::from(if answer.use_stderr() { usage(&answer, &args) } else { 0 });
         }
     };
-    let shell = Shell::new(cli.global.quiet, cli.global.json);
+    let shell = Arc::new(Shell::new(cli.global.quiet, cli.global.json));
     let cancel = Cancel::new();
-    let outcome = signal::install(&cancel).and_then(|()| run(&cli, &shell, &cancel));
+    let outcome = signal::install(&cancel, &shell, cli.global.json)
+        .and_then(|()| caught(|| run(&cli, &shell, &cancel)))
+        .and_then(|()| shell.end(cli.command.has_table()));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,6 +64,28 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(error.class().exit_code())
         }
     }
+}
+
+/// Tells whoever reads events, too, that the command line is wrong. Gives the exit code.
+fn usage(answer: &clap::Error, args: &[OsString]) -> u8 {
+    let text = answer.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or_default();
+    let error = Error::new(Class::Usage, message.strip_prefix("error: ").unwrap_or(message));
+    let error = lines.fold(error, |error, line| match line.strip_prefix("tip: ") {
+        Some(hint) => error.hint(hint),
+        None => error.detail(line),
+    });
+    if args.iter().skip(1).take_while(|arg| *arg != "--").any(|arg| arg == "--json") {
+        let _ = Shell::new(true, true).last_words(&error);
+    }
+    error.class().exit_code()
+}
+
+/// What `work` gives. A panic, whose message is on stderr by now, is a failure like others: it has an exit code and an event.
+fn caught(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::internal("kbake has broken down").hint("please report it, with the lines above")))
 }
 
 fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {

@@ -1,23 +1,29 @@
-//! The only printer: results on stdout, everything else on stderr.
+//! The only printer: results on stdout, everything else on stderr. With `--json` stdout has nothing but events.
 //!
 //! On a terminal a step's progress is a bar; elsewhere (CI, a pipe) it is plain lines, a quarter at a time, so that
 //! a log stays readable.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::events::{self, Ledger};
 use crate::error::{Error, Result};
-use crate::report::Report;
+use crate::report::{Item, ItemKind, Outcome, Report};
 use crate::value::Size;
 
 /// How the command talks.
 pub struct Shell {
     quiet: bool,
     json: bool,
+    /// Whether stderr is a terminal that a bar may be drawn on.
     terminal: bool,
     running: Mutex<Option<Running>>,
+    ledger: Mutex<Ledger>,
+    /// Why an event could not be written.
+    broken: Mutex<Option<Error>>,
 }
 
 /// The work that a bar or a line is about.
@@ -32,16 +38,24 @@ struct Running {
 impl Shell {
     /// For this process's terminal, if it has one.
     pub fn new(quiet: bool, json: bool) -> Self {
-        Shell { quiet, json, terminal: std::io::stderr().is_terminal(), running: Mutex::new(None) }
+        // A bar is redrawn in the middle of lines, and stdout may be the same terminal.
+        let terminal = !json && std::io::stderr().is_terminal();
+        Shell { quiet, json, terminal, running: Mutex::default(), ledger: Mutex::new(Ledger::new()), broken: Mutex::default() }
     }
 
     /// Data on stdout. A reader that went away (`kbake plan | head`) is no error; a full disk is.
     pub fn data(&self, text: &str) -> Result<()> {
-        let mut out = std::io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("write to standard output", &e)),
-            _ => Ok(()),
-        }
+        if self.json { stdout(&events::results(text)) } else { stdout(text) }
+    }
+
+    /// What people get on stdout in place of an event.
+    pub fn for_people(&self, text: &str) -> Result<()> {
+        if self.json { Ok(()) } else { stdout(text) }
+    }
+
+    /// Work on an item has ended, and it is at `path` now, outside the store.
+    pub fn placed(&self, item: &Item<'_>, outcome: Outcome, path: &Path) {
+        self.tell(item, outcome, Some(&path.display().to_string()));
     }
 
     /// A line on stderr that even `--quiet` does not silence.
@@ -49,14 +63,62 @@ impl Shell {
         self.stderr(line);
     }
 
-    /// A failure on stderr.
+    /// The end of a command that succeeded; with a table of what it did, if people shall have one.
+    ///
+    /// # Errors
+    /// What was to be said on stdout could not be.
+    pub fn end(&self, table: bool) -> Result<()> {
+        if let Some(error) = lock(&self.broken).take() {
+            return Err(error);
+        }
+        if self.json {
+            return stdout(&lock(&self.ledger).done());
+        }
+        if table
+            && !self.quiet
+            && let Some(table) = lock(&self.ledger).table()
+        {
+            self.stderr(table.trim_end());
+        }
+        Ok(())
+    }
+
+    /// A failure on stderr, and as the last event.
     pub fn error(&self, error: &Error) {
         self.done();
         self.stderr(&format!("error: {error}"));
+        if self.json {
+            // Nobody is left to be told of another failure.
+            let _ = stdout(&lock(&self.ledger).failed(error));
+        }
+    }
+
+    /// A failure as the last event, said from beside the command's threads: if these hold everything for long, because
+    /// nobody reads what they write, then not.
+    pub fn last_words(&self, error: &Error) {
+        for _ in 0..20 {
+            if let Ok(mut ledger) = self.ledger.try_lock() {
+                let _ = stdout(&ledger.failed(error));
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(25));
+        }
+    }
+
+    fn tell(&self, item: &Item<'_>, outcome: Outcome, path: Option<&str>) {
+        // Held while it is written, so that events come in the order in which they happened.
+        let mut ledger = lock(&self.ledger);
+        let line = ledger.ended(item, outcome, path);
+        if self.json
+            && let Some(line) = line
+            && let Err(error) = stdout(&line)
+        {
+            lock(&self.broken).get_or_insert(error);
+        }
     }
 
     fn stderr(&self, line: &str) {
-        let running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let running = lock(&self.running);
         match running.as_ref().and_then(|running| running.bar.as_ref()) {
             Some(bar) => bar.println(line),
             // A closed stderr leaves nowhere to complain.
@@ -87,11 +149,11 @@ impl Report for Shell {
             self.stderr(&format!("{what}: {}", Size(total)));
         }
         let running = Running { what: what.to_owned(), total, quarters: 0, bar };
-        *self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(running);
+        *lock(&self.running) = Some(running);
     }
 
     fn reached(&self, units: u64) {
-        let mut guard = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut guard = lock(&self.running);
         let Some(running) = guard.as_mut() else { return };
         if let Some(bar) = &running.bar {
             bar.set_position(units.min(running.total));
@@ -108,9 +170,32 @@ impl Report for Shell {
     }
 
     fn done(&self) {
-        let running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let running = lock(&self.running).take();
         if let Some(bar) = running.and_then(|running| running.bar) {
             bar.finish_and_clear();
         }
     }
+
+    fn begun(&self, item: &Item<'_>) {
+        lock(&self.ledger).begun(item);
+    }
+
+    fn ended(&self, item: &Item<'_>, outcome: Outcome) {
+        // What is outside the store is called by its path.
+        let is_path = item.kind == ItemKind::File || outcome == Outcome::Written;
+        self.tell(item, outcome, is_path.then_some(item.name));
+    }
+}
+
+fn stdout(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("write to standard output", &e)),
+        _ => Ok(()),
+    }
+}
+
+/// After a panic elsewhere what it holds is as good as ever.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,380 @@
+//! What a command did, item by item: lines of JSON for machines (docs/ci.md), a table for people. The only stopwatch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::report::{Item, ItemKind, Outcome};
+use crate::value::{Digest, Size};
+
+/// Everything that was begun and ended so far.
+pub struct Ledger {
+    start: Instant,
+    open: BTreeMap<Key, Duration>,
+    /// What must not be called cached (again): it was told how it came.
+    known: BTreeSet<Key>,
+    totals: BTreeMap<(Outcome, ItemKind), Total>,
+    /// Whether the last line was given.
+    closed: bool,
+}
+
+/// Which item.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    kind: ItemKind,
+    name: String,
+    digest: Option<Digest>,
+}
+
+impl Key {
+    fn of(item: &Item<'_>, digest: Option<Digest>) -> Key {
+        Key { kind: item.kind, name: item.name.to_owned(), digest }
+    }
+}
+
+/// All items of a kind that ended alike.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Total {
+    items: u64,
+    bytes: u64,
+    milliseconds: u64,
+    /// From when to when each was worked on.
+    spans: Vec<(Duration, Duration)>,
+}
+
+/// An item's end, as a line.
+#[derive(Serialize)]
+struct Ended<'a> {
+    event: &'static str,
+    kind: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    digest: Option<String>,
+    bytes: Option<u64>,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'static str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Sum {
+    items: u64,
+    bytes: u64,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Done {
+    event: &'static str,
+    seconds: f64,
+    totals: BTreeMap<&'static str, BTreeMap<&'static str, Sum>>,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    event: &'static str,
+    class: &'static str,
+    exit: u8,
+    message: &'a str,
+    details: Vec<&'a str>,
+    hints: &'a [String],
+}
+
+impl Ledger {
+    /// Begins to measure.
+    pub fn new() -> Self {
+        Ledger { start: now(), open: BTreeMap::new(), known: BTreeSet::new(), totals: BTreeMap::new(), closed: false }
+    }
+
+    /// Work on an item begins.
+    pub fn begun(&mut self, item: &Item<'_>) {
+        let at = self.start.elapsed();
+        self.open.insert(Key::of(item, item.digest), at);
+    }
+
+    /// Work on an item has ended, and it is at `path` now, outside the store. Gives the line to print, if it is to be told.
+    pub fn ended(&mut self, item: &Item<'_>, outcome: Outcome, path: Option<&str>) -> Option<String> {
+        let now = self.start.elapsed();
+        let key = Key::of(item, item.digest);
+        // The digest of what is made is not known when it begins.
+        let begun = self.open.remove(&key).or_else(|| self.open.remove(&Key::of(item, None)));
+        let is_new = self.known.insert(key);
+        if self.closed || (outcome == Outcome::Cached && !is_new) {
+            return None;
+        }
+        let span = (begun.unwrap_or(now), now);
+        let milliseconds = milliseconds(span.1.saturating_sub(span.0));
+        let total = self.totals.entry((outcome, item.kind)).or_default();
+        total.items += 1;
+        total.bytes = total.bytes.saturating_add(item.bytes.unwrap_or(0));
+        total.milliseconds += milliseconds;
+        if begun.is_some() {
+            total.spans.push(span);
+        }
+        Some(line(&Ended {
+            event: outcome.word(),
+            kind: item.kind.word(),
+            name: item.name,
+            path,
+            digest: item.digest.map(|digest| digest.to_string()),
+            bytes: item.bytes,
+            seconds: seconds(milliseconds),
+        }))
+    }
+
+    /// The last line of a command that succeeded.
+    pub fn done(&mut self) -> String {
+        let mut totals: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for ((outcome, kind), total) in &self.totals {
+            let sum = Sum { items: total.items, bytes: total.bytes, seconds: seconds(total.milliseconds) };
+            totals.entry(outcome.word()).or_default().insert(kind.word(), sum);
+        }
+        self.close(line(&Done { event: "done", seconds: seconds(milliseconds(self.start.elapsed())), totals }))
+    }
+
+    /// The last lines of a command that failed: what it has left begun, and why.
+    pub fn failed(&mut self, error: &Error) -> String {
+        let left: Vec<Key> = self.open.keys().cloned().collect();
+        let mut lines = String::new();
+        for key in &left {
+            let item = Item { kind: key.kind, name: &key.name, digest: key.digest, bytes: None };
+            lines.extend(self.ended(&item, Outcome::Failed, None));
+        }
+        let class = error.class();
+        lines += &line(&Failed {
+            event: "error",
+            class: class.word(),
+            exit: class.exit_code(),
+            message: error.message(),
+            details: error.details().iter().map(|line| line.trim_start()).collect(),
+            hints: error.hints(),
+        });
+        self.close(lines)
+    }
+
+    /// Only the first last line is one.
+    fn close(&mut self, lines: String) -> String {
+        if std::mem::replace(&mut self.closed, true) { String::new() } else { lines }
+    }
+
+    /// What happened, for people: a row for each way in which items of a kind ended. None when nothing is worth a row.
+    pub fn table(&self) -> Option<String> {
+        let all = self.start.elapsed();
+        if self.totals.is_empty() {
+            return None;
+        }
+        let mut rows: Vec<[String; 4]> = Vec::new();
+        for ((outcome, kind), total) in &self.totals {
+            let size = if total.bytes == 0 { String::new() } else { Size(total.bytes).to_string() };
+            let time = if total.spans.is_empty() { String::new() } else { shown(covered(&total.spans)) };
+            rows.push([outcome.word().to_owned(), format!("{} {}", total.items, plural(*kind, total.items)), size, time]);
+        }
+        if self.totals.keys().all(|(outcome, _)| *outcome == Outcome::Cached) {
+            let things: Vec<String> = rows.into_iter().map(|[_, items, size, _]| format!("{items} ({size})").replace(" ()", "")).collect();
+            return Some(format!("nothing had to be done: {} in the store already; {}\n", things.join(", "), shown(all)));
+        }
+        rows.push(["in all".to_owned(), String::new(), String::new(), shown(all)]);
+        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+        let (first, second, third, fourth) = (width(0), width(1), width(2), width(3));
+        let row = |[outcome, items, size, time]: &[String; 4]| {
+            format!("{outcome:first$}  {items:>second$}  {size:>third$}  {time:>fourth$}").trim_end().to_owned() + "\n"
+        };
+        Some(rows.iter().map(row).collect())
+    }
+}
+
+/// A result that people get as lines of text, as lines of JSON.
+pub fn results(text: &str) -> String {
+    text.lines().map(|text| line(&Line { event: "result", text })).collect()
+}
+
+fn line(event: &impl Serialize) -> String {
+    // Texts, numbers and maps whose keys are texts can always be written.
+    serde_json::to_string(event).unwrap_or_default() + "\n"
+}
+
+fn plural(kind: ItemKind, items: u64) -> &'static str {
+    let (one, many) = match kind {
+        ItemKind::Input => ("input", "inputs"),
+        ItemKind::Base => ("base", "bases"),
+        ItemKind::Made => ("made file", "made files"),
+        ItemKind::Image => ("image", "images"),
+        ItemKind::File => ("file", "files"),
+        ItemKind::Pin => ("pin", "pins"),
+        ItemKind::Blob => ("blob", "blobs"),
+        ItemKind::Entry => ("entry", "entries"),
+        ItemKind::Bundle => ("bundle", "bundles"),
+    };
+    if items == 1 { one } else { many }
+}
+
+/// How long any of the spans lasted: what overlaps counts once.
+fn covered(spans: &[(Duration, Duration)]) -> Duration {
+    let mut sorted = spans.to_vec();
+    sorted.sort_unstable();
+    let (mut sum, mut until) = (Duration::ZERO, Duration::ZERO);
+    for (from, to) in sorted {
+        sum += to.saturating_sub(from.max(until));
+        until = until.max(to);
+    }
+    sum
+}
+
+fn shown(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// With three digits behind the point, so that sums are exact in them.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of a command are few")]
+fn seconds(milliseconds: u64) -> f64 {
+    milliseconds as f64 / 1000.0
+}
+
+#[expect(clippy::disallowed_methods, reason = "the cli has the clock; how long things took goes to people and events, never to an output")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::value::Sha256;
+
+    fn item<'a>(kind: ItemKind, name: &'a str, digest: impl Into<Option<&'a str>>, bytes: impl Into<Option<u64>>) -> Item<'a> {
+        Item { kind, name, digest: digest.into().map(|text| Sha256::of(text).into()), bytes: bytes.into() }
+    }
+
+    /// What a cold build with one image says of itself.
+    fn built() -> (Ledger, Vec<Value>) {
+        use ItemKind::{Base, File, Image, Input};
+        let mut ledger = Ledger::new();
+        let mut lines = Vec::new();
+        let mut end = |ledger: &mut Ledger, item: &Item<'_>, outcome, path| {
+            lines.extend(ledger.ended(item, outcome, path).map(|line| serde_json::from_str(&line).unwrap()));
+        };
+        let inputs = [item(Input, "one", "1", 5 << 20), item(Input, "two", "2", 1000)];
+        inputs.iter().for_each(|input| ledger.begun(input));
+        std::thread::sleep(Duration::from_millis(20));
+        inputs.iter().for_each(|input| end(&mut ledger, input, Outcome::Fetched, None));
+        // A later step finds one of them, and another that nobody fetched.
+        end(&mut ledger, &inputs[0], Outcome::Cached, None);
+        end(&mut ledger, &item(Input, "three", "3", None), Outcome::Cached, None);
+        for (kind, digest) in [(Base, "base"), (Image, "image")] {
+            ledger.begun(&item(kind, "etcd", None, None));
+            end(&mut ledger, &item(kind, "etcd", digest, 300 << 20), Outcome::Built, None);
+        }
+        end(&mut ledger, &item(File, "etcd", "image", 300 << 20), Outcome::Written, Some("images/etcd.qcow2"));
+        (ledger, lines)
+    }
+
+    /// The text with every time in it as `0.0 s`.
+    fn masked(text: &str) -> String {
+        let mask = |line: &str| match line.strip_suffix(" s").and_then(|line| line.rsplit_once(' ')) {
+            Some((line, time)) if time.parse::<f64>().is_ok() => format!("{line} 0.0 s\n"),
+            _ => format!("{line}\n"),
+        };
+        text.lines().map(mask).collect()
+    }
+
+    #[test]
+    fn an_event_says_what_and_how_long() {
+        let (_, lines) = built();
+        let told: Vec<String> = lines.iter().map(|line| format!("{} {} {}", line["event"], line["kind"], line["name"])).collect();
+        assert_eq!(
+            told.join("\n").replace('"', ""),
+            "fetched input one\nfetched input two\ncached input three\nbuilt base etcd\nbuilt image etcd\nwritten file etcd"
+        );
+        let first = &lines[0];
+        assert_eq!(first["digest"], format!("sha256:{}", Sha256::of("1")));
+        assert!(first["bytes"] == 5 << 20 && first["seconds"].as_f64().unwrap() >= 0.02, "{first}");
+        assert!(lines[2]["bytes"].is_null() && lines[2]["seconds"] == 0.0, "{}", lines[2]);
+        assert_eq!(lines[5]["path"], "images/etcd.qcow2");
+    }
+
+    #[test]
+    fn totals_are_the_sum_of_the_events() {
+        let (mut ledger, lines) = built();
+        let done: Value = serde_json::from_str(&ledger.done()).unwrap();
+        let mut sums: BTreeMap<(String, String), (u64, u64, u64)> = BTreeMap::new();
+        for line in &lines {
+            let text = |key: &str| line[key].as_str().unwrap().to_owned();
+            let sum = sums.entry((text("event"), text("kind"))).or_default();
+            let milliseconds = (line["seconds"].as_f64().unwrap() * 1000.0).round() as u64;
+            *sum = (sum.0 + 1, sum.1 + line["bytes"].as_u64().unwrap_or(0), sum.2 + milliseconds);
+        }
+        for ((event, kind), (items, bytes, milliseconds)) in &sums {
+            let total = &done["totals"][event][kind];
+            let found = (total["items"].as_u64().unwrap(), total["bytes"].as_u64().unwrap(), total["seconds"].as_f64().unwrap());
+            assert_eq!(found, (*items, *bytes, *milliseconds as f64 / 1000.0), "{event} {kind}");
+        }
+        assert_eq!(done["totals"].as_object().unwrap().values().map(|kinds| kinds.as_object().unwrap().len()).sum::<usize>(), sums.len());
+    }
+
+    #[test]
+    fn people_get_a_table() {
+        let (ledger, _) = built();
+        assert_eq!(
+            masked(&ledger.table().unwrap()),
+            "cached   1 input\n\
+             fetched  2 inputs  5.0 MiB  0.0 s\n\
+             built     1 base  300 MiB  0.0 s\n\
+             built    1 image  300 MiB  0.0 s\n\
+             written   1 file  300 MiB\n\
+             in all 0.0 s\n"
+        );
+        let mut ledger = Ledger::new();
+        assert_eq!(ledger.table(), None);
+        ledger.ended(&item(ItemKind::Image, "a", "a", 1 << 20), Outcome::Cached, None);
+        ledger.ended(&item(ItemKind::Image, "b", "b", 1 << 20), Outcome::Cached, None);
+        ledger.ended(&item(ItemKind::Entry, "b", "b", None), Outcome::Cached, None);
+        assert_eq!(masked(&ledger.table().unwrap()), "nothing had to be done: 2 images (2.0 MiB), 1 entry in the store already; 0.0 s\n");
+    }
+
+    #[test]
+    fn what_an_error_interrupts_has_failed() {
+        let mut ledger = Ledger::new();
+        ledger.begun(&item(ItemKind::Input, "one", "1", 10));
+        ledger.begun(&item(ItemKind::Base, "etcd", None, None));
+        let error = Error::integrity("bad \"bytes\"").detail("  expected a").hint("look");
+        let lines: Vec<Value> = ledger.failed(&error).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[..2].iter().all(|line| line["event"] == "failed"), "{lines:?}");
+        let expected = serde_json::json!({
+            "event": "error", "class": "integrity", "exit": 4, "message": "bad \"bytes\"", "details": ["expected a"], "hints": ["look"]
+        });
+        assert_eq!(lines[2], expected);
+        assert_eq!(ledger.failed(&error), "", "there is one last line");
+        assert_eq!(ledger.ended(&item(ItemKind::Input, "one", "1", 10), Outcome::Fetched, None), None, "and nothing behind it");
+    }
+
+    #[test]
+    fn time_that_overlaps_counts_once() {
+        let ms = Duration::from_millis;
+        for (spans, sum) in [(&[][..], 0), (&[(0, 5), (5, 9)], 9), (&[(3, 9), (0, 5), (1, 2)], 9), (&[(7, 9), (0, 2)], 4)] {
+            let spans: Vec<_> = spans.iter().map(|&(from, to)| (ms(from), ms(to))).collect();
+            assert_eq!(covered(&spans), ms(sum), "{spans:?}");
+        }
+    }
+
+    #[test]
+    fn results_are_a_line_each() {
+        assert_eq!(
+            results("a \"b\"\n\nc"),
+            "{\"event\":\"result\",\"text\":\"a \\\"b\\\"\"}\n{\"event\":\"result\",\"text\":\"\"}\n{\"event\":\"result\",\"text\":\"c\"}\n"
+        );
+        assert_eq!(results(""), "");
+    }
+}
