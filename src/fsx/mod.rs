@@ -17,7 +17,8 @@ mod tests;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 pub use batch::Batch;
 pub(crate) use copy::copy_file;
@@ -95,6 +96,16 @@ pub fn exists(path: &Path) -> Result<bool> {
     }
 }
 
+/// The absolute path of what is there, without links.
+pub fn canonical(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).map_err(|e| Error::io(format!("open {}", path.display()), &e))
+}
+
+/// Marks a file as written just now.
+pub fn touch(path: &Path) -> Result<()> {
+    change::touch(path).map_err(|e| Error::io(format!("mark {} as used", path.display()), &e))
+}
+
 /// The folder and those above it, with the modes that the umask gives.
 pub fn create_dir_all(path: &Path) -> Result<()> {
     change::make_folders(path).map_err(|e| Error::io(format!("create the folder {}", path.display()), &e))
@@ -147,6 +158,15 @@ pub fn size(path: &Path) -> Result<Option<u64>> {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
     }
+}
+
+/// How many bytes the files in a folder have, links not followed, and when it or any of them was last written, in seconds
+/// since 1970. As much as can be seen: a folder of another user's counts as empty.
+pub fn extent(path: &Path) -> (u64, i64) {
+    let Ok(meta) = fs::symlink_metadata(path) else { return (0, 0) };
+    let names = if meta.is_dir() { list(path).unwrap_or_default() } else { Vec::new() };
+    let own = if meta.is_file() { meta.len() } else { 0 };
+    names.iter().map(|name| extent(&path.join(name))).fold((own, meta.mtime()), |(size, used), (more, later)| (size + more, used.max(later)))
 }
 
 /// Puts `bytes` at `path` with exactly `mode`, in place of what was there: a reader, and a machine after a power

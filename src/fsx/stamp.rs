@@ -38,6 +38,11 @@ impl Stamp {
         }
     }
 
+    /// When its bytes last changed, in seconds since 1970.
+    pub fn mtime(&self) -> i64 {
+        self.mtime_ns.div_euclid(1_000_000_000)
+    }
+
     /// The stamp of a file that is open.
     pub fn of_metadata(meta: &Metadata) -> Stamp {
         let ns = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Blob, FILE_MODE, Store};
 use crate::error::{Error, Result};
-use crate::fsx;
+use crate::fsx::{self, Stamp};
 use crate::value::Sha256;
+
+/// In seconds.
+const DAY: i64 = 24 * 60 * 60;
 
 /// What an action gave: blobs by name. The names are up to the action's kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,12 +73,38 @@ struct EntryBlob {
 }
 
 impl Store {
-    /// Looks up the action `kind` (a fixed word of the program) with the key `key`. Never fails: whatever is wrong
-    /// with an entry is a reason to do the action.
+    /// Looks up the action `kind` (a fixed word of the program) with the key `key`, here and then in the lower stores.
+    /// Never fails: whatever is wrong with an entry is a reason to do the action.
     pub fn action(&self, kind: &str, key: &Sha256) -> Lookup {
-        match self.load(kind, key) {
-            Ok(action) => Lookup::Hit(action),
-            Err(miss) => Lookup::Miss(miss),
+        let mut why = match self.own_action(kind, key) {
+            Ok(action) => {
+                self.mark_used(&self.action_path(kind, key));
+                return Lookup::Hit(action);
+            }
+            Err(miss) => miss,
+        };
+        for lower in self.lower() {
+            match self.load(lower.root(), kind, key) {
+                Ok(action) => return Lookup::Hit(action),
+                Err(miss) if why == Miss::Absent => why = miss,
+                Err(_) => {}
+            }
+        }
+        Lookup::Miss(why)
+    }
+
+    /// The action, if this very store has it. Its blobs may be in a lower one.
+    pub(super) fn own_action(&self, kind: &str, key: &Sha256) -> Result<Action, Miss> {
+        self.load(self.root(), kind, key)
+    }
+
+    /// Once a day is enough for the garbage collection, and spares the disk. That it fails is no reason to stop.
+    fn mark_used(&self, entry: &Path) {
+        if let Some(now) = self.now
+            && let Ok(Some(stamp)) = Stamp::of(entry)
+            && now - stamp.mtime() >= DAY
+        {
+            let _ = fsx::touch(entry);
         }
     }
 
@@ -103,18 +132,8 @@ impl Store {
         fsx::write_atomic(&self.action_path(kind, key), FILE_MODE, &text)
     }
 
-    fn load(&self, kind: &str, key: &Sha256) -> Result<Action, Miss> {
-        let unsound = |why: &str| Miss::Unsound(why.to_owned());
-        let bytes = fsx::read_if_present(&self.action_path(kind, key)).map_err(|e| Miss::Unreadable(e.message().to_owned()))?;
-        let entry: Entry = serde_json::from_slice(&bytes.ok_or(Miss::Absent)?).map_err(|e| unsound(&e.to_string()))?;
-        let mut action = Action::default();
-        for (name, blob) in entry.outputs {
-            let digest = blob.digest.parse().map_err(|e: String| unsound(&e))?;
-            action.outputs.insert(name, Blob { digest, size: blob.size });
-        }
-        if entry.kind != kind || entry.key != key.to_string() || entry.check != check(kind, key, &action).to_string() {
-            return Err(unsound("its check sum does not fit"));
-        }
+    fn load(&self, root: &Path, kind: &str, key: &Sha256) -> Result<Action, Miss> {
+        let action = entry(root, kind, key)?;
         for (name, blob) in &action.outputs {
             match self.holds(&blob.digest, Some(blob.size)) {
                 Ok(true) => {}
@@ -126,9 +145,30 @@ impl Store {
     }
 
     pub(super) fn action_path(&self, kind: &str, key: &Sha256) -> PathBuf {
-        assert!(is_kind(kind), "`{kind}` is no kind of action");
-        self.root().join("actions").join(format!("{kind}-{key}.json"))
+        path(self.root(), kind, key)
     }
+}
+
+/// Where the store at `root` has an entry.
+fn path(root: &Path, kind: &str, key: &Sha256) -> PathBuf {
+    assert!(is_kind(kind), "`{kind}` is no kind of action");
+    root.join("actions").join(format!("{kind}-{key}.json"))
+}
+
+/// What an entry of the store at `root` says, whatever has become of its blobs.
+pub(super) fn entry(root: &Path, kind: &str, key: &Sha256) -> Result<Action, Miss> {
+    let unsound = |why: &str| Miss::Unsound(why.to_owned());
+    let bytes = fsx::read_if_present(&path(root, kind, key)).map_err(|e| Miss::Unreadable(e.message().to_owned()))?;
+    let entry: Entry = serde_json::from_slice(&bytes.ok_or(Miss::Absent)?).map_err(|e| unsound(&e.to_string()))?;
+    let mut action = Action::default();
+    for (name, blob) in entry.outputs {
+        let digest = blob.digest.parse().map_err(|e: String| unsound(&e))?;
+        action.outputs.insert(name, Blob { digest, size: blob.size });
+    }
+    if entry.kind != kind || entry.key != key.to_string() || entry.check != check(kind, key, &action).to_string() {
+        return Err(unsound("its check sum does not fit"));
+    }
+    Ok(action)
 }
 
 /// Kinds are words of the program, and become part of file names.

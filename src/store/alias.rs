@@ -87,6 +87,11 @@ impl Store {
     }
 }
 
+/// Whether an entry of this kind and key is an alias.
+pub(super) fn is_alias((kind, _): &(String, Sha256)) -> bool {
+    kind == KIND
+}
+
 fn key(digest: &Sha512) -> Sha256 {
     Sha256::of(Digest::Sha512(*digest).to_string())
 }

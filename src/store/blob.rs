@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use super::lower::Disposal;
 use crate::error::{Error, Result};
 use crate::fsx::{self, Stamp};
 use crate::value::{Hasher, Hasher512, Sha256, Sha512};
@@ -18,7 +19,7 @@ const BUFFER: usize = 256 << 10;
 pub struct BlobFile {
     file: File,
     path: PathBuf,
-    quarantine: PathBuf,
+    disposal: Disposal,
     digest: Sha256,
     size: u64,
 }
@@ -29,7 +30,7 @@ pub type VerifyingReader = Verifying<BlobFile>;
 pub type RangeReader<'a> = Verifying<&'a BlobFile>;
 
 impl BlobFile {
-    pub(super) fn open(path: PathBuf, quarantine: PathBuf, digest: Sha256) -> Result<Option<BlobFile>> {
+    pub(super) fn open(path: PathBuf, disposal: Disposal, digest: Sha256) -> Result<Option<BlobFile>> {
         let what = |e: io::Error| Error::io(format!("open {}", path.display()), &e);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -37,7 +38,7 @@ impl BlobFile {
             Err(e) => return Err(what(e)),
         };
         let size = file.metadata().map_err(what)?.len();
-        Ok(Some(BlobFile { file, path, quarantine, digest, size }))
+        Ok(Some(BlobFile { file, path, disposal, digest, size }))
     }
 
     /// The digest that its name promises.
@@ -125,19 +126,24 @@ impl BlobFile {
         }
     }
 
-    /// Moves the file out of the blobs, unless another process has already put a new one in its place.
-    pub(super) fn quarantine(&self) -> Option<&Path> {
-        let moved = matches!(fsx::is_at(&self.file, &self.path), Ok(true)) && fsx::rename(&self.path, &self.quarantine).is_ok();
-        moved.then_some(&*self.quarantine)
+    /// Where it was opened.
+    pub(super) fn place(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether its place still has this very file.
+    pub(super) fn is_in_place(&self) -> bool {
+        matches!(fsx::is_at(&self.file, &self.path), Ok(true))
+    }
+
+    pub(super) fn disposal(&self) -> &Disposal {
+        &self.disposal
     }
 
     fn damaged(&self, found: &str) -> Error {
         let error = Error::integrity(format!("blob {} in the store is damaged", self.digest))
             .detail(format!("expected sha256:{}  {found}", self.digest));
-        let error = match self.quarantine() {
-            Some(path) => error.detail(format!("moved to {}", path.display())),
-            None => error,
-        };
+        let error = self.dispose().into_iter().fold(error, Error::detail);
         error.hint("run the command again: what was lost is fetched or made anew; if it happens twice, check the disk")
     }
 

@@ -1,7 +1,7 @@
 //! What is in a store, for the commands that look after it.
 
 use super::action::is_kind;
-use super::{Action, Blob, Lookup, Miss, Store};
+use super::{Action, Blob, Miss, Store};
 use crate::error::Result;
 use crate::fsx;
 use crate::value::Sha256;
@@ -16,7 +16,7 @@ pub struct Found {
 }
 
 impl Store {
-    /// All blobs, by their names, with the sizes that their files have. Files with other names are passed over.
+    /// All blobs of this very store, by their names, with the sizes that their files have. Files with other names are passed over.
     pub fn blobs(&self) -> Result<Vec<Blob>> {
         let folder = self.root().join("blobs/sha256");
         let mut blobs = Vec::new();
@@ -30,18 +30,14 @@ impl Store {
         Ok(blobs)
     }
 
-    /// All action entries, by their names. Files with other names are passed over.
+    /// All action entries of this very store, by their names. Files with other names are passed over.
     pub fn actions(&self) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         for name in fsx::list(&self.root().join("actions"))? {
             let parts = name.to_str().and_then(|name| name.strip_suffix(".json")?.rsplit_once('-'));
             let Some((kind, key)) = parts.filter(|(kind, _)| is_kind(kind)) else { continue };
             let Ok(key) = key.parse() else { continue };
-            let action = match self.action(kind, &key) {
-                Lookup::Hit(action) => Ok(action),
-                Lookup::Miss(miss) => Err(miss),
-            };
-            found.push(Found { name: (kind.to_owned(), key), action });
+            found.push(Found { name: (kind.to_owned(), key), action: self.own_action(kind, &key) });
         }
         Ok(found)
     }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::{Access, FILE_MODE, Store};
 use crate::error::{Error, Result};
-use crate::fsx::change;
+use crate::fsx::{self, change};
 use crate::value::{Cancel, Sha256};
 
 /// Between two looks at a lock that another process has. Blocking in the kernel would not notice `cancel`.
@@ -41,17 +41,29 @@ pub(super) fn acquire(path: &Path, access: Access, cancel: &Cancel, on_wait: &dy
         Access::Shared => FlockOperation::NonBlockingLockShared,
         Access::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
+    wait(&file, operation, cancel, on_wait)?.map_err(|e| {
+        Error::io(format!("lock {}", path.display()), &e.into())
+            .hint("a store needs a filesystem with locks: point $KBAKE_STORE at a local disk")
+    })?;
+    Ok(file)
+}
+
+/// Takes the lock at `path` beside other readers, if the file can be opened and its filesystem has locks: on what another
+/// user looks after we may have to do without.
+pub(super) fn acquire_to_read(path: &Path, cancel: &Cancel, on_wait: &dyn Fn()) -> Result<Option<File>> {
+    let Ok(file) = fsx::open_read(path) else { return Ok(None) };
+    Ok(wait(&file, FlockOperation::NonBlockingLockShared, cancel, on_wait)?.is_ok().then_some(file))
+}
+
+/// Waits for a lock until it is taken, or cannot be, or `cancel`.
+fn wait(file: &File, operation: FlockOperation, cancel: &Cancel, on_wait: &dyn Fn()) -> Result<Result<(), Errno>> {
     let mut told = false;
     loop {
         cancel.check()?;
-        match flock(&file, operation) {
-            Ok(()) => return Ok(file),
+        match flock(file, operation) {
             Err(Errno::WOULDBLOCK) => {}
             Err(Errno::INTR) => continue,
-            Err(e) => {
-                return Err(Error::io(format!("lock {}", path.display()), &e.into())
-                    .hint("a store needs a filesystem with locks: point $KBAKE_STORE at a local disk"));
-            }
+            taken => return Ok(taken),
         }
         if !std::mem::replace(&mut told, true) {
             on_wait();

@@ -10,7 +10,7 @@
 //! locks/            one file per plan, for single flight
 //! stamps/           what is known of files outside the store, so that they need not be hashed again
 //! tmp/              files being written; partial-<digest> are downloads to go on with
-//! quarantine/       blobs that were found damaged
+//! quarantine/       blobs that were found damaged; <digest>.<file>.lower stands for one of a lower store
 //! ```
 //!
 //! A blob that has its name is whole and on the disk; an action entry is written after its blobs. So a crash
@@ -21,20 +21,23 @@ mod action;
 mod alias;
 mod blob;
 mod claim;
+pub mod gc;
 mod list;
 mod lock;
+mod lower;
 mod output;
 mod partial;
 mod root;
 mod scratch;
 mod source;
+pub mod survey;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -43,11 +46,13 @@ pub use blob::{BlobFile, RangeReader, Verifying, VerifyingReader};
 pub use claim::ImageClaim;
 pub use list::Found;
 pub use lock::PlanLock;
+pub use lower::Lower;
 pub use partial::{Claim, Partial};
 pub use root::{Generation, History, Owner, Root};
 pub use source::StoreSource;
 pub use write::BlobWriter;
 
+use self::lower::Disposal;
 use crate::error::{Class, Error, Result};
 use crate::fsx::{self, Stamp};
 use crate::value::{Cancel, Sha256, Sha512, Size};
@@ -63,6 +68,8 @@ const FILE_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o755;
 /// Of downloads that a later command goes on with.
 const PARTIAL: &str = "partial-";
+/// The ending of the names in `quarantine/` that stand for damaged blobs of lower stores.
+const DISTRUST: &str = "lower";
 
 /// How a command uses the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +93,11 @@ pub struct Blob {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    access: Access,
     _lock: File,
+    lower: Vec<Lower>,
+    /// The time at which the command began, if what it uses is to be marked as used.
+    now: Option<survey::Moment>,
     /// Blobs whose files this process has hashed, as the files were then.
     hashed: Mutex<BTreeMap<Sha256, Stamp>>,
     /// What this process has seen for itself: bytes with this SHA-512 have that SHA-256.
@@ -105,9 +116,9 @@ impl Store {
         refuse_other_folder(root)?;
         fsx::create_dir_all(root)?;
         // An absolute root, so that what is remembered about paths does not depend on the current folder.
-        let root = fs::canonicalize(root).map_err(|e| Error::io(format!("open the store {}", root.display()), &e))?;
+        let root = fsx::canonical(root)?;
         let lock = lock::acquire(&root.join("lock"), access, cancel, on_wait)?;
-        let store = Store { root, _lock: lock, hashed: Mutex::default(), proved: Mutex::default() };
+        let store = Store { root, access, _lock: lock, lower: Vec::new(), now: None, hashed: Mutex::default(), proved: Mutex::default() };
         store.settle_format()?;
         store.clean()?;
         Ok(store)
@@ -118,9 +129,25 @@ impl Store {
         &self.root
     }
 
-    /// Where a blob's file is, or would be. Its bytes are not verified: for humans and for foreign tools that do so.
+    /// The same store, in which actions that are looked up are marked as used at `now`. So the garbage collection can
+    /// keep what is in use.
+    pub fn marking_use(self, now: survey::Moment) -> Store {
+        Store { now: Some(now), ..self }
+    }
+
+    /// Where a blob's file is, in this store or a lower one, or where it would be. Its bytes are not verified: for humans
+    /// and for foreign tools that do so.
     pub fn path(&self, digest: &Sha256) -> PathBuf {
-        self.root.join("blobs/sha256").join(digest.to_string())
+        let own = self.own_path(digest);
+        if self.lower.is_empty() || matches!(fsx::exists(&own), Ok(true)) {
+            return own;
+        }
+        self.lower_blob(digest).map_or(own, |blob| blob.place().to_owned())
+    }
+
+    /// Where a blob's file is in this very store, or would be.
+    fn own_path(&self, digest: &Sha256) -> PathBuf {
+        blob_path(&self.root, digest)
     }
 
     /// Whether a blob is there. Its bytes are looked at when they are read.
@@ -130,28 +157,36 @@ impl Store {
 
     /// A blob's size in bytes; none when it is not there.
     pub fn size(&self, digest: &Sha256) -> Result<Option<u64>> {
-        fsx::size(&self.path(digest))
+        let own = fsx::size(&self.own_path(digest))?;
+        Ok(own.or_else(|| self.lower_blob(digest).map(|blob| blob.size())))
     }
 
     /// Whether a blob is there and, where `size` is known, has that size. A damaged one of
     /// another size goes to quarantine.
     pub fn holds(&self, digest: &Sha256, size: Option<u64>) -> Result<bool> {
-        let Some(found) = self.size(digest)? else { return Ok(false) };
-        // The trace of a power cut on a filesystem that lost the bytes but kept the name.
-        let hollow = found == 0 && *digest != Sha256::of(b"");
-        if hollow || size.is_some_and(|size| size != found) {
+        // Behind a damaged one a lower store may have a good one.
+        for _ in 0..=self.lower.len() {
+            let Some(found) = self.size(digest)? else { return Ok(false) };
+            // The trace of a power cut on a filesystem that lost the bytes but kept the name.
+            let hollow = found == 0 && *digest != Sha256::of(b"");
+            if !hollow && size.is_none_or(|size| size == found) {
+                return Ok(true);
+            }
             // Either the file is damaged or `size` is wrong; only the bytes can tell.
-            return match self.blob(digest)?.map(|blob| blob.verify()) {
-                Some(Err(error)) if error.class() != Class::Integrity => Err(error),
-                _ => Ok(false),
-            };
+            match self.blob(digest)?.map(|blob| blob.verify()) {
+                Some(Err(error)) if error.class() == Class::Integrity => {}
+                Some(Err(error)) => return Err(error),
+                _ => return Ok(false),
+            }
         }
-        Ok(true)
+        Ok(false)
     }
 
     /// Opens a blob for reading at any place; none when it is not there.
     pub fn blob(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
-        BlobFile::open(self.path(digest), self.root.join("quarantine").join(digest.to_string()), *digest)
+        let quarantine = self.root.join("quarantine").join(digest.to_string());
+        let own = BlobFile::open(self.own_path(digest), Disposal::Quarantine(quarantine), *digest)?;
+        Ok(own.or_else(|| self.lower_blob(digest)))
     }
 
     /// Opens a blob for reading from start to end; none when it is not there. The read that would give the last
@@ -190,7 +225,7 @@ impl Store {
 
     /// Remembers that the file of a blob was hashed by this process, which made it.
     fn note_hashed(&self, digest: &Sha256) -> Result<()> {
-        if let Some(stamp) = Stamp::of(&self.path(digest))? {
+        if let Some(stamp) = Stamp::of(&self.own_path(digest))? {
             self.hashed.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, stamp);
         }
         Ok(())
@@ -211,8 +246,7 @@ impl Store {
         let path = self.root.join("format");
         let text = fsx::read_if_present(&path)?;
         if let Some(bytes) = &text {
-            let number = std::str::from_utf8(bytes).ok().and_then(|text| text.trim_end().parse::<u32>().ok());
-            match number {
+            match format_of(bytes) {
                 Some(FORMAT) => {}
                 Some(number) if number > FORMAT => {
                     return Err(Error::user(format!("the store {} was made by a newer kbake", self.root.display()))
@@ -249,6 +283,16 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Where the store at `root` has a blob.
+fn blob_path(root: &Path, digest: &Sha256) -> PathBuf {
+    root.join("blobs/sha256").join(digest.to_string())
+}
+
+/// The number in a store's file `format`.
+fn format_of(text: &[u8]) -> Option<u32> {
+    std::str::from_utf8(text).ok()?.trim_end().parse().ok()
 }
 
 /// A folder full of other things is a mistyped path, and the garbage collection must never run there.

@@ -1,5 +1,6 @@
 //! Files outside the store that hold a blob's bytes: how they get there, and how they are known again.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{FILE_MODE, Store};
 use crate::error::{Error, Result};
 use crate::fsx::{self, Stamp};
-use crate::value::Sha256;
+use crate::value::{Sha256, unescape};
 
 /// What is remembered of a file.
 #[derive(Serialize, Deserialize)]
@@ -52,6 +53,14 @@ impl Store {
         let entry = Entry { path: shown(path), digest: digest.to_string(), stamp: *stamp };
         let text = serde_json::to_vec(&entry).map_err(|e| Error::internal(format!("a stamp cannot be written: {e}")))?;
         fsx::write_atomic(&self.stamp_path(path)?, FILE_MODE, &text)
+    }
+
+    /// Whether the entry at `path` can never be of use again. What cannot be looked at may be.
+    pub(super) fn is_stale(&self, path: &Path) -> bool {
+        let Ok(bytes) = fsx::read_if_present(path) else { return false };
+        let entry = bytes.and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).ok());
+        let Some((entry, file)) = entry.and_then(|entry| Some((unescape(&entry.path)?, entry.stamp))) else { return true };
+        Stamp::of(Path::new(OsStr::from_bytes(&entry))).is_ok_and(|now| now != Some(file))
     }
 
     fn stamp_path(&self, path: &Path) -> Result<PathBuf> {

@@ -96,7 +96,7 @@ struct Sealed {
 
 impl Owner {
     /// The name of its file.
-    fn key(&self) -> Sha256 {
+    pub(super) fn key(&self) -> Sha256 {
         let project = self.project.as_ref().map(|path| shown(path)).unwrap_or_default();
         Sha256::of(format!("{project}\n{}\n{}", self.channel, self.role))
     }
@@ -146,7 +146,7 @@ impl Store {
     }
 }
 
-fn read(bytes: &[u8]) -> Option<Root> {
+pub(super) fn read(bytes: &[u8]) -> Option<Root> {
     let sealed: Sealed = serde_json::from_slice(bytes).ok()?;
     if check(&sealed.root).ok()? != sealed.check {
         return None;

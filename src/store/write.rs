@@ -51,7 +51,7 @@ impl<'a> BlobWriter<'a> {
 
 /// Gives a file whose bytes are known to be `blob` its name, unless the blob is there already.
 pub(super) fn place(store: &Store, temp: Temp, blob: Blob) -> Result<Persisted> {
-    let path = store.path(&blob.digest);
+    let path = store.own_path(&blob.digest);
     if store.holds(&blob.digest, Some(blob.size))? {
         // Its writer may be about to sync the folder only now, and who calls us will rely on the name.
         fsx::sync_dir(path.parent().unwrap_or(store.root()))?;

@@ -3,7 +3,10 @@
 mod alias;
 mod crash;
 mod damage;
+mod gc;
 mod lookup;
+mod lower;
+mod root;
 
 use std::fs;
 use std::io::{Read as _, Write as _};

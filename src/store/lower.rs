@@ -1,0 +1,134 @@
+//! Stores below this one: others look after them, we only read. A CI host's shared store, a read-only mount.
+//!
+//! What is looked up is looked for here first, then in each of them, in their order. Nothing is ever written there: not
+//! even that a blob is damaged, which is noted in our own `quarantine/` instead, so that it is not used again and the
+//! next command makes or fetches its own.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::{BlobFile, FILE_MODE, FORMAT, Store, format_of, lock};
+use crate::error::{Error, Result};
+use crate::fsx::{self, Stamp};
+use crate::value::{Cancel, Sha256};
+
+/// A store of others, open for reading.
+#[derive(Debug)]
+pub struct Lower {
+    root: PathBuf,
+    /// Shared with its own commands, where we may hold it: its garbage collection waits for us then.
+    _lock: Option<File>,
+}
+
+impl Lower {
+    /// Its folder, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Opens the store at `root`. `on_wait` is called once when its own collection is at work.
+    fn open(root: PathBuf, cancel: &Cancel, on_wait: &dyn Fn()) -> Result<Lower> {
+        let odd = |why: String| {
+            Error::user(format!("{} cannot be used as a lower store", root.display()))
+                .detail(why)
+                .hint("name the folder of another kbake's store with --lower-store, in $KBAKE_LOWER_STORES, or in [store] of config.toml")
+        };
+        match fsx::read_if_present(&root.join("format")).map_err(|e| odd(e.message().to_owned()))?.map(|text| format_of(&text)) {
+            Some(Some(FORMAT)) => {}
+            Some(Some(number)) => return Err(odd(format!("its format is {number}, this kbake knows {FORMAT}"))),
+            Some(None) => return Err(odd("its file `format` does not hold a store's format".to_owned())),
+            None => return Err(odd("it has no file `format`, as each store does".to_owned())),
+        }
+        for folder in ["blobs/sha256", "actions"] {
+            // The dot: not only that it is there, but that we may look into it.
+            match fsx::exists(&root.join(folder).join(".")) {
+                Ok(true) => {}
+                Ok(false) => return Err(odd(format!("it has no folder `{folder}`"))),
+                Err(error) => return Err(odd(error.message().to_owned())),
+            }
+        }
+        let lock = lock::acquire_to_read(&root.join("lock"), cancel, on_wait)?;
+        Ok(Lower { root, _lock: lock })
+    }
+
+    /// Where a blob's file would be.
+    pub fn path(&self, digest: &Sha256) -> PathBuf {
+        super::blob_path(&self.root, digest)
+    }
+}
+
+impl Store {
+    /// The same store over those at `roots`, the first of them looked into first. One that is named twice, or is this very
+    /// store, counts once. `on_wait` is called with a store whose own collection is waited for.
+    ///
+    /// # Errors
+    /// One that is missing, or no store, or of another format.
+    pub fn over(mut self, roots: &[PathBuf], cancel: &Cancel, on_wait: &dyn Fn(&Path)) -> Result<Store> {
+        for named in roots {
+            let root = fsx::canonical(named).map_err(|error| {
+                Error::user(format!("there is no lower store {}", named.display())).detail(error.message().to_owned())
+            })?;
+            if root != self.root && self.lower.iter().all(|lower| lower.root != root) {
+                let told = root.clone();
+                self.lower.push(Lower::open(root, cancel, &|| on_wait(&told))?);
+            }
+        }
+        Ok(self)
+    }
+
+    /// The stores below.
+    pub fn lower(&self) -> &[Lower] {
+        &self.lower
+    }
+
+    /// The first blob below that is not known to be damaged. What cannot be opened counts as not there.
+    pub(super) fn lower_blob(&self, digest: &Sha256) -> Option<BlobFile> {
+        let open = |lower: &Lower| BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest).ok().flatten();
+        self.lower.iter().filter_map(open).find(|blob| !blob.is_distrusted())
+    }
+}
+
+/// What becomes of a blob's file that proves damaged.
+#[derive(Debug)]
+pub(super) enum Disposal {
+    /// It moves to this place.
+    Quarantine(PathBuf),
+    /// It is of a lower store: the store in this folder remembers not to use it.
+    Distrust(PathBuf),
+}
+
+impl Disposal {
+    /// Where `store` remembers that this very file of a lower store is damaged. One that is put in its place is another.
+    pub(super) fn mark(store: &Path, digest: &Sha256, stamp: &Stamp) -> PathBuf {
+        let Stamp { dev, ino, size, mtime_ns, ctime_ns } = stamp;
+        let which = Sha256::of(format!("{dev} {ino} {size} {mtime_ns} {ctime_ns}")).to_string();
+        store.join("quarantine").join(format!("{digest}.{}.{}", &which[..16], super::DISTRUST))
+    }
+}
+
+impl BlobFile {
+    /// Whether it was found damaged in its lower store before.
+    fn is_distrusted(&self) -> bool {
+        let Disposal::Distrust(store) = self.disposal() else { return false };
+        // In doubt it is looked at again: whoever reads it hashes it.
+        self.stamp().is_ok_and(|stamp| fsx::exists(&Disposal::mark(store, &self.digest(), &stamp)).unwrap_or(false))
+    }
+
+    /// Takes the file out of use. Says how, if that could be done.
+    pub(super) fn dispose(&self) -> Option<String> {
+        match self.disposal() {
+            Disposal::Quarantine(to) => {
+                // Unless another process has already put a new one in its place.
+                let moved = self.is_in_place() && fsx::rename(self.place(), to).is_ok();
+                moved.then(|| format!("moved to {}", to.display()))
+            }
+            Disposal::Distrust(store) => {
+                let mark = Disposal::mark(store, &self.digest(), &self.stamp().ok()?);
+                let text = format!("{}\n", self.place().display());
+                fsx::write_atomic(&mark, FILE_MODE, text.as_bytes()).ok()?;
+                Some(format!("it is {}, of a lower store, and will not be used again", self.place().display()))
+            }
+        }
+    }
+}
+
