@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, renameat_with, utimensat};
 
 /// A change that is about to be made.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,8 @@ pub(crate) enum Change<'a> {
     Resize { file: &'a File, path: &'a Path },
     /// A file or folder gets a mode.
     Mode(&'a Path),
+    /// A file gets the present time.
+    Touch(&'a Path),
     /// A file's bytes are put on the disk for good.
     Sync { file: &'a File, path: &'a Path },
     /// A folder's names are.
@@ -107,6 +109,13 @@ pub(crate) fn set_len(file: &File, path: &Path, len: u64) -> io::Result<()> {
 /// Gives a file exactly this mode.
 pub(crate) fn set_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
     make(Change::Mode(path), || file.set_permissions(Permissions::from_mode(mode)))
+}
+
+/// Marks a file as written just now.
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
+    let now = |nanos| Timespec { tv_sec: 0, tv_nsec: nanos };
+    let times = Timestamps { last_access: now(UTIME_OMIT), last_modification: now(UTIME_NOW) };
+    make(Change::Touch(path), || Ok(utimensat(CWD, path, &times, AtFlags::empty())?))
 }
 
 /// Puts a file's bytes on the disk for good.

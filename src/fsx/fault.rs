@@ -118,7 +118,8 @@ fn kill() -> ! {
 
 /// A full disk still lets go of names, and takes modes.
 fn needs_space(change: &Change<'_>) -> bool {
-    !matches!(change, Change::Mode(_) | Change::Remove(_) | Change::RemoveFolder(_) | Change::Resize { .. } | Change::SyncFolder(_))
+    use Change::{Mode, Remove, RemoveFolder, Resize, SyncFolder, Touch};
+    !matches!(change, Mode(_) | Touch(_) | Remove(_) | RemoveFolder(_) | Resize { .. } | SyncFolder(_))
 }
 
 /// Makes the first half of a write.
@@ -142,6 +143,7 @@ fn named<'a>(change: &Change<'a>) -> (&'static str, &'a Path) {
         Change::Copy { path, .. } => ("copy", path),
         Change::Resize { path, .. } => ("resize", path),
         Change::Mode(path) => ("mode", path),
+        Change::Touch(path) => ("touch", path),
         Change::Sync { path, .. } => ("sync", path),
         Change::SyncFolder(path) => ("sync folder", path),
         Change::Rename { to, .. } => ("rename", to),

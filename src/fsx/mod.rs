@@ -20,8 +20,6 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
-
 pub use batch::Batch;
 pub(crate) use copy::copy_file;
 pub use copy::{copy_or_reflink, copy_verified};
@@ -105,9 +103,7 @@ pub fn canonical(path: &Path) -> Result<PathBuf> {
 
 /// Marks a file as written just now.
 pub fn touch(path: &Path) -> Result<()> {
-    let now = |nanos| Timespec { tv_sec: 0, tv_nsec: nanos };
-    let times = Timestamps { last_access: now(UTIME_OMIT), last_modification: now(UTIME_NOW) };
-    utimensat(CWD, path, &times, AtFlags::empty()).map_err(|e| Error::io(format!("mark {} as used", path.display()), &e.into()))
+    change::touch(path).map_err(|e| Error::io(format!("mark {} as used", path.display()), &e))
 }
 
 /// The folder and those above it, with the modes that the umask gives.

@@ -7,15 +7,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::world::{self, CHANNEL};
-use crate::bake::{self, Bake, pantry};
+use crate::bake::{self, Bake, Bundling, Importing, pantry};
 use crate::error::Result;
 use crate::fetch::tests::server::Server;
 use crate::fetch::{Options, Proxy};
+use crate::fsx;
 use crate::fsx::fault::{self, Bytes, Fault, Names};
-use crate::project::Project;
+use crate::project::{Expected, Project};
 use crate::report::Silent;
-use crate::store::{Access, Store};
-use crate::value::{Cancel, RoleName};
+use crate::store::gc::Limits;
+use crate::store::{Access, Owner, Store};
+use crate::value::{Cancel, RoleName, Sha256};
 
 const ORDER: &str = "KBAKE_TEST_FAULT";
 
@@ -37,6 +39,10 @@ pub enum Verb {
     Fetch(Vec<String>),
     /// `kbake build ROLE…`
     Build(Vec<String>),
+    /// `kbake bundle import in.bundle --project-to taken`, with `--expect DIGEST` or without.
+    Import(Option<Sha256>),
+    /// `kbake gc`
+    Gc,
 }
 
 impl Verb {
@@ -44,15 +50,19 @@ impl Verb {
         match self {
             Verb::Fetch(roles) => format!("fetch {}", roles.join(" ")),
             Verb::Build(roles) => format!("build {}", roles.join(" ")),
+            Verb::Import(expect) => format!("import {}", expect.map(|digest| digest.to_string()).unwrap_or_default()),
+            Verb::Gc => "gc".to_owned(),
         }
     }
 
     fn parse(text: &str) -> Verb {
         let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let roles = rest.split_whitespace().map(str::to_owned).collect();
+        let roles: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
         match verb {
             "fetch" => Verb::Fetch(roles),
             "build" => Verb::Build(roles),
+            "import" => Verb::Import(roles.first().map(|digest| digest.parse().unwrap())),
+            "gc" => Verb::Gc,
             _ => panic!("no verb: {text}"),
         }
     }
@@ -86,6 +96,16 @@ impl Site {
         self.dir.join(format!("images/{role}.qcow2"))
     }
 
+    /// The bundle that is imported.
+    pub fn bundle(&self) -> PathBuf {
+        self.dir.join("in.bundle")
+    }
+
+    /// Where an import puts the project.
+    pub fn taken(&self) -> PathBuf {
+        self.dir.join("taken")
+    }
+
     /// Opens the store as a verb does.
     pub fn open(&self) -> Result<Store> {
         Store::open(&self.store(), Access::Shared, &Cancel::new(), &|| {})
@@ -105,13 +125,51 @@ impl Site {
                 bake.place(&baked.image, &output)?;
                 bake.remember(owner, resolved, Some(&output))
             }),
+            Verb::Import(expect) => self.with(&self.open()?, |bake| {
+                let taken = self.taken();
+                let owner = |channel: &str, role: &RoleName, _: &Sha256| {
+                    Some(Owner { project: Some(taken.clone()), channel: channel.to_owned(), role: role.clone() })
+                };
+                let expected = Expected::default();
+                let how = Importing { expect: *expect, expected: &expected, project_to: Some(&taken), owner: &owner };
+                bake.import(&mut fsx::open_read(&self.bundle())?, &how).map(drop)
+            }),
+            Verb::Gc => {
+                let store = Store::open(&self.store(), Access::Exclusive, &Cancel::new(), &|| {})?;
+                store.gc(&Limits::default(), &Cancel::new(), &mut |_| {}).map(drop)
+            }
         }
     }
 
-    fn each(&self, roles: &[String], work: impl Fn(&Bake, crate::store::Owner, &bake::Resolved) -> Result<()>) -> Result<()> {
+    /// Writes the bundle of a role. Gives its digest.
+    pub fn pack(&self, role: &str) -> Result<Sha256> {
         let project = Project::Folder(self.dir.join("project"));
         let channel = project.channel(CHANNEL)?;
-        let store = self.open()?;
+        let resolved = bake::resolve(&project, &channel, &role.parse().unwrap())?;
+        self.with(&self.open()?, |bake| {
+            bake.base_by(&resolved, |bake, _| pantry::pack(bake, world::base))?;
+            let expected = Expected::default();
+            let bundling = Bundling { project: &project, channel: &channel, expected: &expected, inputs: true, outputs: true, since: &[] };
+            let packed = bake.pack(&bundling, std::slice::from_ref(&resolved))?;
+            let mut bytes = Vec::new();
+            bake.write_bundle(&packed, &mut bytes)?;
+            fs::write(self.bundle(), bytes).unwrap();
+            Ok(packed.outline.digest())
+        })
+    }
+
+    fn each(&self, roles: &[String], work: impl Fn(&Bake, Owner, &bake::Resolved) -> Result<()>) -> Result<()> {
+        let project = Project::Folder(self.dir.join("project"));
+        let channel = project.channel(CHANNEL)?;
+        self.with(&self.open()?, |bake| {
+            roles.iter().try_for_each(|role| {
+                let role: RoleName = role.parse().unwrap();
+                work(bake, bake::owner(&project, &self.dir, CHANNEL, &role), &bake::resolve(&project, &channel, &role)?)
+            })
+        })
+    }
+
+    fn with<T>(&self, store: &Store, work: impl FnOnce(&Bake) -> Result<T>) -> Result<T> {
         let cancel = Cancel::new();
         let ms = Duration::from_millis;
         let fetch = Options {
@@ -125,13 +183,7 @@ impl Site {
             ..Options::default()
         };
         let none = |_: &str| Ok(Vec::new());
-        let bake = Bake { store: &store, fetch, host_mirrors: &none, jobs: 1, report: &Silent, cancel: &cancel };
-        for role in roles {
-            let role: RoleName = role.parse().unwrap();
-            let resolved = bake::resolve(&project, &channel, &role)?;
-            work(&bake, bake::owner(&project, &self.dir, CHANNEL, &role), &resolved)?;
-        }
-        Ok(())
+        work(&Bake { store, fetch, host_mirrors: &none, jobs: 1, report: &Silent, cancel: &cancel })
     }
 
     /// Does it in a process of its own, with something in store for it after so many changes of the disk.

@@ -25,18 +25,26 @@ struct Case {
 impl Case {
     /// `prepare` brings a site that has only its project to where the verb begins.
     fn new(verb: Verb, prepare: impl FnOnce(&Site, &World)) -> Case {
+        Case { verb, ..Case::prepared(prepare) }.finished()
+    }
+
+    fn prepared(prepare: impl FnOnce(&Site, &World)) -> Case {
         let world = World::of("first");
         let server = world.serve();
         let prepared = tempfile::tempdir().unwrap();
         world.settle(&prepared.path().join("project"));
         prepare(&Site::new(prepared.path(), &server), &world);
-        let mut case = Case { verb, server, prepared, right: Contents::default(), changes: Vec::new() };
-        let (_dir, site) = case.site();
-        let (done, changes) = fault::trace(&site.dir, || site.run(&case.verb));
+        Case { verb: Verb::Gc, server, prepared, right: Contents::default(), changes: Vec::new() }
+    }
+
+    /// Runs the verb undisturbed.
+    fn finished(mut self) -> Case {
+        let (_dir, site) = self.site();
+        let (done, changes) = fault::trace(&site.dir, || site.run(&self.verb));
         done.unwrap();
-        case.right = Contents::settled(&site, "undisturbed");
-        case.changes = changes;
-        case
+        self.right = Contents::settled(&site, "undisturbed");
+        self.changes = changes;
+        self
     }
 
     /// A fresh site.
@@ -135,9 +143,38 @@ fn build() -> Case {
     Case::new(Verb::Build(roles(&["alpha"])), |site, _| site.run(&Verb::Fetch(roles(&["alpha"]))).unwrap())
 }
 
+/// Of a role whose inputs and image nobody has here; `expected` when its image is to be believed.
+fn import(expected: bool) -> Case {
+    let mut digest = None;
+    let prepare = |site: &Site, _: &World| {
+        digest = Some(site.pack("beta").unwrap());
+        fs::remove_dir_all(site.store()).unwrap();
+    };
+    // The digest is known only once the bundle is written.
+    let case = Case::prepared(prepare);
+    Case { verb: Verb::Import(digest.filter(|_| expected)), ..case }.finished()
+}
+
+/// Beside what is needed, the store has a role whose project is gone, and all sorts of leftovers.
+fn gc() -> Case {
+    Case::new(Verb::Gc, |site, world| {
+        site.run(&Verb::Build(roles(&["alpha", "beta"]))).unwrap();
+        half(site, world);
+        fs::write(site.store().join("quarantine").join("0".repeat(64)), "damaged").unwrap();
+        // Whoever has nothing but its store:
+        let gone = Site { dir: site.dir.join("gone"), ..site.clone() };
+        fs::create_dir(&gone.dir).unwrap();
+        std::os::unix::fs::symlink(site.store(), gone.store()).unwrap();
+        World::of("second").settle(&gone.dir.join("project"));
+        let server = World::of("second").serve();
+        Site { base: server.base(), ..gone.clone() }.run(&Verb::Build(roles(&["alpha", "gamma"]))).unwrap();
+        fs::remove_dir_all(&gone.dir).unwrap();
+    })
+}
+
 #[test]
 fn what_the_verbs_change() {
-    for case in [fetch(), build()] {
+    for case in [fetch(), build(), import(false), import(true), gc()] {
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
         case.changes.iter().for_each(|(kind, _)| *kinds.entry(kind).or_default() += 1);
         println!("{:?}: {} changes, {} places: {kinds:?}", case.verb, case.changes.len(), case.places().len());
