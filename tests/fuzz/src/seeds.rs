@@ -1,9 +1,10 @@
 //! Seeds: small sound inputs of every form that a parser knows, made here, so that nothing binary is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::Path;
 
+use kbake::bundle::{self, Outline, Part};
 use kbake::disk::ext4::{self, Params, Size};
 use kbake::disk::{ContentSource, Data};
 use kbake::store::{Access, Action, Generation, History, Owner, Root, Store};
@@ -139,6 +140,67 @@ pub fn oci() -> Vec<Vec<u8>> {
     let docker = index(&layer).replace("oci.image.index.v1", "docker.distribution.manifest.list.v2");
     let pair = format!("{}\n{}", manifest("@DIGEST@", "@SIZE@", &layer), config());
     vec![index(&layer).into(), docker.into(), manifest(&layer[7..], "300", &layer).into(), config().into(), pair.into()]
+}
+
+/// A file of a bundle.
+pub fn bundle_file(name: &str, bytes: &[u8]) -> Vec<u8> {
+    [&bundle_header(name, b'0', 0o644, bytes.len() as u64)[..], &build::padded(bytes)].concat()
+}
+
+/// A header as bundles have them: ustar, of time 0.
+pub fn bundle_header(name: &str, flag: u8, mode: u16, size: u64) -> [u8; 512] {
+    let texts = [format!("{mode:07o}\0"), format!("{size:011o}\0{:011o}\0", 0)];
+    let parts: [(usize, &[u8]); 5] = [
+        (100, texts[0].as_bytes()),
+        (124, texts[1].as_bytes()),
+        (257, b"ustar\x0000"),
+        (329, b"0000000\0"),
+        (337, b"0000000\0"),
+    ];
+    with(header(name.as_bytes(), flag, size), &parts)
+}
+
+/// The blob of the bundles here.
+pub const BLOB: &[u8] = b"blob";
+
+/// A bundle around these documents, in which `@M@`, `@C@` and `@B@` stand for the digests of the manifest, the
+/// configuration and the blob, `@MS@` and so on for their sizes.
+pub fn bundle_of(index: &str, manifest: &str, config: &str) -> Vec<u8> {
+    let named = |text: &str, mark: &str, bytes: &[u8]| {
+        text.replace(&format!("@{mark}@"), &Sha256::of(bytes).to_string()).replace(&format!("@{mark}S@"), &bytes.len().to_string())
+    };
+    let manifest = named(&named(manifest, "C", config.as_bytes()), "B", BLOB);
+    let index = named(index, "M", manifest.as_bytes());
+    let blob = |bytes: &[u8]| bundle_file(&format!("blobs/sha256/{}", Sha256::of(bytes)), bytes);
+    [
+        bundle_file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
+        bundle_file("index.json", index.as_bytes()),
+        bundle_header("blobs/", b'5', 0o755, 0).to_vec(),
+        bundle_header("blobs/sha256/", b'5', 0o755, 0).to_vec(),
+        blob(manifest.as_bytes()),
+        blob(config.as_bytes()),
+        blob(BLOB),
+        END.to_vec(),
+    ]
+    .concat()
+}
+
+pub const BUNDLE_INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:@M@","size":@MS@,"annotations":{"org.opencontainers.image.ref.name":"etcd"},"artifactType":"application/vnd.kbake.role.v1"}],"annotations":{"vnd.kbake.bundle.format":"1"}}"#;
+pub const BUNDLE_MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.kbake.role.v1","config":{"mediaType":"application/vnd.kbake.role.config.v1+json","digest":"sha256:@C@","size":@CS@},"layers":[{"mediaType":"application/vnd.kbake.plan.v1","digest":"sha256:@B@","size":@BS@,"annotations":{"org.opencontainers.image.title":"plan"}}]}"#;
+pub const BUNDLE_CONFIG: &str = "{}";
+
+pub fn bundle() -> Vec<Vec<u8>> {
+    let part = Part { kind: bundle::Kind::Plan, title: "plan".into(), digest: Sha256::of(BLOB), size: 4, sha512: None, left_out: false };
+    let content = bundle::Content { name: "etcd".parse().expect("a literal"), config: BUNDLE_CONFIG.into(), parts: vec![part] };
+    let outline = Outline::new(vec![content], BTreeSet::new()).expect("sound");
+    let mut whole = Vec::new();
+    let blobs = Blobs([(Sha256::of(BLOB), BLOB.to_vec())].into());
+    bundle::write(&outline, &blobs, &mut whole, &Cancel::new(), &|_| {}).expect("to memory");
+    assert!(bundle_of(BUNDLE_INDEX, BUNDLE_MANIFEST, BUNDLE_CONFIG) == whole, "what kbake writes, and what is made here");
+    let texts = [BUNDLE_INDEX, BUNDLE_MANIFEST, BUNDLE_CONFIG].join("\n");
+    let since = texts.replacen(r#""1"}}"#, &format!(r#""1","vnd.kbake.bundle.since":"sha256:{}"}}}}"#, Sha256::of("old")), 1);
+    let left_out = since.replacen(r#""plan"}"#, r#""plan","vnd.kbake.bundle.left-out":"true"}"#, 1);
+    [texts, since, left_out].map(|text| [b"\x01", text.as_bytes()].concat()).into_iter().chain([[&[0], &whole[..]].concat()]).collect()
 }
 
 /// A static program's headers, and a dynamic one's.

@@ -1,0 +1,98 @@
+//! Archives, container images, disk images and bundles made to do harm, one row each: what becomes of it, in which words,
+//! and that it costs neither memory nor time beyond what the row says. Nothing may appear outside the store, and of a
+//! refused one no tree.
+//!
+//! The tables in `src/unpack`, `src/oci` and `src/disk` hold single rules against many spellings; here whole attacks meet
+//! the readers as kbake calls them, with their real limits.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
+
+mod bundles;
+mod debs;
+mod disks;
+mod findings;
+mod memory;
+mod oci;
+mod row;
+mod streams;
+mod tars;
+
+#[path = "../fuzz/src/seeds.rs"]
+#[allow(dead_code, reason = "the fuzzer uses the rest")]
+mod seeds;
+#[path = "../fuzz/src/targets.rs"]
+mod targets;
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use row::{Place, Row};
+
+/// Memory is measured of the whole process: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// No row takes longer, on a slow machine and without optimisation.
+const TIME_MAX: Duration = Duration::from_secs(20);
+
+fn rows() -> Vec<Row> {
+    [tars::rows(), tars::accepted(), streams::rows(), debs::rows(), oci::rows(), disks::rows(), bundles::rows()].into_iter().flatten().collect()
+}
+
+#[test]
+fn hostile_archives_do_no_harm() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let rows = rows();
+    let names: BTreeSet<&str> = rows.iter().map(|row| row.name).collect();
+    assert_eq!(names.len(), rows.len(), "each row has a name of its own");
+    assert!(rows.len() >= 120, "only {} rows", rows.len());
+    let place = Place::new();
+    let mut wrong = Vec::new();
+    for row in rows {
+        let name = row.name;
+        let started = Instant::now();
+        // What makes the bytes is no part of what is measured.
+        let bytes = (row.make)();
+        let (result, used) = memory::measure(|| (row.read)(&bytes, &place));
+        let time = started.elapsed();
+        let mut complain = |why: String| wrong.push(format!("{name}: {why}"));
+        if let Err(why) = row.expect.holds(&result) {
+            complain(why);
+        }
+        let most = row.memory << 20;
+        if used > most {
+            complain(format!("took {} KiB of memory, {} MiB are allowed", used >> 10, row.memory));
+        }
+        if time > TIME_MAX {
+            complain(format!("took {time:?}"));
+        }
+        if let Err(why) = place.is_untouched() {
+            complain(why);
+        }
+    }
+    assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn fuzzing_starts_from_sound_seeds() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for target in &targets::TARGETS {
+        let seeds = (target.seeds)();
+        assert!(!seeds.is_empty(), "{}", target.name);
+        for seed in seeds {
+            (target.run)(&seed);
+            // And what libFuzzer tries first.
+            (target.run)(&seed[..seed.len() / 2]);
+        }
+        (target.run)(b"");
+    }
+}
+
+#[test]
+fn what_fuzzing_found_stays_mended() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for (name, input, why) in findings::FINDINGS {
+        let target = targets::TARGETS.iter().find(|target| target.name == *name).unwrap_or_else(|| panic!("no target {name}: {why}"));
+        (target.run)(input);
+    }
+}
