@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{BASE, Bake, IMAGE, Resolved, made};
 use crate::error::{Error, Result};
+use crate::fsx;
 use crate::plan::PlannedKind;
 use crate::project::Project;
 use crate::store::{Generation, History, Owner, Root};
@@ -13,7 +14,8 @@ use crate::value::RoleName;
 /// Whose a build of a project's role is. `current` is the folder that relative paths are below.
 pub fn owner(project: &Project, current: &Path, channel: &str, role: &RoleName) -> Owner {
     let project = match project {
-        Project::Folder(folder) => Some(current.join(folder)),
+        // One folder has one name, whether it was typed with a dot or not.
+        Project::Folder(folder) => Some(current.join(folder).components().collect()),
         Project::Shipped => None,
     };
     Owner { project, channel: channel.to_owned(), role: role.clone() }
@@ -34,7 +36,8 @@ impl Bake<'_> {
         let history = History { plan: self.store.insert(resolved.plan.text().as_bytes())?, causes: None };
         let mut root = Root { owner, current: self.generation(resolved, history)?, previous: None, outputs: Default::default() };
         if let Some(before) = &before {
-            root.outputs.clone_from(&before.outputs);
+            // Those that are gone keep nothing, and a new folder for each build would make a long list.
+            root.outputs.extend(before.outputs.iter().filter(|path| fsx::exists(path).unwrap_or(true)).cloned());
             root.previous = match before.current.history.plan == history.plan {
                 true => before.previous,
                 false => Some(before.current.history),

@@ -95,7 +95,9 @@ impl Session<'_> {
         {
             let why = match spared {
                 0 => "all of it is needed".to_owned(),
-                spared => format!("{} is needed, {} was used within {} days", Size(needed), Size(spared), args.keep_days.unwrap_or(0)),
+                spared => {
+                    format!("{} is needed, {} was used lately (--keep-days {})", Size(needed), Size(spared), args.keep_days.unwrap_or(0))
+                }
             };
             self.shell.notice(&format!("the store {} stays larger than {max}: {why}", store.root().display()));
         }
@@ -112,7 +114,10 @@ impl Session<'_> {
         if unneeded.bytes > 0 {
             text.push_str(&format!("\n{} is needed by nobody: `kbake gc` removes it\n", Size(unneeded.bytes)));
         }
-        text.push_str(&format!("\n{} is free on its disk\n", Size(fsx::free_space(store.root())?)));
+        text.push_str(&format!(
+            "\n{} is free on its disk; images beside it share its extents or are copies, and not counted\n",
+            Size(fsx::free_space(store.root())?)
+        ));
         if !usage.roots.is_empty() {
             text.push_str(&format!("\n{}", roots(&usage)));
         }

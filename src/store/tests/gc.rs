@@ -29,6 +29,8 @@ fn action(n: u8) -> (String, Sha256) {
     (kind(n).to_owned(), digest(n))
 }
 
+type WorldRoot = (Life, i64, u8, Vec<u8>, Vec<u8>);
+
 /// An inventory from numbers, so that it can be written in a line and made by chance.
 #[derive(Debug, Clone, Default)]
 struct World {
@@ -37,7 +39,7 @@ struct World {
     /// Number, used, blobs; no blobs when it is unsound.
     actions: Vec<(u8, i64, Option<Vec<u8>>)>,
     /// Life, used, plan, actions, inputs.
-    roots: Vec<(Life, i64, u8, Vec<u8>, Vec<u8>)>,
+    roots: Vec<WorldRoot>,
     claims: Vec<(u8, i64)>,
     rest: Vec<(Rest, u64, i64)>,
 }
@@ -190,15 +192,8 @@ fn dangling(first: &Inventory, now: &Inventory) -> usize {
 
 fn worlds() -> impl Strategy<Value = World> {
     let life = prop::sample::select(vec![Life::Output, Life::Project, Life::Awaited, Life::Dead, Life::Dead]);
-    let rest = prop::sample::select(vec![
-        Rest::Partial,
-        Rest::Quarantine,
-        Rest::Stamp,
-        Rest::StaleStamp,
-        Rest::Lock,
-        Rest::Distrust,
-        Rest::Work,
-    ]);
+    let rest =
+        prop::sample::select(vec![Rest::Partial, Rest::Quarantine, Rest::Stamp, Rest::StaleStamp, Rest::Lock, Rest::Distrust, Rest::Work]);
     let some = |most| prop::collection::vec(0..16_u8, 0..most);
     let actions = prop::collection::btree_map(0..16_u8, (0..40_i64, prop::option::weighted(0.9, some(3))), 0..10);
     (
@@ -296,8 +291,8 @@ fn a_store_is_collected_and_what_its_project_needs_stays() {
     let stranger = root.join("actions/README");
     fs::write(&stranger, "somebody's own").unwrap();
     fs::write(root.join("actions/.image-0.json.kbake-0"), "{").unwrap();
-    fs::create_dir_all(store.tmp().join("work-base-x/deep")).unwrap();
-    fs::write(store.tmp().join("work-base-x/deep/file"), "left").unwrap();
+    fs::create_dir_all(store.tmp().join("left/deep")).unwrap();
+    fs::write(store.tmp().join("left/deep/file"), "left").unwrap();
     let error = store.gc(&Limits::default(), &Cancel::new(), &mut |_| {}).unwrap_err();
     assert_eq!(error.class(), Class::Internal, "others may be at work");
     drop(store);
@@ -360,7 +355,9 @@ fn a_root_that_cannot_be_understood_keeps_everything() {
 fn a_stopped_collection_is_gone_on_with() {
     let (_dir, store) = fresh();
     let root = store.root().to_owned();
-    (0..9).for_each(|n| drop(store.insert(&[n]).unwrap()));
+    for n in 0..9 {
+        store.insert(&[n]).unwrap();
+    }
     drop(store);
     let (store, cancel) = (alone(&root), Cancel::new());
     let mut count = 0;
