@@ -87,7 +87,8 @@ impl Session<'_> {
         }
         let kept = Size(needed + spared);
         text.push_str(&format!("{} {kept}, {} of it needed\n", if args.dry_run { "would be left:" } else { "left:" }, Size(needed)));
-        if !self.global.json {
+        // What is gone was told as events; of what would go there are none.
+        if args.dry_run || !self.global.json {
             self.shell.data(&text)?;
         }
         if let Some(max) = args.max_size

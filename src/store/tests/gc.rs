@@ -293,6 +293,7 @@ fn a_store_is_collected_and_what_its_project_needs_stays() {
     fs::write(root.join("actions/.image-0.json.kbake-0"), "{").unwrap();
     fs::create_dir_all(store.tmp().join("left/deep")).unwrap();
     fs::write(store.tmp().join("left/deep/file"), "left").unwrap();
+    fs::create_dir_all(root.join("quarantine/folder/deep")).unwrap();
     let error = store.gc(&Limits::default(), &Cancel::new(), &mut |_| {}).unwrap_err();
     assert_eq!(error.class(), Class::Internal, "others may be at work");
     drop(store);
@@ -308,8 +309,8 @@ fn a_store_is_collected_and_what_its_project_needs_stays() {
     let rest = |collected: &[What]| collected.iter().filter(|what| !matches!(what, What::Rest(_))).count();
     let first = collect(&Limits::default());
     assert_eq!(rest(&first), 0, "{first:?}");
-    assert_eq!(first.len(), 4, "the lock, the download, the entry that was being written, the work: {first:?}");
-    assert_eq!(names(&root.join("tmp")), [""; 0]);
+    assert_eq!(first.len(), 5, "lock, download, an entry that was being written, work, what is in quarantine: {first:?}");
+    assert_eq!([names(&root.join("tmp")), names(&root.join("quarantine"))], [[""; 0]; 2]);
     assert_eq!(collect(&Limits::default()), []);
 
     // One by its project.
