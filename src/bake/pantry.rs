@@ -10,13 +10,13 @@ use std::time::Duration;
 use super::made::Blobs;
 use super::{Bake, Resolved};
 use crate::base;
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::fetch::{Events, Source, Want};
 use crate::fsx::{self, Temp};
 use crate::lock::Entry as Locked;
 use crate::project::LargeFile;
 use crate::report::{Item, ItemKind, Outcome, Report};
-use crate::store::{Blob, BlobFile};
+use crate::store::{Blob, BlobFile, Store};
 use crate::tree::pack::{self, PackIndex};
 use crate::tree::{Content, ContentSource, Tree};
 use crate::unpack::Sink;
@@ -176,7 +176,28 @@ impl Events for Downloads<'_> {
 }
 
 /// Installs a plan's packages. Gives the normalised tree and the blob of its contents.
+///
+/// # Errors
+/// Those of [`base::build`]. A package that is damaged in the store is put aside, so that the next command fetches it anew.
 pub fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
+    install_packages(bake, resolved).map_err(|error| {
+        let digests: Vec<Sha256> = resolved.packages.iter().chain([&resolved.installer]).map(|package| package.sha256).collect();
+        put_aside(bake.store, &digests, error)
+    })
+}
+
+/// What is to blame for `error`: who reads a blob by its path can tell that it is damaged, but only the store can take it out
+/// of use. All that are damaged, in one go.
+fn put_aside(store: &Store, digests: &[Sha256], error: Error) -> Error {
+    if error.class() != Class::Integrity {
+        return error;
+    }
+    let damage = |digest: &Sha256| store.blob(digest).ok().flatten()?.verify().err();
+    let all: Vec<Error> = digests.iter().filter_map(damage).collect();
+    all.into_iter().next().unwrap_or(error)
+}
+
+fn install_packages(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
     let plan = &resolved.plan;
     let mode = base::host_check(plan.arch())?;
     let deb = |package: &Locked| base::Deb {
@@ -291,6 +312,28 @@ impl Read for Stretch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Access;
+    use crate::value::Cancel;
+
+    #[test]
+    fn damaged_packages_are_put_aside_by_whoever_finds_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), Access::Shared, &Cancel::new(), &|| {}).unwrap();
+        let names = ["sound", "damaged", "cut off", "gone"];
+        let digests = names.map(Sha256::of);
+        names.iter().for_each(|name| drop(store.insert(name.as_bytes()).is_ok()));
+        for (n, bytes) in [(1, &b"damageD"[..]), (2, b"cut")] {
+            fsx::write_atomic(&store.path(&digests[n]), 0o444, bytes).unwrap();
+        }
+        fsx::remove_file(&store.path(&digests[3])).unwrap();
+        let error = put_aside(&store, &digests, Error::user("the disk is full"));
+        assert!(error.to_string().contains("full") && store.contains(&digests[1]).unwrap(), "nobody's fault: {error}");
+        let error = put_aside(&store, &digests, Error::integrity("hash mismatch for `damaged`"));
+        assert!(error.to_string().contains(&digests[1].to_string()) && error.to_string().contains("quarantine"), "{error}");
+        assert_eq!(digests.map(|digest| store.contains(&digest).unwrap()), [true, false, false, false]);
+        let error = put_aside(&store, &digests, Error::integrity("the package locked as `x` is another one"));
+        assert!(error.to_string().contains("is another one"), "{error}");
+    }
 
     #[test]
     fn a_file_that_changed_behind_the_plan_is_refused() {

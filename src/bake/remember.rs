@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{BASE, Bake, Causes, IMAGE, Resolved, made};
 use crate::error::{Error, Result};
+use crate::fsx;
 use crate::plan::PlannedKind;
 use crate::project::Project;
 use crate::store::{Blob, Generation, History, Lookup, Owner, Root};
@@ -13,7 +14,8 @@ use crate::value::RoleName;
 /// Whose a build of a project's role is. `current` is the folder that relative paths are below.
 pub fn owner(project: &Project, current: &Path, channel: &str, role: &RoleName) -> Owner {
     let project = match project {
-        Project::Folder(folder) => Some(current.join(folder)),
+        // One folder has one name, whether it was typed with a dot or not.
+        Project::Folder(folder) => Some(current.join(folder).components().collect()),
         Project::Shipped => None,
     };
     Owner { project, channel: channel.to_owned(), role: role.clone() }
@@ -39,7 +41,8 @@ impl Bake<'_> {
         };
         let mut root = Root { owner, current: self.generation(resolved, history)?, previous: None, outputs: Default::default() };
         if let Some(before) = &before {
-            root.outputs.clone_from(&before.outputs);
+            // Those that are gone keep nothing, and a new folder for each build would make a long list.
+            root.outputs.extend(before.outputs.iter().filter(|path| fsx::exists(path).unwrap_or(true)).cloned());
             // A plan that was only fetched for is no build that could be compared with.
             let built = || matches!(self.store.action(IMAGE, &before.current.history.plan.digest), Lookup::Hit(_));
             root.previous = match before.current.history.plan == history.plan || (before.previous.is_some() && !built()) {

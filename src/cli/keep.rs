@@ -82,7 +82,8 @@ impl Session<'_> {
         }
         let kept = Size(needed + spared);
         text.push_str(&format!("{} {kept}, {} of it needed\n", if args.dry_run { "would be left:" } else { "left:" }, Size(needed)));
-        if !self.global.json {
+        // What is gone was told as events; of what would go there are none.
+        if args.dry_run || !self.global.json {
             self.shell.data(&text)?;
         }
         if let Some(max) = args.max_size
@@ -90,7 +91,9 @@ impl Session<'_> {
         {
             let why = match spared {
                 0 => "all of it is needed".to_owned(),
-                spared => format!("{} is needed, {} was used within {} days", Size(needed), Size(spared), args.keep_days.unwrap_or(0)),
+                spared => {
+                    format!("{} is needed, {} was used lately (--keep-days {})", Size(needed), Size(spared), args.keep_days.unwrap_or(0))
+                }
             };
             self.shell.notice(&format!("the store {} stays larger than {max}: {why}", store.root().display()));
         }
@@ -107,7 +110,10 @@ impl Session<'_> {
         if unneeded.bytes > 0 {
             text.push_str(&format!("\n{} is needed by nobody: `kbake gc` removes it\n", Size(unneeded.bytes)));
         }
-        text.push_str(&format!("\n{} is free on its disk\n", Size(fsx::free_space(store.root())?)));
+        text.push_str(&format!(
+            "\n{} is free on its disk; images beside it share its extents or are copies, and not counted\n",
+            Size(fsx::free_space(store.root())?)
+        ));
         if !usage.roots.is_empty() {
             text.push_str(&format!("\n{}", roots(&usage)));
         }

@@ -136,6 +136,11 @@ impl BlobFile {
         matches!(fsx::is_at(&self.file, &self.path), Ok(true))
     }
 
+    /// Whether it is a plain file.
+    pub(super) fn is_file(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.is_file())
+    }
+
     pub(super) fn disposal(&self) -> &Disposal {
         &self.disposal
     }

@@ -272,12 +272,15 @@ impl Store {
                 stage = removal.what.stage();
             }
             let path = self.root().join(&removal.piece.path);
-            match &removal.what {
-                What::Rest(Rest::Work) => match fsx::remove_file(&path).or_else(|_| fsx::remove_dir_all(&path)) {
-                    Ok(()) => removed(removal),
-                    Err(_) => continue,
-                },
-                _ => fsx::remove_file(&path).map(|()| removed(removal))?,
+            let gone = match &removal.what {
+                // A folder may be where work is, and in quarantine when it was in a blob's place.
+                What::Rest(_) => fsx::remove_file(&path).or_else(|_| fsx::remove_dir_all(&path)),
+                _ => fsx::remove_file(&path),
+            };
+            match gone {
+                Ok(()) => removed(removal),
+                Err(_) if removal.what == What::Rest(Rest::Work) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())

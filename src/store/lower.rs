@@ -4,7 +4,9 @@
 //! even that a blob is damaged, which is noted in our own `quarantine/` instead, so that it is not used again and the
 //! next command makes or fetches its own.
 
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Blob, BlobFile, FILE_MODE, FORMAT, Store, format_of, list, lock};
@@ -85,10 +87,19 @@ impl Store {
         &self.lower
     }
 
+    /// Whether the file that the mark at `path` is about is gone, or another by now.
+    pub(super) fn is_stale_mark(&self, path: &Path) -> bool {
+        let Ok(Some(text)) = fsx::read_if_present(path) else { return false };
+        let place = PathBuf::from(OsStr::from_bytes(text.strip_suffix(b"\n").unwrap_or(&text)));
+        let digest = place.file_name().and_then(OsStr::to_str).and_then(|name| name.parse().ok());
+        let now = Stamp::of(&place).ok().flatten();
+        digest.zip(now).is_none_or(|(digest, stamp)| Disposal::mark(&self.root, &digest, &stamp) != path)
+    }
+
     /// The first blob below that is not known to be damaged. What cannot be opened counts as not there.
     pub(super) fn lower_blob(&self, digest: &Sha256) -> Option<BlobFile> {
         let open = |lower: &Lower| BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest).ok().flatten();
-        self.lower.iter().filter_map(open).find(|blob| !blob.is_distrusted())
+        self.lower.iter().filter_map(open).find(|blob| blob.is_file() && !blob.is_distrusted())
     }
 }
 
@@ -128,8 +139,9 @@ impl BlobFile {
             }
             Disposal::Distrust(store) => {
                 let mark = Disposal::mark(store, &self.digest(), &self.stamp().ok()?);
-                let text = format!("{}\n", self.place().display());
-                fsx::write_atomic(&mark, FILE_MODE, text.as_bytes()).ok()?;
+                // By which the mark is known to be of no more use.
+                let text = [self.place().as_os_str().as_bytes(), b"\n"].concat();
+                fsx::write_atomic(&mark, FILE_MODE, &text).ok()?;
                 Some(format!("it is {}, of a lower store, and will not be used again", self.place().display()))
             }
         }

@@ -125,7 +125,16 @@ impl Store {
         // An absolute root, so that what is remembered about paths does not depend on the current folder.
         let root = fsx::canonical(root)?;
         let lock = lock::acquire(&root.join("lock"), access, cancel, on_wait)?;
-        let store = Store { root, access, _lock: lock, lower: Vec::new(), now: None, hashed: Mutex::default(), proved: Mutex::default(), work: Mutex::default() };
+        let store = Store {
+            root,
+            access,
+            _lock: lock,
+            lower: Vec::new(),
+            now: None,
+            hashed: Mutex::default(),
+            proved: Mutex::default(),
+            work: Mutex::default(),
+        };
         store.settle_format()?;
         store.clean()?;
         Ok(store)

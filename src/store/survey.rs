@@ -139,7 +139,11 @@ impl Store {
         let locks = self.pieces("locks")?.into_iter().filter(|piece| name(piece).is_some_and(|name| name.parse::<Sha256>().is_ok()));
         inventory.rest.extend(locks.map(|piece| (Rest::Lock, piece)));
         for piece in self.pieces("quarantine")? {
-            let rest = if piece.path.extension() == Some(OsStr::new(super::DISTRUST)) { Rest::Distrust } else { Rest::Quarantine };
+            let rest = match piece.path.extension() == Some(OsStr::new(super::DISTRUST)) {
+                true if self.is_stale_mark(&self.root().join(&piece.path)) => Rest::StaleStamp,
+                true => Rest::Distrust,
+                false => Rest::Quarantine,
+            };
             inventory.rest.push((rest, piece));
         }
         for piece in self.pieces("tmp")? {
@@ -160,7 +164,7 @@ impl Store {
             let (path, at) = (Path::new(folder).join(&name), whole.join(&name));
             if let Some(stamp) = Stamp::of(&at)? {
                 pieces.push(Piece { path, size: stamp.size, used: stamp.mtime() });
-            } else if folder == "tmp" {
+            } else if matches!(folder, "tmp" | "quarantine") {
                 let (size, used) = fsx::extent(&at);
                 pieces.push(Piece { path, size, used });
             }

@@ -87,9 +87,7 @@ impl Usage {
 
     /// All classes together: all, and the part that a collection without limits removes.
     pub fn total(&self) -> [Tally; 2] {
-        let sum = |which: usize| {
-            self.classes.values().fold(Tally::default(), |sum, both| sum.and(both[which]))
-        };
+        let sum = |which: usize| self.classes.values().fold(Tally::default(), |sum, both| sum.and(both[which]));
         [sum(0), sum(1)]
     }
 }
@@ -127,8 +125,7 @@ pub fn class_of(classes: &BTreeMap<Sha256, Class>, what: &What) -> Class {
 }
 
 fn roots(inventory: &Inventory) -> Vec<RootUsage> {
-    let needed: Vec<BTreeSet<Sha256>> =
-        inventory.roots.iter().map(|(root, ..)| gc::Needed::by([root], inventory).blobs).collect();
+    let needed: Vec<BTreeSet<Sha256>> = inventory.roots.iter().map(|(root, ..)| gc::Needed::by([root], inventory).blobs).collect();
     let mut names: BTreeMap<Sha256, u32> = BTreeMap::new();
     needed.iter().flatten().for_each(|blob| *names.entry(*blob).or_default() += 1);
     let usage = |((root, life, _), blobs): (&(super::Root, Life, _), &BTreeSet<Sha256>)| {

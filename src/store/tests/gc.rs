@@ -29,6 +29,8 @@ fn action(n: u8) -> (String, Sha256) {
     (kind(n).to_owned(), digest(n))
 }
 
+type WorldRoot = (Life, i64, u8, Vec<u8>, Vec<u8>);
+
 /// An inventory from numbers, so that it can be written in a line and made by chance.
 #[derive(Debug, Clone, Default)]
 struct World {
@@ -37,7 +39,7 @@ struct World {
     /// Number, used, blobs; no blobs when it is unsound.
     actions: Vec<(u8, i64, Option<Vec<u8>>)>,
     /// Life, used, plan, actions, inputs.
-    roots: Vec<(Life, i64, u8, Vec<u8>, Vec<u8>)>,
+    roots: Vec<WorldRoot>,
     claims: Vec<(u8, i64)>,
     rest: Vec<(Rest, u64, i64)>,
 }
@@ -289,8 +291,9 @@ fn a_store_is_collected_and_what_its_project_needs_stays() {
     let stranger = root.join("actions/README");
     fs::write(&stranger, "somebody's own").unwrap();
     fs::write(root.join("actions/.image-0.json.kbake-0"), "{").unwrap();
-    fs::create_dir_all(store.tmp().join("work-base-x/deep")).unwrap();
-    fs::write(store.tmp().join("work-base-x/deep/file"), "left").unwrap();
+    fs::create_dir_all(store.tmp().join("left/deep")).unwrap();
+    fs::write(store.tmp().join("left/deep/file"), "left").unwrap();
+    fs::create_dir_all(root.join("quarantine/folder/deep")).unwrap();
     let error = store.gc(&Limits::default(), &Cancel::new(), &mut |_| {}).unwrap_err();
     assert_eq!(error.class(), Class::Internal, "others may be at work");
     drop(store);
@@ -306,8 +309,8 @@ fn a_store_is_collected_and_what_its_project_needs_stays() {
     let rest = |collected: &[What]| collected.iter().filter(|what| !matches!(what, What::Rest(_))).count();
     let first = collect(&Limits::default());
     assert_eq!(rest(&first), 0, "{first:?}");
-    assert_eq!(first.len(), 4, "the lock, the download, the entry that was being written, the work: {first:?}");
-    assert_eq!(names(&root.join("tmp")), [""; 0]);
+    assert_eq!(first.len(), 5, "lock, download, an entry that was being written, work, what is in quarantine: {first:?}");
+    assert_eq!([names(&root.join("tmp")), names(&root.join("quarantine"))], [[""; 0]; 2]);
     assert_eq!(collect(&Limits::default()), []);
 
     // One by its project.
@@ -353,7 +356,9 @@ fn a_root_that_cannot_be_understood_keeps_everything() {
 fn a_stopped_collection_is_gone_on_with() {
     let (_dir, store) = fresh();
     let root = store.root().to_owned();
-    (0..9).for_each(|n| drop(store.insert(&[n]).unwrap()));
+    for n in 0..9 {
+        store.insert(&[n]).unwrap();
+    }
     drop(store);
     let (store, cancel) = (alone(&root), Cancel::new());
     let mut count = 0;

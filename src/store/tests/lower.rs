@@ -136,7 +136,27 @@ fn what_is_damaged_below_heals_above() {
         std::thread::sleep(std::time::Duration::from_millis(20));
         damaged(b"image");
         assert_eq!(read_all(&command(), &image.digest).unwrap(), b"image");
+
+        // Then the note is of no more use.
+        let marks = || names(&dir.path().join("above/quarantine")).len();
+        assert_eq!(marks(), 1);
+        Store::open(&dir.path().join("above"), Access::Exclusive, &Cancel::new(), &|| {})
+            .unwrap()
+            .gc(&Default::default(), &Cancel::new(), &mut |_| {})
+            .unwrap();
+        assert_eq!(marks(), 0);
     }
+}
+
+#[test]
+fn what_is_in_a_blob_s_place_and_no_file_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (below, ..) = below(dir.path());
+    fs::create_dir(below.join("blobs/sha256").join(Sha256::of("folder").to_string())).unwrap();
+    let store = over(&dir.path().join("above"), &[&below]).unwrap();
+    assert!(!store.contains(&Sha256::of("folder")).unwrap());
+    assert_eq!(store.insert(b"folder").unwrap().digest, Sha256::of("folder"));
+    assert_eq!(store.blobs().unwrap().len(), 1);
 }
 
 #[test]
@@ -156,6 +176,11 @@ fn two_damaged_lower_stores_are_both_left_alone() {
     assert!(read_all(&store, &digest).is_err());
     assert_eq!(read_all(&store, &digest).unwrap(), b"image");
     assert_eq!(names(&store.root().join("quarantine")).len(), 2);
+    let again = Store::open(&dir.path().join("other"), Access::Exclusive, &Cancel::new(), &|| {}).unwrap();
+    let again = again.over(&roots, &Cancel::new(), &|_| {}).unwrap();
+    assert!(read_all(&again, &digest).is_err());
+    again.gc(&Default::default(), &Cancel::new(), &mut |removal| panic!("{removal:?} is of use still")).unwrap();
+    drop(again);
     let Lookup::Miss(_) = store.action("image", &digest) else { panic!() };
     drop(store);
     // Of another size each is found out at once.

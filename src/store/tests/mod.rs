@@ -7,6 +7,7 @@ mod gc;
 mod lookup;
 mod lower;
 mod root;
+mod usage;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -253,4 +254,37 @@ fn partials_whose_blob_came_another_way_are_cleaned() {
     fs::write(store.tmp().join("blob-7"), "left").unwrap();
     drop(open(store.root()));
     assert_eq!(names(&store.tmp()), [format!("partial-{}", Sha256::of(b"two"))]);
+}
+
+#[test]
+fn a_work_folder_is_cleaned_when_nobody_works_in_it() {
+    let (_dir, store) = fresh();
+    let (key, other) = (Sha256::of("plan"), Sha256::of("other plan"));
+    let folders = [store.work_folder("base", &key).unwrap(), store.work_folder("base", &key).unwrap()];
+    assert_eq!(folders[0], folders[1], "by whoever has the plan's lock, or shares it");
+    fs::create_dir(folders[0].join("deep")).unwrap();
+    fs::write(folders[0].join("deep/file"), "half").unwrap();
+    // Another command starts and cleans: the living are left alone.
+    let second = open(store.root());
+    second.work_folder("base", &other).unwrap();
+    drop(store);
+    let store = open(second.root());
+    assert_eq!(names(&store.tmp()), [format!("work-base-{other}")], "the first command is done");
+    drop(second);
+    drop(open(store.root()));
+    assert_eq!(names(&store.tmp()), [""; 0]);
+    // Whoever comes while it is cleaned gets a new one.
+    let root = store.root();
+    std::thread::scope(|scope| {
+        for n in 0..4u8 {
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let store = open(root);
+                    let file = store.work_folder("base", &key).unwrap().join(format!("{n}-{round}"));
+                    fs::write(&file, "work").unwrap();
+                    assert_eq!(fs::read(&file).unwrap(), b"work");
+                }
+            });
+        }
+    });
 }

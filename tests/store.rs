@@ -1,0 +1,178 @@
+//! The store as a person meets it: what is in it, what goes, and stores of others below it. All of it on loopback.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, dead_code, reason = "a test looks at the host, and prints")]
+
+mod packages;
+mod site;
+mod web;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kbake::value::Sha256;
+use site::{ONE, Site, TOOL, TWO, contents, mirror, said, says};
+use web::Web;
+
+const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A site that has fetched its three packages.
+fn fetched() -> (Site, Web) {
+    let (site, web) = (Site::new(), Web::start());
+    mirror(&web, &[ONE, TWO, TOOL]);
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    (site, web)
+}
+
+fn store(site: &Site) -> PathBuf {
+    site.path("home/.cache/kbake")
+}
+
+/// The cells of the line that begins so.
+fn line(text: &str, begin: &str) -> Vec<String> {
+    let line = text.lines().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("no `{begin}` in:\n{text}"));
+    line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_a_project_needs_stays_and_goes_with_it() {
+    let (site, _web) = fetched();
+    fs::write(store(&site).join("blobs/sha256").join(Sha256::of("loose").to_string()), "loose").unwrap();
+    let text = site.succeeds(&["store"]);
+    assert_eq!(line(&text, "inputs")[1], "3", "{text}");
+    assert_eq!(line(&text, "blobs that nothing names")[1..], ["1", "5 B", "5 B"], "{text}");
+    let root = line(&text, "etcd");
+    assert_eq!((&*root[1], &*root[3], &*root[4]), ("debian", "0 B", "its lockfile"), "{text}");
+    assert_eq!(Path::new(&root[5]), fs::canonicalize(site.dir.path()).unwrap(), "{text}");
+    says(&text, &["is needed by nobody: `kbake gc` removes it", "is free on its disk"]);
+
+    let before = site.blobs().len();
+    let dry = site.succeeds(&["gc", "--dry-run"]);
+    says(&dry, &["would be removed", "blobs that nothing names", "would be left: "]);
+    assert_eq!(site.blobs().len(), before);
+    let done = site.succeeds(&["gc"]);
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&done), words(&dry.replace("would be ", "")), "what it said that it would do");
+    assert_eq!(site.blobs().len(), before - 1);
+    says(&site.succeeds(&["gc"]), &["nothing to remove\nleft: "]);
+    site.succeeds(&["fetch", "etcd", "--offline"]);
+
+    // Its lockfile is gone, so it is nobody's; but it was used today.
+    fs::remove_file(site.path("lockfiles/debian.lock")).unwrap();
+    says(&site.succeeds(&["gc", "--keep-days", "1"]), &["nothing to remove"]);
+    let output = site.kbake(&["gc", "--keep-days", "1", "--max-size", "1K"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    says(&String::from_utf8_lossy(&output.stderr), &["stays larger than 1.0 KiB: 0 B is needed, ", " was used lately (--keep-days 1)"]);
+    let output = site.kbake(&["gc"]).output().unwrap();
+    says(&String::from_utf8_lossy(&output.stderr), &["etcd of channel debian in /", "is gone, and so is what only it needed"]);
+    says(&String::from_utf8_lossy(&output.stdout), &["inputs: ", "left: 0 B, 0 B of it needed"]);
+    assert_eq!(site.blobs(), [""; 0]);
+}
+
+#[test]
+fn a_size_is_kept_to_and_no_more_is_removed() {
+    let (site, _web) = fetched();
+    for (n, age) in [(1, 30), (2, 10), (3, 20)] {
+        let bytes = vec![n; 1 << 20];
+        let path = store(&site).join("blobs/sha256").join(Sha256::of(&bytes).to_string());
+        fs::write(&path, &bytes).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(age * 86_400)).unwrap();
+    }
+    let has = |n: u8| site.blobs().contains(&Sha256::of(vec![n; 1 << 20]).to_string());
+    let needed: u64 = [ONE, TWO, TOOL].iter().map(|path| contents(path).len() as u64).sum();
+    let size = |more: u64| format!("{}K", (needed >> 10) + 100 + (more << 10));
+    site.succeeds(&["gc", "--max-size", &size(3)]);
+    assert_eq!([has(1), has(2), has(3)], [true, true, true]);
+    site.succeeds(&["gc", "--max-size", &size(2)]);
+    assert_eq!([has(1), has(2), has(3)], [false, true, true], "the one of longest ago");
+    site.succeeds(&["gc", "--keep-days", "15"]);
+    assert_eq!([has(1), has(2), has(3)], [false, true, false]);
+    let output = site.kbake(&["gc", "--max-size", "1M"]).output().unwrap();
+    says(&String::from_utf8_lossy(&output.stderr), &["stays larger than 1.0 MiB: all of it is needed"]);
+    assert!(!has(2));
+    site.succeeds(&["fetch", "etcd", "--offline"]);
+}
+
+#[test]
+fn a_lower_store_is_read_and_never_written() {
+    let (host, web) = fetched();
+    let lower = store(&host);
+    let listing = || {
+        let mut all: Vec<PathBuf> = Vec::new();
+        let mut folders = vec![lower.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { folders.push(path) } else { all.push(path) }
+            }
+        }
+        all.sort();
+        all
+    };
+    let before = listing();
+    let job = Site::new();
+    let text = job.fails(3, &["fetch", "etcd", "--offline"]);
+    says(&text, &["3 artifacts are missing"]);
+    // By flag, by variable (what is empty names nothing), by configuration.
+    let shown = lower.to_str().unwrap();
+    job.succeeds(&["fetch", "etcd", "--offline", "--lower-store", shown]);
+    for list in [shown.to_owned(), format!(":{shown}:")] {
+        let output = job.kbake(&["fetch", "etcd", "--offline"]).env("KBAKE_LOWER_STORES", list).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    said(3, &job.kbake(&["fetch", "etcd", "--offline"]).env("KBAKE_LOWER_STORES", "").output().unwrap());
+    fs::create_dir_all(job.path("home/.config/kbake")).unwrap();
+    job.write("home/.config/kbake/config.toml", &format!("[store]\nlower = [\"{shown}\"]\n"));
+    job.succeeds(&["fetch", "etcd", "--offline"]);
+    let text = job.succeeds(&["store"]);
+    says(&text, &["lower store", shown]);
+    assert!(!text.contains("inputs"), "none of its own: {text}");
+
+    // One that was cut off is found out, and only that one is fetched; the next command has it.
+    let one = lower.join("blobs/sha256").join(Sha256::of(contents(ONE)).to_string());
+    fs::remove_file(&one).unwrap();
+    fs::write(&one, &contents(ONE)[..1000]).unwrap();
+    let text = job.fails(3, &["fetch", "etcd", "--offline"]);
+    says(&text, &["1 artifact is missing", ONE]);
+    job.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    assert!(job.blobs().contains(&Sha256::of(contents(ONE)).to_string()));
+    assert!(!job.blobs().contains(&Sha256::of(contents(TWO)).to_string()), "that is below");
+    job.succeeds(&["fetch", "etcd", "--offline"]);
+    says(&job.succeeds(&["store"]), &["damaged blobs of lower stores"]);
+    job.succeeds(&["gc"]);
+    job.succeeds(&["fetch", "etcd", "--offline"]);
+    assert_eq!(listing(), before);
+    assert_eq!(fs::read(&one).unwrap().len(), 1000, "not ours to repair");
+}
+
+#[test]
+fn a_lower_store_that_is_none_is_named() {
+    let site = Site::new();
+    let text = site.fails(1, &["store", "--lower-store", "/nonexistent/kbake"]);
+    says(&text, &["error: there is no lower store /nonexistent/kbake"]);
+    fs::create_dir(site.path("odd")).unwrap();
+    let text = site.fails(1, &["store", "--lower-store", "odd"]);
+    says(&text, &["odd cannot be used as a lower store", "no file `format`", "hint: name the folder of another kbake's store"]);
+    fs::write(site.path("odd/format"), "2\n").unwrap();
+    says(&site.fails(1, &["store", "--lower-store", "odd"]), &["its format is 2, this kbake knows 1"]);
+}
+
+#[test]
+fn a_root_that_cannot_be_understood_stops_the_collection() {
+    let (site, _web) = fetched();
+    let roots = store(&site).join("roots");
+    let root = fs::read_dir(&roots).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&root).unwrap();
+    fs::write(&root, text.replace("debian", "debiaN")).unwrap();
+    let said = site.fails(4, &["gc"]);
+    says(
+        &said,
+        &["cannot be understood, so what it needs is not known", root.file_name().unwrap().to_str().unwrap(), "nothing was removed"],
+    );
+    assert_eq!(site.blobs().len(), 4, "three packages and the plan");
+    // As the hint says.
+    site.succeeds(&["fetch", "etcd", "--offline"]);
+    site.succeeds(&["gc"]);
+    assert_eq!(site.blobs().len(), 4);
+}
