@@ -74,7 +74,7 @@ struct Text {
 }
 
 impl Description {
-    fn bytes(&self) -> Result<Vec<u8>> {
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
         let text = Text {
             format: FORMAT,
             role: self.role.to_string(),

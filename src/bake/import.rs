@@ -380,3 +380,7 @@ impl Visitor for Importer<'_> {
         Ok(Taken::Hashed(found.digest))
     }
 }
+
+#[cfg(test)]
+#[path = "tests/import.rs"]
+mod tests;
