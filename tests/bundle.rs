@@ -222,7 +222,11 @@ fn an_image_is_believed_with_the_right_digest_only() {
     let site = Site::new("bundle-outputs");
     let wrong = Sha256::of("another bundle").to_string();
     for command in ["verify", "import"] {
-        site.fails(INTEGRITY, &["bundle", command, path(&bundle), "--expect", &wrong], &["another bundle than the expected", &wrong, &digest]);
+        site.fails(
+            INTEGRITY,
+            &["bundle", command, path(&bundle), "--expect", &wrong],
+            &["another bundle than the expected", &wrong, &digest],
+        );
     }
     assert!(site.names("blobs/sha256").is_empty());
 

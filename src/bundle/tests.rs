@@ -100,7 +100,7 @@ fn the_bytes_of_a_bundle_are_these() {
     assert_eq!(bytes.len() as u64, outline.len());
     // Other bytes from the same contents are another format: raise `FORMAT` when this is meant.
     assert_eq!(outline.digest().to_string(), "934a6d4e6bf4c3722678334b11b1229fbcdd7dae86b7ba268203ecdc5935c3c0");
-    assert_eq!(Sha256::of(&bytes).to_string(), "b");
+    assert_eq!(Sha256::of(&bytes).to_string(), "84ff0941c2a96ea0d1099514cf1e4abeb7e1ce185d43d2fc8529f9ec6bf3998d");
 }
 
 #[test]

@@ -245,7 +245,11 @@ fn project_files_stay_in_their_folder() {
         let mut case = case();
         case.project_to = Some(case.dir.path().join("project"));
         println!("{title}");
-        case.refuses(&bundle(|content| content.parts[1].title = title.into()).0, Class::Integrity, &["a file of its project cannot be used"]);
+        case.refuses(
+            &bundle(|content| content.parts[1].title = title.into()).0,
+            Class::Integrity,
+            &["a file of its project cannot be used"],
+        );
         assert!(!case.dir.path().join("project").exists());
     }
     let two = |title: &str| {
