@@ -6,6 +6,7 @@
 mod batch;
 pub(crate) mod change;
 mod copy;
+mod early;
 #[cfg(test)]
 pub(crate) mod fault;
 mod private;
@@ -20,9 +21,10 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-pub use batch::Batch;
+pub use batch::{Batch, place_all};
 pub(crate) use copy::copy_file;
 pub use copy::{copy_or_reflink, copy_verified};
+pub use early::EarlySync;
 pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap, reap_dir};

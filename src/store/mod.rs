@@ -53,7 +53,7 @@ pub use lower::Lower;
 pub use partial::{Claim, Partial};
 pub use root::{Generation, History, Owner, Root};
 pub use source::StoreSource;
-pub use write::BlobWriter;
+pub use write::{BlobWriter, Unplaced};
 
 use self::lower::Disposal;
 use crate::error::{Class, Error, Result};
