@@ -250,12 +250,7 @@ impl<'a> Walk<'a> {
 }
 
 /// What is in a folder, with paths; refuses a folder that was entered before.
-pub fn list_once(
-    fs: &dyn Filesystem,
-    path: &[u8],
-    folder: &Node,
-    entered: &mut BTreeSet<u64>,
-) -> Result<Vec<(Vec<u8>, Node)>, Trouble> {
+pub fn list_once(fs: &dyn Filesystem, path: &[u8], folder: &Node, entered: &mut BTreeSet<u64>) -> Result<Vec<(Vec<u8>, Node)>, Trouble> {
     if !entered.insert(folder.id) {
         return Err(Trouble::Broken("a folder is in itself, or has two names".into()));
     }

@@ -96,7 +96,8 @@ pub fn read(disk: &Disk, bare: bool) -> Result<Table, Trouble> {
             return gpt(whole, &first, sector);
         }
     }
-    let none = Partition { number: 0, kind: String::new(), guid: String::new(), label: String::new(), start: 0, size: disk.size(), flags: 0 };
+    let none =
+        Partition { number: 0, kind: String::new(), guid: String::new(), label: String::new(), start: 0, size: disk.size(), flags: 0 };
     if bare || le16(&first, 510) != 0xaa55 {
         return Ok(Table { kind: TableKind::None, facts: Vec::new(), partitions: vec![none] });
     }
@@ -125,7 +126,8 @@ fn gpt(whole: Part<'_>, first: &[u8], sector: u64) -> Result<Table, Trouble> {
         if !whole.has(start, size) {
             return Err(broken(&format!("has a partition {} that is not on the disk of {} bytes", index + 1, whole.size)));
         }
-        let units: Vec<u16> = entry[56..128].as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|&unit| unit != 0).collect();
+        let units: Vec<u16> =
+            entry[56..128].as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|&unit| unit != 0).collect();
         partitions.push(Partition {
             number: index as u32 + 1,
             kind: guid(&entry[..16]),

@@ -8,8 +8,8 @@ mod raw;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::ranges::Ranges;
 use super::disk::{Disk, Trouble};
+use super::ranges::Ranges;
 use super::table::{Partition, Table};
 use super::volume::{self, Volume};
 use crate::error::{Error, Result};
@@ -96,7 +96,8 @@ impl Teller<'_> {
         left: &[(N, String)],
         right: &[(N, String)],
     ) -> Result<(), Halt> {
-        let find = |list: &[(N, String)], name: &str| list.iter().find(|(n, _)| n.as_ref() == name).map_or(NOTHING.into(), |(_, v)| v.clone());
+        let find =
+            |list: &[(N, String)], name: &str| list.iter().find(|(n, _)| n.as_ref() == name).map_or(NOTHING.into(), |(_, v)| v.clone());
         for (name, value) in left {
             let other = find(right, name.as_ref());
             if *value != other {

@@ -66,7 +66,12 @@ fn each_change_of_a_file_is_named() {
         ("ea_set /etc/hostname user.note secret", "disk /etc/hostname attribute user.note: - | 736563726574"),
         ("mknod null c 1 3", "disk /null kind: - | character device"),
     ];
-    for options in [&["-t", "ext4"][..], &["-t", "ext2", "-b", "1024"], &["-t", "ext3", "-b", "2048"], &["-t", "ext4", "-O", "inline_data", "-I", "512"]] {
+    for options in [
+        &["-t", "ext4"][..],
+        &["-t", "ext2", "-b", "1024"],
+        &["-t", "ext3", "-b", "2048"],
+        &["-t", "ext4", "-O", "inline_data", "-I", "512"],
+    ] {
         let good = ext(dir.path(), "good.img", options, &folder);
         assert_eq!(differences(&good, &good), Vec::<String>::new());
         for (change, expected) in cases {

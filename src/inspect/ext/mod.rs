@@ -43,7 +43,10 @@ impl<'a> Ext<'a> {
     pub fn open(part: Part<'a>) -> Result<Self, Trouble> {
         let sb = Superblock::parse(&part.read(superblock::AT, superblock::SIZE)?)?;
         if !part.has(0, sb.blocks.saturating_mul(sb.block_size)) {
-            return Err(Trouble::Broken(format!("it has {} blocks of {} bytes, and its partition only {} bytes", sb.blocks, sb.block_size, part.size)));
+            return Err(Trouble::Broken(format!(
+                "it has {} blocks of {} bytes, and its partition only {} bytes",
+                sb.blocks, sb.block_size, part.size
+            )));
         }
         let mut ext = Ext { part, sb, bitmap: RefCell::new(None), structures: OnceCell::new(), journal: Vec::new() };
         if ext.sb.journal_inode != 0 {
