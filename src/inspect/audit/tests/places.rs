@@ -35,14 +35,16 @@ fn a_key_is_found_in_every_place_of_a_filesystem() {
         );
         assert_eq!(audited.findings.len(), 2, "{options:?}: a file with two names is looked at once: {:#?}", lines(&audited));
 
+        let inline = options.contains(&"inline_data");
         debugfs(&image, "rm /home/deleted");
         debugfs(&image, &format!("ea_set /home/noted user.note {small}"));
-        if !options.contains(&"inline_data") {
+        if !inline {
             slack(&image, small);
         }
         let audited = look(&image);
         // debugfs does not clear what it removes: as after a power cut, or a filesystem that does not discard.
-        assert!(key_is(&audited, "outside of any file: free space"), "{options:?}: {:#?}", lines(&audited));
+        // (A file in its inode is in pieces, and too short for what is left to be told from the words alone.)
+        assert!(inline || key_is(&audited, "outside of any file: free space"), "{options:?}: {:#?}", lines(&audited));
         assert!(key_is(&audited, "/home/noted: private key (age), in its attribute user.note"), "{options:?}: {:#?}", lines(&audited));
         assert!(
             options.contains(&"inline_data") || key_is(&audited, "slack behind the ends of files"),
