@@ -166,6 +166,12 @@ fn the_tree_holds_no_identity() {
 }
 
 #[test]
+fn the_image_passes_its_own_audit() {
+    let output = ok(kbake(&BUILT.folder, &["audit", path(&BUILT.image())]).output().unwrap());
+    assert!(text(&output.stdout).contains("images/etcd.qcow2: clean: "), "{}", text(&output.stdout));
+}
+
+#[test]
 fn the_same_image_wherever_and_however_it_is_built() {
     let folder = Path::new("/tmp").join(format!("kbake e2e-{}", std::process::id()));
     let _cleanup = Cleanup(folder.clone());

@@ -129,6 +129,7 @@ fn the_images_hold_no_identity() {
         let args = ["tree", role, "--offline", "--plain", "--channel", "debian"];
         let tree = text(&ok(baked::kbake(&BUILT.folder, &BUILT.folder, &args).output().unwrap()).stdout);
         holds_no_identity(&tree);
+        ok(baked::kbake(&BUILT.folder, &BUILT.folder, &["audit", &format!("images/{role}.qcow2")]).output().unwrap());
         // What comes with seeds is not here.
         for path in ["/etc/kubernetes/pki", "/etc/kubernetes/kubelet.conf", "/etc/haproxy/haproxy.cfg", "/etc/cni/net.d/10-bridge.conflist"]
         {

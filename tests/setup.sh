@@ -8,7 +8,9 @@ packages=(
   # what `kbake build` and `kbake lock` run: apt, dpkg, perl, gpgv and, when not root, user namespaces
   apt dpkg perl gpgv debian-archive-keyring mount hostname util-linux uidmap
   # foreign judges of what kbake writes
-  qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage dosfstools mtools grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
+  qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage dosfstools mtools xfsprogs btrfs-progs cpio grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
+  # programs that make keys, of which none may stay in an image
+  openssh-client putty-tools age
   python3 python3-yaml openssl dnsmasq-base libvirt-clients libxml2-utils
   # reads container images as podman and CRI-O do
   skopeo

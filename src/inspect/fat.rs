@@ -74,7 +74,7 @@ impl<'a> Fat<'a> {
         let number = match self.bits {
             12 => {
                 let pair = le16(&self.part.read(self.table + cluster * 3 / 2, 2)?, 0);
-                u64::from(if cluster % 2 == 0 { pair & 0xfff } else { pair >> 4 })
+                u64::from(if cluster.is_multiple_of(2) { pair & 0xfff } else { pair >> 4 })
             }
             16 => u64::from(le16(&self.part.read(self.table + cluster * 2, 2)?, 0)),
             _ => u64::from(le32(&self.part.read(self.table + cluster * 4, 4)?, 0) & 0x0fff_ffff),

@@ -7,8 +7,10 @@ use super::Kind;
 use super::known::{KEY_CHARS, is_known_key};
 use super::secrets::{Found, Secret, run, value_after};
 
-/// The shortest text of a key: Ed25519 in PKCS #8 has 64 characters.
-const TEXT_MIN: usize = 48;
+/// The shortest text of a key: Ed25519 in PKCS #8 has 64 characters. Manuals show less, and dots.
+const TEXT_MIN: usize = 64;
+/// Bytes of an RSA key in DER that count for its digest: they have the beginning of its modulus.
+const DER_BYTES: usize = 64;
 /// What may stand between the lines of a key that is quoted in a program, in JSON, or in a mail.
 const BETWEEN: &[u8] = b" \t\r\n\\\"'+,>#*|;";
 
@@ -43,11 +45,12 @@ fn key_text(bytes: &[u8]) -> (Vec<u8>, usize) {
         } else if BETWEEN.contains(&bytes[at]) {
             at += 1;
         } else if bytes[at].is_ascii_alphanumeric() || matches!(bytes[at], b'/' | b'=') {
-            let line = run(&bytes[at..], is_base64);
-            if bytes.get(at + line) == Some(&b':') || (bytes.get(at + line) == Some(&b'-') && text.is_empty()) {
+            let name = run(&bytes[at..], |byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            if bytes.get(at + name) == Some(&b':') {
                 at += bytes[at..].iter().position(|&byte| matches!(byte, b'\n' | b'\\')).unwrap_or(bytes.len() - at);
                 continue;
             }
+            let line = run(&bytes[at..], is_base64);
             text.extend_from_slice(&bytes[at..at + line]);
             at += line;
         } else {
@@ -71,7 +74,8 @@ pub fn wrapped_pem(bytes: &[u8], at: usize) -> Option<Found> {
     // The words alone are no key; what is quoted here begins with the same words.
     let inner = pem(&plain, label)?;
     let before = &bytes[at.saturating_sub(32)..at];
-    let secret = match before.windows(16).any(|window| window == b"client-key-data:") || before.windows(15).any(|w| w == b"client-key-data") {
+    let secret = match before.windows(16).any(|window| window == b"client-key-data:") || before.windows(15).any(|w| w == b"client-key-data")
+    {
         true => Secret { kind: Kind::Kubeconfig, what: "client-key-data".into() },
         false => Secret { kind: Kind::PrivateKey, what: format!("base64 of {}", inner.secret.what) },
     };
@@ -104,7 +108,11 @@ pub fn putty(bytes: &[u8], at: usize) -> Option<Found> {
 pub fn signer(bytes: &[u8], at: usize) -> Option<Found> {
     let text = value_after(bytes, at + b"secret key".len(), b"\r\n", is_base64, 100)?;
     let secret = Secret { kind: Kind::PrivateKey, what: "minisign or signify".into() };
-    (bytes[..at].ends_with(b"encrypted ") || bytes[..at].ends_with(b"signify ")).then_some(Found { start: at, len: 10 + text.len(), secret })
+    (bytes[..at].ends_with(b"encrypted ") || bytes[..at].ends_with(b"signify ")).then_some(Found {
+        start: at,
+        len: 10 + text.len(),
+        secret,
+    })
 }
 
 /// [WireGuard](https://man7.org/linux/man-pages/man8/wg.8.html): 32 bytes in base64.
@@ -125,7 +133,7 @@ pub fn der_rsa(bytes: &[u8], at: usize) -> Option<Found> {
         && (modulus * 4..modulus * 5).contains(&whole)
         && exponent.starts_with(&[2, 3, 1, 0, 1, 2, 0x82]);
     let secret = Secret { kind: Kind::PrivateKey, what: "RSA in DER".into() };
-    (fits && !is_known_key(&bytes[at..at + KEY_CHARS])).then_some(Found { start, len: 7 + modulus, secret })
+    (fits && !is_known_key(&bytes[at..at + DER_BYTES])).then_some(Found { start, len: 7 + modulus, secret })
 }
 
 /// A key of an elliptic curve in DER (RFC 5915): version 1, the number, then the curve or the public key.
@@ -136,7 +144,9 @@ pub fn der_ec(bytes: &[u8], at: usize) -> Option<Found> {
     let number = &bytes[at + 5..at + 5 + len];
     let follows = tail.starts_with(&[0xa0, 0x0a, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d])
         || tail.starts_with(&[0xa0, 7, 6, 5, 0x2b, 0x81, 4, 0])
-        || (tail.first() == Some(&0xa1) && tail.get(2..3).or(tail.get(3..4)).is_some() && tail.windows(4).take(4).any(|w| w[0] == 3 && w[2] == 0 && w[3] == 4));
+        || (tail.first() == Some(&0xa1)
+            && tail.get(2..3).or(tail.get(3..4)).is_some()
+            && tail.windows(4).take(4).any(|w| w[0] == 3 && w[2] == 0 && w[3] == 4));
     let fits = matches!(len, 32 | 48 | 66) && follows && is_random(number);
     let secret = Secret { kind: Kind::PrivateKey, what: "EC in DER".into() };
     (fits && !is_known_key(number)).then_some(Found { start, len: 7 + len, secret })
@@ -144,7 +154,7 @@ pub fn der_ec(bytes: &[u8], at: usize) -> Option<Found> {
 
 /// Ed25519 and X25519 in PKCS #8 (RFC 8410).
 pub fn der_25519(bytes: &[u8], at: usize) -> Option<Found> {
-    let rest = bytes.get(at + 8..)?;
+    let rest = bytes.get(at + 9..)?;
     let number = rest.get(5..37)?;
     let fits = matches!(rest[0], 0x6e | 0x70) && rest[1..5] == [4, 0x22, 4, 0x20] && is_random(number);
     let secret = Secret { kind: Kind::PrivateKey, what: "Ed25519 or X25519 in DER".into() };

@@ -34,22 +34,31 @@ pub fn points(volumes: &[(&Partition, Volume<'_>)]) -> Result<Vec<Option<String>
 
 fn point(partition: &Partition, volume: &Volume<'_>, fstab: &[String]) -> Option<String> {
     let fs = volume.files()?;
-    let names: Vec<Vec<u8>> = fs.root().and_then(|root| fs.list(&root)).map(|list| list.into_iter().map(|(name, _)| name).collect()).unwrap_or_default();
+    let names: Vec<Vec<u8>> =
+        fs.root().and_then(|root| fs.list(&root)).map(|list| list.into_iter().map(|(name, _)| name).collect()).unwrap_or_default();
     if names.iter().any(|name| name == b"etc") {
         return Some(String::new());
     }
     let facts = fs.facts();
-    let fact = |wanted: &str| facts.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty());
+    let fact =
+        |wanted: &str| facts.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty());
     let plain = |text: &str| text.to_lowercase().replace('-', "");
     let is_this = |device: &str| {
         let (name, value) = device.split_once('=').unwrap_or(("", device));
         let value = value.trim_matches('"');
         match name {
-            "UUID" => [fact("UUID"), fact("serial number").and_then(|serial| serial.strip_prefix("0x"))].into_iter().flatten().any(|id| plain(id) == plain(value)),
+            "UUID" => [fact("UUID"), fact("serial number").and_then(|serial| serial.strip_prefix("0x"))]
+                .into_iter()
+                .flatten()
+                .any(|id| plain(id) == plain(value)),
             "LABEL" => fact("label").is_some_and(|label| label.trim_end() == value),
             "PARTUUID" => partition.guid.eq_ignore_ascii_case(value),
             "PARTLABEL" => partition.label == value,
-            _ => device.starts_with("/dev/") && device.ends_with(&partition.number.to_string()) && device.trim_end_matches(|c: char| c.is_ascii_digit()).ends_with(['a', 'p']),
+            _ => {
+                device.starts_with("/dev/")
+                    && device.ends_with(&partition.number.to_string())
+                    && device.trim_end_matches(|c: char| c.is_ascii_digit()).ends_with(['a', 'p'])
+            }
         }
     };
     let listed = fstab.iter().filter_map(|line| {

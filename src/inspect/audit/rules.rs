@@ -222,13 +222,25 @@ fn has_entry(head: &[u8]) -> bool {
 
 /// The keys under which NetworkManager, netplan, wpa_supplicant and ifupdown keep secrets.
 fn has_network_secret(head: &[u8]) -> bool {
-    const KEYS: &[&[u8]] =
-        &[b"psk", b"password", b"wpa-psk", b"wep-key", b"wep_key", b"leap-password", b"private-key", b"preshared-key", b"passphrase", b"pin", b"secret"];
+    const KEYS: &[&[u8]] = &[
+        b"psk",
+        b"password",
+        b"wpa-psk",
+        b"wep-key",
+        b"wep_key",
+        b"leap-password",
+        b"private-key",
+        b"preshared-key",
+        b"passphrase",
+        b"pin",
+        b"secret",
+    ];
     lines(head).any(|line| {
         let cut = line.iter().position(|byte| matches!(byte, b'=' | b':' | b' ')).unwrap_or(0);
         let (name, value) = line.split_at(cut);
         let name = name.trim_ascii();
         let value = value.get(1..).unwrap_or_default().trim_ascii();
-        !value.is_empty() && KEYS.iter().any(|key| name == *key || (name.starts_with(key) && name[key.len()..].iter().all(u8::is_ascii_digit)))
+        !value.is_empty()
+            && KEYS.iter().any(|key| name == *key || (name.starts_with(key) && name[key.len()..].iter().all(u8::is_ascii_digit)))
     })
 }

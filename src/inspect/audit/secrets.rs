@@ -150,8 +150,9 @@ fn jwt(bytes: &[u8], at: usize) -> Option<Found> {
     let payload = run(rest, is_url_safe);
     let signature = run(rest.get(payload..)?.strip_prefix(b".")?, is_url_safe);
     let plain = URL_SAFE_NO_PAD.decode(header).ok()?;
-    let sound = plain.windows(5).any(|window| window == b"\"alg\"") && signature >= 20;
-    (begins(bytes, at) && sound).then(|| credential(at, header.len() + payload + signature + 5, "JSON web token")).flatten()
+    let len = header.len() + 4 + payload + 1 + signature;
+    let sound = plain.windows(5).any(|window| window == b"\"alg\"") && signature >= 20 && !is_example(&bytes[at..at + len]);
+    (begins(bytes, at) && sound).then(|| credential(at, len, "JSON web token")).flatten()
 }
 
 /// [RFC 7517](https://www.rfc-editor.org/rfc/rfc7517): `d` is the private part.
@@ -170,7 +171,8 @@ fn bootstrap_token(bytes: &[u8], at: usize) -> Option<Found> {
         let value = value_after(bytes, at + 12, b" \t\"':=", is_base64, 16)?;
         return matches!(value.len(), 16 | 24).then(|| credential(at, 12 + value.len(), "bootstrap token")).flatten();
     }
-    let value = value_after(bytes, at + 5, b" \t\"'=:[-\\n", |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.', 23)?;
+    let value =
+        value_after(bytes, at + 5, b" \t\"'=:[-\\n", |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.', 23)?;
     let (id, secret) = (value.get(..6)?, value.get(7..)?);
     let sound = value.len() == 23 && value[6] == b'.' && id.iter().chain(secret).all(|&byte| lower(byte));
     (sound && value.iter().any(u8::is_ascii_digit) && !is_example(value)).then(|| credential(at, 28, "bootstrap token")).flatten()

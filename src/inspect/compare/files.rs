@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::inspect::ranges::{Ranges, Use};
 use super::{Halt, NOTHING, Teller};
 use crate::error::Error;
 use crate::inspect::bytes::hex;
 use crate::inspect::disk::Trouble;
 use crate::inspect::filesystem::{Content, Extent, Filesystem, Kind, Node, Stream, list_once};
+use crate::inspect::ranges::{Ranges, Use};
 use crate::value::{Cancel, Hasher, escape};
 
 /// Bytes that are compared at a time.

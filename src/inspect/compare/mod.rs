@@ -8,8 +8,8 @@ mod raw;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::ranges::Ranges;
 use super::disk::{Disk, Trouble};
+use super::ranges::Ranges;
 use super::table::{Partition, Table};
 use super::volume::{self, Volume};
 use crate::error::{Error, Result};

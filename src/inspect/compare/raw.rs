@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::inspect::ranges::{Ranges, Use};
 use super::{Halt, NOTHING, Side, Teller};
 use crate::inspect::disk::{Disk, Part};
+use crate::inspect::ranges::{Ranges, Use};
 use crate::inspect::table::{Partition, TableKind};
 use crate::inspect::volume::Volume;
 use crate::value::Cancel;

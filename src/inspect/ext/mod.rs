@@ -58,11 +58,6 @@ impl<'a> Ext<'a> {
         Ok(ext)
     }
 
-    /// The superblock's facts that say where it is mounted.
-    pub fn identity(&self) -> (&str, &str, &str) {
-        (&self.sb.uuid, &self.sb.label, &self.sb.mounted)
-    }
-
     /// The bytes of a block.
     fn block(&self, block: u64) -> Result<Vec<u8>, Trouble> {
         if block >= self.sb.blocks {

@@ -2,6 +2,7 @@
 
 use super::super::bytes::{hex, le16, le32, text, wide};
 use super::super::disk::Trouble;
+use crate::value::Guid;
 
 /// Where it is, in bytes from the filesystem's start.
 pub const AT: u64 = 1024;
@@ -87,9 +88,6 @@ pub struct Superblock {
     pub journal_inode: u32,
     pub needs_recovery: bool,
     extents: bool,
-    pub uuid: String,
-    pub label: String,
-    pub mounted: String,
     pub facts: Vec<(String, String)>,
 }
 
@@ -133,9 +131,6 @@ impl Superblock {
             journal_inode: if compatible & HAS_JOURNAL != 0 { le32(bytes, 224) } else { 0 },
             needs_recovery: incompatible & RECOVER != 0,
             extents: incompatible & EXTENTS != 0,
-            uuid: crate::value::Guid::from_u128(u128::from_be_bytes(bytes[104..].first_chunk().copied().unwrap_or_default())).to_string(),
-            label: text(&bytes[120..136]),
-            mounted: text(&bytes[136..200]),
             facts: facts(bytes),
         };
         let sound = sb.blocks > sb.first_data_block
@@ -180,7 +175,7 @@ fn facts(bytes: &[u8]) -> Vec<(String, String)> {
         };
         (name.to_owned(), value)
     };
-    let uuid = hex(&bytes[104..120]);
-    let texts = [("UUID", uuid), ("label", text(&bytes[120..136])), ("last mounted on", text(&bytes[136..200]))];
+    let uuid = Guid::from_u128(u128::from_be_bytes(bytes[104..].first_chunk().copied().unwrap_or_default()));
+    let texts = [("UUID", uuid.to_string()), ("label", text(&bytes[120..136])), ("last mounted on", text(&bytes[136..200]))];
     texts.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(FACTS.iter().map(number)).collect()
 }
