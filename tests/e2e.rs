@@ -172,7 +172,7 @@ fn with_another_byte(folder: &Path) -> PathBuf {
     let (disk, image) = (folder.join("disk.raw"), folder.join("wrong.qcow2"));
     judge("qemu-img", &["convert", "-O", "raw", path(&BUILT.image()), path(&disk)]);
     let listed = judge("debugfs", &["-R", &format!("blocks {CHANGED}"), &format!("{}?offset={}", path(&disk), bake::ROOT_START)]);
-    let block: u64 = listed.lines().last().and_then(|line| line.split_whitespace().next()).unwrap().parse().unwrap();
+    let block: u64 = listed.lines().next().and_then(|line| line.split_whitespace().next()).unwrap().parse().unwrap();
     let file = File::options().read(true).write(true).open(&disk).unwrap();
     let (at, mut found) = (bake::ROOT_START + block * 4096, [0; 20]);
     file.read_exact_at(&mut found, at).unwrap();
