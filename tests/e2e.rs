@@ -91,6 +91,18 @@ fn the_store_is_used_and_does_not_show() {
     let output = ok(kbake(&BUILT.folder, &["build", "etcd", "--offline"]).output().unwrap());
     assert_eq!(digest_of(&output), BUILT.digest);
     assert!(text(&output.stderr).contains("etcd: up to date"), "{}", text(&output.stderr));
+    let events = text(&ok(kbake(&BUILT.folder, &["build", "etcd", "--offline", "--json"]).output().unwrap()).stdout);
+    let events: Vec<serde_json::Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let digest = format!("sha256:{}", BUILT.digest);
+    for (event, kind, path) in [(&events[0], "image", None), (&events[1], "file", Some("images/etcd.qcow2"))] {
+        assert_eq!(
+            (&event["event"], &event["kind"], &event["digest"]),
+            (&"cached".into(), &kind.into(), &digest.as_str().into()),
+            "{event}"
+        );
+        assert_eq!(event["path"].as_str(), path, "{event}");
+    }
+    assert!(events.len() == 3 && events[2]["event"] == "done", "a warm build looks at nothing else: {events:?}");
     // A lost output comes back from the store; a changed one is put right.
     for damage in [|image: &Path| fs::remove_file(image), |image: &Path| fs::write(image, "damaged")] {
         let other = BUILT.folder.join("images2/etcd.qcow2");
@@ -113,8 +125,13 @@ fn the_store_is_used_and_does_not_show() {
         let tool = plan.lines().find_map(|line| line.strip_prefix("tool grub-pc-bin ")).expect("the plan names GRUB's package");
         fs::remove_file(BUILT.store().join("blobs/sha256").join(tool)).unwrap();
         let output = ok(kbake(&BUILT.folder, &["build", "etcd", "--jobs", jobs, "--out", "images3"]).output().unwrap());
-        assert!(text(&output.stderr).contains("etcd: built"));
+        let said = text(&output.stderr);
+        assert!(said.contains("etcd: built"));
         assert_eq!(digest_of(&output), BUILT.digest, "{jobs} jobs");
+        let rows: Vec<String> = said.lines().map(|line| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ")).collect();
+        for row in ["cached 1 base", "fetched 1 input", "built 1 image"] {
+            assert!(rows.iter().any(|found| found == row), "`{row}` is not in the table:\n{said}");
+        }
     }
 }
 
@@ -325,6 +342,31 @@ fn the_tree_holds_no_identity() {
     assert!(line("/var/lib/etcd").is_some_and(|line| line.starts_with("dir /var/lib/etcd 0700 ")));
 }
 
+/// Runs "$@" where /dev has only what every process may have: no KVM, no loop device, no disk.
+const WITHOUT_DEVICES: &str = r#"
+set -eu; folder=$1; shift
+mkdir "$folder/dev"
+mount -t tmpfs -o mode=0755 none "$folder/dev"
+for node in null zero full random urandom tty; do
+    touch "$folder/dev/$node"
+    mount --bind "/dev/$node" "$folder/dev/$node"
+done
+ln -s /proc/self/fd "$folder/dev/fd"
+mount --rbind "$folder/dev" /dev
+exec "$@"
+"#;
+
+/// Proves what is not there, then bakes from what is in the store.
+const BAKE: &str = r#"
+set -eu; umask 077; cd "$1"; export HOME="$1/home"
+for device in /dev/kvm /dev/loop* /dev/mapper /dev/sd* /dev/vd* /dev/fuse; do ! test -e "$device" || { echo "$device is there"; exit 99; }; done
+test "$(sed -n '3,$s/ *\([^:]*\):.*/\1/p' /proc/net/dev)" = lo || { echo "there is a network"; exit 99; }
+! grep -q 127 /proc/net/fib_trie || { echo "the loopback is up"; exit 99; }
+test ! -e "s t o r e/actions" || test -z "$(ls "s t o r e/actions")" || { echo "the store has more than inputs"; exit 99; }
+test "$(id -u)" != 0
+exec ./kbake build etcd --channel debian --jobs 1 --accept-new-digest --store "$1/s t o r e"
+"#;
+
 #[test]
 fn the_image_passes_its_own_audit() {
     let output = ok(kbake(&BUILT.folder, &["audit", path(&BUILT.image())]).output().unwrap());
@@ -339,24 +381,31 @@ fn the_same_image_wherever_and_however_it_is_built() {
     fs::create_dir(&folder).unwrap();
     fs::copy(KBAKE, folder.join("kbake")).unwrap();
     let is_root = text(judge("id", &["-u"]).trim().as_bytes()) == "0";
-    let script = "set -eu; umask 077; cd \"$1\"; mkdir home; export HOME=\"$1/home\"; ./kbake build etcd --channel debian --jobs 1 --accept-new-digest --store \"$1/s t o r e\"";
-    let mut command = if is_root {
-        judge("chown", &[OTHER_USER, path(&folder)]);
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", OTHER_USER, "--regid", OTHER_USER, "--init-groups", "--", "sh", "-c"]);
-        command
+    let fetch = "set -eu; umask 077; cd \"$1\"; mkdir home; export HOME=\"$1/home\"; exec ./kbake fetch etcd --channel debian --store \"$1/s t o r e\"";
+    let as_other: &[&str] = if is_root { &["setpriv", "--reuid", OTHER_USER, "--regid", OTHER_USER, "--init-groups", "--"] } else { &[] };
+    // Who is not root keeps the ids that its base needs, and may mount in a namespace of its own.
+    let alone: &[&str] = if is_root {
+        &["unshare", "--net", "--mount"]
     } else {
-        let mut command = Command::new("sh");
-        command.arg("-c");
-        command
+        &["unshare", "--user", "--map-current-user", "--map-auto", "--keep-caps", "--net", "--mount"]
     };
-    command.args([script, "sh", path(&folder)]).env_clear();
-    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TZ", "Pacific/Chatham").env("LC_ALL", "tr_TR.UTF-8").env("LANG", "de_DE");
-    let output = ok(command.output().unwrap_or_else(|e| panic!("setpriv is missing: run tests/setup.sh ({e})")));
+    if is_root {
+        judge("chown", &[OTHER_USER, path(&folder)]);
+    }
+    let run = |words: &[&[&str]]| {
+        let words = words.concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env_clear();
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TZ", "Pacific/Chatham").env("LC_ALL", "tr_TR.UTF-8").env("LANG", "de_DE");
+        ok(command.output().unwrap_or_else(|e| panic!("{} is missing: run tests/setup.sh ({e})", words[0])))
+    };
+    run(&[as_other, &["sh", "-c", fetch, "sh", path(&folder)]]);
+    let hidden = ["sh", "-c", WITHOUT_DEVICES, "sh", path(&folder)];
+    let output = run(&[alone, &hidden, as_other, &["sh", "-c", BAKE, "sh", path(&folder)]]);
     assert_eq!(
         digest_of(&output),
         BUILT.digest,
-        "another user, folder, umask, time zone, locale and store, one job:\n{}",
+        "another user, folder, umask, time zone, locale and store, one job, no network, no devices:\n{}",
         text(&output.stderr)
     );
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::scrub::scrub;
 use crate::error::Error;
 use crate::report::{Item, ItemKind, Outcome};
 use crate::value::{Digest, Size};
@@ -78,13 +79,13 @@ struct Done {
 }
 
 #[derive(Serialize)]
-struct Failed<'a> {
+struct Failed {
     event: &'static str,
     class: &'static str,
     exit: u8,
-    message: &'a str,
-    details: Vec<&'a str>,
-    hints: &'a [String],
+    message: String,
+    details: Vec<String>,
+    hints: Vec<String>,
 }
 
 impl Ledger {
@@ -152,9 +153,9 @@ impl Ledger {
             event: "error",
             class: class.word(),
             exit: class.exit_code(),
-            message: error.message(),
-            details: error.details().iter().map(|line| line.trim_start()).collect(),
-            hints: error.hints(),
+            message: scrub(error.message()),
+            details: error.details().iter().map(|line| scrub(line.trim_start())).collect(),
+            hints: error.hints().iter().map(|line| scrub(line)).collect(),
         });
         self.close(lines)
     }
@@ -170,21 +171,23 @@ impl Ledger {
         if self.totals.is_empty() {
             return None;
         }
-        let mut rows: Vec<[String; 4]> = Vec::new();
+        let mut rows: Vec<[String; 5]> = Vec::new();
         for ((outcome, kind), total) in &self.totals {
             let size = if total.bytes == 0 { String::new() } else { Size(total.bytes).to_string() };
             let time = if total.spans.is_empty() { String::new() } else { shown(covered(&total.spans)) };
-            rows.push([outcome.word().to_owned(), format!("{} {}", total.items, plural(*kind, total.items)), size, time]);
+            rows.push([outcome.word().to_owned(), total.items.to_string(), plural(*kind, total.items).to_owned(), size, time]);
         }
         if self.totals.keys().all(|(outcome, _)| *outcome == Outcome::Cached) {
-            let things: Vec<String> = rows.into_iter().map(|[_, items, size, _]| format!("{items} ({size})").replace(" ()", "")).collect();
+            let things: Vec<String> =
+                rows.into_iter().map(|[_, items, noun, size, _]| format!("{items} {noun} ({size})").replace(" ()", "")).collect();
             return Some(format!("nothing had to be done: {} in the store already; {}\n", things.join(", "), shown(all)));
         }
-        rows.push(["in all".to_owned(), String::new(), String::new(), shown(all)]);
+        rows.push(["in all", "", "", "", &shown(all)].map(str::to_owned));
         let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-        let (first, second, third, fourth) = (width(0), width(1), width(2), width(3));
-        let row = |[outcome, items, size, time]: &[String; 4]| {
-            format!("{outcome:first$}  {items:>second$}  {size:>third$}  {time:>fourth$}").trim_end().to_owned() + "\n"
+        let (first, second, third, fourth, fifth) = (width(0), width(1), width(2), width(3), width(4));
+        let row = |[outcome, items, noun, size, time]: &[String; 5]| {
+            let line = format!("{outcome:first$}  {items:>second$} {noun:third$}  {size:>fourth$}  {time:>fifth$}");
+            line.trim_end().to_owned() + "\n"
         };
         Some(rows.iter().map(row).collect())
     }
@@ -330,10 +333,10 @@ mod tests {
             masked(&ledger.table().unwrap()),
             "cached   1 input\n\
              fetched  2 inputs  5.0 MiB  0.0 s\n\
-             built     1 base  300 MiB  0.0 s\n\
-             built    1 image  300 MiB  0.0 s\n\
-             written   1 file  300 MiB\n\
-             in all 0.0 s\n"
+             built    1 base    300 MiB  0.0 s\n\
+             built    1 image   300 MiB  0.0 s\n\
+             written  1 file    300 MiB\n\
+             in all                      0.0 s\n"
         );
         let mut ledger = Ledger::new();
         assert_eq!(ledger.table(), None);

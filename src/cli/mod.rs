@@ -13,6 +13,7 @@ mod inspect;
 mod keep;
 mod lock;
 mod pki;
+mod scrub;
 mod seed;
 mod shell;
 mod signal;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 
 use self::args::{Cli, Command, Global};
+use self::scrub::scrub;
 use self::shell::Shell;
 use crate::cluster::Cluster;
 use crate::error::{Class, Error, Result};
@@ -47,9 +49,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(answer) => {
+            if answer.use_stderr() {
+                return ExitCode::from(usage(&answer, &args));
+            }
             // `--help` and `--version` come this way too, for stdout. A closed pipe is no reason to complain.
             let _ = answer.print();
-            return ExitCode::from(if answer.use_stderr() { usage(&answer, &args) } else { 0 });
+            return ExitCode::SUCCESS;
         }
     };
     let shell = Arc::new(Shell::new(cli.global.quiet, cli.global.json));
@@ -66,9 +71,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Tells whoever reads events, too, that the command line is wrong. Gives the exit code.
+/// Says that the command line is wrong, also to whoever reads events. Gives the exit code.
 fn usage(answer: &clap::Error, args: &[OsString]) -> u8 {
     let text = answer.to_string();
+    let shell = Shell::new(true, true);
+    if scrub(&text) == text {
+        // In its colours.
+        let _ = answer.print();
+    } else {
+        shell.notice(text.trim_end());
+    }
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let message = lines.next().unwrap_or_default();
     let error = Error::new(Class::Usage, message.strip_prefix("error: ").unwrap_or(message));
@@ -77,7 +89,7 @@ fn usage(answer: &clap::Error, args: &[OsString]) -> u8 {
         None => error.detail(line),
     });
     if args.iter().skip(1).take_while(|arg| *arg != "--").any(|arg| arg == "--json") {
-        let _ = Shell::new(true, true).last_words(&error);
+        shell.last_words(&error);
     }
     error.class().exit_code()
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::events::{self, Ledger};
+use super::scrub::scrub;
 use crate::error::{Error, Result};
 use crate::report::{Item, ItemKind, Outcome, Report};
 use crate::value::Size;
@@ -118,6 +119,7 @@ impl Shell {
     }
 
     fn stderr(&self, line: &str) {
+        let line = &scrub(line);
         let running = lock(&self.running);
         match running.as_ref().and_then(|running| running.bar.as_ref()) {
             Some(bar) => bar.println(line),

@@ -6,7 +6,7 @@ use reqwest::Url;
 use reqwest::blocking::Response;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use super::source::shown;
+use super::source::{brief, shown};
 use crate::value::Size;
 
 /// The head of an answer, as far as it matters.
@@ -51,7 +51,7 @@ impl Head {
             retry_after: text(RETRY_AFTER),
             authenticate: joined(response),
             digest: text(HeaderName::from_static("docker-content-digest")),
-            redirected: (response.url() != asked).then(|| shown(response.url())),
+            redirected: (response.url() != asked).then(|| brief(&shown(response.url()))),
         }
     }
 
@@ -92,7 +92,7 @@ impl Head {
     }
 
     fn judge_part(&self, from: u64, size: Option<u64>) -> Verdict {
-        let shown = self.content_range.as_deref().unwrap_or("none");
+        let shown = brief(self.content_range.as_deref().unwrap_or("none"));
         let Some((first, last, total)) = self.content_range.as_deref().and_then(parse_range) else {
             return Verdict::StartOver(format!("answered with a part that it does not name ({shown:?})"));
         };

@@ -17,7 +17,7 @@ use reqwest::{Method, Url, tls};
 use super::answer::Head;
 use super::credential::Credential;
 use super::local;
-use super::source::shown;
+use super::source::{brief, shown};
 use super::{Options, Proxy};
 use crate::error::{Error, Result};
 
@@ -95,7 +95,7 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 /// Why a redirection to `next` is not followed, if it is not: ten steps, http and https only, and never from https
 /// back to http. `previous` begins with the address that was asked.
 fn refusal(previous: &[Url], next: &Url) -> Option<String> {
-    let to = shown(next);
+    let to = brief(&shown(next));
     let from_https = previous.last().is_some_and(|url| url.scheme() == "https");
     match next.scheme() {
         _ if previous.len() > REDIRECTS => Some(format!("redirects more than {REDIRECTS} times, the last to {to}")),

@@ -3,7 +3,7 @@
 
 use super::client::{Ask, Message};
 use super::small::{self, Outcome};
-use super::source::{Target, Unusable, shown, web_targets};
+use super::source::{Target, Unusable, brief, shown, web_targets};
 use super::web::Web;
 use super::{Options, RegistryKind, registry, report};
 use crate::error::{Class, Error, Result};
@@ -69,7 +69,7 @@ pub fn tag_digest(reference: &Reference, options: &Options, cancel: &Cancel) -> 
                 Some(said) if said.starts_with("sha256:") && said != format!("sha256:{found}") => {
                     Err(Error::integrity(format!("the registry says of {reference} what its bytes are not"))
                         .detail(format!("from {named}"))
-                        .detail(format!("said {}  found sha256:{found}", said.escape_debug()))
+                        .detail(format!("said {}  found sha256:{found}", brief(said).escape_debug()))
                         .hint("try again; if it stays so, something between here and the registry is broken"))
                 }
                 _ => Ok((found, body)),

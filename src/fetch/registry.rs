@@ -160,8 +160,8 @@ fn token(web: &Web<'_>, scope: &Scope, bearer: &Challenge) -> Result<Result<Cred
 fn token_url(scope: &Scope, parameters: &std::collections::BTreeMap<String, String>) -> Result<Url, String> {
     let realm = parameters.get("realm").map(String::as_str).unwrap_or_default();
     let schemes: &[&str] = if scope.server.starts_with("http://") { &source::WEB_SCHEMES } else { &["https"] };
-    let mut url =
-        source::parse(realm, schemes).map_err(|(shown, why)| format!("names a token server that is not asked: {shown}: {why}"))?;
+    let mut url = source::parse(realm, schemes)
+        .map_err(|(shown, why)| format!("names a token server that is not asked: {}: {why}", source::brief(&shown)))?;
     // These fail only where an address can have no such part.
     let _ = url.set_username("");
     let _ = url.set_password(None);

@@ -89,6 +89,17 @@ pub(super) fn shown(url: &Url) -> String {
     if query { format!("{url}?…") } else { url.to_string() }
 }
 
+/// The most of a server's own words that a message repeats, in characters: a header may have hundreds of kilobytes.
+const REPEATED: usize = 300;
+
+/// `text` of a server's, short enough for a message.
+pub(super) fn brief(text: &str) -> String {
+    match text.char_indices().nth(REPEATED) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
 /// Which host it is, with the port where that is not the usual one.
 pub(super) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or("this machine");
@@ -144,6 +155,12 @@ mod tests {
         assert_eq!(found[0], "file:///etc/passwd: only http and https are fetched, not file");
         assert!(found[2].contains("cannot be understood"), "{found:?}");
         assert!(!found.concat().contains("secret"), "{found:?}");
+    }
+
+    #[test]
+    fn servers_are_not_quoted_at_length() {
+        assert_eq!(brief(&"é".repeat(REPEATED)), "é".repeat(REPEATED));
+        assert_eq!(brief(&"é".repeat(REPEATED + 1)), "é".repeat(REPEATED) + "…");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod resume;
 pub(crate) mod server;
 mod together;
 mod urls;
+mod wire;
 
 use std::path::Path;
 use std::sync::Mutex;
