@@ -69,7 +69,7 @@ impl Unsettled {
         match change {
             Change::Write { file, .. } | Change::Copy { file, .. } | Change::Resize { file, .. } => self.touch(file),
             Change::Rename { to: path, .. } | Change::Remove(path) => self.bury(path),
-            Change::Create(path) if fs::symlink_metadata(path).is_ok() => drop(self.victims.insert(thread(), PathBuf::new())),
+            Change::Create(path) | Change::MakeFolder(path) if fs::symlink_metadata(path).is_ok() => drop(self.victims.insert(thread(), PathBuf::new())),
             _ => {}
         }
     }
@@ -94,7 +94,7 @@ impl Unsettled {
                 return;
             }
             // One that was there already is no new name.
-            Change::Create(_) if victim.is_some() => return,
+            Change::Create(_) | Change::MakeFolder(_) if victim.is_some() => return,
             Change::Create(path) | Change::Link { to: path } => Name { folder: folder(path), what: What::New(own(path)) },
             Change::MakeFolder(path) => Name { folder: folder(path), what: What::Folder(own(path)) },
             Change::Rename { from, to } => Name { folder: folder(to), what: What::Moved { from: own(from), to: own(to), over: victim } },

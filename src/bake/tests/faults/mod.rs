@@ -3,6 +3,9 @@
 //! processes at once ([`crowd`]).
 
 mod check;
+mod crowd;
+mod damage;
+mod pins;
 mod site;
 mod steps;
 mod world;

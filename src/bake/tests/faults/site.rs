@@ -220,6 +220,11 @@ fn in_a_child() {
     }
 }
 
+/// A temporary folder, in memory where that can be: thousands of syncs would wear out a disk, and prove no more.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// Copies a folder. Blobs become second names of the same files: nobody writes to them.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

@@ -5,17 +5,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::check::Contents;
-use super::site::{Site, Verb, copy};
+use super::site::{ENDS, Site, Verb, copy, folder};
 use super::world::World;
 use crate::error::Class;
 use crate::fetch::tests::server::Server;
 use crate::fsx::fault::{self, Fault};
+
+/// With this in the environment, everything happens at every change; that takes minutes.
+const THOROUGH: &str = "KBAKE_TEST_FAULTS_ALL";
+/// Of changes of one sort, this one in so many is disturbed.
+const STRIDE: u32 = 6;
+
+/// Which changes are disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    All,
+    /// The first of each sort, and some more; others by this number.
+    Some(u32),
+}
 
 /// A verb, and the folder that it finds.
 struct Case {
     verb: Verb,
     server: Server,
     prepared: tempfile::TempDir,
+    /// What is there before.
+    before: Contents,
     /// What an undisturbed run leaves.
     right: Contents,
     /// What it changes, in order.
@@ -31,15 +46,18 @@ impl Case {
     fn prepared(prepare: impl FnOnce(&Site, &World)) -> Case {
         let world = World::of("first");
         let server = world.serve();
-        let prepared = tempfile::tempdir().unwrap();
+        let prepared = folder();
         world.settle(&prepared.path().join("project"));
         prepare(&Site::new(prepared.path(), &server), &world);
-        Case { verb: Verb::Gc, server, prepared, right: Contents::default(), changes: Vec::new() }
+        Case { verb: Verb::Gc, server, prepared, before: Contents::default(), right: Contents::default(), changes: Vec::new() }
     }
 
     /// Runs the verb undisturbed.
     fn finished(mut self) -> Case {
         let (_dir, site) = self.site();
+        if site.store().exists() {
+            self.before = Contents::settled(&site, "before");
+        }
         let (done, changes) = fault::trace(&site.dir, || site.run(&self.verb));
         done.unwrap();
         self.right = Contents::settled(&site, "undisturbed");
@@ -49,7 +67,7 @@ impl Case {
 
     /// A fresh site.
     fn site(&self) -> (tempfile::TempDir, Site) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let work = dir.path().join("work");
         copy(self.prepared.path(), &work);
         let site = Site::new(&work, &self.server);
@@ -63,41 +81,43 @@ impl Case {
         assert!(found == self.right, "{when}: not what an undisturbed run leaves:\n{found:#?}\n{:#?}", self.right);
     }
 
-    /// The changes after which to disturb: all, but of a run of plain writes to one file only some.
-    fn places(&self) -> Vec<u32> {
-        let mut places = Vec::new();
-        let mut nth = 0;
-        for (n, change) in self.changes.iter().enumerate() {
-            nth = if n > 0 && self.changes[n - 1] == *change && change.0 == "write" { nth + 1 } else { 0 };
-            if nth < 3 || nth % 4 == 0 {
-                places.push(n as u32);
+    /// Before which changes to disturb: before all, or before the first of each sort and some others.
+    fn places(&self, choice: Choice) -> Vec<u32> {
+        let mut seen: BTreeMap<(&str, PathBuf), u32> = BTreeMap::new();
+        let mut chosen = |n: &usize| {
+            let (kind, path) = &self.changes[*n];
+            let nth = seen.entry((kind, sort(path))).or_default();
+            *nth += 1;
+            match choice {
+                Choice::All => true,
+                Choice::Some(salt) => *nth == 1 || (*nth + salt).is_multiple_of(STRIDE),
             }
-        }
-        places
+        };
+        (0..self.changes.len()).filter(|n| chosen(n)).map(|n| n as u32).collect()
     }
 
     /// Ends a process in this way at each place.
-    fn ends(&self, end: &str) -> usize {
+    fn ends(&self, end: &str, choice: Choice) -> usize {
         let mut killed = 0;
-        for steps in self.places() {
+        for steps in self.places(choice) {
             let (kind, path) = &self.changes[steps as usize];
             if end == "torn" && !["write", "copy"].contains(kind) {
                 continue;
             }
             let when = format!("{:?}: {end} before change {steps}, {kind} {}", self.verb, path.display());
             let (_dir, site) = self.site();
-            assert!(site.killed(&self.verb, steps, end), "{when}: it was not killed");
-            killed += 1;
-            Contents::disturbed(&site, &self.right, &when);
+            // How many pieces a download comes in is the network's choice, so the last ones may not be there.
+            killed += usize::from(site.killed(&self.verb, steps, end));
+            Contents::disturbed(&site, [&self.before, &self.right], &when);
             self.heals(&site, &when);
         }
         killed
     }
 
-    /// Lets the disk fail in this way at each change.
-    fn fails(&self, fault: Fault) -> usize {
+    /// Lets the disk fail in this way at each place.
+    fn fails(&self, fault: Fault, choice: Choice) -> usize {
         let mut met = 0;
-        for steps in 0..self.changes.len() as u32 {
+        for steps in self.places(choice) {
             let (kind, path) = &self.changes[steps as usize];
             let when = format!("{:?}: {fault:?} at change {steps}, {kind} {}", self.verb, path.display());
             let (_dir, site) = self.site();
@@ -115,7 +135,7 @@ impl Case {
                 (Ok(()), Fault::Io) if *kind == "remove" || *kind == "resize" => {}
                 (Ok(()), _) => panic!("{when}: nobody noticed"),
             }
-            Contents::disturbed(&site, &self.right, &when);
+            Contents::disturbed(&site, [&self.before, &self.right], &when);
             self.heals(&site, &when);
         }
         met
@@ -172,16 +192,55 @@ fn gc() -> Case {
     })
 }
 
-#[test]
-fn what_the_verbs_change() {
-    for case in [fetch(), build(), import(false), import(true), gc()] {
-        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-        case.changes.iter().for_each(|(kind, _)| *kinds.entry(kind).or_default() += 1);
-        println!("{:?}: {} changes, {} places: {kinds:?}", case.verb, case.changes.len(), case.places().len());
-        case.changes.iter().for_each(|(kind, path)| println!("  {kind} {}", short(path)));
-    }
+/// The same for all paths that come to be in the same way.
+fn sort(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let hex = name.find(|c: char| c.is_ascii_hexdigit()).filter(|at| name.len() - at > 40).unwrap_or(name.len());
+    path.with_file_name(&name[..hex])
 }
 
-fn short(path: &Path) -> String {
-    path.display().to_string().chars().take(60).collect()
+/// Everything that can happen to a verb. Kills, errors and a full disk come at every single change.
+fn disturbed(case: &Case) {
+    let all = std::env::var_os(THOROUGH).is_some();
+    let begun = std::time::Instant::now();
+    let mut told = format!("{:?}: {} changes", case.verb, case.changes.len());
+    let mut kills = 0;
+    for (n, (end, _)) in ENDS.iter().enumerate() {
+        let choice = if all || n == 0 { Choice::All } else { Choice::Some(n as u32) };
+        let killed = case.ends(end, choice);
+        kills += killed;
+        told += &format!(", {end} {killed}");
+    }
+    told += &format!(" ({kills} kills, {:.1} s)", begun.elapsed().as_secs_f32());
+    for fault in [Fault::NoSpace, Fault::Io, Fault::Broken] {
+        let choice = if all || fault != Fault::Broken { Choice::All } else { Choice::Some(0) };
+        told += &format!(", {fault:?} {}", case.fails(fault, choice));
+    }
+    println!("{told} ({:.1} s)", begun.elapsed().as_secs_f32());
+    assert!(kills >= case.changes.len(), "{told}");
+}
+
+#[test]
+fn a_fetch_can_be_disturbed_at_every_change() {
+    disturbed(&fetch());
+}
+
+#[test]
+fn a_build_can_be_disturbed_at_every_change() {
+    disturbed(&build());
+}
+
+#[test]
+fn an_import_can_be_disturbed_at_every_change() {
+    disturbed(&import(false));
+}
+
+#[test]
+fn an_import_that_is_believed_can_be_disturbed_at_every_change() {
+    disturbed(&import(true));
+}
+
+#[test]
+fn a_collection_can_be_disturbed_at_every_change() {
+    disturbed(&gc());
 }

@@ -1,0 +1,176 @@
+//! Damage of everything that is stored: found before it is used, never in an output, and gone after the next run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::check::{Contents, names};
+use super::site::{Site, Verb, folder};
+use super::world::World;
+use crate::error::Class;
+use crate::fetch::tests::server::Server;
+use crate::value::Hasher512;
+
+type Damage = (&'static str, fn(&mut Vec<u8>, &[u8]));
+
+/// What becomes of a file; the other is one of the same kind.
+const DAMAGES: [Damage; 6] = [
+    ("a bit in the middle", |bytes, _| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+    }),
+    ("a bit at the end", |bytes, _| *bytes.last_mut().unwrap() ^= 0x40),
+    ("half of it", |bytes, _| bytes.truncate(bytes.len() / 2)),
+    ("zeros", |bytes, _| bytes.fill(0)),
+    ("nothing", |bytes, _| bytes.clear()),
+    ("another one's bytes", |bytes, other| *bytes = other.to_vec()),
+];
+
+/// A site where everything is done, and is again after each damage.
+struct Done {
+    _server: Server,
+    dir: tempfile::TempDir,
+    site: Site,
+    right: Contents,
+}
+
+impl Done {
+    fn new() -> Done {
+        let world = World::of("first");
+        let (server, dir) = (world.serve(), folder());
+        world.settle(&dir.path().join("project"));
+        let site = Site::new(dir.path(), &server);
+        site.run(&fetch(&["alpha", "gamma"])).unwrap();
+        site.run(&build(&["alpha", "gamma"])).unwrap();
+        let right = Contents::settled(&site, "undisturbed");
+        Done { _server: server, dir, site, right }
+    }
+
+    /// The next build of alpha makes everything of what it is made of, but for the base tree.
+    fn forget(&self, but: &str) {
+        for (kind, key) in &self.right.roots["project alpha"].actions {
+            let name = format!("{kind}-{key}.json");
+            if kind != "base" && name != but {
+                fs::remove_file(self.site.store().join("actions").join(name)).unwrap();
+            }
+        }
+    }
+
+    /// Builds alpha, which at worst fails once, and for the damage.
+    fn builds(&self, when: &str) -> bool {
+        let _ = fs::remove_file(self.site.image("alpha"));
+        let failed = match self.site.run(&build(&["alpha"])) {
+            Ok(()) => false,
+            Err(error) => {
+                assert_eq!(error.class(), Class::Integrity, "{when}: {error}");
+                assert!(!self.site.image("alpha").exists(), "{when}: there is an image, and an error");
+                self.site.run(&build(&["alpha"])).unwrap_or_else(|e| panic!("{when}: the run after the error fails too: {e}"));
+                true
+            }
+        };
+        let image = crate::value::Sha256::of(fs::read(self.site.image("alpha")).unwrap());
+        assert_eq!(self.right.images["alpha"], image, "{when}: a wrong image");
+        failed
+    }
+
+    /// What nobody looked at is found by who looks at all; then everything comes back.
+    fn heals(&self, when: &str) {
+        let store = self.site.open().unwrap();
+        for blob in store.blobs().unwrap() {
+            // Whoever finds one damaged puts it out of the way.
+            let _ = store.blob(&blob.digest).unwrap().unwrap().verify();
+        }
+        drop(store);
+        for verb in [fetch(&["alpha", "gamma"]), build(&["alpha", "gamma"])] {
+            self.site.run(&verb).unwrap_or_else(|e| panic!("{when}: {verb:?} does not heal it: {e}"));
+        }
+        let found = Contents::settled(&self.site, when);
+        assert!(found == self.right, "{when}: not as it was:\n{found:#?}\n{:#?}", self.right);
+        for name in names(&self.site.store().join("quarantine")) {
+            fs::remove_file(self.site.store().join("quarantine").join(name)).unwrap();
+        }
+    }
+}
+
+fn build(roles: &[&str]) -> Verb {
+    Verb::Build(roles.iter().map(|&role| role.to_owned()).collect())
+}
+
+fn fetch(roles: &[&str]) -> Verb {
+    Verb::Fetch(roles.iter().map(|&role| role.to_owned()).collect())
+}
+
+/// False when the file is as it was.
+fn harm(path: &Path, other: &Path, damage: fn(&mut Vec<u8>, &[u8])) -> bool {
+    let good = fs::read(path).unwrap();
+    let mut bytes = good.clone();
+    damage(&mut bytes, &fs::read(other).unwrap());
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, &bytes).unwrap();
+    bytes != good
+}
+
+#[test]
+fn whatever_is_damaged_is_found_and_comes_back() {
+    let done = Done::new();
+    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for kind in ["blobs/sha256", "actions", "roots", "stamps"] {
+        let folder = done.site.store().join(kind);
+        let all = names(&folder);
+        assert!(all.len() > 1, "{kind}: {all:?}");
+        for (n, name) in all.iter().enumerate() {
+            for (what, damage) in DAMAGES {
+                let when = format!("{kind}/{name}: {what}");
+                let (path, other) = (folder.join(name), folder.join(&all[(n + 1) % all.len()]));
+                // An image is used as long as nobody forgets it, all else when it is made again.
+                if *name != done.right.images["alpha"].to_string() {
+                    done.forget(name);
+                }
+                if !harm(&path, &other, damage) {
+                    continue;
+                }
+                let failed = done.builds(&when);
+                done.heals(&when);
+                let count = counts.entry(kind).or_default();
+                *count = (count.0 + 1, count.1 + usize::from(failed));
+            }
+        }
+    }
+    println!("damages, and how many of them a build failed for, once: {counts:?}");
+    assert!(counts.values().map(|(all, _)| all).sum::<usize>() >= 150);
+}
+
+#[test]
+fn a_damaged_output_is_written_anew() {
+    let done = Done::new();
+    for (what, damage) in DAMAGES {
+        let path = done.site.image("alpha");
+        assert!(harm(&path, &done.site.image("gamma"), damage));
+        done.site.run(&build(&["alpha"])).unwrap();
+        assert_eq!(crate::value::Sha256::of(fs::read(&path).unwrap()), done.right.images["alpha"], "{what}");
+    }
+}
+
+#[test]
+fn a_damaged_download_is_begun_anew() {
+    let done = Done::new();
+    let world = World::of("first");
+    let archive = world.thing("archive-4.5.6.tar.gz");
+    let mut digest = Hasher512::new();
+    digest.update(archive);
+    let partial = done.site.store().join(format!("tmp/partial-{}", digest.finish()));
+    let blob = done.site.store().join("blobs/sha256").join(crate::value::Sha256::of(archive).to_string());
+    for len in [1, archive.len() / 2, archive.len(), archive.len() + 1] {
+        for (what, damage) in DAMAGES {
+            let mut bytes = archive.to_vec();
+            bytes.resize(len, 0);
+            damage(&mut bytes, world.thing("tool-1.2.3"));
+            fs::write(&partial, bytes).unwrap();
+            fs::remove_file(&blob).unwrap();
+            done.heals(&format!("{len} bytes of a download: {what}"));
+            assert!(!partial.exists());
+        }
+    }
+    assert!(done.dir.path().exists());
+}
