@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
 use super::bundle::{Description, check_documents};
 use super::{Bake, Baked, IMAGE, Resolved};
@@ -16,11 +17,14 @@ use crate::error::{Error, Result};
 use crate::fsx;
 use crate::project::Expected;
 use crate::report::{Item, ItemKind, Outcome};
-use crate::store::{Action, Blob, Generation, History, ImageClaim, Lookup, Owner, Root};
+use crate::store::{Action, Blob, Generation, History, ImageClaim, Lookup, Owner, Root, Unplaced};
 use crate::value::{RoleName, Sha256, Size, TreePath};
 
 /// Files of a project up to this size are read into memory to be written, in bytes.
 const SMALL: u64 = 1 << 20;
+/// So many blobs, or bytes of them, get their names together. A process that is killed loses two lots at most.
+const LOT_BLOBS: usize = 64;
+const LOT_BYTES: u64 = 64 << 20;
 
 /// How a bundle is to be imported.
 pub struct Importing<'a> {
@@ -79,15 +83,47 @@ impl Bake<'_> {
     /// A bundle that is not sound, or says of a plan what is known to be otherwise; blobs that it leaves out and that are
     /// missing here; a full disk. Blobs that had come by then stay, and nothing else does.
     pub fn import(&self, from: &mut dyn Read, how: &Importing) -> Result<Imported> {
-        let mut importer = Importer { bake: self, how, outline: Outline::default(), at: 0, new: (0, 0), known: 0 };
-        let read = bundle::read(from, &mut importer);
-        if !importer.outline.is_empty() {
-            self.report.done();
-        }
-        let digest = read?;
-        let Importer { outline, new, known, .. } = importer;
+        let (digest, outline, new, known) = std::thread::scope(|scope| {
+            // While one lot waits for the disk, the next is read.
+            let (shelf, lots) = mpsc::sync_channel(1);
+            let placer = scope.spawn(move || lots.into_iter().try_for_each(|lot| self.place_lot(lot)));
+            let lot = Lot::default();
+            let mut importer = Importer { bake: self, how, outline: Outline::default(), at: 0, new: (0, 0), known: 0, lot, shelf };
+            let read = bundle::read(from, &mut importer);
+            // What came whole stays, whatever came behind it.
+            let handed = importer.hand_over();
+            let Importer { outline, new, known, shelf, .. } = importer;
+            drop(shelf);
+            let placed = placer.join().unwrap_or_else(|_| Err(Error::internal("the writer of blobs has panicked")));
+            if !outline.is_empty() {
+                self.report.done();
+            }
+            // Its failure is the reason of the others.
+            placed?;
+            let digest = read?;
+            handed?;
+            Ok::<_, Error>((digest, outline, new, known))
+        })?;
         let roles = self.settle(&outline, how)?;
         Ok(Imported { digest, roles, new, known })
+    }
+
+    /// Makes a lot of what came blobs.
+    fn place_lot(&self, lot: Lot) -> Result<()> {
+        let (blobs, items): (Vec<Unplaced>, Vec<(String, Blob)>) = lot
+            .blobs
+            .into_iter()
+            .map(|(name, blob)| {
+                let item = (name, blob.blob());
+                (blob, item)
+            })
+            .unzip();
+        self.store.place(blobs)?;
+        for (name, Blob { digest, size }) in &items {
+            let item = Item { kind: ItemKind::Blob, name, digest: Some((*digest).into()), bytes: Some(*size) };
+            self.report.ended(&item, Outcome::Imported);
+        }
+        Ok(())
     }
 
     /// Everything but blobs, once all of them are there.
@@ -253,9 +289,25 @@ struct Importer<'a> {
     at: u64,
     new: (usize, u64),
     known: usize,
+    lot: Lot,
+    shelf: mpsc::SyncSender<Lot>,
+}
+
+/// Blobs that get their names together.
+#[derive(Default)]
+struct Lot {
+    /// With what people call them.
+    blobs: Vec<(String, Unplaced)>,
+    bytes: u64,
 }
 
 impl Importer<'_> {
+    /// Hands what has come on, to be placed.
+    fn hand_over(&mut self) -> Result<()> {
+        let lot = std::mem::take(&mut self.lot);
+        self.shelf.send(lot).map_err(|_| Error::internal("nobody takes what comes out of the bundle"))
+    }
+
     /// Refuses what would be refused at the end.
     fn check(&self, outline: &Outline) -> Result<()> {
         check_documents(outline, self.how.expect)?;
@@ -282,7 +334,9 @@ impl Importer<'_> {
             return Err(differs("images/expected.toml records", recorded));
         }
         if let Some(known) = self.bake.known_gives(plan).filter(|known| known != gives) {
-            return Err(differs("this store has", known).hint("nothing of it was taken; one of the two was made by a broken or dishonest host"));
+            return Err(
+                differs("this store has", known).hint("nothing of it was taken; one of the two was made by a broken or dishonest host")
+            );
         }
         match self.bake.store.claim(plan) {
             Ok(Some(claim)) if (claim.tree, claim.image) != *gives && self.how.expect.is_none() => {
@@ -374,9 +428,18 @@ impl Visitor for Importer<'_> {
             report.reached(self.at);
             writer.put(piece)
         })?;
-        let found = writer.commit().map_err(|error| error.detail(format!("it is `{}` of the bundle", part.title)))?;
+        let found = writer.finish().map_err(|error| error.detail(format!("it is `{}` of the bundle", part.title)))?;
+        let digest = found.blob().digest;
         self.new = (self.new.0 + 1, self.new.1 + part.size);
-        report.ended(&item, Outcome::Imported);
-        Ok(Taken::Hashed(found.digest))
+        self.lot.bytes += part.size;
+        self.lot.blobs.push((part.title.clone(), found));
+        if self.lot.blobs.len() >= LOT_BLOBS || self.lot.bytes >= LOT_BYTES {
+            self.hand_over()?;
+        }
+        Ok(Taken::Hashed(digest))
     }
 }
+
+#[cfg(test)]
+#[path = "tests/import.rs"]
+mod tests;

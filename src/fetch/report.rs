@@ -14,6 +14,10 @@ use crate::value::Size;
 /// More artifacts than these are counted, not listed: the network is down or the mirror is wrong, and a screen is enough.
 const LISTED: usize = 20;
 
+/// How everything comes to a site without network.
+const BY_BUNDLE: &str =
+    "carry all of it in one file: `kbake bundle create ROLE` where there is a network, `kbake bundle import FILE` here (docs/offline.md)";
+
 /// All that is missing at once, and where it could come from.
 pub(super) fn offline(missing: &[&Want]) -> Error {
     let verb = if missing.len() == 1 { "is" } else { "are" };
@@ -21,7 +25,7 @@ pub(super) fn offline(missing: &[&Want]) -> Error {
     let error = missing.iter().fold(Error::new(Class::Network, message), |error, want| {
         error.detail(format!("{}  {}  {}  from {}", want.name, size(want), want.digest, origin(want)))
     });
-    let error = error.hint("run `kbake fetch` where there is a network, or leave --offline out");
+    let error = error.hint("run `kbake fetch` where there is a network, or leave --offline out").hint(BY_BUNDLE);
     own_file(error, missing)
 }
 
@@ -180,8 +184,7 @@ fn ways_out(mut error: Error, missing: &[&Want]) -> Error {
         error = error.hint(format!("images from a registry of yours: `--registry-mirror {registry}=https://MIRROR`"));
     }
     if site.is_some() || registry.is_some() {
-        error =
-            error.hint("run `kbake fetch` where there is a network, and bring its store: with the same --store here nothing is missing");
+        error = error.hint(BY_BUNDLE);
     }
     own_file(error, missing)
 }

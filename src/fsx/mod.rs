@@ -19,7 +19,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
-pub use batch::Batch;
+pub use batch::{Batch, place_all};
 pub(crate) use copy::copy_file;
 pub use copy::{copy_or_reflink, copy_verified};
 pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};

@@ -127,6 +127,17 @@ impl Temp {
     pub fn place(mut self, to: &Path, mode: u32) -> Result<Persisted> {
         let what = |e: io::Error| Error::io(format!("write {}", to.display()), &e);
         self.settle(mode).map_err(what)?;
+        let placed = self.place_settled(to)?;
+        if placed == Persisted::Done {
+            sync_parent(to)?;
+        }
+        Ok(placed)
+    }
+
+    /// Puts it under the name `to`, once it has settled, unless something is there already. The name lasts once its folder
+    /// is synced.
+    pub(super) fn place_settled(mut self, to: &Path) -> Result<Persisted> {
+        let what = |e: io::Error| Error::io(format!("write {}", to.display()), &e);
         step(to).map_err(what)?;
         let placed = match renameat_with(CWD, &self.path, CWD, to, RenameFlags::NOREPLACE) {
             // Filesystems without that flag: a second name does not replace either, then the first one goes.
@@ -138,7 +149,6 @@ impl Temp {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(Persisted::WasThere),
             Err(e) => return Err(what(e)),
         }
-        sync_parent(to)?;
         Ok(Persisted::Done)
     }
 

@@ -46,7 +46,7 @@ pub use lock::PlanLock;
 pub use partial::{Claim, Partial};
 pub use root::{Generation, History, Owner, Root};
 pub use source::StoreSource;
-pub use write::BlobWriter;
+pub use write::{BlobWriter, Unplaced};
 
 use crate::error::{Class, Error, Result};
 use crate::fsx::{self, Stamp};

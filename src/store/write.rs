@@ -38,14 +38,51 @@ impl<'a> BlobWriter<'a> {
     /// # Errors
     /// [`crate::Class::Integrity`] when the bytes do not have the expected digest; nothing is kept then.
     pub fn commit(self) -> Result<Blob> {
+        let store = self.store;
+        let Unplaced { temp, blob } = self.finish()?;
+        place(store, temp, blob)?;
+        Ok(blob)
+    }
+
+    /// Takes no more bytes. They become a blob with others, by [`Store::place`].
+    ///
+    /// # Errors
+    /// As [`BlobWriter::commit`].
+    pub fn finish(self) -> Result<Unplaced> {
         let blob = Blob { digest: self.hasher.finish(), size: self.size };
         if let Some(expected) = self.expected
             && expected != blob.digest
         {
             return Err(Error::integrity("hash mismatch").detail(format!("expected sha256:{expected}  found sha256:{}", blob.digest)));
         }
-        place(self.store, self.temp, blob)?;
-        Ok(blob)
+        Ok(Unplaced { temp: self.temp, blob })
+    }
+}
+
+/// A blob that has its bytes and no name yet. Dropped, it leaves nothing.
+pub struct Unplaced {
+    temp: Temp,
+    blob: Blob,
+}
+
+impl Unplaced {
+    /// What it will be.
+    pub fn blob(&self) -> Blob {
+        self.blob
+    }
+}
+
+impl Store {
+    /// Makes blobs of many at once, which last when this returns: the disk is waited for once, and not for each.
+    pub fn place(&self, all: Vec<Unplaced>) -> Result<()> {
+        let mut files = Vec::new();
+        for Unplaced { temp, blob } in all {
+            // Also puts aside a damaged one in its place.
+            if !self.holds(&blob.digest, Some(blob.size))? {
+                files.push((temp, self.path(&blob.digest)));
+            }
+        }
+        fsx::place_all(files, &self.root().join("blobs/sha256"), BLOB_MODE).map(drop)
     }
 }
 

@@ -317,6 +317,7 @@ fn takes_ones_own(project: &Project, work: &Path) {
     says(&project.read(LOCK), &["path = \"mine\"", "verified = \"local\""]);
     project.ok(&["build", "node", "--offline", "--verify"]);
     assert_eq!(Disk::of(project, work).dump("/usr/local/bin/kubelet", "mine"), project.read("mine").into_bytes());
+    goes_where_no_network_is(project);
     project.write("mine", "#!/bin/sh\necho my other kubelet\n");
     for args in [&["plan", "node"][..], &["build", "node", "--offline"]] {
         project.fails(USER, args, &["mine is no longer the file that was locked as `kubelet`", "kbake lock --set kubelet=mine"]);
@@ -324,6 +325,45 @@ fn takes_ones_own(project: &Project, work: &Path) {
     project.ok(&["lock", "--unset", "kubelet"]);
     // The publisher is asked again, and says what it said.
     assert_eq!(project.read(LOCK), lock);
+}
+
+/// A bundle has all that this channel's image is made of: releases by either digest, a pulled image's parts, one's own file.
+/// A site that has nothing but the packages' base makes the same image of it, without network and without the file.
+fn goes_where_no_network_is(project: &Project) {
+    let digest = Sha256::of(fs::read(project.folder.join("images/node.qcow2")).unwrap()).to_string();
+    project.ok(&["bundle", "create", "node", "--inputs", "--offline", "--out", "node.bundle"]);
+    let site = fresh_folder("upstream-site");
+    // Only what the packages came to, which takes long: nothing that was made of an artifact or an image.
+    fs::create_dir_all(site.join("store/actions")).unwrap();
+    fs::create_dir_all(site.join("store/blobs/sha256")).unwrap();
+    fs::copy(project.folder.join("store/format"), site.join("store/format")).unwrap();
+    for entry in fs::read_dir(project.folder.join("store/actions")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().starts_with("base-") {
+            let action: Value = serde_json::from_slice(&fs::read(entry.path()).unwrap()).unwrap();
+            fs::copy(entry.path(), site.join("store/actions").join(entry.file_name())).unwrap();
+            for blob in action["outputs"].as_object().unwrap().values() {
+                let name = format!("store/blobs/sha256/{}", blob["digest"].as_str().unwrap());
+                if !site.join(&name).exists() {
+                    fs::hard_link(project.folder.join(&name), site.join(&name)).unwrap();
+                }
+            }
+        }
+    }
+    let run = |args: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        let user = if judge("id", &["-u"]).trim() == "0" { &[][..] } else { &["--map-root-user"] };
+        command.arg("--net").args(user).arg(baked::KBAKE).args(args).args(["--store", path(&site.join("store"))]);
+        command.current_dir(&site).env("KBAKE_CHANNEL", "fake").env("KBAKE_CONFIG", "").env("HOME", &site).env_remove("XDG_CONFIG_HOME");
+        ok(command.output().expect("unshare is missing: run tests/setup.sh"))
+    };
+    let imported = run(&["bundle", "import", path(&project.folder.join("node.bundle")), "--project-to", "project"]);
+    assert_eq!(text(&imported.stdout), format!("node sha256:{digest} to-be-built\n"), "{}", text(&imported.stderr));
+    assert!(!site.join("project/mine").exists());
+    let built = run(&["--project", "project", "build", "node", "--offline"]);
+    assert!(text(&built.stderr).contains("node: built"), "{}", text(&built.stderr));
+    assert_eq!(digest_in(&text(&built.stdout)), digest);
+    fs::remove_dir_all(&site).unwrap();
 }
 
 /// What a publisher does not have inside what it has.

@@ -201,7 +201,8 @@ fn hosts_that_cannot_be_reached_are_told_once_with_the_ways_out() {
     assert_eq!(shown.matches("cannot be reached").count(), 2, "once for each host: {shown}");
     assert!(shown.contains(&format!("\n  missing: kubelet  72 MiB  http://{two}/release/kubelet?…\n")), "{shown}");
     assert!(shown.contains("\n  missing: tool-29  size unknown  "), "{shown}");
-    for hint in ["--rewrite http://127.0.0.", "=file:/FOLDER/`", "run `kbake fetch` where there is a network", "kbake lock --set "] {
+    for hint in ["--rewrite http://127.0.0.", "=file:/FOLDER/`", "`kbake bundle create ROLE` where there is a network", "kbake lock --set "]
+    {
         assert_eq!(shown.lines().filter(|line| line.starts_with("hint: ") && line.contains(hint)).count(), 1, "{hint}: {shown}");
     }
     assert!(!shown.contains("secret") && !shown.contains("--registry-mirror"), "{shown}");
