@@ -171,7 +171,13 @@ impl Bake<'_> {
             Some(gives) if !wanted.outputs => gives,
             _ => {
                 let baked = self.image(resolved)?;
-                hold_against(recorded, role, &baked)?;
+                // A bundle of it would promise what nobody else gets.
+                hold_against(recorded, role, &baked).map_err(|error| {
+                    error.map_hints(|hint| match hint.contains("--accept-new-digest") {
+                        true => "nothing is bundled; if the image is right, record its digest in images/expected.toml first".into(),
+                        false => hint,
+                    })
+                })?;
                 if wanted.outputs {
                     parts.extend(self.output_parts(resolved, baked.image, baked.tree)?);
                 }

@@ -219,7 +219,7 @@ impl Bake<'_> {
             .detail(format!("expected sha256:{}  found sha256:{}", claim.image, baked.image.digest))
             .detail(which)
             .hint("what was found is what the locked inputs give here; ask where the bundle comes from what it promised, and why")
-            .hint("to use the image all the same, and forget the promise: --accept-new-digest"))
+            .hint(format!("to use the image all the same, and forget the promise: `kbake build {role} --accept-new-digest`")))
     }
 
     /// Writes the bundle's recipes and lockfile, but for those that are there.

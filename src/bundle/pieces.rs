@@ -6,11 +6,13 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::fsx::{self, Temp};
+use crate::fsx::{self, EarlySync, Temp};
 use crate::value::Size;
 
 /// The digits of a piece's number; of more pieces than they can say, the numbers are longer.
 const DIGITS: usize = 3;
+/// So many bytes are written before they are sent to the disk while more are written.
+const EARLY: u64 = 32 << 20;
 
 /// The name of the piece `number` of `whole`.
 pub fn piece(whole: &Path, number: usize) -> PathBuf {
@@ -116,6 +118,9 @@ pub struct Output {
     files: Vec<Temp>,
     /// How many bytes the last file can still take.
     room: u64,
+    early: EarlySync,
+    /// How many bytes were written since that was told.
+    untold: u64,
 }
 
 impl Output {
@@ -143,11 +148,12 @@ impl Output {
                     .hint("remove it with those behind it, or name another bundle with --out"));
             }
         }
-        Ok(Output { to: to.to_owned(), split, files: Vec::new(), room: 0 })
+        Ok(Output { to: to.to_owned(), split, files: Vec::new(), room: 0, early: EarlySync::start(), untold: 0 })
     }
 
     /// Gives all files their names, once they are on the disk. Gives these names.
     pub fn finish(self) -> Result<Vec<PathBuf>> {
+        self.early.finish().map_err(|e| Error::io(format!("write {}", self.to.display()), &e))?;
         let mut names = Vec::new();
         for (number, file) in self.files.into_iter().enumerate() {
             let name = if self.split.is_some() { piece(&self.to, number) } else { self.to.clone() };
@@ -171,6 +177,11 @@ impl Write for Output {
         let Some(file) = self.files.last_mut() else { return Ok(0) };
         let n = file.write(&bytes[..most])?;
         self.room -= n as u64;
+        self.untold += n as u64;
+        if self.untold >= EARLY || self.room == 0 {
+            self.early.begin(file)?;
+            self.untold = 0;
+        }
         Ok(n)
     }
 

@@ -120,7 +120,7 @@ impl Session<'_> {
         let Description { role, channel, gives: (_, image), .. } = &imported.description;
         let told = match imported.belief {
             Belief::Expected => "its image is believed: the bundle has the digest that you expect",
-            Belief::Recorded => "its image is believed: images/expected.toml of your project names it for this plan",
+            Belief::Recorded => "its image is believed: images/expected.toml names it for this plan",
             Belief::Known => "its image is the one that this store has already",
             Belief::Claimed if imported.inputs => "its image must be built here, and come out as the bundle says",
             Belief::Claimed => "nobody vouches for its image: it is not used, and the bundle has nothing to build it from",
@@ -148,8 +148,8 @@ impl Session<'_> {
 
 /// Whether the project would build this very plan.
 fn is_planned(project: &Project, channel: &str, role: &RoleName, plan: &Sha256) -> bool {
-    let resolved = project.channel(channel).and_then(|channel| bake::resolve(project, &channel, role));
-    matches!(project, Project::Folder(_)) && resolved.is_ok_and(|resolved| resolved.plan.key() == *plan)
+    let resolved = || project.channel(channel).and_then(|channel| bake::resolve(project, &channel, role));
+    matches!(project, Project::Folder(_)) && resolved().is_ok_and(|resolved| resolved.plan.key() == *plan)
 }
 
 /// Opens a bundle for `work`.

@@ -5,6 +5,7 @@
 
 mod batch;
 mod copy;
+mod early;
 #[cfg(test)]
 pub(crate) mod fault;
 mod private;
@@ -22,6 +23,7 @@ use std::path::Path;
 pub use batch::{Batch, place_all};
 pub(crate) use copy::copy_file;
 pub use copy::{copy_or_reflink, copy_verified};
+pub use early::EarlySync;
 pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap};
