@@ -18,8 +18,8 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// What any stream may come to, in bytes, however well it is packed.
 const FREE: u64 = 256 << 20;
-/// How many bytes may come out for each one read, beyond that: real archives stay below 50, bombs of zeros begin at 1000.
-const RATIO_MAX: u64 = 250;
+/// How many bytes may come out for each one read, beyond that: real archives stay below 50, bombs of zeros begin at 200.
+const RATIO_MAX: u64 = 100;
 
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use kbake::disk::readback::Image;
 
-use super::row::{MEMORY, Place, Row, Seen, Expect, refused};
+use super::row::{Expect, MEMORY, Place, Row, Seen, refused};
 use super::seeds::{plain_qcow2, qcow2_header};
 
 /// Reads all that the image says it has, as long as that is little.
@@ -75,6 +75,13 @@ fn shared_tables() -> Vec<u8> {
     image
 }
 
+fn two_tables() -> Vec<u8> {
+    let mut image = qcow2_header(9, 2 * 64 * 512, 2, false);
+    image.resize(3 * 512, 0);
+    image[512..528].copy_from_slice(&(1 << 63 | 1024_u64).to_be_bytes().repeat(2));
+    image
+}
+
 /// As large tables as there can be, all different.
 fn many_tables() -> Vec<u8> {
     let entries = 40_u64;
@@ -108,12 +115,22 @@ pub fn rows() -> Vec<Row> {
         changed("an L2 table behind the end", 1 << 16, &[0x80, 0x7f, 0, 0, 0, 0, 0, 0], &["ends within the 65536 bytes"]),
         changed("a cluster behind the end", 2 << 16, &[0x80, 0x7f, 0, 0, 0, 0, 0, 0], &["ends within the 65536 bytes"]),
         changed("an unknown compression", 104, &[9], &["compression type is 9"]),
-        row("tables that are one", shared_tables, &["lead to the same table"]),
-        row("a cluster that unpacks to more", || compressed(&deflate(&vec![7; 32 << 20]), false), &["compressed cluster at byte 196608"]),
+        row("tables that are one", shared_tables, &["4194304 of its L1 entries lead to tables"]),
+        row("two tables that are one", two_tables, &["lead to the same table"]),
+        // As QEMU reads it: what does not fit the cluster is not unpacked.
+        good("a cluster that unpacks to more", || compressed(&deflate(&vec![7; 32 << 20]), false), &["65536 bytes", "0: 7"]),
         row("a cluster that unpacks to less", || compressed(&deflate(&[7; 100]), false), &["expected 65536 bytes, found 100"]),
         row("a compressed cluster of noise", || compressed(&[0xff; 512], false), &["compressed cluster at byte 196608"]),
-        row("a zstd cluster that unpacks to more", || compressed(&zstd::bulk::compress(&vec![7; 32 << 20], 3).unwrap(), true), &["compressed cluster"]),
-        row("a zstd cluster with a window of 2 GiB", || compressed(&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0, 0], true), &["expected 65536 bytes, found 0"]),
+        row(
+            "a zstd cluster that unpacks to more",
+            || compressed(&zstd::bulk::compress(&vec![7; 32 << 20], 3).unwrap(), true),
+            &["compressed cluster"],
+        ),
+        row(
+            "a zstd cluster with a window of 2 GiB",
+            || compressed(&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0, 0], true),
+            &["expected 65536 bytes, found 0"],
+        ),
         row("half a header", || sound()[..30].to_vec(), &["L1 entries do not fit"]),
         row("an image cut in its tables", || sound()[..(2 << 16) - 1].to_vec(), &["ends within"]),
         row("no image", || b"KDMV\x01\0\0\0".repeat(100), &["no qcow2 file"]),

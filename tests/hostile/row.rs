@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kbake::store::{Access, Store};
 use kbake::tree::{Content, Kind, Layer, Tree};
-use kbake::unpack::{Policy, Sink, deb, tar};
+use kbake::unpack::{Policy, Sink, deb, let_go, tar};
 use kbake::value::{Cancel, TreePath};
 use kbake::{Class, Error, Result};
 
@@ -105,11 +105,17 @@ impl Place {
     }
 }
 
-/// Keeps files as the store does.
-struct IntoStore<'a>(&'a Store);
+/// Keeps the first few files in the store, and lets the rest go by: each is a file on the disk, forced onto it.
+struct IntoStore<'a>(&'a Store, u32);
+
+const KEPT: u32 = 20;
 
 impl Sink for IntoStore<'_> {
     fn put(&mut self, path: &TreePath, size: u64, bytes: &mut dyn Read) -> Result<Content> {
+        self.1 += 1;
+        if self.1 > KEPT {
+            return let_go(WHAT, size, bytes);
+        }
         let mut writer = self.0.writer(None, Some(size))?;
         std::io::copy(bytes, &mut writer).map_err(|e| Error::io(format_args!("keep {path}"), &e))?;
         writer.flush().map_err(|e| Error::io(format_args!("keep {path}"), &e))?;
@@ -149,13 +155,13 @@ pub fn system(bytes: &[u8], place: &Place) -> Result<Seen> {
 }
 
 pub fn read_tar(bytes: &[u8], place: &Place, policy: &Policy) -> Result<Seen> {
-    tar::read(bytes, policy, &mut IntoStore(&place.store)).map(|tree| seen(&tree))
+    tar::read(bytes, policy, &mut IntoStore(&place.store, 0)).map(|tree| seen(&tree))
 }
 
 /// As kbake reads a package.
 pub fn package(bytes: &[u8], place: &Place) -> Result<Seen> {
     let control = deb::control(bytes, WHAT)?;
-    let tree = deb::data(bytes, &Policy::package(WHAT, Layer::Base), &mut IntoStore(&place.store))?;
+    let tree = deb::data(bytes, &Policy::package(WHAT, Layer::Base), &mut IntoStore(&place.store, 0))?;
     Ok([vec![format!("{} {}", control.package(), control.version())], seen(&tree)].concat())
 }
 

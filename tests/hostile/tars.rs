@@ -43,19 +43,23 @@ fn names() -> Vec<Row> {
         bad_tar("the root as a file", vec![file(b".", b"x")], &["`.`", "is the root"]),
         bad_tar("a name of nothing", vec![file(b"", b"x")], &["has no name"]),
         bad_tar("GNU's long name up", vec![long(b'L', b"../x\0"), file(b"a", b"")], &["`../x`", "climbs out"]),
-        bad_tar("a prefix up", vec![with(header(b"x", b'0', 0), &[(257, b"ustar\x0000"), (345, b"..")]).to_vec()], &["`../x`", "climbs out"]),
+        bad_tar(
+            "a prefix up",
+            vec![with(header(b"x", b'0', 0), &[(257, b"ustar\x0000"), (345, b"..")]).to_vec()],
+            &["`../x`", "climbs out"],
+        ),
         bad_tar("pax path up", vec![said("path", b"a/../../x"), file(b"a", b"")], &["`a/../../x`", "climbs out"]),
-        bad_tar("NUL in a pax path", vec![said("path", b"a\0../../x"), file(b"a", b"")], &["`a\\x00../../x`", "climbs out"]),
+        bad_tar("NUL in a pax path", vec![said("path", b"a\0../../x"), file(b"a", b"")], &["`a\\x00../../x`", "NUL"]),
         bad_tar("NUL alone in a pax path", vec![said("path", b"a\0b"), file(b"a", b"")], &["`a\\x00b`", "NUL"]),
         bad_tar("a name of 256 bytes", vec![long(b'L', &[b'n'; 256]), file(b"a", b"")], &["256 bytes, 255 are allowed"]),
-        bad_tar("a path deeper than Linux takes", vec![long(b'L', &b"abcdefg/".repeat(600)), folder(b"a")], &["4799", "longer than the 4094"]),
+        bad_tar(
+            "a path deeper than Linux takes",
+            vec![long(b'L', &b"abcdefg/".repeat(600)), folder(b"a")],
+            &["4799", "longer than the 4094"],
+        ),
         bad_tar("a thousand folders deep", vec![long(b'L', &b"a/".repeat(1000)), folder(b"a")], &["more than 64 folders deep"]),
         bad_tar("a name of a mebibyte", vec![long(b'L', &vec![b'n'; 1 << 20]), file(b"a", b"")], &["(1048576 bytes)", "255 are allowed"]),
-        bad_tar(
-            "the terminal's colours in a name",
-            vec![file(b"\x1b[31m\x07/../x", b"")],
-            &["`\\x1b[31m\\x07/../x`", "climbs out"],
-        ),
+        bad_tar("the terminal's colours in a name", vec![file(b"\x1b[31m\x07/../x", b"")], &["`\\x1b[31m\\x07/../x`", "climbs out"]),
     ]
 }
 
@@ -71,12 +75,20 @@ fn links() -> Vec<Row> {
         bad_tar("a hard link to the host", vec![hard(b"a", b"/etc/shadow")], &["`a`", "is absolute"]),
         bad_tar("a hard link up", vec![hard(b"a", b"../../etc/shadow")], &["`a`", "climbs out"]),
         bad_tar("a hard link to a link", vec![link(b"l", b"/etc/shadow"), hard(b"a", b"l")], &["`a`", "/l, which is no file"]),
-        bad_tar("a hard link through a link", vec![link(b"l", b"/etc"), hard(b"a", b"l/shadow")], &["`a`", "/l/shadow, which is not before it"]),
+        bad_tar(
+            "a hard link through a link",
+            vec![link(b"l", b"/etc"), hard(b"a", b"l/shadow")],
+            &["`a`", "/l/shadow, which is not before it"],
+        ),
         bad_tar("a hard link forward", vec![hard(b"a", b"b"), file(b"b", b"")], &["`a`", "not before it"]),
         bad_tar("a hard link to itself", vec![file(b"a", b""), hard(b"a", b"./a")], &["`a`", "to itself"]),
         bad_tar("pax linkpath up", vec![said("linkpath", b"../x"), hard(b"a", b"b")], &["`a`", "climbs out"]),
         bad_tar("pax linkpath with NUL", vec![said("linkpath", b"x\0/etc"), link(b"a", b"b")], &["`a`", "NUL"]),
-        bad_tar("a hard link with contents", vec![file(b"a", b""), entry(b"b", b'1', b"a", &file(b"hidden", b""))], &["`b`", "512 bytes of contents"]),
+        bad_tar(
+            "a hard link with contents",
+            vec![file(b"a", b""), entry(b"b", b'1', b"a", &file(b"hidden", b""))],
+            &["`b`", "512 bytes of contents"],
+        ),
         bad_tar("a link longer than Linux takes", vec![long(b'K', &[b'x'; 5000]), link(b"a", b"")], &["`a`", "too long"]),
     ]
 }
@@ -92,16 +104,40 @@ fn rights() -> Vec<Row> {
         bad_tar("setgid", vec![mode(b"sg", b'0', b"0002755\0")], &["`sg`", "setuid or setgid"]),
         bad_tar("all bits", vec![mode(b"all", b'0', b"0007777\0")], &["`all`", "mode 7777"]),
         bad_tar("bits in a contiguous file", vec![mode(b"c", b'7', b"0004755\0")], &["`c`", "setuid"]),
-        bad_tar("bits in a file of v7", vec![with(header(b"v", 0, 0), &[(257, &[0; 8]), (100, b"0006755\0")]).to_vec()], &["`v`", "setuid"]),
-        bad_tar("bits in a sparse file", vec![sparse(&[("major", "1"), ("minor", "0"), ("name", "s"), ("realsize", "9")]), {
-            with(header(b"s", b'0', 512), &[(100, b"0004755\0")]).to_vec()
-        }], &["`s`", "setuid"]),
-        bad_tar("capabilities", vec![said("SCHILY.xattr.security.capability", b"\x01\0\0\x02"), file(b"ping", b"")], &["`ping`", "capabilities"]),
-        bad_tar("capabilities of libarchive's form", vec![said("LIBARCHIVE.xattr.security.capability", b"AQAAAg"), file(b"ping", b"")], &["own form only"]),
-        bad_tar("capabilities under an escaped name", vec![said("SCHILY.xattr.security%2Ecapability", b"\x01"), file(b"p", b"")], &["no attribute"]),
+        bad_tar(
+            "bits in a file of v7",
+            vec![with(header(b"v", 0, 0), &[(257, &[0; 8]), (100, b"0006755\0")]).to_vec()],
+            &["`v`", "setuid"],
+        ),
+        bad_tar(
+            "bits in a sparse file",
+            vec![sparse(&[("major", "1"), ("minor", "0"), ("name", "s"), ("realsize", "9")]), {
+                with(header(b"s", b'0', 512), &[(100, b"0004755\0")]).to_vec()
+            }],
+            &["`s`", "setuid"],
+        ),
+        bad_tar(
+            "capabilities",
+            vec![said("SCHILY.xattr.security.capability", b"\x01\0\0\x02"), file(b"ping", b"")],
+            &["`ping`", "capabilities"],
+        ),
+        bad_tar(
+            "capabilities of libarchive's form",
+            vec![said("LIBARCHIVE.xattr.security.capability", b"AQAAAg"), file(b"ping", b"")],
+            &["own form only"],
+        ),
+        bad_tar(
+            "capabilities under an escaped name",
+            vec![said("SCHILY.xattr.security%2Ecapability", b"\x01"), file(b"p", b"")],
+            &["no attribute"],
+        ),
         bad_tar("an attribute of nobody's", vec![said("SCHILY.xattr.evil", b"1"), file(b"a", b"")], &["no attribute that Linux knows"]),
         bad_tar("an access list", vec![said("SCHILY.acl.access", b"user:root:rwx"), file(b"a", b"")], &["not understood"]),
-        bad_tar("a device's numbers out of range", vec![with(header(b"d", b'3', 0), &[(329, b"7777777\0")]).to_vec()], &["`d`", "major number"]),
+        bad_tar(
+            "a device's numbers out of range",
+            vec![with(header(b"d", b'3', 0), &[(329, b"7777777\0")]).to_vec()],
+            &["`d`", "major number"],
+        ),
         packed("twice in a system", vec![file(b"a", b"1"), file(b".//a", b"2")], &["`.//a`", "is there twice"]),
         packed("without its folder in a system", vec![file(b"etc/x", b"")], &["`etc/x`", "/etc, which is not before it"]),
     ]
@@ -126,12 +162,28 @@ fn pax_tricks() -> Vec<Row> {
         bad_tar("pax and GNU at once", vec![said("path", b"a"), long(b'L', b"b\0"), file(b"c", b"")], &["two long names"]),
         bad_tar("a global path", vec![entry(b"g", b'g', b"", &record("path", b"../x")), file(b"a", b"")], &["`path` in a global header"]),
         bad_tar("a global size", vec![entry(b"g", b'g', b"", &record("size", b"0")), file(b"a", &hidden)], &["`size` in a global header"]),
-        bad_tar("a global linkpath", vec![entry(b"g", b'g', b"", &record("linkpath", b"/etc")), link(b"a", b"b")], &["`linkpath` in a global"]),
+        bad_tar(
+            "a global linkpath",
+            vec![entry(b"g", b'g', b"", &record("linkpath", b"/etc")), link(b"a", b"b")],
+            &["`linkpath` in a global"],
+        ),
         bad_tar("a pax header of 2 GiB", vec![with(header(b"x", b'x', 2 << 30), &[]).to_vec()], &["2147483648 bytes, 1048576 are allowed"]),
-        bad_tar("a pax record longer than its header", vec![entry(b"x", b'x', b"", b"999 path=a\n"), file(b"a", b"")], &["broken extended header"]),
+        bad_tar(
+            "a pax record longer than its header",
+            vec![entry(b"x", b'x', b"", b"999 path=a\n"), file(b"a", b"")],
+            &["broken extended header"],
+        ),
         bad_tar("a pax record of length 0", vec![entry(b"x", b'x', b"", b"0 path=a\n"), file(b"a", b"")], &["broken extended header"]),
-        bad_tar("a pax record in another's", vec![entry(b"x", b'x', b"", b"9 path=a\n path=b\n"), file(b"a", b"")], &["broken extended header"]),
-        bad_tar("a pax key of a mebibyte", vec![entry(b"x", b'x', b"", &record(&"k".repeat((1 << 20) - 20), b"v")), file(b"a", b"")], &["not understood"]),
+        bad_tar(
+            "a pax record in another's",
+            vec![entry(b"x", b'x', b"", b"9 path=a\n path=b\n"), file(b"a", b"")],
+            &["broken extended header"],
+        ),
+        bad_tar(
+            "a pax key of a mebibyte",
+            vec![entry(b"x", b'x', b"", &record(&"k".repeat((1 << 20) - 20), b"v")), file(b"a", b"")],
+            &["not understood"],
+        ),
         bad_tar("another character set", vec![said("hdrcharset", b"KOI8-R"), file(b"a", b"")], &["not understood"]),
         bad_tar("star's true size", vec![said("SCHILY.realsize", b"9"), file(b"a", b"")], &["not understood"]),
         bad_tar("an owner below zero", vec![said("uid", b"-1"), file(b"a", b"")], &["`-1` is no number"]),
@@ -139,7 +191,11 @@ fn pax_tricks() -> Vec<Row> {
         bad_tar("a time without end", vec![said("mtime", &[b'9'; 400]), file(b"a", b"")], &["is no time"]),
         bad_tar("a pax header for nothing", vec![file(b"a", b""), said("path", b"b")], &["without the entry"]),
         bad_tar("GNU's long name for nothing", vec![long(b'L', b"a\0")], &["without the entry"]),
-        bad_tar("GNU's long name of 1 GiB", vec![with(header(b"././@LongLink", b'L', 1 << 30), &[]).to_vec()], &["1073741824 bytes, 1048576 are allowed"]),
+        bad_tar(
+            "GNU's long name of 1 GiB",
+            vec![with(header(b"././@LongLink", b'L', 1 << 30), &[]).to_vec()],
+            &["1073741824 bytes, 1048576 are allowed"],
+        ),
         bad_tar("two of GNU's long names", vec![long(b'L', b"a\0"), long(b'L', b"../b\0"), file(b"c", b"")], &["two extended headers"]),
         bad_tar("NUL within GNU's long name", vec![long(b'L', b"a\0/b\0"), file(b"c", b"")], &["`a\\x00/b`", "NUL"]),
     ]
@@ -193,12 +249,17 @@ fn sparse_files() -> Vec<Row> {
         data.resize(data.len().next_multiple_of(512), 0);
         vec![sparse(&[("major", "1"), ("minor", "0"), ("name", "s"), ("realsize", size)]), file(b"x", &data)]
     };
-    let form01 = |map: &str, count: &str, size: &str| vec![sparse(&[("size", size), ("numblocks", count), ("map", map)]), file(b"s", &[1; 10])];
+    let form01 =
+        |map: &str, count: &str, size: &str| vec![sparse(&[("size", size), ("numblocks", count), ("map", map)]), file(b"s", &[1; 10])];
     vec![
         bad_tar("a hole of 8 EiB, old", vec![old(&[], b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", 0)], &["`s`", "are allowed"]),
         bad_tar("a hole of 8 EiB, 1.0", form10(b"0\n", "9223372036854775807"), &["`s`", "9223372036854775807 bytes"]),
         bad_tar("a hole of 16 EiB, 0.1", form01("0,10", "1", "18446744073709551615"), &["`s`", "18446744073709551615 bytes"]),
-        bad_tar("stretches over each other", vec![old(&[(0, 10), (5, 10)], &number(100), 20), vec![1; 512]], &["`s`", "stretch at 5 overlaps"]),
+        bad_tar(
+            "stretches over each other",
+            vec![old(&[(0, 10), (5, 10)], &number(100), 20), vec![1; 512]],
+            &["`s`", "stretch at 5 overlaps"],
+        ),
         bad_tar("a stretch beyond its file", vec![old(&[(95, 10)], &number(100), 10), vec![1; 512]], &["`s`", "leaves the file"]),
         bad_tar("a stretch beyond 64 bits", form01("18446744073709551615,10", "1", "100"), &["`s`", "leaves the file"]),
         bad_tar("a map of 10^9 stretches", form10(b"1000000000\n", "100"), &["`s`", "1000000000 stretches, 65536 are allowed"]),
@@ -208,9 +269,21 @@ fn sparse_files() -> Vec<Row> {
         bad_tar("a map of another length", form01("0,5,5", "1", "100"), &["`s`", "3 numbers for 1"]),
         bad_tar("form 0.0", vec![sparse(&[("size", "9"), ("numblocks", "0")]), file(b"s", b"")], &["form 0.0"]),
         bad_tar("form 3.7", vec![sparse(&[("major", "3"), ("minor", "7"), ("name", "s")]), file(b"s", b"")], &["unknown pax form"]),
-        bad_tar("a sparse name up", vec![sparse(&[("major", "1"), ("minor", "0"), ("name", "../s"), ("realsize", "9")]), file(b"x", b"0\n")], &["climbs out"]),
-        bad_tar("a sparse folder", vec![sparse(&[("major", "1"), ("minor", "0"), ("name", "s"), ("realsize", "9")]), folder(b"d")], &["is sparse, but no file"]),
-        bad_tar("sparse in two forms", vec![sparse(&[("size", "100"), ("numblocks", "0"), ("map", "")]), old(&[], &number(100), 0)], &["two forms"]),
+        bad_tar(
+            "a sparse name up",
+            vec![sparse(&[("major", "1"), ("minor", "0"), ("name", "../s"), ("realsize", "9")]), file(b"x", b"0\n")],
+            &["climbs out"],
+        ),
+        bad_tar(
+            "a sparse folder",
+            vec![sparse(&[("major", "1"), ("minor", "0"), ("name", "s"), ("realsize", "9")]), folder(b"d")],
+            &["is sparse, but no file"],
+        ),
+        bad_tar(
+            "sparse in two forms",
+            vec![sparse(&[("size", "100"), ("numblocks", "0"), ("map", "")]), old(&[], &number(100), 0)],
+            &["two forms"],
+        ),
     ]
 }
 
@@ -229,9 +302,23 @@ fn ends() -> Vec<Row> {
         raw("half an end", [file(b"a", b"x"), vec![0; 512]].concat(), &["ends without its end marker"]),
         raw("a web page", b"<!DOCTYPE html>\n".repeat(100), &["is no tar archive"]),
         raw("nothing", Vec::new(), &["ends without its end marker"]),
-        Row { read: Box::new(cut_everywhere), expect: super::row::Expect::Accepted(vec!["every cut is refused"]), ..bad_tar("cut at every header, and around it", vec![
-            folder(b"d/"), file(b"d/f", &[1; 700]), pax(&[record("path", b"p")]), file(b"x", b"y"), long(b'L', b"long\0"), file(b"l", b""), link(b"s", b"t"),
-        ], &[]) },
+        Row {
+            read: Box::new(cut_everywhere),
+            expect: super::row::Expect::Accepted(vec!["every cut is refused"]),
+            ..bad_tar(
+                "cut at every header, and around it",
+                vec![
+                    folder(b"d/"),
+                    file(b"d/f", &[1; 700]),
+                    pax(&[record("path", b"p")]),
+                    file(b"x", b"y"),
+                    long(b'L', b"long\0"),
+                    file(b"l", b""),
+                    link(b"s", b"t"),
+                ],
+                &[],
+            )
+        },
     ]
 }
 
@@ -263,9 +350,27 @@ fn bombs() -> Vec<Row> {
     vec![
         packed("a hundred thousand files", |n| file(format!("f{n}").as_bytes(), b""), 100_001, MEMORY, &["one entry more than the 100000"]),
         packed("one folder for ever", |_| folder(b"d/"), 100_001, MEMORY, &["one entry more than the 100000"]),
-        packed("names of 40 MB", |n| [long(b'L', format!("{n:05}{}", "/long".repeat(60)).as_bytes()), file(b"f", b"")].concat(), 5000, 2 * MEMORY, &["entry more"]),
-        packed("attributes of 40 MB", |n| [said("SCHILY.xattr.user.a", &[1; 60_000]), file(format!("f{n}").as_bytes(), b"")].concat(), 700, MEMORY, &["more than the 33554432 bytes"]),
-        packed("a hundred thousand comments", |_| entry(b"g", b'g', b"", &record("comment", &[b'c'; 400])), 100_000, MEMORY, &["ends without"]),
+        packed(
+            "names of 40 MB",
+            |n| [long(b'L', format!("{n:05}{}", "/long".repeat(40)).as_bytes()), file(b"f", b"")].concat(),
+            5000,
+            2 * MEMORY,
+            &["entry more"],
+        ),
+        packed(
+            "attributes of 40 MB",
+            |n| [said("SCHILY.xattr.user.a", &[1; 60_000]), file(format!("f{n}").as_bytes(), b"")].concat(),
+            700,
+            MEMORY,
+            &["more than the 33554432 bytes"],
+        ),
+        packed(
+            "a hundred thousand comments",
+            |_| entry(b"g", b'g', b"", &record("comment", &[b'c'; 400])),
+            100_000,
+            MEMORY,
+            &["ends without"],
+        ),
     ]
 }
 
@@ -273,25 +378,37 @@ fn bombs() -> Vec<Row> {
 pub fn accepted() -> Vec<Row> {
     let packed = |row: Row| Row { read: Box::new(system), ..row };
     vec![
-        good_tar("dots and slashes", vec![folder(b".//./"), folder(b"./a//."), file(b"./a/.//b", b"x")], &["/a 755 dir", "/a/b 644 file 1"]),
+        good_tar(
+            "dots and slashes",
+            vec![folder(b".//./"), folder(b"./a//."), file(b"./a/.//b", b"x")],
+            &["/a 755 dir", "/a/b 644 file 1"],
+        ),
         good_tar("a link to the host is only a link", vec![link(b"a", b"../../etc/shadow")], &["/a 644 symlink to ../../etc/shadow"]),
         good_tar("letters of either case", vec![file(b"A", b"1"), file(b"a", b"22")], &["/A 644 file 1", "/a 644 file 2"]),
-        good_tar("composed and decomposed", vec![file("\u{e9}".as_bytes(), b"1"), file("e\u{301}".as_bytes(), b"22")], &[
-            "/e\\xcc\\x81 644 file 2", "/\\xc3\\xa9 644 file 1",
-        ]),
+        good_tar(
+            "composed and decomposed",
+            vec![file("\u{e9}".as_bytes(), b"1"), file("e\u{301}".as_bytes(), b"22")],
+            &["/e\\xcc\\x81 644 file 2", "/\\xc3\\xa9 644 file 1"],
+        ),
         good_tar("a name that is no text", vec![file(b"\xff\xfe\n", b"1")], &["/\\xff\\xfe\\x0a 644 file 1"]),
         good_tar("a name of backslashes", vec![file(b"..\\..\\x", b"1")], &["/..\\x5c..\\x5cx 644 file 1"]),
         good_tar("three dots", vec![file(b"...", b"1")], &["/... 644 file 1"]),
         good_tar("GNU's long name without NUL", vec![long(b'L', b"long"), file(b"x", b"1")], &["/long 644 file 1"]),
         good_tar("an empty pax path", vec![said("path", b""), file(b"x", b"1")], &["/x 644 file 1"]),
         good_tar("the sticky bit", vec![mode(b"tmp", b'5', b"0001777\0")], &["/tmp 1777 dir"]),
-        good_tar("a hole of 8 GiB", vec![sparse(&[("size", "8589934592"), ("numblocks", "0"), ("map", "")]), file(b"s", b"")], &["/s 644 sparse 8589934592/0"]),
+        good_tar(
+            "a hole of 8 GiB",
+            vec![sparse(&[("size", "8589934592"), ("numblocks", "0"), ("map", "")]), file(b"s", b"")],
+            &["/s 644 sparse 8589934592/0"],
+        ),
         good_tar("type bits in the mode", vec![mode(b"f", b'0', b"0100644\0")], &["/f 644 file 0"]),
         good_tar("spaces before a number", vec![field(124, b"          0\0")], &["/a 644 file 0"]),
         good_tar("no folder before its file", vec![file(b"a/b", b"")], &["/a 755 dir", "/a/b 644 file 0"]),
-        good_tar("a hard link to a hard link", vec![file(b"a", b"x"), hard(b"b", b"a"), hard(b"c", b"./b")], &[
-            "/a 644 file 1", "/b 644 hardlink to /a", "/c 644 hardlink to /a",
-        ]),
+        good_tar(
+            "a hard link to a hard link",
+            vec![file(b"a", b"x"), hard(b"b", b"a"), hard(b"c", b"./b")],
+            &["/a 644 file 1", "/b 644 hardlink to /a", "/c 644 hardlink to /a"],
+        ),
         packed(good_tar("setuid in a system", vec![mode(b"su", b'0', b"0004755\0")], &["/su 4755 file 0"])),
         packed(good_tar("a device in a system", vec![sum(header(b"null", b'3', 0)).to_vec()], &["/null 644 device"])),
     ]

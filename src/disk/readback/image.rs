@@ -192,13 +192,32 @@ impl Image {
             return Err(self.broken(format!("{l1_entries} L1 entries do not fit its disk of {} bytes", self.size)));
         }
         self.cache = vec![None; CACHE_MAX >> self.cluster_bits];
-        self.l1 = numbers(&self.file_bytes(long(40), l1_entries * 8, false)?);
+        self.l1 = self.l1_table(long(40), l1_entries)?;
         self.check_tables()
+    }
+
+    /// Reads the L1 table, which may be large, bit by bit.
+    fn l1_table(&self, offset: u64, entries: u64) -> Result<Vec<u64>> {
+        const STEP: u64 = 1 << 16;
+        let len = entries * 8;
+        if offset.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(self.broken(format!("it ends within the {len} bytes at byte {offset}")));
+        }
+        let mut table = Vec::with_capacity(entries as usize);
+        for at in (0..len).step_by(STEP as usize) {
+            table.extend(numbers(&self.file_bytes(offset + at, STEP.min(len - at), false)?));
+        }
+        Ok(table)
     }
 
     /// Fails when two parts of the disk share an L2 table: a small file could then stand for a disk without end.
     fn check_tables(&self) -> Result<()> {
-        let mut tables: Vec<u64> = self.l1.iter().map(|entry| entry & OFFSET).filter(|offset| *offset != 0).collect();
+        let offsets = || self.l1.iter().map(|entry| entry & OFFSET).filter(|offset| *offset != 0);
+        let count = offsets().count() as u64;
+        if count > self.len >> self.cluster_bits {
+            return Err(self.broken(format!("{count} of its L1 entries lead to tables, for which it is too small")));
+        }
+        let mut tables: Vec<u64> = offsets().collect();
         tables.sort_unstable();
         match tables.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => Err(self.broken(format!("two of its L1 entries lead to the same table, at byte {}", pair[0]))),

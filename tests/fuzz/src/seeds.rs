@@ -57,7 +57,8 @@ fn tars() -> Vec<Vec<u8>> {
     let prefixed = with(header(b"name", b'0', 0), &[(257, b"ustar\x0000"), (345, b"pre/fix")]);
     let v7 = with(header(b"v7", b'0', 0), &[(257, &[0; 8])]);
     vec![
-        [folder(b"./"), folder(b"./d/"), file(b"./d/f", b"hello"), entry(b"./h", b'1', b"./d/f", b""), entry(b"./l", b'2', b"d", b"")].concat(),
+        [folder(b"./"), folder(b"./d/"), file(b"./d/f", b"hello"), entry(b"./h", b'1', b"./d/f", b""), entry(b"./l", b'2', b"d", b"")]
+            .concat(),
         [with(header(b"n", b'3', 0), &[(329, b"0000001\0")]).to_vec(), entry(b"p", b'6', b"", b"")].concat(),
         [long(b'L', b"long/name\0"), file(b"x", b"y")].concat(),
         [long(b'K', b"target\0"), entry(b"s", b'2', b"x", b"")].concat(),
@@ -105,7 +106,8 @@ pub fn control() -> Vec<Vec<u8>> {
 
 pub fn compress() -> Vec<Vec<u8>> {
     let text: Vec<u8> = (0..400_u32).flat_map(|i| (i.wrapping_mul(2_654_435_761) >> 20).to_string().into_bytes()).collect();
-    let mut all: Vec<_> = [gzip, xz, zstd].iter().flat_map(|pack| [pack(&text), pack(b""), [pack(b"one"), pack(b"two")].concat()]).collect();
+    let mut all: Vec<_> =
+        [gzip, xz, zstd].iter().flat_map(|pack| [pack(&text), pack(b""), [pack(b"one"), pack(b"two")].concat()]).collect();
     all.push([b"\x50\x2a\x4d\x18\x02\0\0\0xy".as_slice(), &zstd(b"z")].concat());
     all.push(text);
     all
@@ -150,13 +152,8 @@ pub fn bundle_file(name: &str, bytes: &[u8]) -> Vec<u8> {
 /// A header as bundles have them: ustar, of time 0.
 pub fn bundle_header(name: &str, flag: u8, mode: u16, size: u64) -> [u8; 512] {
     let texts = [format!("{mode:07o}\0"), format!("{size:011o}\0{:011o}\0", 0)];
-    let parts: [(usize, &[u8]); 5] = [
-        (100, texts[0].as_bytes()),
-        (124, texts[1].as_bytes()),
-        (257, b"ustar\x0000"),
-        (329, b"0000000\0"),
-        (337, b"0000000\0"),
-    ];
+    let parts: [(usize, &[u8]); 5] =
+        [(100, texts[0].as_bytes()), (124, texts[1].as_bytes()), (257, b"ustar\x0000"), (329, b"0000000\0"), (337, b"0000000\0")];
     with(header(name.as_bytes(), flag, size), &parts)
 }
 
@@ -399,7 +396,10 @@ pub fn sources() -> Vec<Vec<u8>> {
 }
 
 pub fn cluster() -> Vec<Vec<u8>> {
-    shared("recipes/clusters", &["etcd.toml", "external-etcd.toml", "hard-way.toml", "lab.toml", "one-node.toml", "two-node.toml", "cilium.toml"])
+    shared(
+        "recipes/clusters",
+        &["etcd.toml", "external-etcd.toml", "hard-way.toml", "lab.toml", "one-node.toml", "two-node.toml", "cilium.toml"],
+    )
 }
 
 pub fn checksums() -> Vec<Vec<u8>> {
@@ -440,7 +440,11 @@ pub fn store() -> Vec<Vec<u8>> {
     let key = Sha256::of("key");
     store.put_action("image", &key, &Action { outputs: [("image".to_owned(), blob)].into() }).expect("kept");
     let owner = Owner { project: Some("/p".into()), channel: "debian".into(), role: "etcd".parse().expect("a literal") };
-    let current = Generation { history: History { plan: blob, causes: Some(blob) }, actions: [("image".to_owned(), key)].into(), inputs: [key].into() };
+    let current = Generation {
+        history: History { plan: blob, causes: Some(blob) },
+        actions: [("image".to_owned(), key)].into(),
+        inputs: [key].into(),
+    };
     store.put_root(&Root { owner, current, previous: None, outputs: ["/o".into()].into() }).expect("kept");
     let read = |name: &str| {
         let folder = store.root().join(name);

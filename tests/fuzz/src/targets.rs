@@ -93,7 +93,9 @@ fn check_tree(tree: &Tree, sink: &Memory, policy: &Policy) {
             assert!(node.meta.mode & 0o6000 == 0 && !node.meta.xattrs.contains_key(&b"security.capability"[..]), "{path}");
         }
         match &node.kind {
-            Kind::CharDev { .. } | Kind::BlockDev { .. } | Kind::Fifo | Kind::Socket => assert_eq!(policy.devices, Verdict::Allow, "{path}"),
+            Kind::CharDev { .. } | Kind::BlockDev { .. } | Kind::Fifo | Kind::Socket => {
+                assert_eq!(policy.devices, Verdict::Allow, "{path}")
+            }
             Kind::File(kbake::tree::Content::Blob { digest, size }) => {
                 assert_eq!(sink.blobs[digest].len() as u64, *size, "{path}");
             }
@@ -256,7 +258,9 @@ fn oci(bytes: &[u8]) {
         Ok(oci::Document::Manifest(found)) => {
             assert_eq!(found.descriptor.digest, Sha256::of(bytes));
             assert!((1..=oci::LAYERS_MAX).contains(&found.layers.len()));
-            assert!(found.layers.iter().all(|layer| layer.media_type.role() == oci::Role::Layer && (1..=oci::LAYER_MAX).contains(&layer.size)));
+            assert!(
+                found.layers.iter().all(|layer| layer.media_type.role() == oci::Role::Layer && (1..=oci::LAYER_MAX).contains(&layer.size))
+            );
         }
         Err(error) => short(&error),
     }
@@ -265,7 +269,8 @@ fn oci(bytes: &[u8]) {
     }
     let Some(cut) = bytes.iter().position(|&byte| byte == b'\n') else { return };
     let (manifest, config) = (&bytes[..cut], &bytes[cut + 1..]);
-    let named = String::from_utf8_lossy(manifest).replace("@DIGEST@", &Sha256::of(config).to_string()).replace("@SIZE@", &config.len().to_string());
+    let named =
+        String::from_utf8_lossy(manifest).replace("@DIGEST@", &Sha256::of(config).to_string()).replace("@SIZE@", &config.len().to_string());
     match oci::Image::pulled(at, Arch::Amd64, named.as_bytes(), config) {
         Ok(image) => assert_eq!(image.manifest().digest, Sha256::of(named.as_bytes())),
         Err(error) => short(&error),
@@ -353,7 +358,9 @@ fn ext4(bytes: &[u8]) {
             .chunks_exact(4)
             .take(64)
             // Where there is something at all: the superblock, the tables, the folders.
-            .map(|patch| (disk.busy[(usize::from(patch[0]) << 16 | usize::from(patch[1]) << 8 | usize::from(patch[2])) % disk.busy.len()], patch[3]))
+            .map(|patch| {
+                (disk.busy[(usize::from(patch[0]) << 16 | usize::from(patch[1]) << 8 | usize::from(patch[2])) % disk.busy.len()], patch[3])
+            })
             .collect();
         let put = |at: usize, byte: u8| file.write_all_at(&[byte], seeds::PLAIN_AT + at as u64).expect("written");
         for &(at, byte) in &patches {
@@ -426,7 +433,14 @@ fn checksums(bytes: &[u8]) {
             assert!(reason.len() < 4000, "a reason of {} bytes", reason.len());
         }
         match List::parse("checksums.yml", text) {
-            Ok(list) => _ = list.get(&"kubelet".parse().expect("a literal"), Arch::Amd64, &"1.36.0".parse().expect("a literal"), "https://a/kubelet"),
+            Ok(list) => {
+                _ = list.get(
+                    &"kubelet".parse().expect("a literal"),
+                    Arch::Amd64,
+                    &"1.36.0".parse().expect("a literal"),
+                    "https://a/kubelet",
+                )
+            }
             Err(error) => short(&error),
         }
     });
