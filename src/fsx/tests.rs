@@ -25,6 +25,8 @@ fn every_error_names_the_path() {
         list(&gone).unwrap_err(),
         write_atomic(&gone, 0o644, b"").unwrap_err(),
         free_space(&gone).unwrap_err(),
+        canonical(&gone).unwrap_err(),
+        touch(&gone).unwrap_err(),
         copy_or_reflink(&gone, &blocked, 0o644).unwrap_err(),
         copy_or_reflink(&blocked, &gone, 0o644).unwrap_err(),
     ];
@@ -44,6 +46,22 @@ fn text_that_is_none_names_the_line() {
     fs::write(&path, b"a\nb\n\xff").unwrap();
     let error = read_to_string(&path).unwrap_err().to_string();
     assert!(error.contains("recipe.toml is not UTF-8") && error.contains("line 3"), "{error}");
+}
+
+#[test]
+fn the_extent_of_a_folder_is_that_of_its_files() {
+    let dir = folder();
+    fs::create_dir_all(dir.path().join("a/b")).unwrap();
+    fs::write(dir.path().join("a/one"), [1; 100]).unwrap();
+    fs::write(dir.path().join("a/b/two"), [2; 30]).unwrap();
+    // Else one would never come to an end.
+    std::os::unix::fs::symlink(dir.path(), dir.path().join("a/b/link")).unwrap();
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(5);
+    fs::File::options().write(true).open(dir.path().join("a/one")).unwrap().set_modified(old).unwrap();
+    let (size, used) = extent(&dir.path().join("a"));
+    assert!(size == 130 && used > 1_700_000_000, "{size} {used}: of the newest");
+    assert_eq!(extent(&dir.path().join("a/one")), (100, 5));
+    assert_eq!(extent(&dir.path().join("gone")), (0, 0));
 }
 
 #[test]
