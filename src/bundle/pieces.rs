@@ -127,8 +127,8 @@ impl Output {
     /// A bundle that will be at `to`, of `len` bytes; in pieces of at most `split` bytes where that is given.
     ///
     /// # Errors
-    /// [`crate::Class::NoSpace`] when the disk has fewer bytes free; a piece of another bundle that would be taken for one
-    /// of this.
+    /// [`crate::Class::NoSpace`] when the disk has fewer bytes free; a file of another bundle that would be taken for one of
+    /// this.
     pub fn create(to: &Path, len: u64, split: Option<u64>) -> Result<Output> {
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fsx::create_dir_all(folder)?;
@@ -141,6 +141,10 @@ impl Output {
         if let Some(split) = split {
             if split == 0 {
                 return Err(Error::user("pieces of no bytes cannot hold a bundle"));
+            }
+            if fsx::exists(to)? {
+                return Err(Error::user(format!("{} is there, and would be taken for the bundle in place of its pieces", to.display()))
+                    .hint("remove it, or name another bundle with --out"));
             }
             let behind = piece(to, usize::try_from(len.div_ceil(split)).unwrap_or(usize::MAX));
             if fsx::exists(&behind)? {

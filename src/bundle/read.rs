@@ -11,7 +11,7 @@ use crate::oci::tar::{self, BLOCK};
 use crate::value::{Hasher, RoleName, Sha256};
 
 /// How much is read at a time, in bytes.
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 256 << 10;
 
 /// Takes what a bundle has.
 pub trait Visitor {

@@ -334,6 +334,8 @@ fn pieces_are_joined_again() {
     // Whole, it has the plain name.
     assert_eq!(save(None).unwrap(), std::slice::from_ref(&to));
     assert_eq!(joined(std::slice::from_ref(&to)).unwrap(), digest);
+    let error = save(Some(1000)).unwrap_err().to_string();
+    assert!(error.contains("in place of its pieces"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::tree::ContentSource;
 use crate::value::{Cancel, Sha256};
 
 /// How much is copied at a time, in bytes.
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 256 << 10;
 
 /// Writes the bundle that `outline` describes. `source` has the blobs, and fails when one does not have its digest;
 /// `reached` is told how many bytes are written by now.
