@@ -480,7 +480,8 @@ fn an_image_with_a_secret_fails_its_audit() {
     fs::write(root.join("root/.bash_history"), "ls\n").unwrap();
     let make = |image: &str| {
         let _ = fs::remove_file(site.path(image));
-        let args = ["-q", "-F", "-t", "ext4", "-d", root.to_str().unwrap(), site.path(image).to_str().unwrap(), "8M"];
+        let image = site.path(image);
+        let args = ["-q", "-F", "-t", "ext4", "-d", root.to_str().unwrap(), image.to_str().unwrap(), "8M"];
         let made = Command::new("mke2fs").args(args).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").output();
         assert!(made.expect("mke2fs is missing: run tests/setup.sh").status.success());
     };

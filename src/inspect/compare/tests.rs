@@ -102,3 +102,117 @@ fn the_first_byte_of_a_file_that_differs_is_named() {
         assert!(!found.iter().any(|line| line.contains("files' blocks")), "{found:#?}");
     }
 }
+
+/// A disk with an ESP and a root, and where the root is, in MiB.
+fn disk(dir: &Path, name: &str, from: &Path) -> PathBuf {
+    use std::os::unix::fs::FileExt as _;
+    let (disk, esp) = (dir.join(name), dir.join("esp"));
+    let root = ext(dir, "root", &["-t", "ext4"], from);
+    let _ = fs::remove_file(&esp);
+    fs::File::create(&esp).unwrap().set_len(8 << 20).unwrap();
+    run("mkfs.vfat", &[&"-i", &"12345678", &"--invariant", &esp]);
+    run("env", &[&"SOURCE_DATE_EPOCH=1700000000", &"mmd", &"-i", &esp, &"::/EFI"]);
+    run("env", &[&"SOURCE_DATE_EPOCH=1700000000", &"mcopy", &"-i", &esp, &from.join("etc/hostname"), &"::/EFI/Long Name.txt"]);
+    let file = fs::File::create(&disk).unwrap();
+    file.set_len(64 << 20).unwrap();
+    file.write_all_at(&fs::read(&esp).unwrap(), 1 << 20).unwrap();
+    file.write_all_at(&fs::read(&root).unwrap(), 16 << 20).unwrap();
+    let guid = |n: u32| format!("{n}:00000000-0000-0000-0000-00000000000{n}");
+    let args = [
+        "-U",
+        "00000000-0000-0000-0000-0000000000aa",
+        "-n",
+        "1:2048:+8M",
+        "-t",
+        "1:ef00",
+        "-n",
+        "2:32768:+16M",
+        "-t",
+        "2:8304",
+        "-c",
+        "2:root",
+    ];
+    let args =
+        args.map(String::from).into_iter().chain(["-u".into(), guid(1), "-u".into(), guid(2)]).chain([disk.to_str().unwrap().to_owned()]);
+    run("sgdisk", &args.collect::<Vec<_>>().iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>).collect::<Vec<_>>());
+    disk
+}
+
+#[test]
+fn what_is_outside_of_files_is_told_by_its_place() {
+    use std::os::unix::fs::FileExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("tree");
+    sample(&folder);
+    let left = disk(dir.path(), "left.raw", &folder);
+    let right = dir.path().join("right.raw");
+    // One byte at a place, and what is said of it.
+    let cases: &[(u64, &str)] = &[
+        (100, "disk  boot code: none | sha256:"),
+        (440, "disk  MBR: "),
+        (700_000, "disk  1 bytes in space that is in no partition: byte 700000 of the disk is 0x00 | byte 700000 of the disk is 0x41"),
+        ((1 << 20) + 3, "partition 1  made by: "),
+        ((8 << 20) + 77, "partition 1  1 bytes in free space: "),
+        ((16 << 20) + 1024 + 120, "partition 2 (root)  label: "),
+        ((16 << 20) + 1024 + 264, "partition 2 (root)  make time: 1700000000 | "),
+        ((31 << 20) + 5, "partition 2 (root)  1 bytes in free space: "),
+        ((64 << 20) - 600, "disk  1 bytes in the partition table's backup: "),
+    ];
+    for (at, expected) in cases {
+        fs::copy(&left, &right).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&right).unwrap();
+        file.write_all_at(b"A", *at).unwrap();
+        let found = differences(&left, &right);
+        assert!(found.iter().any(|line| line.starts_with(expected)), "{at}: {found:#?}");
+    }
+    // The same disk in another file; then the same disk stored otherwise.
+    let (one, other) = (dir.path().join("one.qcow2"), dir.path().join("other.qcow2"));
+    run("qemu-img", &[&"convert", &"-O", &"qcow2", &left, &one]);
+    run("qemu-img", &[&"convert", &"-O", &"qcow2", &"-c", &left, &other]);
+    assert_eq!(differences(&left, &one), Vec::<String>::new());
+    let found = differences(&one, &other);
+    assert!(found.len() == 1 && found[0].starts_with("image file  content: sha256:"), "{found:#?}");
+    // A larger disk, and one partition less.
+    run("sgdisk", &[&"-d", &"2", &left]);
+    let found = differences(&left, &other);
+    assert!(found.iter().any(|line| line == "partition 2 (root)  partition: - | partition of 16777216 bytes"), "{found:#?}");
+    fs::OpenOptions::new().write(true).open(&left).unwrap().set_len(65 << 20).unwrap();
+    assert!(differences(&left, &other).iter().any(|line| line == "disk  size: 68157440 | 67108864"));
+}
+
+#[test]
+fn files_on_fat_are_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("tree");
+    sample(&folder);
+    let left = disk(dir.path(), "left.raw", &folder);
+    fs::write(folder.join("etc/hostname"), "nodE\n").unwrap();
+    let right = disk(dir.path(), "right.raw", &folder);
+    let found = differences(&left, &right);
+    let place = found
+        .iter()
+        .position(|line| line.starts_with("partition 1 /EFI/Long\\x20Name.txt content: "))
+        .unwrap_or_else(|| panic!("{found:#?}"));
+    assert!(found[place].contains("byte 3 is 0x65 | ") && found[place].ends_with("byte 3 is 0x45"), "{found:#?}");
+    let root = found
+        .iter()
+        .position(|line| line.starts_with("partition 2 (root) /etc/hostname content: "))
+        .unwrap_or_else(|| panic!("{found:#?}"));
+    assert!(place < root, "in the order of the disk: {found:#?}");
+}
+
+#[test]
+fn telling_ends_when_nobody_listens() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    sample(&one);
+    fs::create_dir(&two).unwrap();
+    let (left, right) = (ext(dir.path(), "left", &[], &one), ext(dir.path(), "right", &[], &two));
+    let mut count = 0;
+    let mut tell = |_| {
+        count += 1;
+        ControlFlow::Break(())
+    };
+    compare(&left, &right, &Cancel::new(), &mut tell).unwrap();
+    assert_eq!(count, 1);
+}
