@@ -283,6 +283,7 @@ fn a_damaged_image_comes_back_with_its_digest() {
         }
         let (code, out, said) = run(&["verify"]);
         assert!(code == Some(4) && out.matches("damaged   blob").count() == 2 && said.contains("2 things are not"), "{out}{said}");
+        assert_eq!(out.matches("needed by the image of etcd (channel debian").count(), 2, "{out}");
         let (code, out, said) = run(&["verify", "--repair", "--offline"]);
         assert!(code == Some(0) && out.matches("repaired  blob").count() == 2 && out.contains(how), "{out}{said}");
         assert_eq!(store.action("image", &key), Lookup::Hit(action.clone()));

@@ -4,7 +4,9 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
 mod packages;
+#[allow(dead_code, reason = "every test crate uses its own part")]
 mod site;
+#[allow(dead_code, reason = "every test crate uses its own part")]
 mod web;
 
 use std::fs;
@@ -64,7 +66,10 @@ fn overwrite(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-const DAMAGES: [(&str, fn(&mut Vec<u8>)); 4] = [
+/// What a disk may do to a file's bytes.
+type Harm = fn(&mut Vec<u8>);
+
+const DAMAGES: [(&str, Harm); 4] = [
     ("a flipped bit", |bytes| {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0x10;

@@ -5,7 +5,7 @@
 
 use std::io::Read as _;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Bake, Baked, IMAGE, Resolved};
 use crate::base;
@@ -45,6 +45,9 @@ pub struct Differs {
     /// The first differences of the images, in the order of the disk.
     pub differences: Vec<Difference>,
 }
+
+/// An entry that says something else than what was made: its kind, its key, and both for people.
+type Doubted = (String, Sha256, String);
 
 impl Bake<'_> {
     /// Builds `resolved` from scratch, and compares with `baked`, which the store has for it. An image that differs is kept
@@ -153,7 +156,7 @@ impl Bake<'_> {
 
     /// Holds the store's entries against those of a build from scratch: how many there are of both, and which say something
     /// else, with what they say.
-    fn entries(&self, fresh: &Store) -> Result<(usize, Vec<(String, Sha256, String)>)> {
+    fn entries(&self, fresh: &Store) -> Result<(usize, Vec<Doubted>)> {
         let (mut compared, mut doubted) = (0, Vec::new());
         for found in fresh.actions()? {
             let (kind, key) = found.name;
@@ -184,7 +187,7 @@ pub fn difference_line(difference: &Difference) -> String {
 
 impl Differs {
     /// As a failure. `cached` and `fresh` are where the two images lie.
-    pub fn error(&self, role: &RoleName, cached: &PathBuf, fresh: &PathBuf) -> Error {
+    pub fn error(&self, role: &RoleName, cached: &Path, fresh: &Path) -> Error {
         let mut error = Error::integrity(format!("the store does not tell the truth about `{role}`: from scratch something else came"));
         if self.cached != self.fresh {
             error = error.detail(format!("in the store     sha256:{}  {}", self.cached, cached.display()));

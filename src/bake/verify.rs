@@ -141,7 +141,7 @@ impl Bake<'_> {
     /// # Errors
     /// Those of the disk, and a stop. Damage is no error here.
     pub fn prove(&self, wanted: &Wanted) -> Result<Proof> {
-        let mut work = Work { bake: self, wanted, needs: BTreeMap::new(), proof: Proof::default() };
+        let mut work = Work { bake: self, wanted, needs: BTreeMap::new(), named: BTreeMap::new(), proof: Proof::default() };
         let roots = work.roots()?;
         let actions = work.actions()?;
         // First of all that looks at blobs: whoever meets one of a wrong size puts it aside without a word.
@@ -159,6 +159,8 @@ struct Work<'a> {
     wanted: &'a Wanted,
     /// What needs a blob or an action, for people.
     needs: BTreeMap<Need, BTreeSet<String>>,
+    /// Which entries name a blob.
+    named: BTreeMap<Sha256, BTreeSet<(String, Sha256)>>,
     proof: Proof,
 }
 
@@ -241,14 +243,21 @@ impl Work<'_> {
 
     /// Says of each damage what needs it.
     fn finish(self) -> Proof {
-        let Work { needs, mut proof, .. } = self;
+        let Work { needs, named, mut proof, .. } = self;
+        let of = |need: Need| needs.get(&need).cloned().unwrap_or_default();
+        let of_entry = |(kind, key): &(String, Sha256)| match of(Need::Action(kind.clone(), *key)) {
+            unknown if unknown.is_empty() => [format!("{} {kind}-{}", thing(kind), short(key))].into(),
+            known => known,
+        };
         for damage in &mut proof.damages {
-            let need = match &damage.what {
-                Damaged::Blob(digest) | Damaged::Missing(digest) => Need::Blob(*digest),
-                Damaged::Entry(kind, key) => Need::Action(kind.clone(), *key),
-                Damaged::Root(_) => continue,
+            damage.needed = match &damage.what {
+                Damaged::Blob(digest) | Damaged::Missing(digest) => {
+                    let entries = named.get(digest).into_iter().flatten().flat_map(of_entry);
+                    of(Need::Blob(*digest)).into_iter().chain(entries).collect()
+                }
+                Damaged::Entry(kind, key) => of(Need::Action(kind.clone(), *key)),
+                Damaged::Root(_) => BTreeSet::new(),
             };
-            damage.needed = needs.get(&need).cloned().unwrap_or_default();
         }
         proof
     }
@@ -279,7 +288,7 @@ impl Work<'_> {
                 action.outputs.values().for_each(|blob| aliases.entry(blob.digest).or_default().push(*key));
             }
             for blob in action.outputs.values() {
-                self.need(Need::Blob(blob.digest), format!("{} {kind}-{}", thing(kind), short(key)));
+                self.named.entry(blob.digest).or_default().insert((kind.clone(), *key));
             }
         }
         let blobs = self.store().blobs()?;

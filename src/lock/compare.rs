@@ -41,9 +41,9 @@ pub enum Kind {
 pub fn differences(old: &Lock, new: &Lock) -> Vec<Difference> {
     let mut found = Vec::new();
     words(old, new, &mut found);
-    sides(&old.artifacts, &new.artifacts, |from, to| artifact(from, to), &mut found);
-    sides(&old.images, &new.images, |from, to| image(from, to), &mut found);
-    sides(&old.entries, &new.entries, |from, to| package(from, to), &mut found);
+    sides(&old.artifacts, &new.artifacts, artifact, &mut found);
+    sides(&old.images, &new.images, image, &mut found);
+    sides(&old.entries, &new.entries, package, &mut found);
     found
 }
 
