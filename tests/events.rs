@@ -198,10 +198,10 @@ fn people_get_a_table_at_the_end() {
     mirror(&web, &[ONE, TWO, TOOL]);
     let cold = run(&site, &["fetch", "etcd", "--mirror", &web.base]);
     assert!(cold.stdout.is_empty(), "stdout is for results");
-    let end = "etcd: 3 packages and 0 artifacts are in the store\nfetched  3 inputs  4.1 MiB 0.0 s\nin all 0.0 s\n";
+    let end = "etcd: 3 packages and 0 artifacts are in the store\nfetched  3 inputs  3.9 MiB 0.0 s\nin all 0.0 s\n";
     assert!(masked(&stderr(&cold)).ends_with(end), "{}", masked(&stderr(&cold)));
     let warm = run(&site, &["fetch", "etcd"]);
-    let end = "etcd: 3 packages and 0 artifacts are in the store\nnothing had to be done: 3 inputs (4.1 MiB) in the store already; 0.0 s\n";
+    let end = "etcd: 3 packages and 0 artifacts are in the store\nnothing had to be done: 3 inputs (3.9 MiB) in the store already; 0.0 s\n";
     assert_eq!(masked(&stderr(&warm)), end);
     assert_eq!(stderr(&run(&site, &["fetch", "etcd", "--quiet"])), "");
     assert!(!stderr(&run(&site, &["fetch", "etcd", "--json"])).contains("had to be done"), "events have their totals");
@@ -238,21 +238,18 @@ fn bars_and_events_do_not_mix_on_a_terminal() {
 /// What must be nowhere.
 const SECRET: &str = "hunter2";
 
-fn says_no_secret(what: &str, answer: Vec<u8>, then: Then, code: i32) {
+fn says_no_secret(what: &str, answer: Vec<u8>, then: Then, code: i32, json: bool) {
     let (site, server) = (Site::new(), Raw::start(answer, then));
     let mirror = format!("http://user:{SECRET}@{}/debian", server.address);
-    for json in [&[][..], &["--json"]] {
-        let args = [&["fetch", "etcd", "--mirror", &mirror][..], json].concat();
-        let (output, peak) = raw::peak(&mut site.kbake(&args));
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
-        assert_eq!(output.status.code(), Some(code), "{what}: {said}");
-        assert!(!said.contains(SECRET), "{what}: {said}");
-        assert!(said.contains(&server.address.to_string()), "the server itself is named: {what}: {said}");
-        assert!(peak < 96 << 20, "{what}: it took {peak} bytes of memory");
-        assert!(site.blobs().is_empty(), "{what}");
-        if !json.is_empty() {
-            events(&output);
-        }
+    let (output, peak) = raw::peak(site.kbake(&["fetch", "etcd", "--mirror", &mirror]).args(json.then_some("--json")));
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+    assert_eq!(output.status.code(), Some(code), "{what}: {said}");
+    assert!(!said.contains(SECRET), "{what}: {said}");
+    assert!(said.contains(&server.address.to_string()), "the server itself is named: {what}: {said}");
+    assert!(peak < 96 << 20, "{what}: it took {peak} bytes of memory");
+    assert!(site.blobs().is_empty(), "{what}");
+    if json {
+        events(&output);
     }
     assert!(server.asked_with_login(), "{what}: but the server gets it");
 }
@@ -292,7 +289,9 @@ fn no_credential_is_said_whatever_servers_do() {
     // Some are asked five times, with pauses.
     std::thread::scope(|scope| {
         for (what, answer, then, code) in answers {
-            scope.spawn(move || says_no_secret(what, answer, then, code));
+            let again = answer.clone();
+            scope.spawn(move || says_no_secret(what, answer, then, code, false));
+            scope.spawn(move || says_no_secret(what, again, then, code, true));
         }
     });
     // What is typed wrongly, in options and in the configuration.
@@ -319,4 +318,74 @@ fn no_credential_is_said_whatever_servers_do() {
     let output = site.kbake(&["fetch", "etcd", "--json"]).env("KBAKE_CONFIG", site.path("home/config.toml")).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
     assert!(output.status.code() == Some(1) && !said.contains(SECRET), "{said}");
+}
+
+/// The words in backquotes in the first cells of the table of docs/ci.md whose head begins so.
+fn documented(guide: &str, head: &str) -> BTreeSet<String> {
+    let rows = guide.lines().skip_while(|line| !line.starts_with(head)).skip(2).take_while(|line| line.starts_with('|'));
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap().to_owned());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn the_guide_has_every_word_and_no_other() {
+    use kbake::error::Class;
+    use kbake::report::{ItemKind as Kind, Outcome as Of};
+    let guide = fs::read_to_string(std::path::Path::new(ROOT).join("docs/ci.md")).unwrap();
+    let set = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<BTreeSet<String>>();
+    let all =
+        [Of::Cached, Of::Fetched, Of::Built, Of::Written, Of::Imported, Of::Verified, Of::Damaged, Of::Repaired, Of::Removed, Of::Failed];
+    assert_eq!(set(&all.map(Of::word)), set(&OUTCOMES));
+    assert_eq!(documented(&guide, "| `event` | |"), set(&OUTCOMES));
+    let kinds = [Kind::Input, Kind::Base, Kind::Made, Kind::Image, Kind::File, Kind::Pin, Kind::Blob, Kind::Entry, Kind::Bundle];
+    assert_eq!(documented(&guide, "| `kind` | |"), set(&kinds.map(Kind::word)));
+    assert_eq!(documented(&guide, "| key | value |"), set(&["event", "kind", "name", "path", "digest", "bytes", "seconds"]));
+    let classes = [Class::User, Class::Usage, Class::Network, Class::Integrity, Class::NoSpace, Class::Internal, Class::Interrupted];
+    for class in classes {
+        assert!(guide.contains(&format!("| {} | `{}` |", class.exit_code(), class.word())), "{class:?}");
+    }
+}
+
+#[test]
+fn the_guide_s_examples_are_sound() {
+    let guide = fs::read_to_string(std::path::Path::new(ROOT).join("docs/ci.md")).unwrap();
+    let blocks = |kind: &str| {
+        guide.split(&format!("```{kind}\n")).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let judge = |tool: &str, args: &[&str], text: &str| {
+        let mut command = std::process::Command::new(tool);
+        let child = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|e| panic!("{tool} is missing: run tests/setup.sh ({e})"));
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{tool}: {}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let scripts = blocks("sh");
+    assert_eq!(scripts.len(), 2);
+    for script in &scripts {
+        judge("shellcheck", &["-s", "sh", "-"], script);
+    }
+    let python = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin)))";
+    let workflow: Value = serde_json::from_str(&judge("python3", &["-c", python], &blocks("yaml")[0])).unwrap();
+    let steps = workflow["jobs"]["bake"]["steps"].as_array().unwrap();
+    let runs: Vec<&str> = steps.iter().filter_map(|step| step["run"].as_str()).collect();
+    assert_eq!(runs.len(), 6, "{workflow}");
+    for run in &runs {
+        // GitHub's own shell.
+        judge("shellcheck", &["-s", "bash", "-"], run);
+    }
+    // Every command in them is one, with the options that it has.
+    let text = [scripts.concat(), runs.join("\n")].concat();
+    let site = Site::new();
+    let commands = text.lines().filter_map(|line| match line.trim_start().strip_prefix("kbake ") {
+        None => line.split_once("$(kbake ").map(|(_, rest)| rest),
+        found => found,
+    });
+    for line in commands {
+        let command = line.split(['>', ')', '#', '|']).next().unwrap().replace("\"$@\"", "etcd");
+        let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let output = run(&site, &words);
+        assert!(output.status.success(), "kbake {command}: {}", stderr(&output));
+    }
 }

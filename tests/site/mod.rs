@@ -1,5 +1,7 @@
 //! A project small enough to fetch in a moment, alone on its machine: no mirror, store or home but its own.
 
+#![allow(dead_code, reason = "every test crate uses its own part")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,5 +1,7 @@
 //! A package mirror on loopback that answers as a test tells it to.
 
+#![allow(dead_code, reason = "every test crate uses its own part")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

@@ -108,7 +108,7 @@ fn lies(bytes: &[u8]) -> Vec<(&'static str, Said, bool)> {
         close("a negative length", with("Content-Length: -1\r\n", bytes), true),
         close("a length that is no number", with("Content-Length: many\r\n", bytes), true),
         close("a length beyond all numbers", with("Content-Length: 99999999999999999999999\r\n", bytes), true),
-        close("an absurd length", with("Content-Length: 18446744073709551614\r\n", bytes), false),
+        close("an absurd length", with("Content-Length: 18446744073709551614\r\n", bytes), true),
         close("two lengths", with("Content-Length: 100000\r\nContent-Length: 5\r\n", bytes), true),
         close("HTTP/0.9", bytes.to_vec(), true),
         close("words", b"220 mail.test ESMTP ready\r\n".to_vec(), true),
@@ -128,7 +128,7 @@ fn lies(bytes: &[u8]) -> Vec<(&'static str, Said, bool)> {
         close("a chunk of no size", chunked(b"zz\r\nabc\r\n"), true),
         close("a chunk beyond all sizes", chunked(b"fffffffffffffffff\r\nabc"), true),
         close("a chunk that is larger than what comes", chunked(&[b"fffff\r\n", &bytes[..50_000]].concat()), true),
-        close("a chunk without its end", chunked(&[b"5\r\nabcdefghi", &bytes[..10]].concat()), true),
+        close("a chunk without its end", chunked(&[b"5\r\n", &bytes[..10]].concat()), true),
         close("many headers", head(&headers), true),
         close(
             "a packed body",
