@@ -93,7 +93,8 @@ impl Description {
     /// Of class `Integrity` when it cannot be understood, or the role's parts say otherwise.
     pub fn of(content: &Content) -> Result<Description> {
         let name = &content.name;
-        let bad = |why: String| Error::integrity(format!("the bundle is not sound: its description of `{name}` cannot be used")).detail(why);
+        let bad =
+            |why: String| Error::integrity(format!("the bundle is not sound: its description of `{name}` cannot be used")).detail(why);
         let text: Text = serde_json::from_slice(&content.config).map_err(|e| bad(e.to_string()))?;
         if text.format != FORMAT {
             return Err(bad(format!("its format is {}, this kbake knows {FORMAT}", text.format)));
@@ -216,14 +217,8 @@ impl Bake<'_> {
 
     fn output_parts(&self, resolved: &Resolved, image: Blob, tree: Sha256) -> Result<[Part; 2]> {
         let size = self.store.size(&tree)?.ok_or_else(|| Error::internal("the tree of an image is gone from the store"))?;
-        let part = |kind, title: String, blob: Blob| Part {
-            kind,
-            title,
-            digest: blob.digest,
-            size: blob.size,
-            sha512: None,
-            left_out: false,
-        };
+        let part =
+            |kind, title: String, blob: Blob| Part { kind, title, digest: blob.digest, size: blob.size, sha512: None, left_out: false };
         let name = format!("{}.qcow2", resolved.plan.role());
         Ok([part(Kind::Image, name, image), part(Kind::Tree, TREE.to_owned(), Blob { digest: tree, size })])
     }

@@ -282,7 +282,9 @@ impl Importer<'_> {
             return Err(differs("images/expected.toml records", recorded));
         }
         if let Some(known) = self.bake.known_gives(plan).filter(|known| known != gives) {
-            return Err(differs("this store has", known).hint("nothing of it was taken; one of the two was made by a broken or dishonest host"));
+            return Err(
+                differs("this store has", known).hint("nothing of it was taken; one of the two was made by a broken or dishonest host")
+            );
         }
         match self.bake.store.claim(plan) {
             Ok(Some(claim)) if (claim.tree, claim.image) != *gives && self.how.expect.is_none() => {

@@ -29,9 +29,7 @@ pub fn refuse(place: Place<'_>, why: &str) -> Error {
         Place::Start => Error::user(format!("this is no bundle: {why}"))
             .hint("`kbake bundle create` makes bundles; of one in pieces, give the first piece or all in their order"),
         Place::Inside(name) => unsound(format!("at {name}: {why}")),
-        Place::Header { name, expected, found } => {
-            unsound(format!("{name} must come next, and {}", header(expected, found)))
-        }
+        Place::Header { name, expected, found } => unsound(format!("{name} must come next, and {}", header(expected, found))),
         Place::Behind => unsound(why.to_owned()),
     }
 }

@@ -53,14 +53,7 @@ impl Tar<'_> {
         self.put(&tar::END[..tar::padding(size)])
     }
 
-    fn blob(
-        &mut self,
-        entry: &Entry,
-        source: &dyn ContentSource,
-        buffer: &mut [u8],
-        cancel: &Cancel,
-        reached: &dyn Fn(u64),
-    ) -> Result<()> {
+    fn blob(&mut self, entry: &Entry, source: &dyn ContentSource, buffer: &mut [u8], cancel: &Cancel, reached: &dyn Fn(u64)) -> Result<()> {
         let (part, mut left) = (entry.part, entry.part.size);
         let unreadable = |e: &io::Error| Error::io(format!("read `{}` (sha256:{}) for the bundle", part.title, part.digest), e);
         self.put(&layout::header(&layout::name(&part.digest), part.size))?;

@@ -74,8 +74,7 @@ impl Session<'_> {
 
     fn verify_bundle(&self, args: &BundleVerify) -> Result<()> {
         let shown = shown(&args.bundle.files);
-        let (outline, digest) =
-            reading(&args.bundle.files, |from| bake::verify_bundle(from, args.expect, self.shell, self.cancel))?;
+        let (outline, digest) = reading(&args.bundle.files, |from| bake::verify_bundle(from, args.expect, self.shell, self.cancel))?;
         self.bundle_event(&shown, digest, &outline, Outcome::Verified);
         self.shell.say(&format!("{shown}: every byte is as its digest says; {}", summary(&outline)));
         if args.expect.is_none() {
@@ -106,12 +105,8 @@ impl Session<'_> {
         };
         let imported = reading(&args.bundle.files, |from| bake.import(from, &how))?;
         let (count, bytes) = imported.new;
-        let item = Item {
-            kind: ItemKind::Bundle,
-            name: &shown(&args.bundle.files),
-            digest: Some(imported.digest.into()),
-            bytes: Some(bytes),
-        };
+        let item =
+            Item { kind: ItemKind::Bundle, name: &shown(&args.bundle.files), digest: Some(imported.digest.into()), bytes: Some(bytes) };
         self.shell.ended(&item, Outcome::Imported);
         self.shell.say(&format!("bundle sha256:{}: {count} blobs ({}) came, {} were there", imported.digest, Size(bytes), imported.known));
         for role in &imported.roles {

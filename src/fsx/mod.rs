@@ -166,7 +166,10 @@ pub fn extent(path: &Path) -> (u64, i64) {
     let Ok(meta) = fs::symlink_metadata(path) else { return (0, 0) };
     let names = if meta.is_dir() { list(path).unwrap_or_default() } else { Vec::new() };
     let own = if meta.is_file() { meta.len() } else { 0 };
-    names.iter().map(|name| extent(&path.join(name))).fold((own, meta.mtime()), |(size, used), (more, later)| (size + more, used.max(later)))
+    names
+        .iter()
+        .map(|name| extent(&path.join(name)))
+        .fold((own, meta.mtime()), |(size, used), (more, later)| (size + more, used.max(later)))
 }
 
 /// Puts `bytes` at `path` with exactly `mode`, in place of what was there: a reader, and a machine after a power

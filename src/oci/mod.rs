@@ -24,8 +24,8 @@ pub use archive::Image;
 pub use build::{Built, File};
 pub use elf::{ELF_HEAD, elf_is_static};
 pub use media::{MediaType, Role};
-pub use written::LAYOUT;
 pub use read::{Document, Index, Manifest, config_platform, document, index, manifest};
+pub use written::LAYOUT;
 
 use std::fmt;
 

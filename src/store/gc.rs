@@ -286,8 +286,9 @@ impl Store {
     }
 
     fn sync_entries(&self) -> Result<()> {
-        ["roots", "actions", "claims"].into_iter().map(|folder| self.root().join(folder)).try_for_each(|folder| {
-            if fsx::exists(&folder)? { fsx::sync_dir(&folder) } else { Ok(()) }
-        })
+        ["roots", "actions", "claims"]
+            .into_iter()
+            .map(|folder| self.root().join(folder))
+            .try_for_each(|folder| if fsx::exists(&folder)? { fsx::sync_dir(&folder) } else { Ok(()) })
     }
 }

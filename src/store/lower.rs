@@ -65,9 +65,8 @@ impl Store {
     /// One that is missing, or no store, or of another format.
     pub fn over(mut self, roots: &[PathBuf], cancel: &Cancel, on_wait: &dyn Fn(&Path)) -> Result<Store> {
         for named in roots {
-            let root = fsx::canonical(named).map_err(|error| {
-                Error::user(format!("there is no lower store {}", named.display())).detail(error.message().to_owned())
-            })?;
+            let root = fsx::canonical(named)
+                .map_err(|error| Error::user(format!("there is no lower store {}", named.display())).detail(error.message().to_owned()))?;
             if root != self.root && self.lower.iter().all(|lower| lower.root != root) {
                 let told = root.clone();
                 self.lower.push(Lower::open(root, cancel, &|| on_wait(&told))?);
@@ -131,4 +130,3 @@ impl BlobFile {
         }
     }
 }
-

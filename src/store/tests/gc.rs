@@ -190,15 +190,8 @@ fn dangling(first: &Inventory, now: &Inventory) -> usize {
 
 fn worlds() -> impl Strategy<Value = World> {
     let life = prop::sample::select(vec![Life::Output, Life::Project, Life::Awaited, Life::Dead, Life::Dead]);
-    let rest = prop::sample::select(vec![
-        Rest::Partial,
-        Rest::Quarantine,
-        Rest::Stamp,
-        Rest::StaleStamp,
-        Rest::Lock,
-        Rest::Distrust,
-        Rest::Work,
-    ]);
+    let rest =
+        prop::sample::select(vec![Rest::Partial, Rest::Quarantine, Rest::Stamp, Rest::StaleStamp, Rest::Lock, Rest::Distrust, Rest::Work]);
     let some = |most| prop::collection::vec(0..16_u8, 0..most);
     let actions = prop::collection::btree_map(0..16_u8, (0..40_i64, prop::option::weighted(0.9, some(3))), 0..10);
     (

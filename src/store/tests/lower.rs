@@ -194,7 +194,8 @@ fn what_is_no_store_is_named() {
     refused(&odd, "no lower store");
     fs::create_dir(&odd).unwrap();
     refused(&odd, "no file `format`");
-    for (format, words) in [("2\n", "its format is 2, this kbake knows 1"), ("0", "its format is 0"), ("", "does not hold"), ("x", "does not hold")]
+    for (format, words) in
+        [("2\n", "its format is 2, this kbake knows 1"), ("0", "its format is 0"), ("", "does not hold"), ("x", "does not hold")]
     {
         fs::write(odd.join("format"), format).unwrap();
         refused(&odd, words);
