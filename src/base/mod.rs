@@ -243,7 +243,8 @@ fn open(path: &Path) -> Result<File> {
 }
 
 fn create(path: &Path) -> Result<File> {
-    change::create(fs::OpenOptions::new().write(true).create_new(true).mode(0o644), path).map_err(|e| Error::io(format_args!("create {}", path.display()), &e))
+    change::create(fs::OpenOptions::new().write(true).create_new(true).mode(0o644), path)
+        .map_err(|e| Error::io(format_args!("create {}", path.display()), &e))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

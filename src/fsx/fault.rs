@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use super::change::Change;
-pub(crate) use cut::{Bytes, Names};
 use cut::Unsettled;
+pub(crate) use cut::{Bytes, Names};
 
 /// What happens at the chosen change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -69,7 +69,9 @@ impl Unsettled {
         match change {
             Change::Write { file, .. } | Change::Copy { file, .. } | Change::Resize { file, .. } => self.touch(file),
             Change::Rename { to: path, .. } | Change::Remove(path) => self.bury(path),
-            Change::Create(path) | Change::MakeFolder(path) if fs::symlink_metadata(path).is_ok() => drop(self.victims.insert(thread(), PathBuf::new())),
+            Change::Create(path) | Change::MakeFolder(path) if fs::symlink_metadata(path).is_ok() => {
+                drop(self.victims.insert(thread(), PathBuf::new()))
+            }
             _ => {}
         }
     }

@@ -97,7 +97,10 @@ impl Contents {
             assert!(kept, "{when}: {name} was not removed by the next process");
         }
         for (owner, generation) in roots(site, &store) {
-            assert!(sound.iter().any(|sound| sound.roots.get(&owner) == Some(&generation)), "{when}: the root of {owner} names something else");
+            assert!(
+                sound.iter().any(|sound| sound.roots.get(&owner) == Some(&generation)),
+                "{when}: the root of {owner} names something else"
+            );
         }
         for role in ROLES {
             if let Some(digest) = store.stamp(&site.image(role)).unwrap() {

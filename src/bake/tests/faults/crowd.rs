@@ -35,7 +35,30 @@ impl Dice {
 struct Member {
     child: Child,
     verb: Verb,
-    doomed: bool,
+    end: End,
+}
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// As it does.
+    Own,
+    /// Before this change of the disk, if it comes to that.
+    Change(u32),
+    /// This long after the round began, if it still runs.
+    Time(Duration),
+}
+
+impl End {
+    fn of(dice: &mut Dice, n: usize) -> End {
+        // The first ones do the work, the others mostly wait for them.
+        match (n, dice.below(8)) {
+            (0..4, 0..4) => End::Change(dice.below(200) as u32),
+            (_, 0) => End::Change(dice.below(40) as u32),
+            (_, 1 | 2) => End::Time(Duration::from_millis(dice.below(600))),
+            _ => End::Own,
+        }
+    }
 }
 
 /// What a round does beside fetching and building.
@@ -66,19 +89,19 @@ fn round(seed: u64, right: &Contents) -> String {
     world.settle(&dir.path().join("project"));
     let site = Site { jobs: 1 + dice.below(4) as usize, ..Site::new(dir.path(), &server) };
     let mut members: Vec<Member> = (0..PROCESSES)
-        .map(|_| {
+        .map(|n| {
             let verb = verb(&mut dice, mood);
-            let doomed = matches!(mood, Mood::Deadly | Mood::Both) && dice.below(4) == 0;
-            let steps = if doomed { dice.below(260) as u32 } else { u32::MAX };
-            Member { child: site.spawn(&verb, steps, if dice.below(2) == 0 { "kill" } else { "torn" }), verb, doomed }
+            let end = if matches!(mood, Mood::Deadly | Mood::Both) { End::of(&mut dice, n) } else { End::Own };
+            let steps = if let End::Change(steps) = end { steps } else { u32::MAX };
+            Member { child: site.spawn(&verb, steps, if dice.below(2) == 0 { "kill" } else { "torn" }), verb, end }
         })
         .collect();
     wait(&mut members, &when);
     let mut killed = 0;
-    for Member { child, verb, doomed } in members {
+    for Member { child, verb, end } in members {
         let output = child.wait_with_output().unwrap();
         match output.status.signal() {
-            Some(9) if doomed => killed += 1,
+            Some(9) if end != End::Own => killed += 1,
             _ => assert!(output.status.success(), "{when}: {verb:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)),
         }
     }
@@ -116,12 +139,18 @@ fn wait(members: &mut [Member], when: &str) {
         if running.is_empty() {
             return;
         }
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() <= PATIENCE {
+            for member in running {
+                if matches!(member.end, End::Time(time) if begun.elapsed() >= time) {
+                    member.child.kill().unwrap();
+                }
+            }
+        } else {
             let mut shown = format!("{when}: {} processes are not done\n", running.len());
             for member in running {
                 let (id, verb) = (member.child.id(), &member.verb);
                 let read = |name: &str| fs::read_to_string(format!("/proc/{id}/{name}")).unwrap_or_default();
-                let _ = writeln!(shown, "{id} {verb:?} doomed {} in {}", member.doomed, read("wchan"));
+                let _ = writeln!(shown, "{id} {verb:?} {:?} in {}", member.end, read("wchan"));
                 for fd in fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten() {
                     let _ = writeln!(shown, "  has {}", fs::read_link(fd.path()).unwrap_or_default().display());
                 }

@@ -192,11 +192,16 @@ fn gc() -> Case {
     })
 }
 
-/// The same for all paths that come to be in the same way.
+/// The same for all paths that come to be in the same way: the folders above, and a name without its digest.
 fn sort(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let hex = name.find(|c: char| c.is_ascii_hexdigit()).filter(|at| name.len() - at > 40).unwrap_or(name.len());
-    path.with_file_name(&name[..hex])
+    let mut parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    if let Some(name) = parts.last_mut()
+        && name.len() > 40
+    {
+        let end = name.rfind('-').unwrap_or(0);
+        name.to_mut().truncate(end);
+    }
+    parts.iter().take(3).map(|part| part.as_ref()).collect()
 }
 
 /// Everything that can happen to a verb. Kills, errors and a full disk come at every single change.

@@ -276,7 +276,8 @@ fn grub_package() -> Vec<u8> {
     ];
     files.extend(grub::MODULES.iter().map(|name| (format!("{name}.mod"), noise(name, 50))));
     let named: Vec<(String, &[u8])> = files.iter().map(|(name, bytes)| (format!("{}/{name}", grub::FILES_DIR), &bytes[..])).collect();
-    let mut entries: Vec<(&str, &[u8])> = ["usr/", "usr/lib/", "usr/lib/grub/", "usr/lib/grub/i386-pc/"].map(|name| (name, &b""[..])).into();
+    let mut entries: Vec<(&str, &[u8])> =
+        ["usr/", "usr/lib/", "usr/lib/grub/", "usr/lib/grub/i386-pc/"].map(|name| (name, &b""[..])).into();
     entries.extend(named.iter().map(|(name, bytes)| (name.as_str(), *bytes)));
     let control = b"Package: grub-pc-bin\nVersion: 1.5-2\nArchitecture: amd64\nMaintainer: N <n@example.org>\nDescription: x\n y\n";
     let mut deb = b"!<arch>\n".to_vec();
