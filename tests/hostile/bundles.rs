@@ -1,12 +1,14 @@
 //! Bundles: of kbake's own form only, to the last byte.
 
 use kbake::Class;
+use kbake::bake::verify_bundle;
 use kbake::bundle::{self, Bytes, Outline, Part, Taken, Visitor};
-use kbake::value::Sha256;
+use kbake::report::Silent;
+use kbake::value::{Cancel, Sha256};
 
 use super::row::{Expect, MEMORY, Place, Row, Seen};
 use super::seeds::build::{END, entry, file, long, padded, pax, record, sum, with};
-use super::seeds::{BLOB, BUNDLE_CONFIG, BUNDLE_INDEX, BUNDLE_MANIFEST, bundle_file, bundle_header, bundle_of, gzip};
+use super::seeds::{BLOB, BUNDLE_CONFIG, BUNDLE_INDEX, BUNDLE_MANIFEST, bundle_file, bundle_header, bundle_of, described, gzip};
 
 /// Puts blobs into the store, as an import does.
 struct IntoStore<'a>(&'a Place, Seen);
@@ -41,6 +43,28 @@ impl Visitor for Hash {
     fn blob(&mut self, _: &Part, bytes: &mut Bytes<'_>) -> kbake::Result<Taken> {
         bytes.hash(&mut |_| Ok(()))
     }
+}
+
+/// As `kbake bundle verify`, which reads as an import does, and also what the bundle says of roles and of files to write.
+fn verify(bytes: &[u8], _: &Place) -> kbake::Result<Seen> {
+    let (outline, _) = verify_bundle(&mut &*bytes, None, &Silent, &Cancel::new())?;
+    Ok(vec![format!("{} parts", outline.contents()[0].parts.len())])
+}
+
+/// A bundle with a file of the project by this name beside the plan.
+fn project_file(name: &'static str, title: &'static str) -> Row {
+    let layer = r#"{"mediaType":"application/vnd.kbake.project-file.v1","digest":"sha256:@B@","size":@BS@,"annotations":{"org.opencontainers.image.title":"TITLE"}}"#;
+    let make = move || {
+        let manifest = BUNDLE_MANIFEST.replace("\"layers\":[", &format!("\"layers\":[{},", layer.replace("TITLE", title)));
+        bundle_of(BUNDLE_INDEX, &manifest, &described())
+    };
+    Row { read: Box::new(verify), ..row(name, make, &["a file of its project", title]) }
+}
+
+/// A bundle that says something else of its role.
+fn description(name: &'static str, from: &'static str, to: &'static str, words: &[&str]) -> Row {
+    let make = move || bundle_of(BUNDLE_INDEX, BUNDLE_MANIFEST, &described().replacen(from, to, 1));
+    Row { read: Box::new(verify), ..row(name, make, words) }
 }
 
 fn row(name: &'static str, make: impl FnOnce() -> Vec<u8> + 'static, words: &[&str]) -> Row {
@@ -217,6 +241,20 @@ pub fn rows() -> Vec<Row> {
         manifest("a configuration that lies", "sha256:@C@", format!("sha256:{}", "0".repeat(64)), &["must come next"]),
         manifest("a manifest that ends early", "\"layers\":[", "\"layers\":[]}", &["cannot be used"]),
     ];
+    rows.extend([
+        Row { expect: Expect::Accepted(vec!["2 parts"]), ..project_file("a file of a project", "recipes/roles/etcd.toml") },
+        project_file("a project's file up", "recipes/../../etc/cron.d/evil"),
+        project_file("a project's file up at once", "../evil"),
+        project_file("a project's file absolute", "/etc/cron.d/evil"),
+        project_file("a project's file elsewhere", ".git/hooks/pre-commit"),
+        project_file("a project's file with dots", "recipes/./etcd.toml"),
+        project_file("a project's file with two slashes", "recipes//etcd.toml"),
+        description("a description of another role", "etcd", "evil", &["it is about `evil`"]),
+        description("a description of another plan", "\"plan\":\"", "\"plan\":\"0", &["description of `etcd` cannot be used"]),
+        description("a description with more in it", "{", "{\"evil\":1,", &["unknown field `evil`"]),
+        description("a description with spaces", "{", "{ ", &["not written as kbake writes it"]),
+        description("a description of format 2", "\"format\":1", "\"format\":2", &["its format is 2"]),
+    ]);
     rows.push(row(
         "an index of 17 MiB",
         || {

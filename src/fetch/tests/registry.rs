@@ -391,3 +391,17 @@ fn a_registry_that_gives_other_bytes_is_refused() {
     assert!(case.tmp().is_empty());
     drop(registry);
 }
+
+#[test]
+fn an_index_of_unlocked_size_is_as_short_as_all_are() {
+    let long = payload((4 << 20) + 1);
+    let registry = Registry::start(&[&long]);
+    let case = Case::new();
+    assert!(case.fails(&registry.want(&long, RegistryKind::Manifest), Class::Network).contains("is larger than 4.0 MiB"));
+    let endless = always(Answer::ok(b"{").framed(Framing::Chunked).ending(Ending::Endless));
+    let reference = format!("{}/{REPOSITORY}:3.10", endless.address()).parse().unwrap();
+    let source = Source::Registry { reference, kind: RegistryKind::Manifest };
+    assert!(case.fails(&Want { source, size: None, ..want(&long) }, Class::Network).contains("sent more than 4.0 MiB (4194304 bytes)"));
+    // A layer may be longer.
+    case.fetch(&[registry.want(&long, RegistryKind::Blob)]).unwrap();
+}

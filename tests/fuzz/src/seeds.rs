@@ -7,7 +7,7 @@ use std::path::Path;
 use kbake::bundle::{self, Outline, Part};
 use kbake::disk::ext4::{self, Params, Size};
 use kbake::disk::{ContentSource, Data};
-use kbake::store::{Access, Action, Generation, History, Owner, Root, Store};
+use kbake::store::{Access, Action, Generation, History, ImageClaim, Owner, Root, Store};
 use kbake::tree::{Content, Kind, Layer, Meta, Node, Segment, Tree};
 use kbake::value::{Cancel, Epoch, Sha256, TreePath};
 
@@ -186,6 +186,13 @@ pub const BUNDLE_INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vn
 pub const BUNDLE_MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.kbake.role.v1","config":{"mediaType":"application/vnd.kbake.role.config.v1+json","digest":"sha256:@C@","size":@CS@},"layers":[{"mediaType":"application/vnd.kbake.plan.v1","digest":"sha256:@B@","size":@BS@,"annotations":{"org.opencontainers.image.title":"plan"}}]}"#;
 pub const BUNDLE_CONFIG: &str = "{}";
 
+/// What a bundle's configuration says of a role, whose plan is the blob.
+pub fn described() -> String {
+    let zeros = "0".repeat(64);
+    let plan = Sha256::of(BLOB);
+    format!(r#"{{"format":1,"role":"etcd","channel":"debian","arch":"amd64","plan":"{plan}","tree":"{zeros}","image":"{zeros}"}}"#)
+}
+
 pub fn bundle() -> Vec<Vec<u8>> {
     let part = Part { kind: bundle::Kind::Plan, title: "plan".into(), digest: Sha256::of(BLOB), size: 4, sha512: None, left_out: false };
     let content = bundle::Content { name: "etcd".parse().expect("a literal"), config: BUNDLE_CONFIG.into(), parts: vec![part] };
@@ -197,7 +204,12 @@ pub fn bundle() -> Vec<Vec<u8>> {
     let texts = [BUNDLE_INDEX, BUNDLE_MANIFEST, BUNDLE_CONFIG].join("\n");
     let since = texts.replacen(r#""1"}}"#, &format!(r#""1","vnd.kbake.bundle.since":"sha256:{}"}}}}"#, Sha256::of("old")), 1);
     let left_out = since.replacen(r#""plan"}"#, r#""plan","vnd.kbake.bundle.left-out":"true"}"#, 1);
-    [texts, since, left_out].map(|text| [b"\x01", text.as_bytes()].concat()).into_iter().chain([[&[0], &whole[..]].concat()]).collect()
+    let described = [BUNDLE_INDEX, BUNDLE_MANIFEST, &described()].join("\n");
+    [texts, since, left_out, described]
+        .map(|text| [b"\x01", text.as_bytes()].concat())
+        .into_iter()
+        .chain([[&[0], &whole[..]].concat()])
+        .collect()
 }
 
 /// A static program's headers, and a dynamic one's.
@@ -446,11 +458,12 @@ pub fn store() -> Vec<Vec<u8>> {
         inputs: [key].into(),
     };
     store.put_root(&Root { owner, current, previous: None, outputs: ["/o".into()].into() }).expect("kept");
+    store.put_claim(&ImageClaim { plan: key, tree: key, image: key }).expect("kept");
     let read = |name: &str| {
         let folder = store.root().join(name);
         let mut files: Vec<_> = std::fs::read_dir(folder).expect("listed").map(|entry| entry.expect("listed").path()).collect();
         files.sort();
         files.iter().map(|path| std::fs::read(path).expect("read")).collect::<Vec<_>>()
     };
-    [read("actions"), read("roots")].concat()
+    [read("actions"), read("roots"), read("claims")].concat()
 }

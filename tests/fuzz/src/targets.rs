@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use kbake::bake::Description;
 use kbake::bundle::{self, Bytes, Outline, Part, Taken, Visitor};
 use kbake::cluster::Cluster;
 use kbake::disk::readback::{self, Depth};
@@ -158,12 +159,8 @@ fn deb(bytes: &[u8]) {
         Ok(tree) => check_tree(&tree, &sink, &policy),
         Err(error) => short(&error),
     }
-    if let Err(error) = deb::control(&*package, "t") {
-        short(&error);
-    }
-    if let Err(error) = deb::members(&*package, &[TreePath::fixed("usr/a")], 1000, &policy) {
-        short(&error);
-    }
+    let _ = deb::control(&*package, "t").inspect_err(short);
+    let _ = deb::members(&*package, &[TreePath::fixed("usr/a")], 1000, &policy).inspect_err(short);
     let Ok(mut archive) = ar::Archive::new(&*package, "t") else { return };
     while let Ok(Some(member)) = archive.next_member() {
         assert!(!member.name.is_empty() && !member.name.contains('/'));
@@ -204,6 +201,11 @@ struct Counter {
 impl Visitor for Counter {
     fn outline(&mut self, outline: &Outline) -> kbake::Result<()> {
         self.listed = outline.entries().len();
+        for content in outline.contents() {
+            if let Err(error) = Description::of(content) {
+                short(&error);
+            }
+        }
         assert!(!outline.is_empty() && outline.contents().iter().all(|content| content.parts.iter().all(|part| !part.title.is_empty())));
         Ok(())
     }
@@ -465,7 +467,7 @@ fn tree(bytes: &[u8]) {
     });
 }
 
-/// An action entry, a root and an alias as they are found on the disk.
+/// An action entry, a root and a claim as they are found on the disk.
 fn store(bytes: &[u8]) {
     thread_local!(static STORE: (tempfile::TempDir, Store) = {
         let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
@@ -486,5 +488,10 @@ fn store(bytes: &[u8]) {
             assert_eq!(root.owner, owner);
         }
         let _ = store.roots();
+        std::fs::write(store.claim_path(&key), bytes).expect("written");
+        match store.claim(&key) {
+            Ok(claim) => assert!(claim.is_some_and(|claim| claim.plan == key)),
+            Err(error) => short(&error),
+        }
     });
 }
