@@ -137,9 +137,9 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it works on so many things that people get a table of them at its end.
+    /// Whether it works on so many things that people get a table of them at its end. `gc` prints its own.
     pub fn has_table(&self) -> bool {
-        matches!(self, Command::Build(_) | Command::Fetch(_) | Command::Bundle(_) | Command::Verify(_) | Command::Gc(_))
+        matches!(self, Command::Build(_) | Command::Fetch(_) | Command::Bundle(_) | Command::Verify(_))
     }
 }
 
