@@ -1,8 +1,9 @@
 //! Where everything stands in a bundle: the headers, which follow from names and sizes alone.
 
 use super::{Outline, document};
+use crate::oci;
 use crate::oci::tar::{self, BLOCK, Kind};
-use crate::oci::{self};
+
 use crate::value::Sha256;
 
 /// What comes first.
