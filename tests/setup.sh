@@ -10,7 +10,7 @@ packages=(
   # foreign judges of what kbake writes
   qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage dosfstools mtools xfsprogs btrfs-progs cpio grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
   # programs that make keys, of which none may stay in an image
-  openssh-client putty-tools age
+  putty-tools age
   python3 python3-yaml openssl dnsmasq-base libvirt-clients libxml2-utils
   # reads container images as podman and CRI-O do
   skopeo

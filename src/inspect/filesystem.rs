@@ -7,6 +7,8 @@ use crate::value::Cancel;
 
 /// The longest path that is followed. Linux takes no longer one.
 const PATH_MAX: usize = 4096;
+/// The most bytes that names may take that wait to be looked at: some million. Only what is made to harm has more.
+pub const HELD_MAX: u64 = 512 << 20;
 
 /// A filesystem in a part of a disk.
 pub trait Filesystem {
@@ -227,20 +229,20 @@ pub struct Walk<'a> {
     fs: &'a dyn Filesystem,
     cancel: &'a Cancel,
     stack: Vec<(Vec<u8>, Node)>,
-    /// Folders that were entered: none may be met twice.
-    entered: BTreeSet<u64>,
+    entered: Entered,
 }
 
 impl<'a> Walk<'a> {
     /// From the top folder on, whose path is empty.
     pub fn new(fs: &'a dyn Filesystem, cancel: &'a Cancel) -> Result<Self, Trouble> {
-        Ok(Walk { fs, cancel, stack: vec![(Vec::new(), fs.root()?)], entered: BTreeSet::new() })
+        Ok(Walk { fs, cancel, stack: vec![(Vec::new(), fs.root()?)], entered: Entered::default() })
     }
 
     /// The next node, with its path without leading slash. What is in the folder that came last comes next.
     pub fn next(&mut self) -> Result<Option<(Vec<u8>, Node)>, Trouble> {
         self.cancel.check()?;
         let Some((path, node)) = self.stack.pop() else { return Ok(None) };
+        self.entered.let_go(&path, &node);
         if node.kind == Kind::Folder {
             let inside = list_once(self.fs, &path, &node, &mut self.entered)?;
             self.stack.extend(inside.into_iter().rev());
@@ -249,15 +251,40 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// What was met on a walk.
+#[derive(Default)]
+pub struct Entered {
+    /// Folders: none may be met twice.
+    folders: BTreeSet<u64>,
+    /// How much memory the names that wait take, in bytes.
+    held: u64,
+}
+
+impl Entered {
+    /// A name was looked at.
+    pub fn let_go(&mut self, path: &[u8], node: &Node) {
+        self.held = self.held.saturating_sub(cost(path, node));
+    }
+}
+
+fn cost(path: &[u8], node: &Node) -> u64 {
+    (path.len() + node.raw.len() + 128) as u64
+}
+
 /// What is in a folder, with paths; refuses a folder that was entered before.
-pub fn list_once(fs: &dyn Filesystem, path: &[u8], folder: &Node, entered: &mut BTreeSet<u64>) -> Result<Vec<(Vec<u8>, Node)>, Trouble> {
-    if !entered.insert(folder.id) {
+pub fn list_once(fs: &dyn Filesystem, path: &[u8], folder: &Node, entered: &mut Entered) -> Result<Vec<(Vec<u8>, Node)>, Trouble> {
+    if !entered.folders.insert(folder.id) {
         return Err(Trouble::Broken("a folder is in itself, or has two names".into()));
     }
     if path.len() > PATH_MAX {
         return Err(Trouble::Broken(format!("a path has more than {PATH_MAX} bytes")));
     }
-    Ok(fs.list(folder)?.into_iter().map(|(name, node)| (join(path, &name), node)).collect())
+    let inside: Vec<_> = fs.list(folder)?.into_iter().map(|(name, node)| (join(path, &name), node)).collect();
+    entered.held += inside.iter().map(|(path, node)| cost(path, node)).sum::<u64>();
+    match entered.held {
+        0..=HELD_MAX => Ok(inside),
+        _ => Err(Trouble::Broken("it has more names at a time than are read".into())),
+    }
 }
 
 fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {

@@ -1,12 +1,10 @@
 //! Two filesystems, name by name.
 
-use std::collections::BTreeSet;
-
 use super::{Halt, NOTHING, Teller};
 use crate::error::Error;
 use crate::inspect::bytes::hex;
 use crate::inspect::disk::Trouble;
-use crate::inspect::filesystem::{Content, Extent, Filesystem, Kind, Node, Stream, list_once};
+use crate::inspect::filesystem::{Content, Entered, Extent, Filesystem, Kind, Node, Stream, list_once};
 use crate::inspect::ranges::{Ranges, Use};
 use crate::value::{Cancel, Hasher, escape};
 
@@ -52,16 +50,27 @@ pub fn compare(
     teller: &mut Teller<'_>,
     ranges: &mut [Ranges; 2],
 ) -> Result<(), Stuck> {
-    let mut pair = Pair { partition, sides, cancel, teller, ranges, entered: Default::default() };
+    let mut pair = Pair { partition, sides, cancel, teller, ranges, entered: Default::default(), renumbered: 0, first_number: None };
     let roots = (Some(of(0, sides[0].root())?), Some(of(1, sides[1].root())?));
     let mut stack = vec![(Vec::new(), roots.0, roots.1)];
     while let Some((path, left, right)) = stack.pop() {
         cancel.check()?;
+        for (side, node) in [&left, &right].into_iter().enumerate() {
+            if let Some(node) = node {
+                pair.entered[side].let_go(&path, node);
+            }
+        }
         pair.nodes(&path, left.as_ref(), right.as_ref())?;
         let inside = merge(pair.list(0, &path, left.as_ref())?, pair.list(1, &path, right.as_ref())?);
         stack.extend(inside.into_iter().rev());
     }
-    Ok(())
+    match pair.first_number.take() {
+        None => Ok(()),
+        Some((path, left, right)) => {
+            let field = if pair.renumbered == 1 { "inode".into() } else { format!("inode, the first of {}", pair.renumbered) };
+            pair.tell(&path, &field, left, right)
+        }
+    }
 }
 
 type Named = (Vec<u8>, Node);
@@ -90,8 +99,11 @@ struct Pair<'a, 'b> {
     cancel: &'a Cancel,
     teller: &'a mut Teller<'b>,
     ranges: &'a mut [Ranges; 2],
-    /// Folders that were entered, of each side.
-    entered: [BTreeSet<u64>; 2],
+    /// What was met on each side.
+    entered: [Entered; 2],
+    /// Files with other numbers of inodes, which follow from what was made before them: how many, and the first.
+    renumbered: u64,
+    first_number: Option<(Vec<u8>, String, String)>,
 }
 
 impl Pair<'_, '_> {
@@ -123,6 +135,14 @@ impl Pair<'_, '_> {
             return self.tell(path, "kind", word(left), word(right));
         }
         let facts = [of(0, self.sides[0].fields(a))?, of(1, self.sides[1].fields(b))?];
+        let [left, right] = facts.each_ref().map(|facts| facts.iter().find(|(name, _)| name == "inode").map(|(_, value)| value));
+        if let (Some(left), Some(right)) = (left, right)
+            && left != right
+        {
+            self.renumbered += 1;
+            self.first_number.get_or_insert_with(|| (path.to_vec(), left.clone(), right.clone()));
+        }
+        let facts = facts.map(|facts| facts.into_iter().filter(|(name, _)| name != "inode").collect::<Vec<_>>());
         self.teller.facts(self.partition, Some(&shown(path)), &facts[0], &facts[1])?;
         self.attributes(path, a, b)?;
         match a.kind {

@@ -216,3 +216,16 @@ fn telling_ends_when_nobody_listens() {
     compare(&left, &right, &Cancel::new(), &mut tell).unwrap();
     assert_eq!(count, 1);
 }
+
+#[test]
+fn other_numbers_of_inodes_are_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    sample(&one);
+    sample(&two);
+    fs::write(two.join("a"), "first").unwrap();
+    let (left, right) = (ext(dir.path(), "left", &[], &one), ext(dir.path(), "right", &[], &two));
+    let found = differences(&left, &right);
+    assert_eq!(found.iter().filter(|line| line.contains("inode, the first of ")).count(), 1, "{found:#?}");
+    assert!(!found.iter().any(|line| line.contains(" inode: ")), "{found:#?}");
+}

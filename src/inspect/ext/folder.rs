@@ -3,11 +3,11 @@
 
 use super::super::bytes::{le16, le32};
 use super::super::disk::Trouble;
-use super::super::filesystem::{Content, Node};
+use super::super::filesystem::{Content, HELD_MAX, Node};
 use super::Ext;
 
-/// The largest folder that is read, in bytes: some ten million names.
-const SIZE_MAX: u64 = 1 << 30;
+/// The largest folder that is read, in bytes: some hundred thousand names.
+const SIZE_MAX: u64 = 32 << 20;
 
 impl Ext<'_> {
     /// The names in a folder, sorted, without `.` and `..`.
@@ -31,6 +31,9 @@ impl Ext<'_> {
                     }
                 }
             }
+        }
+        if found.len() as u64 * (self.sb.inode_size + 128) > HELD_MAX {
+            return Err(broken("has more names than are read"));
         }
         found.sort();
         if found.windows(2).any(|pair| pair[0].0 == pair[1].0) {
