@@ -1,6 +1,7 @@
 //! What the store promises, attacked.
 
 mod alias;
+mod check;
 mod crash;
 mod damage;
 mod gc;
