@@ -60,10 +60,12 @@ fn serve(mut stream: TcpStream, answer: &[u8], then: Then, logins: &AtomicUsize)
         logins.fetch_add(1, Ordering::SeqCst);
     }
     stream.write_all(answer)?;
-    while then == Then::Endless {
+    if then != Then::Endless {
+        return Ok(());
+    }
+    loop {
         stream.write_all(&[b'x'; 65536])?;
     }
-    Ok(())
 }
 
 /// The output of a command, and the most memory that it had, in bytes.
