@@ -36,6 +36,10 @@ pub fn grub_files(store: &Store, packages: &[Locked]) -> Result<GrubFiles> {
         Error::user(format!("the channel's `tools` do not name `{GRUB_PACKAGE}`, which makes the disk bootable"))
             .hint("add it to the sources file, and run `kbake lock`")
     })?;
+    read_grub(store, locked).map_err(|error| store.explain(error, [locked.sha256]))
+}
+
+fn read_grub(store: &Store, locked: &Locked) -> Result<GrubFiles> {
     let reader = store.reader(&locked.sha256)?.ok_or_else(|| Error::internal(format!("{} is not in the store", locked.source)))?;
     let policy = Policy::package(locked.source.to_string(), Layer::Base);
     let mut contents = Memory::default();

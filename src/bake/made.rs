@@ -205,6 +205,10 @@ pub(super) fn members_of(
     members: BTreeSet<String>,
     what: &str,
 ) -> Result<BTreeMap<String, Blob>> {
+    pick(store, archive, strip, members, what).map_err(|error| store.explain(error, [archive.digest]))
+}
+
+fn pick(store: &Store, archive: &Blob, strip: u32, members: BTreeSet<String>, what: &str) -> Result<BTreeMap<String, Blob>> {
     let open = || store.reader(&archive.digest)?.ok_or_else(|| Error::internal(format!("{what} is gone from the store")));
     let mut start = [0; DEB_MAGIC.len()];
     let is_deb = archive.size >= start.len() as u64 && {

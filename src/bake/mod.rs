@@ -194,7 +194,6 @@ impl Bake<'_> {
     /// Lays out the disk and writes it into the store: the image, and the text of its tree.
     fn write_image(&self, resolved: &Resolved, stocked: &Stocked) -> Result<(Blob, Blob)> {
         let plan = &resolved.plan;
-        let text = self.store.insert(stocked.tree.to_text().as_bytes())?;
         let disk = self.disk(resolved, &stocked.tree)?;
         let total = crate::disk::cluster::data_len(&disk);
         // Never more than the data itself: clusters that do not shrink are stored as they are.
@@ -208,6 +207,8 @@ impl Bake<'_> {
         // Through readers that share no code with the writers, before anyone else sees the image.
         readback::verify_tree(scratch.path(), machine::ROOT_START, &stocked.tree, Depth::Role, self.cancel)?.into_result()?;
         let image = self.store.adopt(scratch, self.cancel)?;
+        // Only now is it known that the tree's contents are what it says: a damaged blob may have had another size.
+        let text = self.store.insert(stocked.tree.to_text().as_bytes())?;
         Ok((image, text))
     }
 

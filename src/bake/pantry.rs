@@ -213,7 +213,9 @@ fn install_packages(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
     let spec = base::Spec { debs, mmdebstrap: deb(&resolved.installer), epoch: plan.epoch(), arch: plan.arch() };
     let scratch = bake.store.work_folder("base", &plan.base_key())?;
     let event = |line: &str| bake.report.say(&format!("  {line}"));
-    pack(bake, |sink| base::build(&spec, mode, &scratch, sink, &event, bake.cancel))
+    let installed = pack(bake, |sink| base::build(&spec, mode, &scratch, sink, &event, bake.cancel));
+    // Packages are copied from their files, past the store's own readers.
+    installed.map_err(|error| bake.store.explain(error, spec.debs.iter().chain([&spec.mmdebstrap]).map(|deb| deb.digest)))
 }
 
 /// The tree that `make` makes, and the blob of the contents that it gives away.

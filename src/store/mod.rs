@@ -212,6 +212,19 @@ impl Store {
         self.blob(digest)?.map(Verifying::whole).transpose()
     }
 
+    /// The error of work that read these blobs and failed. When one of them is damaged, that is why, and it goes to
+    /// quarantine: who stops in the middle of a blob has not learnt whether the rest would have been right.
+    pub fn explain(&self, error: Error, blobs: impl IntoIterator<Item = Sha256>) -> Error {
+        let damage = |digest: Sha256| match self.blob(&digest) {
+            Ok(Some(blob)) => blob.verify().err().filter(|damage| damage.class() == Class::Integrity),
+            _ => None,
+        };
+        match blobs.into_iter().find_map(damage) {
+            Some(damage) => damage.detail(format!("found because of this: {}", error.message())),
+            None => error,
+        }
+    }
+
     /// A new blob. `expected` is the digest that it must have, `max_size` the most bytes that it may have.
     pub fn writer(&self, expected: Option<Sha256>, max_size: Option<u64>) -> Result<BlobWriter<'_>> {
         BlobWriter::create(self, expected, max_size)

@@ -103,10 +103,10 @@ fn fetch(roles: &[&str]) -> Verb {
 }
 
 /// False when the file is as it was.
-fn harm(path: &Path, other: &Path, damage: fn(&mut Vec<u8>, &[u8])) -> bool {
+fn harm(path: &Path, other: &[u8], damage: fn(&mut Vec<u8>, &[u8])) -> bool {
     let good = fs::read(path).unwrap();
     let mut bytes = good.clone();
-    damage(&mut bytes, &fs::read(other).unwrap());
+    damage(&mut bytes, other);
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(path, &bytes).unwrap();
     bytes != good
@@ -123,7 +123,7 @@ fn whatever_is_damaged_is_found_and_comes_back() {
         for (n, name) in all.iter().enumerate() {
             for (what, damage) in DAMAGES {
                 let when = format!("{kind}/{name}: {what}");
-                let (path, other) = (folder.join(name), folder.join(&all[(n + 1) % all.len()]));
+                let (path, other) = (folder.join(name), fs::read(folder.join(&all[(n + 1) % all.len()])).unwrap());
                 // An image is used as long as nobody forgets it, all else when it is made again.
                 if *name != done.right.images["alpha"].to_string() {
                     done.forget(name);
@@ -147,7 +147,7 @@ fn a_damaged_output_is_written_anew() {
     let done = Done::new();
     for (what, damage) in DAMAGES {
         let path = done.site.image("alpha");
-        assert!(harm(&path, &done.site.image("gamma"), damage));
+        assert!(harm(&path, &fs::read(done.site.image("gamma")).unwrap(), damage));
         done.site.run(&build(&["alpha"])).unwrap();
         assert_eq!(crate::value::Sha256::of(fs::read(&path).unwrap()), done.right.images["alpha"], "{what}");
     }

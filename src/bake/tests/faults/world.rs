@@ -284,7 +284,7 @@ fn grub_package() -> Vec<u8> {
     for (name, bytes) in
         [("debian-binary", b"2.0\n".to_vec()), ("control.tar.gz", tar(&[("./control", control)])), ("data.tar.gz", tar(&entries))]
     {
-        write!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 1_700_000_000, 0, 0, "100644", bytes.len()).unwrap();
+        writeln!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 1_700_000_000, 0, 0, "100644", bytes.len()).unwrap();
         deb.extend(&bytes);
         deb.extend(vec![b'\n'; bytes.len() % 2]);
     }
