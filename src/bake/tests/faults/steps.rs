@@ -192,16 +192,13 @@ fn gc() -> Case {
     })
 }
 
-/// The same for all paths that come to be in the same way: the folders above, and a name without its digest.
+/// The same for all paths that come to be in the same way: the two folders at the top, and the kind of an entry or a
+/// temporary file there.
 fn sort(path: &Path) -> PathBuf {
-    let mut parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-    if let Some(name) = parts.last_mut()
-        && name.len() > 40
-    {
-        let end = name.rfind('-').unwrap_or(0);
-        name.to_mut().truncate(end);
-    }
-    parts.iter().take(3).map(|part| part.as_ref()).collect()
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let kind = name.trim_start_matches('.').split_once('-').map_or("", |(kind, _)| kind);
+    let top: PathBuf = path.components().take(2).collect();
+    top.join(if kind.len() < 12 { kind } else { "" })
 }
 
 /// Everything that can happen to a verb. Kills, errors and a full disk come at every single change.
