@@ -4,9 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
 mod packages;
-#[allow(dead_code, reason = "every test crate uses its own part")]
 mod site;
-#[allow(dead_code, reason = "every test crate uses its own part")]
 mod web;
 
 use std::fs;
