@@ -79,7 +79,7 @@ impl Store {
         for Unplaced { temp, blob } in all {
             // Also puts aside a damaged one in its place.
             if !self.holds(&blob.digest, Some(blob.size))? {
-                files.push((temp, self.path(&blob.digest)));
+                files.push((temp, self.own_path(&blob.digest)));
             }
         }
         fsx::place_all(files, &self.root().join("blobs/sha256"), BLOB_MODE).map(drop)
