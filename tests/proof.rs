@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use kbake::bake;
 use kbake::plan::{Made, PlannedKind};
 use kbake::project::Project;
-use kbake::store::{Access, Action, Blob, Store};
+use kbake::store::{Access, Action, Blob, ImageClaim, Store};
 use kbake::value::{Cancel, Sha256};
 use packages::{deb, tar};
 use site::{ONE, Site, TOOL, TWO, contents, mirror, says};
@@ -88,7 +88,7 @@ fn only(site: &Site, folder: &str, start: &str) -> PathBuf {
 #[test]
 fn damage_of_every_stored_object_is_found_named_and_mended() {
     let (site, web) = fetched();
-    ends(0, run(&site, &["verify"]), &["5 blobs with ", "1 roots held against their check sums"]);
+    ends(0, run(&site, &["verify"]), &["5 blobs with ", "1 root and 0 claims held against their check sums"]);
     let root = open(&site).roots().unwrap().remove(0);
     let package = Sha256::of(contents(TWO));
     let (plan, causes) = (root.current.history.plan.digest, root.current.history.causes.unwrap().digest);
@@ -214,7 +214,7 @@ fn an_entry_with_a_right_check_sum_that_lies_is_found_by_deriving_it_again() {
     let (right, wrong) = (store.insert(b"#!/bin/sh\n").unwrap(), store.insert(b"#!/bin/evil\n").unwrap());
     let image = Action { outputs: [("image".to_owned(), wrong), ("tree".to_owned(), wrong)].into() };
     store.put_action("made", &made.key(), &file(right)).unwrap();
-    ends(0, run(&site, &["verify"]), &["1 entries derived again"]);
+    ends(0, run(&site, &["verify"]), &["1 derived again"]);
     store.put_action("made", &made.key(), &file(wrong)).unwrap();
     store.put_action("image", &plan.key(), &image).unwrap();
     let said = ends(
@@ -476,4 +476,37 @@ fn files_are_compared_by_what_is_in_them() {
     ] {
         says(&site.fails(code, args), &[words]);
     }
+}
+
+#[test]
+fn what_bundles_said_and_what_lies_below_are_looked_at_too() {
+    let (site, _web) = fetched();
+    let [plan, tree, image] = ["plan", "tree", "image"].map(Sha256::of);
+    let claim = {
+        let store = open(&site);
+        store.put_claim(&ImageClaim { plan, tree, image }).unwrap();
+        store.claim_path(&plan)
+    };
+    ends(0, run(&site, &["verify"]), &["1 root and 1 claim held"]);
+    let sound = fs::read_to_string(&claim).unwrap();
+    let changed = sound.replacen(&image.to_string(), &tree.to_string(), 1);
+    overwrite(&claim, changed.as_bytes());
+    // Neither run makes the plan's image one that may come out anyhow.
+    for args in [&["verify"][..], &["verify", "--repair", "--offline"]] {
+        ends(4, run(&site, args), &[&format!("claim claims/{plan}.json: its check sum does not fit; import the bundle again")]);
+        assert_eq!(fs::read_to_string(&claim).unwrap(), changed);
+    }
+    overwrite(&claim, sound.as_bytes());
+
+    // A store over this one finds what is damaged below, does not touch it, and does without it from then on.
+    let path = store_of(&site).join("blobs/sha256").join(Sha256::of(contents(TWO)).to_string());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[0] ^= 1;
+    overwrite(&path, &bytes);
+    let (upper, below) = (site.path("upper").display().to_string(), store_of(&site).display().to_string());
+    let over = |args: &[&str]| run(&site, &[&["--store", &upper, "--lower-store", &below], args].concat());
+    ends(4, over(&["verify"]), &[&format!("damaged   blob {}", path.display()), "it is not used from there any more"]);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    ends(0, over(&["verify"]), &["hashed"]);
+    ends(3, over(&["fetch", "etcd", "--offline"]), &["1 artifact is missing in the store"]);
 }

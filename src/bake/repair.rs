@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::verify::{Damage, Damaged, Proof, State, Wanted};
+use super::proof::{Damage, Damaged, Proof, State};
+use super::verify::Wanted;
 use super::{BASE, Bake, Causes, IMAGE, Resolved, made};
 use crate::error::{Class, Error, Result};
 use crate::plan::{Made, PlannedKind};
@@ -267,6 +268,8 @@ impl Repair<'_> {
                 State::Failed(self.failed.last().map_or_else(|| "it was not made again".to_owned(), |error| error.message().to_owned()))
             }
             Damaged::Entry(..) | Damaged::Root(_) => State::Dropped,
+            Damaged::Lower(..) => State::Repaired("what needs it fetches or makes it here"),
+            Damaged::Claim(_) => State::Failed("import the bundle again; or remove the file, and the image is held against nothing".into()),
         })
     }
 

@@ -11,72 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::inputs::InputKind;
+use super::proof::{Damage, Damaged, Proof, State};
 use super::{BASE, Bake, IMAGE, Resolved, made, resolve};
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::plan::compare::{self, Group};
 use crate::plan::{Made, PlannedKind};
 use crate::project::Project;
 use crate::report::{Item, ItemKind, Outcome};
 use crate::store::{Action, Blob, Miss, Owner, Root, Store};
 use crate::value::{Digest, Sha256};
-
-/// What was looked at, and what is not as it should be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proof {
-    /// Blobs that were hashed.
-    pub blobs: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Action entries.
-    pub entries: u64,
-    /// Of these, those that were derived again.
-    pub derived: u64,
-    /// Entries of which only their check sum and blobs are known to be right.
-    pub believed: u64,
-    /// Roots.
-    pub roots: u64,
-    /// What is not as it should be.
-    pub damages: Vec<Damage>,
-}
-
-/// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// What.
-    pub what: Damaged,
-    /// What was found in its place.
-    pub found: String,
-    /// What needs it, for people; empty when nothing does that is known.
-    pub needed: BTreeSet<String>,
-    /// What has become of it.
-    pub state: State,
-}
-
-/// The sorts of things that can be damaged.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Damaged {
-    /// A blob whose bytes are other ones; it is in quarantine.
-    Blob(Sha256),
-    /// A blob that is named and not there.
-    Missing(Sha256),
-    /// An action entry; it is removed.
-    Entry(String, Sha256),
-    /// A root; it is removed.
-    Root(String),
-}
-
-/// What has become of a damage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// Nothing yet.
-    Open,
-    /// It is as it should be again; how.
-    Repaired(&'static str),
-    /// It is gone, and nothing that is known needs it.
-    Dropped,
-    /// It could not be repaired; why.
-    Failed(String),
-}
 
 /// What a project's role comes to now, or why that is not known.
 pub struct Known {
@@ -146,6 +89,8 @@ impl Bake<'_> {
         let actions = work.actions()?;
         // First of all that looks at blobs: whoever meets one of a wrong size puts it aside without a word.
         work.blobs(&actions)?;
+        work.lower_blobs()?;
+        work.claims()?;
         work.collect_needs(&roots)?;
         work.outputs(&actions);
         work.rooted(&roots);
@@ -256,7 +201,8 @@ impl Work<'_> {
                     of(Need::Blob(*digest)).into_iter().chain(entries).collect()
                 }
                 Damaged::Entry(kind, key) => of(Need::Action(kind.clone(), *key)),
-                Damaged::Root(_) => BTreeSet::new(),
+                Damaged::Lower(digest, _) => of(Need::Blob(*digest)),
+                Damaged::Root(_) | Damaged::Claim(_) => BTreeSet::new(),
             };
         }
         proof
@@ -318,6 +264,52 @@ impl Work<'_> {
                 let kind = kind.ok_or_else(|| Error::internal("an alias was found and is no entry"))?;
                 self.store().remove_action(&kind, &key)?;
                 self.damage(Damaged::Entry(kind, key), format!("sha256:{} has another SHA-512; it is removed", blob.digest));
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes the blobs of the stores below. Who looks after those must mend them.
+    fn lower_blobs(&mut self) -> Result<()> {
+        for lower in self.bake.store.lower() {
+            let (bake, blobs) = (self.bake, lower.blobs()?);
+            bake.report
+                .begin(&format!("hashing {} blobs of {}", blobs.len(), lower.root().display()), blobs.iter().map(|blob| blob.size).sum());
+            let done = AtomicU64::new(0);
+            let looked: Result<Vec<_>> = blobs
+                .par_iter()
+                .map(|blob| {
+                    bake.cancel.check()?;
+                    let damage = bake.store.examine_lower(lower, &blob.digest)?;
+                    let name = lower.path(&blob.digest).display().to_string();
+                    let outcome = if damage.is_some() { Outcome::Damaged } else { Outcome::Verified };
+                    bake.report.ended(&item(ItemKind::Blob, &name, blob), outcome);
+                    bake.report.reached(done.fetch_add(blob.size, Ordering::Relaxed) + blob.size);
+                    Ok((*blob, name, damage))
+                })
+                .collect();
+            bake.report.done();
+            for (blob, name, damage) in looked? {
+                self.proof.blobs += 1;
+                self.proof.bytes += blob.size;
+                if let Some(found) = damage {
+                    self.damage(Damaged::Lower(blob.digest, name), found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What bundles said of plans, by their check sums.
+    fn claims(&mut self) -> Result<()> {
+        for plan in self.store().claims()? {
+            self.proof.claims += 1;
+            match self.store().claim(&plan) {
+                Ok(_) => {}
+                Err(error) if error.class() == Class::Integrity => {
+                    self.damage(Damaged::Claim(plan), "its check sum does not fit; import the bundle again".into());
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -429,7 +421,7 @@ impl Work<'_> {
     }
 
     fn damage(&mut self, what: Damaged, found: String) {
-        if !matches!(what, Damaged::Blob(_)) {
+        if !matches!(what, Damaged::Blob(_) | Damaged::Lower(..)) {
             let name = what.to_string();
             let item = Item { kind: what.kind(), name: &name, digest: what.digest(), bytes: None };
             self.bake.report.ended(&item, Outcome::Damaged);
@@ -454,32 +446,4 @@ fn thing(kind: &str) -> &'static str {
 
 fn short(key: &Sha256) -> String {
     key.to_string()[..12].to_owned()
-}
-
-impl Damaged {
-    /// Its sort in events.
-    pub fn kind(&self) -> ItemKind {
-        match self {
-            Damaged::Blob(_) | Damaged::Missing(_) => ItemKind::Blob,
-            Damaged::Entry(..) | Damaged::Root(_) => ItemKind::Entry,
-        }
-    }
-
-    /// The digest that it should have, if it is a blob.
-    pub fn digest(&self) -> Option<Digest> {
-        match self {
-            Damaged::Blob(digest) | Damaged::Missing(digest) => Some(Digest::Sha256(*digest)),
-            Damaged::Entry(..) | Damaged::Root(_) => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Damaged {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Damaged::Blob(digest) | Damaged::Missing(digest) => write!(f, "blob sha256:{digest}"),
-            Damaged::Entry(kind, key) => write!(f, "entry actions/{kind}-{key}.json"),
-            Damaged::Root(name) => write!(f, "root roots/{name}"),
-        }
-    }
 }

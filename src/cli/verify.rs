@@ -57,17 +57,22 @@ fn lines(damage: &Damage) -> String {
 
 fn summary(proof: &Proof) -> String {
     format!(
-        "{} blobs with {} hashed, {} entries and {} roots held against their check sums; {} entries derived again{}",
-        proof.blobs,
+        "{} with {} hashed; {}, {} and {} held against their check sums; {} derived again{}",
+        number(proof.blobs, "blob", "blobs"),
         Size(proof.bytes),
-        proof.entries,
-        proof.roots,
+        number(proof.entries, "entry", "entries"),
+        number(proof.roots, "root", "roots"),
+        number(proof.claims, "claim", "claims"),
         proof.derived,
         match proof.believed {
             0 => String::new(),
             believed => format!(", {believed} believed: `kbake build ROLE --check` derives these too"),
         }
     )
+}
+
+fn number(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn outcome(proof: &Proof, repaired: bool) -> Result<()> {

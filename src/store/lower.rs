@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Blob, BlobFile, FILE_MODE, FORMAT, Store, format_of, list, lock};
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::fsx::{self, Stamp};
 use crate::value::{Cancel, Sha256};
 
@@ -85,6 +85,24 @@ impl Store {
     /// The stores below.
     pub fn lower(&self) -> &[Lower] {
         &self.lower
+    }
+
+    /// Hashes a blob of a store below, unless it was found damaged before. A damaged one is not used any more; what was found
+    /// in its place is given.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn examine_lower(&self, lower: &Lower, digest: &Sha256) -> Result<Option<String>> {
+        let Some(file) = BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest)? else { return Ok(None) };
+        if file.is_distrusted() {
+            return Ok(None);
+        }
+        match file.verify() {
+            Err(error) if error.class() == Class::Integrity => {
+                Ok(Some("its bytes have another digest; it is not used from there any more".into()))
+            }
+            looked => looked.map(|()| None),
+        }
     }
 
     /// Whether the file that the mark at `path` is about is gone, or another by now.
