@@ -38,7 +38,7 @@ pub struct Global {
     /// Where bytes come from: recipes/sources/CHANNEL.toml with lockfiles/CHANNEL.lock [default: what cluster.toml says, else upstream]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "CHANNEL", env = "KBAKE_CHANNEL", hide_env_values = true)]
     pub channel: Option<String>,
-    /// A store that others look after: what it has is used, and nothing is written to it; may be repeated [also $KBAKE_LOWER_STORES, with colons between them]
+    /// A store that others look after: what it has is used, and nothing is written to it; may be repeated; colons are between those of the variable
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_LOWER_STORES", value_delimiter = ':', hide_env_values = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub lower_store: Vec<PathBuf>,
     /// Print events as JSON, one in a line, in place of results: what was fetched, built, there already, with bytes and seconds

@@ -153,6 +153,14 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes whatever is at `path`, without following links; what is gone already is fine.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => remove_dir_all(path),
+        _ => remove_file(path),
+    }
+}
+
 /// The size of a file in bytes; none when nothing is there.
 pub fn size(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {

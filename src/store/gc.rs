@@ -274,7 +274,7 @@ impl Store {
             let path = self.root().join(&removal.piece.path);
             let gone = match &removal.what {
                 // A folder may be where work is, and in quarantine when it was in a blob's place.
-                What::Rest(_) => fsx::remove_file(&path).or_else(|_| fsx::remove_dir_all(&path)),
+                What::Rest(_) => fsx::remove(&path),
                 _ => fsx::remove_file(&path),
             };
             match gone {

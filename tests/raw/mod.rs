@@ -84,7 +84,8 @@ pub fn peak(command: &mut Command) -> (Output, u64) {
     let status = loop {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        most = most.max(kib.unwrap_or(0) << 10);
+        // The last one, not the largest: until the program is loaded, the figure is that of the test that starts it.
+        most = kib.map_or(most, |kib| kib << 10);
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
