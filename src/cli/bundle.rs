@@ -63,24 +63,24 @@ impl Session<'_> {
             bake.write_bundle(&packed, &mut output)?;
             let files = output.finish()?;
             let shown = out.display().to_string();
-            self.bundle_event(&shown, digest, outline, Outcome::Written);
+            self.bundle_event(&shown, digest, outline, Outcome::Written, &out);
             if let (Some(_), Some(last)) = (args.split, files.last()) {
                 self.shell.say(&format!("{shown}: in {} pieces, up to {}", files.len(), last.display()));
             }
             self.shell.say(&format!("{shown}: {}", summary(outline)));
-            self.shell.data(&format!("{shown} sha256:{digest}\n"))
+            self.shell.for_people(&format!("{shown} sha256:{digest}\n"))
         })
     }
 
     fn verify_bundle(&self, args: &BundleVerify) -> Result<()> {
         let shown = shown(&args.bundle.files);
         let (outline, digest) = reading(&args.bundle.files, |from| bake::verify_bundle(from, args.expect, self.shell, self.cancel))?;
-        self.bundle_event(&shown, digest, &outline, Outcome::Verified);
+        self.bundle_event(&shown, digest, &outline, Outcome::Verified, &args.bundle.files[0]);
         self.shell.say(&format!("{shown}: every byte is as its digest says; {}", summary(&outline)));
         if args.expect.is_none() {
             self.shell.say("to know that it is the bundle that was meant, compare the digest with the one that `bundle create` printed");
         }
-        self.shell.data(&format!("{shown} sha256:{digest}\n"))
+        self.shell.for_people(&format!("{shown} sha256:{digest}\n"))
     }
 
     fn import_bundle(&self, args: &BundleImport) -> Result<()> {
@@ -140,9 +140,9 @@ impl Session<'_> {
         self.shell.data(&listing(&outline, digest)?)
     }
 
-    fn bundle_event(&self, name: &str, digest: Sha256, outline: &Outline, outcome: Outcome) {
+    fn bundle_event(&self, name: &str, digest: Sha256, outline: &Outline, outcome: Outcome, path: &Path) {
         let item = Item { kind: ItemKind::Bundle, name, digest: Some(digest.into()), bytes: Some(outline.len()) };
-        self.shell.ended(&item, outcome);
+        self.shell.placed(&item, outcome, path);
     }
 }
 

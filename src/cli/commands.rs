@@ -13,7 +13,7 @@ use crate::project::{self, Expected, Project};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
 use crate::resolve;
 use crate::store::Owner;
-use crate::value::Size;
+use crate::value::{Digest, Size};
 
 impl Session<'_> {
     /// `kbake build`.
@@ -82,13 +82,20 @@ impl Session<'_> {
     fn check(&self, bake: &Bake, resolved: &Resolved, baked: &Baked, out: &Path) -> Result<()> {
         let role = resolved.plan.role();
         let shown = out.join(format!("{role}.check.qcow2"));
+        let digest = Some(Digest::Sha256(baked.image.digest));
+        let item = Item { kind: ItemKind::Image, name: role.as_str(), digest, bytes: Some(baked.image.size) };
+        self.shell.begun(&item);
         match bake.check(resolved, baked, &current_folder()?.join(&shown))? {
             Checked::Same { entries } => {
+                self.shell.ended(&item, Outcome::Verified);
                 let words = "from scratch, out of nothing but what the lockfile and the recipes name, the same image came";
                 self.shell.say(&format!("{role}: {words} (sha256:{}, {entries} entries compared)", baked.image.digest));
                 Ok(())
             }
-            Checked::Differs(differs) => Err(differs.error(role, &out.join(format!("{role}.qcow2")), &shown)),
+            Checked::Differs(differs) => {
+                self.shell.ended(&item, Outcome::Damaged);
+                Err(differs.error(role, &out.join(format!("{role}.qcow2")), &shown))
+            }
         }
     }
 
