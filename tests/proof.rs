@@ -18,23 +18,11 @@ use kbake::project::Project;
 use kbake::store::{Access, Action, Blob, ImageClaim, Store};
 use kbake::value::{Cancel, Sha256};
 use packages::{deb, tar};
-use site::{ONE, Site, TOOL, TWO, contents, mirror, says};
+use site::{ONE, Site, TOOL, TWO, contents, fetched, mirror, says, store_of};
 use web::{Answer, Web};
 
 const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// A project whose packages are in its store, and the mirror that has them.
-fn fetched() -> (Site, Web) {
-    let (site, web) = (Site::new(), Web::start());
-    mirror(&web, &[ONE, TWO, TOOL]);
-    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
-    (site, web)
-}
-
-fn store_of(site: &Site) -> PathBuf {
-    site.path("home/.cache/kbake")
-}
 
 fn open(site: &Site) -> Store {
     Store::open(&store_of(site), Access::Shared, &Cancel::new(), &|| ()).unwrap()

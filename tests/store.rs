@@ -10,23 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kbake::value::Sha256;
-use site::{ONE, Site, TOOL, TWO, contents, mirror, said, says};
-use web::Web;
+use site::{ONE, Site, TOOL, TWO, contents, fetched, said, says, store_of};
 
 const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// A site that has fetched its three packages.
-fn fetched() -> (Site, Web) {
-    let (site, web) = (Site::new(), Web::start());
-    mirror(&web, &[ONE, TWO, TOOL]);
-    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
-    (site, web)
-}
-
-fn store(site: &Site) -> PathBuf {
-    site.path("home/.cache/kbake")
-}
 
 /// The cells of the line that begins so.
 fn line(text: &str, begin: &str) -> Vec<String> {
@@ -37,7 +24,7 @@ fn line(text: &str, begin: &str) -> Vec<String> {
 #[test]
 fn what_a_project_needs_stays_and_goes_with_it() {
     let (site, _web) = fetched();
-    fs::write(store(&site).join("blobs/sha256").join(Sha256::of("loose").to_string()), "loose").unwrap();
+    fs::write(store_of(&site).join("blobs/sha256").join(Sha256::of("loose").to_string()), "loose").unwrap();
     let text = site.succeeds(&["store"]);
     assert_eq!(line(&text, "inputs")[1], "3", "{text}");
     assert_eq!(line(&text, "blobs that nothing names")[1..], ["1", "5 B", "5 B"], "{text}");
@@ -74,7 +61,7 @@ fn a_size_is_kept_to_and_no_more_is_removed() {
     let (site, _web) = fetched();
     for (n, age) in [(1, 30), (2, 10), (3, 20)] {
         let bytes = vec![n; 1 << 20];
-        let path = store(&site).join("blobs/sha256").join(Sha256::of(&bytes).to_string());
+        let path = store_of(&site).join("blobs/sha256").join(Sha256::of(&bytes).to_string());
         fs::write(&path, &bytes).unwrap();
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(age * 86_400)).unwrap();
@@ -97,7 +84,7 @@ fn a_size_is_kept_to_and_no_more_is_removed() {
 #[test]
 fn a_lower_store_is_read_and_never_written() {
     let (host, web) = fetched();
-    let lower = store(&host);
+    let lower = store_of(&host);
     let listing = || {
         let mut all: Vec<PathBuf> = Vec::new();
         let mut folders = vec![lower.clone()];
@@ -161,7 +148,7 @@ fn a_lower_store_that_is_none_is_named() {
 #[test]
 fn a_root_that_cannot_be_understood_stops_the_collection() {
     let (site, _web) = fetched();
-    let roots = store(&site).join("roots");
+    let roots = store_of(&site).join("roots");
     let root = fs::read_dir(&roots).unwrap().next().unwrap().unwrap().path();
     let text = fs::read_to_string(&root).unwrap();
     fs::write(&root, text.replace("debian", "debiaN")).unwrap();

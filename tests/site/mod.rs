@@ -128,3 +128,15 @@ pub fn says(text: &str, expected: &[&str]) {
 pub fn mirror(web: &Web, paths: &[&str]) {
     paths.iter().for_each(|path| web.answer(path, Answer::File(contents(path))));
 }
+
+/// A project whose packages are in its store, and the mirror that has them.
+pub fn fetched() -> (Site, Web) {
+    let (site, web) = (Site::new(), Web::start());
+    mirror(&web, &[ONE, TWO, TOOL]);
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    (site, web)
+}
+
+pub fn store_of(site: &Site) -> PathBuf {
+    site.path("home/.cache/kbake")
+}
