@@ -14,8 +14,11 @@ use crate::value::RoleName;
 /// Whose a build of a project's role is. `current` is the folder that relative paths are below.
 pub fn owner(project: &Project, current: &Path, channel: &str, role: &RoleName) -> Owner {
     let project = match project {
-        // One folder has one name, whether it was typed with a dot or not.
-        Project::Folder(folder) => Some(current.join(folder).components().collect()),
+        // One folder has one name, however it was typed. One that is not there yet has no links in it.
+        Project::Folder(folder) => {
+            let named = current.join(folder);
+            Some(fsx::canonical(&named).unwrap_or_else(|_| named.components().collect()))
+        }
         Project::Shipped => None,
     };
     Owner { project, channel: channel.to_owned(), role: role.clone() }
@@ -43,6 +46,10 @@ impl Bake<'_> {
         if let Some(before) = &before {
             // Those that are gone keep nothing, and a new folder for each build would make a long list.
             root.outputs.extend(before.outputs.iter().filter(|path| fsx::exists(path).unwrap_or(true)).cloned());
+            if before.current.history.plan == history.plan {
+                // One that is not there at the moment is needed all the same.
+                root.current.inputs.extend(&before.current.inputs);
+            }
             // A plan that was only fetched for is no build that could be compared with.
             let built = || matches!(self.store.action(IMAGE, &before.current.history.plan.digest), Lookup::Hit(_));
             root.previous = match before.current.history.plan == history.plan || (before.previous.is_some() && !built()) {

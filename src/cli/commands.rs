@@ -70,6 +70,10 @@ impl Session<'_> {
         };
         self.shell.say(&format!("{role}: {what}, {}", Size(baked.image.size)));
         self.shell.for_people(&format!("{} sha256:{}\n", shown.display(), baked.image.digest))?;
+        // What to do with it is for people, who have not been told yet.
+        if self.global.json || !(baked.made || written) {
+            return Ok(());
+        }
         if recorded.is_none() {
             let lines = project::expected_lines(role, &key, &baked.tree, &baked.image.digest);
             self.shell.say(&format!("to hold later builds against this one, put into images/expected.toml:\n{}", lines.trim_end()));

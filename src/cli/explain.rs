@@ -64,7 +64,7 @@ impl Session<'_> {
             (a, b) => return Err(unlike(&args.a, &a, args.b.as_deref().zip(b.as_ref()))),
         };
         if text.is_empty() {
-            self.shell.say("no difference");
+            self.shell.say("no difference (of revisions, their lockfiles are compared, and not their recipes)");
         }
         self.shell.data(&text)
     }

@@ -21,6 +21,7 @@ const DAY: i64 = 24 * 60 * 60;
 impl Session<'_> {
     /// `kbake gc`.
     pub fn gc(&self, args: &Gc) -> Result<()> {
+        self.require_store()?;
         let store = self.open_store(Access::Exclusive, "other kbakes use the store; waiting until they are done")?;
         let limits = Limits {
             max_size: args.max_size.map(|Size(bytes)| bytes),
@@ -102,6 +103,7 @@ impl Session<'_> {
 
     /// `kbake store`.
     pub fn show_store(&self) -> Result<()> {
+        self.require_store()?;
         let store = self.store()?;
         let inventory = store.survey()?;
         let usage = Usage::of(&inventory);

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 
 use self::args::{Cli, Command, Global};
-use self::scrub::scrub;
+use self::scrub::scrub_typed;
 use self::shell::Shell;
 use crate::cluster::Cluster;
 use crate::error::{Class, Error, Result};
@@ -73,9 +73,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Says that the command line is wrong, also to whoever reads events. Gives the exit code.
 fn usage(answer: &clap::Error, args: &[OsString]) -> u8 {
-    let text = answer.to_string();
+    let typed = answer.to_string();
+    let text = scrub_typed(&typed);
     let shell = Shell::new(true, true);
-    if scrub(&text) == text {
+    if text == typed {
         // In its colours.
         let _ = answer.print();
     } else {
@@ -168,11 +169,21 @@ impl Session<'_> {
 
     /// The store without those below, saying `waiting` when another kbake is in the way.
     fn open_store(&self, access: Access, waiting: &str) -> Result<Store> {
-        let root = match &self.global.store {
-            Some(root) => root.clone(),
-            None => default_store()?,
-        };
-        Store::open(&root, access, self.cancel, &|| self.shell.notice(waiting))
+        Store::open(&self.store_root()?, access, self.cancel, &|| self.shell.notice(waiting))
+    }
+
+    fn store_root(&self) -> Result<PathBuf> {
+        self.global.store.clone().map_or_else(default_store, Ok)
+    }
+
+    /// Commands that look after a store do not make one: its name may be mistyped.
+    fn require_store(&self) -> Result<()> {
+        let root = self.store_root()?;
+        match fsx::exists(&root.join("format"))? {
+            true => Ok(()),
+            false => Err(Error::user(format!("there is no store in {}", root.display()))
+                .hint("name its folder with --store or $KBAKE_STORE; `kbake fetch` and `kbake build` make a new one")),
+        }
     }
 }
 

@@ -25,6 +25,23 @@ pub fn scrub(text: &str) -> String {
     out + rest
 }
 
+/// What a person typed and the program could not read, in single quotes, without all that stands before an `@`: it may be an
+/// address with a password that lacks the `://` by which [`scrub`] knows one.
+pub fn scrub_typed(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (n, part) in scrub(text).split('\'').enumerate() {
+        if n > 0 {
+            shown.push('\'');
+        }
+        // Every second part is within quotes.
+        match part.rsplit_once('@').filter(|_| n % 2 == 1) {
+            Some((_, behind)) => shown.extend(["…@", behind]),
+            None => shown.push_str(part),
+        }
+    }
+    shown
+}
+
 /// What no address has in it.
 fn ends(c: char) -> bool {
     c.is_whitespace() || c.is_control() || "\"`<>".contains(c)
@@ -52,6 +69,19 @@ mod tests {
         ] {
             assert_eq!(scrub(text), shown);
             assert_eq!(scrub(shown), shown, "once is enough");
+        }
+    }
+
+    #[test]
+    fn what_was_typed_loses_all_before_an_at() {
+        for (text, shown) in [
+            ("invalid value 'me:HUSH@h.test/' for '--mirror <URL>'", "invalid value '…@h.test/' for '--mirror <URL>'"),
+            ("invalid value 'http:/me:HUSH@h.test' for", "invalid value '…@h.test' for"),
+            ("invalid value '//me:HU@SH@h.test' for", "invalid value '…@h.test' for"),
+            ("invalid value 'a=me:HUSH@b.test' for '--rewrite", "invalid value '…@b.test' for '--rewrite"),
+            ("a mail to me@h.test about 'this'", "a mail to me@h.test about 'this'"),
+        ] {
+            assert_eq!(scrub_typed(text), shown);
         }
     }
 

@@ -13,6 +13,7 @@ const SHOWN: usize = 4;
 impl Session<'_> {
     /// `kbake verify`.
     pub fn verify(&self, args: &Verify) -> Result<()> {
+        self.require_store()?;
         let project = self.project()?;
         let (folder, channel) = (current_folder()?, self.channel()?);
         self.bake(&args.sources, None, |bake| {
@@ -25,7 +26,9 @@ impl Session<'_> {
                 self.shell.data(&lines(damage))?;
             }
             self.shell.say(&summary(&proof));
-            outcome(&proof, args.repair)
+            outcome(&proof, args.repair)?;
+            self.shell.say(if proof.damages.is_empty() { "the store is sound" } else { "the store is sound again" });
+            Ok(())
         })
     }
 }
