@@ -6,6 +6,7 @@
 
 mod encoded;
 mod known;
+mod kubeconfig;
 mod mount;
 mod pattern;
 mod rules;
@@ -19,8 +20,9 @@ use std::path::Path;
 
 use super::disk::Disk;
 use super::ranges::Ranges;
+use super::table::TableKind;
 use super::volume::{self, Volume};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::value::{Cancel, TreePath};
 
 /// The sorts of things that an image must not have.
@@ -136,10 +138,14 @@ impl Audited {
 /// Looks into a disk image, qcow2 or raw. What is at or below a path of `allow` is found and marked as allowed.
 ///
 /// # Errors
-/// When the file cannot be read, is no disk image, or has a partition table that makes no sense. What else cannot be looked
+/// When the file cannot be read, is empty or no disk image, or has a partition table that makes no sense. What else cannot be looked
 /// into is a finding.
 pub fn audit(path: &Path, allow: &[TreePath], cancel: &Cancel) -> Result<Audited> {
     let disk = Disk::open(path)?;
+    if disk.size() == 0 {
+        return Err(Error::user(format!("{} has a disk of 0 bytes, and expected is a disk image", path.display()))
+            .hint("look whether it was written or copied to its end"));
+    }
     let table = volume::table(&disk)?;
     let mut audited = Audited::default();
     let mut ranges = Ranges::default();
@@ -156,6 +162,14 @@ pub fn audit(path: &Path, allow: &[TreePath], cancel: &Cancel) -> Result<Audited
         if let Some(fs) = volume.files() {
             walk::files(&name, fs, mount.as_deref(), allow, cancel, &mut audited, &mut ranges)?;
         }
+    }
+    // Without this, a disk that was never written would be the cleanest of all.
+    if volumes.iter().all(|(_, volume)| matches!(volume, Volume::Empty | Volume::Swap | Volume::Boot)) {
+        let what = match table.kind {
+            TableKind::None => "nothing in it: no partition, no filesystem",
+            _ => "no filesystem in any partition",
+        };
+        audited.findings.push(unseen("disk", None, what.into()));
     }
     if let Some(what) = disk.hidden()? {
         audited.findings.push(unseen("image file", None, what));

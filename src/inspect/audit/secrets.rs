@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use super::Kind;
 use super::encoded;
 use super::known::is_example;
+use super::kubeconfig;
 
 /// What was found. Holds nothing of the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +44,7 @@ pub const ANCHORS: &[(&[u8], Test)] = &[
     (b"token", bootstrap_token),
     (b"TOKEN", bootstrap_token),
     (b"K10", k3s_token),
-    (b"kind: Config", kubeconfig),
-    (b"\"kind\": \"Config\"", kubeconfig),
-    (b"\"kind\":\"Config\"", kubeconfig),
+    (b"users", kubeconfig::users),
     (b"EncryptionConfig", encryption_key),
     (b"\"auth\"", registry_login),
     (b"machine ", netrc),
@@ -108,17 +107,13 @@ fn is_url_safe(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// What a kubeconfig's token or password is made of; templates are not.
+/// What a password is made of; templates are not.
 fn is_value(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}' | b'<' | b'>' | b'$' | b'"' | b'\'' | b',' | b'(' | b')' | b'%')
 }
 
 fn credential(start: usize, len: usize, what: &str) -> Option<Found> {
     Some(Found { start, len, secret: Secret { kind: Kind::Credential, what: what.into() } })
-}
-
-fn kubeconfig_found(start: usize, len: usize, what: &str) -> Option<Found> {
-    Some(Found { start, len, secret: Secret { kind: Kind::Kubeconfig, what: what.into() } })
 }
 
 /// Whether the place begins a word.
@@ -183,21 +178,6 @@ fn k3s_token(bytes: &[u8], at: usize) -> Option<Found> {
     let digest = run(&bytes[at + 3..], is_hex);
     let rest = &bytes[at + 3 + digest..];
     (digest == 64 && rest.starts_with(b"::") && begins(bytes, at)).then(|| credential(at, 80, "cluster token")).flatten()
-}
-
-/// Users of a kubeconfig who have a token or password. Those with a key are found by the key.
-fn kubeconfig(bytes: &[u8], at: usize) -> Option<Found> {
-    let rest = &bytes[at..bytes.len().min(at + super::scan::AHEAD)];
-    let users = rest.windows(5).position(|window| window == b"users")?;
-    for (word, least) in [(&b"token"[..], 16), (b"password", 4)] {
-        for (place, _) in rest[users..].windows(word.len()).enumerate().filter(|(_, window)| *window == word) {
-            let begins = rest[users + place - 1].is_ascii_whitespace() || rest[users + place - 1] == b'"';
-            if begins && let Some(value) = value_after(rest, users + place + word.len(), b" \t\":", is_value, least) {
-                return kubeconfig_found(at, users + place + word.len() + value.len(), &String::from_utf8_lossy(word));
-            }
-        }
-    }
-    None
 }
 
 /// [Encryption at rest](https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/).

@@ -1,4 +1,5 @@
 mod clean;
+mod kubeconfigs;
 mod layouts;
 mod places;
 mod sorts;

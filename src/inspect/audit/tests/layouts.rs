@@ -165,9 +165,8 @@ fn what_cannot_be_read_is_said_and_never_passed_over() {
     ext(&root, &image, &["-t", "ext4"]);
     debugfs(&image, "feature needs_recovery");
     assert!(lines(&look(&image))[0].contains("its journal waits to be replayed"), "{:#?}", lines(&look(&image)));
-    // An image of nothing is clean; other formats, packed files and overlays are errors.
+    // Other formats, packed files and overlays are errors.
     fs::write(&image, vec![0; 1 << 20]).unwrap();
-    assert!(look(&image).is_clean());
     let other = dir.path().join("other");
     for format in ["vmdk", "vdi", "vpc", "vhdx"] {
         run("qemu-img", &["convert", "-f", "raw", "-O", format, image.to_str().unwrap(), other.to_str().unwrap()]);
@@ -175,6 +174,43 @@ fn what_cannot_be_read_is_said_and_never_passed_over() {
     }
     run("qemu-img", &["create", "-q", "-f", "qcow2", "-F", "raw", "-b", image.to_str().unwrap(), other.to_str().unwrap()]);
     assert!(audit(&other, &[], &Cancel::new()).unwrap_err().to_string().contains("backing file"));
+}
+
+#[test]
+fn a_disk_without_anything_is_not_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let (raw, qcow2) = (dir.path().join("disk.raw"), dir.path().join("disk.qcow2"));
+    let sfdisk = |table: &str| {
+        put(dir.path(), "table", table);
+        run("sh", &["-c", &format!("sfdisk -q --no-reread {} < {}", raw.display(), dir.path().join("table").display())]);
+    };
+    let convert = || run("qemu-img", &["convert", "-f", "raw", "-O", "qcow2", raw.to_str().unwrap(), qcow2.to_str().unwrap()]);
+    let nothing = "disk: not looked into (nothing in it: no partition, no filesystem)";
+    let no_files = "disk: not looked into (no filesystem in any partition)";
+    for (name, table, expected) in [
+        ("zeros", None, nothing),
+        ("a GPT without partitions", Some("label: gpt\n"), no_files),
+        ("an MBR without partitions", Some("label: dos\n"), no_files),
+        ("a partition of zeros", Some("label: dos\nstart=2048, size=2048, type=83\n"), no_files),
+    ] {
+        fs::write(&raw, vec![0; 4 << 20]).unwrap();
+        table.map(sfdisk);
+        convert();
+        for image in [&raw, &qcow2] {
+            assert_eq!(lines(&look(image)), [expected], "{name}");
+            assert!(!look(image).is_clean(), "{name}");
+        }
+    }
+    // One byte: no disk has so few, and there is none in it.
+    fs::write(&raw, [0]).unwrap();
+    assert_eq!(lines(&look(&raw)), [nothing]);
+    // None at all.
+    fs::write(&raw, []).unwrap();
+    convert();
+    for image in [&raw, &qcow2] {
+        let error = audit(image, &[], &Cancel::new()).unwrap_err().to_string();
+        assert!(error.contains("has a disk of 0 bytes") && error.contains("hint: "), "{error}");
+    }
 }
 
 #[test]
