@@ -181,26 +181,32 @@ impl Bake<'_> {
         Some((action.outputs.get("tree")?.digest, action.outputs.get("image")?.digest))
     }
 
-    /// Keeps what came from being collected. What another plan of the same owner has stays, too, as far as it is an output.
+    /// Keeps what came from being collected, beside what the owner has of the same plan already: inputs may come before
+    /// outputs, or after them. What another plan of the same owner has stays, too, as far as it is an output.
     fn root_of_import(&self, owner: Owner, content: &Content, description: &Description) -> Result<()> {
         let before = self.store.root_of(&owner)?;
-        if before.as_ref().is_some_and(|root| root.current.history.plan.digest == description.plan) {
-            return Ok(());
-        }
         let plan = content.parts.iter().find(|part| part.kind == Kind::Plan).map(blob);
         let plan = plan.ok_or_else(|| Error::internal("a bundle's role has no plan"))?;
         let wanted = |part: &&Part| !matches!(part.kind, Kind::Plan | Kind::File);
-        let root = Root {
-            owner,
-            current: Generation {
-                history: History { plan, causes: None },
-                actions: [(IMAGE.to_owned(), description.plan)].into(),
-                inputs: content.parts.iter().filter(wanted).map(|part| part.digest).collect(),
-            },
-            previous: before.as_ref().map(|root| root.current.history),
-            outputs: before.map(|root| root.outputs).unwrap_or_default(),
+        let mut current = Generation {
+            history: History { plan, causes: None },
+            actions: [(IMAGE.to_owned(), description.plan)].into(),
+            inputs: content.parts.iter().filter(wanted).map(|part| part.digest).collect(),
         };
-        self.store.put_root(&root)
+        let (mut previous, mut outputs) = (None, BTreeSet::new());
+        if let Some(before) = &before {
+            // Those that are gone keep nothing.
+            outputs.extend(before.outputs.iter().filter(|path| fsx::exists(path).unwrap_or(true)).cloned());
+            previous = Some(before.current.history);
+            if before.current.history.plan == plan {
+                current.history = before.current.history;
+                current.actions.extend(before.current.actions.iter().cloned());
+                current.inputs.extend(&before.current.inputs);
+                previous = before.previous;
+            }
+        }
+        let root = Root { owner, current, previous, outputs };
+        if before.as_ref() == Some(&root) { Ok(()) } else { self.store.put_root(&root) }
     }
 
     /// Fails when what was made of a plan is not what a bundle said of it.
