@@ -149,7 +149,7 @@ impl Session<'_> {
 /// Whether the project would build this very plan.
 fn is_planned(project: &Project, channel: &str, role: &RoleName, plan: &Sha256) -> bool {
     let resolved = || project.channel(channel).and_then(|channel| bake::resolve(project, &channel, role));
-    matches!(project, Project::Folder(_)) && resolved().is_ok_and(|resolved| resolved.plan.key() == *plan)
+    resolved().is_ok_and(|resolved| resolved.plan.key() == *plan)
 }
 
 /// Opens a bundle for `work`.
