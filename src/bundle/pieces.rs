@@ -63,7 +63,7 @@ pub fn refuse_over(to: &Path, split: bool, from: &Path) -> Result<()> {
     let to_place = place(to)?;
     for name in names {
         let place = place(&name)?;
-        if place == to_place || (split && whole(&place).is_some_and(|(stem, _)| stem == to_place)) {
+        if place == to_place || (split && whole(&place).is_some_and(|(stem, number)| stem == to_place && (number as u64) < PIECES_MAX)) {
             let what = format!("the bundle {} would take the place of {}, which it is made from", to.display(), from.display());
             return Err(Error::user(what).hint("name another file with --out"));
         }
