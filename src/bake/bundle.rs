@@ -136,15 +136,8 @@ impl Bake<'_> {
         for resolved in roles {
             contents.push(self.content(wanted, resolved, &mut goods)?);
         }
-        let mut since = BTreeSet::new();
-        let mut there = BTreeSet::new();
-        for (outline, digest) in wanted.since {
-            since.insert(*digest);
-            there.extend(outline.contents().iter().flat_map(|content| &content.parts).map(|part| (part.digest, part.size)));
-        }
-        for part in contents.iter_mut().flat_map(|content| &mut content.parts) {
-            part.left_out = there.contains(&(part.digest, part.size));
-        }
+        leave_out(&mut contents, wanted.since);
+        let since = wanted.since.iter().map(|(_, digest)| *digest).collect();
         Ok(Packed { outline: Outline::new(contents, since)?, goods })
     }
 
@@ -227,6 +220,18 @@ impl Bake<'_> {
             |kind, title: String, blob: Blob| Part { kind, title, digest: blob.digest, size: blob.size, sha512: None, left_out: false };
         let name = format!("{}.qcow2", resolved.plan.role());
         Ok([part(Kind::Image, name, image), part(Kind::Tree, TREE.to_owned(), Blob { digest: tree, size })])
+    }
+}
+
+/// Leaves out of a bundle what the bundles `since` have. Plans and the project's files no site keeps for long: they are in
+/// every bundle, and so is what has the same bytes.
+pub(super) fn leave_out(contents: &mut [Content], since: &[(Outline, Sha256)]) {
+    let theirs = since.iter().flat_map(|(outline, _)| outline.contents()).flat_map(|content| &content.parts);
+    let there: BTreeSet<(Sha256, u64)> = theirs.map(|part| (part.digest, part.size)).collect();
+    let ours = contents.iter().flat_map(|content| &content.parts);
+    let always: BTreeSet<Sha256> = ours.filter(|part| matches!(part.kind, Kind::Plan | Kind::File)).map(|part| part.digest).collect();
+    for part in contents.iter_mut().flat_map(|content| &mut content.parts) {
+        part.left_out = there.contains(&(part.digest, part.size)) && !always.contains(&part.digest);
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use super::bundle::{Description, check_documents};
 use super::{Bake, Baked, IMAGE, Resolved};
 use crate::bundle::{self, Bytes, Content, Kind, Outline, Part, Taken, Visitor};
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::fsx;
 use crate::project::Expected;
 use crate::report::{Item, ItemKind, Outcome};
@@ -88,7 +88,8 @@ impl Bake<'_> {
             let (shelf, lots) = mpsc::sync_channel(1);
             let placer = scope.spawn(move || lots.into_iter().try_for_each(|lot| self.place_lot(lot)));
             let lot = Lot::default();
-            let mut importer = Importer { bake: self, how, outline: Outline::default(), at: 0, new: (0, 0), known: 0, lot, shelf };
+            let (outline, vouched) = Default::default();
+            let mut importer = Importer { bake: self, how, outline, vouched, at: 0, new: (0, 0), known: 0, lot, shelf };
             let read = bundle::read(from, &mut importer);
             // What came whole stays, whatever came behind it.
             let handed = importer.hand_over();
@@ -181,26 +182,32 @@ impl Bake<'_> {
         Some((action.outputs.get("tree")?.digest, action.outputs.get("image")?.digest))
     }
 
-    /// Keeps what came from being collected. What another plan of the same owner has stays, too, as far as it is an output.
+    /// Keeps what came from being collected, beside what the owner has of the same plan already: inputs may come before
+    /// outputs, or after them. What another plan of the same owner has stays, too, as far as it is an output.
     fn root_of_import(&self, owner: Owner, content: &Content, description: &Description) -> Result<()> {
         let before = self.store.root_of(&owner)?;
-        if before.as_ref().is_some_and(|root| root.current.history.plan.digest == description.plan) {
-            return Ok(());
-        }
         let plan = content.parts.iter().find(|part| part.kind == Kind::Plan).map(blob);
         let plan = plan.ok_or_else(|| Error::internal("a bundle's role has no plan"))?;
         let wanted = |part: &&Part| !matches!(part.kind, Kind::Plan | Kind::File);
-        let root = Root {
-            owner,
-            current: Generation {
-                history: History { plan, causes: None },
-                actions: [(IMAGE.to_owned(), description.plan)].into(),
-                inputs: content.parts.iter().filter(wanted).map(|part| part.digest).collect(),
-            },
-            previous: before.as_ref().map(|root| root.current.history),
-            outputs: before.map(|root| root.outputs).unwrap_or_default(),
+        let mut current = Generation {
+            history: History { plan, causes: None },
+            actions: [(IMAGE.to_owned(), description.plan)].into(),
+            inputs: content.parts.iter().filter(wanted).map(|part| part.digest).collect(),
         };
-        self.store.put_root(&root)
+        let (mut previous, mut outputs) = (None, BTreeSet::new());
+        if let Some(before) = &before {
+            // Those that are gone keep nothing.
+            outputs.extend(before.outputs.iter().filter(|path| fsx::exists(path).unwrap_or(true)).cloned());
+            previous = Some(before.current.history);
+            if before.current.history.plan == plan {
+                current.history = before.current.history;
+                current.actions.extend(before.current.actions.iter().cloned());
+                current.inputs.extend(&before.current.inputs);
+                previous = before.previous;
+            }
+        }
+        let root = Root { owner, current, previous, outputs };
+        if before.as_ref() == Some(&root) { Ok(()) } else { self.store.put_root(&root) }
     }
 
     /// Fails when what was made of a plan is not what a bundle said of it.
@@ -285,6 +292,8 @@ struct Importer<'a> {
     bake: &'a Bake<'a>,
     how: &'a Importing<'a>,
     outline: Outline,
+    /// Images and trees of it that will be believed.
+    vouched: BTreeSet<Sha256>,
     /// How many bytes of blobs went by.
     at: u64,
     new: (usize, u64),
@@ -310,7 +319,6 @@ impl Importer<'_> {
 
     /// Refuses what would be refused at the end.
     fn check(&self, outline: &Outline) -> Result<()> {
-        check_documents(outline, self.how.expect)?;
         for content in outline.contents() {
             self.check_promise(&Description::of(content)?)?;
         }
@@ -350,11 +358,45 @@ impl Importer<'_> {
         }
     }
 
+    /// The images and trees that will be believed, or are.
+    fn vouched(&self, outline: &Outline) -> Result<BTreeSet<Sha256>> {
+        let mut vouched = BTreeSet::new();
+        for content in outline.contents() {
+            let Description { role, plan, gives, .. } = Description::of(content)?;
+            let is_known = || self.how.expected.of(&role, &plan) == Some(gives) || self.bake.known_gives(&plan) == Some(gives);
+            if self.how.expect.is_some() || is_known() {
+                vouched.extend([gives.0, gives.1]);
+            }
+        }
+        Ok(vouched)
+    }
+
+    /// Whether a blob is there. Of what is believed every byte is looked at: no lockfile is held against it later. A
+    /// damaged one is put aside, and comes from the bundle.
+    fn has(&self, part: &Part) -> Result<bool> {
+        let store = self.bake.store;
+        if !self.vouched.contains(&part.digest) {
+            return store.holds(&part.digest, Some(part.size));
+        }
+        // Behind a damaged one a lower store may have a good one.
+        for _ in 0..=store.lower().len() {
+            if !store.holds(&part.digest, Some(part.size))? {
+                break;
+            }
+            match store.blob(&part.digest)?.map(|blob| blob.verify()) {
+                Some(Ok(())) => return Ok(true),
+                Some(Err(error)) if error.class() != Class::Integrity => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
     fn check_left_out(&self, outline: &Outline) -> Result<()> {
         const LISTED: usize = 10;
         let mut missing = Vec::new();
         for part in outline.left_out() {
-            if !self.bake.store.holds(&part.digest, Some(part.size))? {
+            if !self.has(part)? {
                 missing.push(part);
             }
         }
@@ -395,6 +437,8 @@ fn check_folder(folder: &Path, files: &BTreeMap<String, &Part>) -> Result<()> {
 
 impl Visitor for Importer<'_> {
     fn outline(&mut self, outline: &Outline) -> Result<()> {
+        check_documents(outline, self.how.expect)?;
+        self.vouched = self.vouched(outline)?;
         self.check(outline)?;
         let (mut needed, mut total) = (0, 0);
         for entry in outline.entries() {
@@ -413,7 +457,7 @@ impl Visitor for Importer<'_> {
         let Bake { store, report, cancel, .. } = self.bake;
         cancel.check()?;
         let item = Item { kind: ItemKind::Blob, name: &part.title, digest: Some(part.digest.into()), bytes: Some(part.size) };
-        if store.holds(&part.digest, Some(part.size))? {
+        if self.has(part)? {
             self.at += part.size;
             self.known += 1;
             report.reached(self.at);

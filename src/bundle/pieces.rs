@@ -11,6 +11,8 @@ use crate::value::Size;
 
 /// The digits of a piece's number; of more pieces than they can say, the numbers are longer.
 const DIGITS: usize = 3;
+/// The most pieces that a bundle is written in: all are open until the last one is whole.
+const PIECES_MAX: u64 = 512;
 /// So many bytes are written before they are sent to the disk while more are written.
 const EARLY: u64 = 32 << 20;
 
@@ -27,6 +29,56 @@ fn whole(file: &Path) -> Option<(PathBuf, usize)> {
     let number = digits.parse().ok().filter(|_| digits.len() >= DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit()))?;
     let whole = file.with_extension("");
     (piece(&whole, number) == file).then_some((whole, number))
+}
+
+/// The first file of a bundle that is named by one file, and if it is in pieces, the name that they have together.
+fn found(file: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
+    let Some((stem, number)) = whole(file) else {
+        let start = piece(file, 0);
+        return Ok(match !fsx::exists(file)? && fsx::exists(&start)? {
+            true => (start, Some(file.to_owned())),
+            false => (file.to_owned(), None),
+        });
+    };
+    // A name may end with a date.
+    let lonely = number != 0 && !fsx::exists(&piece(&stem, 0))?;
+    Ok((file.to_owned(), (!lonely).then_some(stem)))
+}
+
+/// Refuses to write a bundle over one that it is made from.
+///
+/// # Errors
+/// `to`, or a piece of it where it is `split`, is a file of the bundle `from`, or has the name that its pieces have together.
+pub fn refuse_over(to: &Path, split: bool, from: &Path) -> Result<()> {
+    let (first, stem) = found(from)?;
+    let mut names = vec![first];
+    if let Some(stem) = stem {
+        let mut next = piece(&stem, 1);
+        while fsx::exists(&next)? {
+            names.push(next);
+            next = piece(&stem, names.len());
+        }
+        names.push(stem);
+    }
+    let to_place = place(to)?;
+    for name in names {
+        let place = place(&name)?;
+        if place == to_place || (split && whole(&place).is_some_and(|(stem, number)| stem == to_place && (number as u64) < PIECES_MAX)) {
+            let what = format!("the bundle {} would take the place of {}, which it is made from", to.display(), from.display());
+            return Err(Error::user(what).hint("name another file with --out"));
+        }
+    }
+    Ok(())
+}
+
+/// Where a file is or would be, without links.
+fn place(file: &Path) -> Result<PathBuf> {
+    if fsx::exists(file)? {
+        return fsx::canonical(file);
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = if fsx::exists(folder)? { fsx::canonical(folder)? } else { folder.to_owned() };
+    Ok(folder.join(file.file_name().unwrap_or_default()))
 }
 
 /// A bundle in files, open for reading.
@@ -49,14 +101,11 @@ impl Files {
     /// A piece that is missing between others.
     pub fn open(files: &[PathBuf]) -> Result<Files> {
         let Some(first) = files.first() else { return Err(Error::internal("no bundle is named")) };
-        if let [file] = files
-            && whole(file).is_none()
-        {
-            let start = piece(file, 0);
-            return match !fsx::exists(file)? && fsx::exists(&start)? {
-                true => Self::start(&start, Some((file.clone(), 1))),
-                false => Self::start(file, None),
-            };
+        if let [file] = files {
+            let (start, stem) = found(file)?;
+            if stem.is_none() || whole(file).is_none() {
+                return Self::start(&start, stem.map(|stem| (stem, 1)));
+            }
         }
         let Some((stem, _)) = whole(first) else {
             return Err(Error::user(format!("{} is no piece of a bundle, and other files are named beside it", first.display()))
@@ -141,6 +190,12 @@ impl Output {
         if let Some(split) = split {
             if split == 0 {
                 return Err(Error::user("pieces of no bytes cannot hold a bundle"));
+            }
+            let count = len.div_ceil(split);
+            if count > PIECES_MAX {
+                let enough = len.div_ceil(PIECES_MAX << 20);
+                return Err(Error::user(format!("the bundle would be in {count} pieces, at most {PIECES_MAX} are written"))
+                    .hint(format!("it has {}: make the pieces larger, `--split {enough}MiB` at least", Size(len))));
             }
             if fsx::exists(to)? {
                 return Err(Error::user(format!("{} is there, and would be taken for the bundle in place of its pieces", to.display()))

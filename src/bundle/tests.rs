@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
 
-use super::pieces::{Files, Output, piece};
+use super::pieces::{Files, Output, piece, refuse_over};
 use super::{Bytes, Content, Kind, Outline, Part, Taken, Visitor, documents, read, write};
 use crate::oci::tar::{self, END};
 use crate::tree::ContentSource;
@@ -336,6 +336,66 @@ fn pieces_are_joined_again() {
     assert_eq!(joined(std::slice::from_ref(&to)).unwrap(), digest);
     let error = save(Some(1000)).unwrap_err().to_string();
     assert!(error.contains("in place of its pieces"), "{error}");
+}
+
+#[test]
+fn a_name_that_ends_with_a_date_is_no_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("e.20261121");
+    fs::write(&at, good()).unwrap();
+    let joined = || read(&mut Files::open(std::slice::from_ref(&at))?, &mut Keeper::default());
+    assert_eq!(joined().unwrap(), outline().0.digest());
+    fs::write(dir.path().join("e.000"), "").unwrap();
+    let error = joined().unwrap_err().to_string();
+    assert!(error.contains("e.000 must come where"), "beside a first piece it is one: {error}");
+}
+
+#[test]
+fn a_bundle_does_not_take_the_place_of_one_that_it_is_made_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for name in ["whole", "other", "parts.000", "parts.001", "dated.20261121"] {
+        fs::write(at(name), "x").unwrap();
+    }
+    std::os::unix::fs::symlink("whole", at("link")).unwrap();
+    for (to, split, from, refused) in [
+        ("whole", false, "whole", true),
+        ("whole", true, "whole", true),
+        ("../{}/whole", false, "whole", true),
+        ("whole", false, "link", true),
+        ("link", false, "whole", true),
+        ("other", false, "whole", false),
+        ("new/other", false, "whole", false),
+        ("parts.001", false, "parts", true),
+        ("parts.001", false, "parts.000", true),
+        ("parts", true, "parts.000", true),
+        ("parts", true, "parts", true),
+        ("parts", false, "parts.000", true),
+        ("parts.002", false, "parts", false),
+        ("dated.20261121", false, "dated.20261121", true),
+        ("dated", true, "dated.20261121", false),
+    ] {
+        let to = at(&to.replace("{}", dir.path().file_name().unwrap().to_str().unwrap()));
+        let what = format!("{to:?} {split} {from}");
+        match refuse_over(&to, split, &at(from)) {
+            Ok(()) => assert!(!refused, "{what}"),
+            Err(error) => {
+                assert!(refused && error.class() == Class::User && error.to_string().contains("--out"), "{what}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bundle_in_too_many_pieces_is_not_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("b");
+    let error = Output::create(&to, (512 << 20) + 1, Some(1 << 20)).err().unwrap();
+    assert_eq!(error.class(), Class::User, "{error}");
+    for word in ["513 pieces, at most 512", "--split 2MiB"] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    Output::create(&to, 512 << 20, Some(1 << 20)).unwrap();
 }
 
 #[test]

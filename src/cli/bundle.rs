@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::args::{Bundle, BundleCreate, BundleFiles, BundleImport, BundleVerify};
 use super::{Session, current_folder};
 use crate::bake::{self, Belief, Bundling, Description, ImportedRole, Importing};
-use crate::bundle::pieces::{Files, Output};
+use crate::bundle::pieces::{self, Files, Output};
 use crate::bundle::{self, Kind, Outline};
 use crate::error::Result;
 use crate::fetch;
@@ -44,6 +44,9 @@ impl Session<'_> {
             (None, [role]) => format!("images/{role}.bundle").into(),
             (None, _) => format!("images/{name}.bundle").into(),
         };
+        for file in args.since.iter().filter(|file| *file != Path::new(STDIN)) {
+            pieces::refuse_over(&out, args.split.is_some(), file)?;
+        }
         let since = args.since.iter().map(|file| documents(std::slice::from_ref(file))).collect::<Result<Vec<_>>>()?;
         let bundling = Bundling {
             project: &project,
@@ -149,7 +152,7 @@ impl Session<'_> {
 /// Whether the project would build this very plan.
 fn is_planned(project: &Project, channel: &str, role: &RoleName, plan: &Sha256) -> bool {
     let resolved = || project.channel(channel).and_then(|channel| bake::resolve(project, &channel, role));
-    matches!(project, Project::Folder(_)) && resolved().is_ok_and(|resolved| resolved.plan.key() == *plan)
+    resolved().is_ok_and(|resolved| resolved.plan.key() == *plan)
 }
 
 /// Opens a bundle for `work`.

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::super::bundle::leave_out;
 use super::*;
 use crate::Class;
 use crate::fetch;
 use crate::project::expected_lines;
 use crate::report::Silent;
-use crate::store::{Access, Store, StoreSource};
+use crate::store::{Access, Store, StoreSource, gc::Limits};
 use crate::value::{Arch, Cancel, Digest, Sha512};
 
 const FILE: (&str, &[u8]) = ("recipes/base.toml", b"description = \"base\"\n");
@@ -57,6 +58,16 @@ impl Case {
         assert!(self.store.actions().unwrap().is_empty() && self.store.roots().unwrap().is_empty());
     }
 
+    /// Removes what nobody needs.
+    fn collect(self) -> Case {
+        let Case { dir, store, cancel, expected, expect, project_to } = self;
+        drop(store);
+        let open = |access| Store::open(&dir.path().join("store"), access, &cancel, &|| {}).unwrap();
+        open(Access::Exclusive).gc(&Limits::default(), &cancel, &mut |_| ()).unwrap();
+        let store = open(Access::Shared);
+        Case { dir, store, cancel, expected, expect, project_to }
+    }
+
     fn claim(&self) -> Option<Sha256> {
         self.store.claim(&plan()).unwrap().map(|claim| claim.image)
     }
@@ -96,6 +107,19 @@ fn content(store: &Store) -> Content {
         part(Kind::Tree, "tree", b"tree"),
     ];
     Content { name: role(), config: description.bytes().unwrap(), parts }
+}
+
+/// A bundle of it, changed by `change`, made for those who have `since`.
+fn bundle_since(since: &[(Outline, Sha256)], change: impl FnOnce(&mut Content)) -> (Vec<u8>, Outline) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store"), Access::Shared, &Cancel::new(), &|| {}).unwrap();
+    let mut contents = [content(&store)];
+    change(&mut contents[0]);
+    leave_out(&mut contents, since);
+    let outline = Outline::new(contents.to_vec(), since.iter().map(|(_, digest)| *digest).collect()).unwrap();
+    let mut bytes = Vec::new();
+    bundle::write(&outline, &StoreSource(&store), &mut bytes, &Cancel::new(), &|_| ()).unwrap();
+    (bytes, outline)
 }
 
 /// A bundle of it, changed by `change`.
@@ -334,4 +358,111 @@ fn a_longer_digest_leads_to_its_blob_and_a_lie_does_not() {
         let found = case.store.resolve(&Digest::Sha512(digest), None).unwrap();
         assert_eq!(found.map(|blob| blob.digest), is_true.then(|| Sha256::of(DEB)));
     }
+}
+
+fn is_output(part: &Part) -> bool {
+    matches!(part.kind, Kind::Image | Kind::Tree)
+}
+
+fn left_out(outline: &Outline) -> BTreeSet<String> {
+    outline.left_out().iter().map(|part| part.title.clone()).collect()
+}
+
+#[test]
+fn a_differential_bundle_can_be_imported_after_a_collection() {
+    let (first, outline) = bundle_since(&[], |_| ());
+    let since = [(outline.clone(), outline.digest())];
+    let (second, outline) = bundle_since(&since, |_| ());
+    assert_eq!(left_out(&outline), ["pool/main/d/deb/deb_1_all.deb", "etcd.qcow2", "tree"].map(str::to_owned).into());
+    // What has the bytes of a file of the project is in the bundle, whatever else it is.
+    let (_, twice) = bundle_since(&since, |content| {
+        content.parts.push(Part { kind: Kind::File, title: "recipes/deb".into(), ..content.parts[2].clone() });
+    });
+    assert_eq!(left_out(&twice), ["etcd.qcow2", "tree"].map(str::to_owned).into());
+
+    let case = case();
+    case.import(&first).unwrap();
+    let case = case.collect();
+    assert!(!case.store.contains(&Sha256::of(FILE.1)).unwrap(), "nobody keeps the recipes");
+    let imported = case.import(&second).unwrap();
+    assert_eq!(imported.new.0, 1);
+}
+
+#[test]
+fn a_collection_keeps_what_came_in_two_bundles() {
+    let (inputs, _) = bundle(|content| content.parts.retain(|part| !is_output(part)));
+    let (outputs, digest) = bundle(|content| content.parts.retain(|part| part.kind != Kind::Package));
+    type Expect = Option<Sha256>;
+    let (promised, believed): ([(&[u8], Expect); 2], _) =
+        ([(&inputs, None), (&outputs, None)], [(&inputs[..], None), (&outputs, Some(digest))]);
+    let turned = |[a, b]: [_; 2]| [b, a];
+    for order in [promised, believed, turned(promised), turned(believed)] {
+        let mut case = case();
+        for (bytes, expect) in order {
+            case.expect = expect;
+            case.import(bytes).unwrap();
+        }
+        let mut case = case.collect();
+        for needed in [b"plan", DEB, b"image", b"tree"] {
+            assert!(case.store.contains(&Sha256::of(needed)).unwrap(), "{}", String::from_utf8_lossy(needed));
+        }
+        // The same again changes nothing, and forgets nothing that a build has noted.
+        let mut root = case.store.roots().unwrap().pop().unwrap();
+        root.current.history.causes = Some(root.current.history.plan);
+        root.current.actions.insert(("base".to_owned(), plan()));
+        root.outputs.insert(case.dir.path().to_owned());
+        case.store.put_root(&root).unwrap();
+        for (bytes, expect) in order {
+            case.expect = expect;
+            case.import(bytes).unwrap();
+        }
+        assert_eq!(case.store.roots().unwrap(), [root]);
+    }
+}
+
+#[test]
+fn an_image_whose_file_is_gone_does_not_end_the_keeping_of_an_import() {
+    let (bytes, _) = bundle(|_| ());
+    let case = case();
+    case.import(&bytes).unwrap();
+    let mut root = case.store.roots().unwrap().pop().unwrap();
+    root.outputs.insert(case.dir.path().join("gone.qcow2"));
+    case.store.put_root(&root).unwrap();
+    case.import(&bytes).unwrap();
+    let case = case.collect();
+    assert!(case.store.contains(&Sha256::of(DEB)).unwrap());
+}
+
+#[test]
+fn what_is_believed_is_whole() {
+    let (bytes, digest) = bundle(|_| ());
+    let damage = |case: &Case, good: &[u8]| {
+        let path = case.store.path(&case.store.insert(good).unwrap().digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, vec![b'X'; good.len()]).unwrap();
+    };
+    let recorded = |case: &mut Case| case.expected = expected(gives());
+    let vouched = |case: &mut Case| case.expect = Some(digest);
+    type Setup<'a> = &'a dyn Fn(&mut Case);
+    for (setup, belief) in [(&recorded as Setup, Belief::Recorded), (&vouched, Belief::Expected)] {
+        for good in [&b"image"[..], b"tree"] {
+            let mut case = case();
+            setup(&mut case);
+            damage(&case, good);
+            let imported = case.import(&bytes).unwrap();
+            assert_eq!((imported.roles[0].belief, imported.known), (belief, 0));
+            case.store.blob(&Sha256::of(good)).unwrap().unwrap().verify().unwrap();
+            // Once it is known, too.
+            damage(&case, good);
+            let imported = case.import(&bytes).unwrap();
+            assert_eq!((imported.roles[0].belief, imported.new.0), (Belief::Known, 1));
+            case.store.blob(&Sha256::of(good)).unwrap().unwrap().verify().unwrap();
+        }
+    }
+    // One that is left out is missing.
+    let (rest, digest) = bundle(|content| content.parts[3].left_out = true);
+    let mut case = case();
+    case.expect = Some(digest);
+    damage(&case, b"image");
+    case.refuses(&rest, Class::User, &["leaves out 1 blobs", "missing: etcd.qcow2"]);
 }
