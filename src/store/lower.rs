@@ -2,14 +2,16 @@
 //!
 //! What is looked up is looked for here first, then in each of them, in their order. Nothing is ever written there: not
 //! even that a blob is damaged, which is noted in our own `quarantine/` instead, so that it is not used again and the
-//! next command makes or fetches its own.
+//! next command makes or fetches its own. An entry of theirs that was found to lie is noted there too: in that action no
+//! lower store is asked from then on. That note stays, for it cannot be told from here whether a store that is out of
+//! reach will come back with the same lie; an own entry counts as ever.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Blob, BlobFile, FILE_MODE, FORMAT, Store, format_of, list, lock};
+use super::{Blob, BlobFile, FILE_MODE, FORMAT, Store, action, format_of, list, lock};
 use crate::error::{Class, Error, Result};
 use crate::fsx::{self, Stamp};
 use crate::value::{Cancel, Sha256};
@@ -103,6 +105,39 @@ impl Store {
             }
             looked => looked.map(|()| None),
         }
+    }
+
+    /// Believes no entry of an action that is there now: our own is removed, and where a lower store has one, none of them is
+    /// asked for it any more.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn distrust_action(&self, kind: &str, key: &Sha256) -> Result<()> {
+        let mut places = Vec::new();
+        for lower in &self.lower {
+            let place = action::path(&lower.root, kind, key);
+            // In doubt it may be there again the next time.
+            if fsx::exists(&place).unwrap_or(true) {
+                places.extend_from_slice(place.as_os_str().as_bytes());
+                places.push(b'\n');
+            }
+        }
+        if !places.is_empty() {
+            // The text is for people.
+            fsx::write_atomic(&self.doubt(kind, key), FILE_MODE, &places)?;
+        }
+        self.remove_action(kind, key)
+    }
+
+    /// The lower stores that are asked for an action.
+    pub(super) fn trusted(&self, kind: &str, key: &Sha256) -> &[Lower] {
+        // In doubt it is rather made here.
+        let doubted = !self.lower.is_empty() && fsx::exists(&self.doubt(kind, key)).unwrap_or(true);
+        if doubted { &[] } else { &self.lower }
+    }
+
+    fn doubt(&self, kind: &str, key: &Sha256) -> PathBuf {
+        self.root.join("quarantine").join(format!("{kind}-{key}.{}", super::DOUBT))
     }
 
     /// Whether the file that the mark at `path` is about is gone, or another by now.

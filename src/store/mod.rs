@@ -10,7 +10,8 @@
 //! locks/            one file per plan, for single flight
 //! stamps/           what is known of files outside the store, so that they need not be hashed again
 //! tmp/              files being written; partial-<digest> are downloads to go on with
-//! quarantine/       blobs that were found damaged; <digest>.<file>.lower stands for one of a lower store
+//! quarantine/       blobs that were found damaged; <digest>.<file>.lower stands for one of a lower store, and
+//!                   <kind>-<key>.distrust says that lower stores are not believed in that action
 //! ```
 //!
 //! A blob that has its name is whole and on the disk; an action entry is written after its blobs. So a crash
@@ -75,6 +76,8 @@ const PARTIAL: &str = "partial-";
 const WORK: &str = "work-";
 /// The ending of the names in `quarantine/` that stand for damaged blobs of lower stores.
 const DISTRUST: &str = "lower";
+/// The ending of the names in `quarantine/` that stand for actions in which lower stores are not believed.
+const DOUBT: &str = "distrust";
 
 /// How a command uses the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
