@@ -152,7 +152,7 @@ impl Store {
     /// The first blob below that is not known to be damaged. What cannot be opened counts as not there.
     pub(super) fn lower_blob(&self, digest: &Sha256) -> Option<BlobFile> {
         let open = |lower: &Lower| BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest).ok().flatten();
-        self.lower.iter().filter_map(open).find(|blob| blob.is_file() && !blob.is_distrusted())
+        self.lower.iter().filter_map(open).find(|blob| !blob.is_distrusted())
     }
 }
 
@@ -172,6 +172,28 @@ impl Disposal {
         let which = Sha256::of(format!("{dev} {ino} {size} {mtime_ns} {ctime_ns}")).to_string();
         store.join("quarantine").join(format!("{digest}.{}.{}", &which[..16], super::DISTRUST))
     }
+}
+
+impl Disposal {
+    /// Takes away what is at `path`, in a blob's place, and no regular file.
+    ///
+    /// # Errors
+    /// One of our own that cannot be moved: nothing could be put in its place.
+    pub(super) fn clear(&self, path: &Path) -> Result<()> {
+        let Disposal::Quarantine(to) = self else { return Ok(()) };
+        // Unless another process has already put a blob there.
+        if !is_odd(path)? {
+            return Ok(());
+        }
+        // A folder does not replace a file, nor the other way round.
+        fsx::remove(to)?;
+        fsx::rename(path, to)
+    }
+}
+
+/// Whether something is at `path`, and no regular file.
+pub(super) fn is_odd(path: &Path) -> Result<bool> {
+    Ok(Stamp::of(path)?.is_none() && fsx::exists(path)?)
 }
 
 impl BlobFile {

@@ -158,7 +158,7 @@ impl Store {
     /// and for foreign tools that do so.
     pub fn path(&self, digest: &Sha256) -> PathBuf {
         let own = self.own_path(digest);
-        if self.lower.is_empty() || matches!(fsx::exists(&own), Ok(true)) {
+        if self.lower.is_empty() || matches!(Stamp::of(&own), Ok(Some(_))) {
             return own;
         }
         self.lower_blob(digest).map_or(own, |blob| blob.place().to_owned())
@@ -176,7 +176,11 @@ impl Store {
 
     /// A blob's size in bytes; none when it is not there.
     pub fn size(&self, digest: &Sha256) -> Result<Option<u64>> {
-        let own = fsx::size(&self.own_path(digest))?;
+        let own = match Stamp::of(&self.own_path(digest))? {
+            Some(stamp) => Some(stamp.size),
+            // Which also makes room where something else is in its place.
+            None => self.own_blob(digest)?.map(|blob| blob.size()),
+        };
         Ok(own.or_else(|| self.lower_blob(digest).map(|blob| blob.size())))
     }
 
@@ -203,9 +207,12 @@ impl Store {
 
     /// Opens a blob for reading at any place; none when it is not there.
     pub fn blob(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
+        Ok(self.own_blob(digest)?.or_else(|| self.lower_blob(digest)))
+    }
+
+    fn own_blob(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
         let quarantine = self.root.join("quarantine").join(digest.to_string());
-        let own = BlobFile::open(self.own_path(digest), Disposal::Quarantine(quarantine), *digest)?;
-        Ok(own.or_else(|| self.lower_blob(digest)))
+        BlobFile::open(self.own_path(digest), Disposal::Quarantine(quarantine), *digest)
     }
 
     /// Opens a blob for reading from start to end; none when it is not there. The read that would give the last
