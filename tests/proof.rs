@@ -170,6 +170,58 @@ fn what_nobody_needs_is_dropped_and_what_is_gone_for_good_is_said() {
     ends(0, run(&site, &["verify"]), &[]);
 }
 
+#[test]
+fn a_lost_plan_costs_no_root_of_a_project_that_is_there() {
+    let (site, _web) = fetched();
+    let store = open(&site);
+    let old = store.roots().unwrap().remove(0);
+    let plan = old.current.history.plan.digest;
+    let image = store.insert(b"an image").unwrap();
+    store.put_action("image", &plan, &Action { outputs: [("image".to_owned(), image), ("tree".to_owned(), image)].into() }).unwrap();
+    let [path, causes] = [plan, old.current.history.causes.unwrap().digest].map(|digest| store.path(&digest));
+    let inputs: Vec<PathBuf> = old.current.inputs.iter().map(|digest| store.path(digest)).collect();
+    let (recipe, lock) = (site.read("recipes/roles/etcd.toml"), site.read("lockfiles/debian.lock"));
+    drop(store);
+    let repair = |code: i32, words: &[&str]| ends(code, run(&site, &["verify", "--repair", "--offline"]), words);
+    let stays = |when: &str| {
+        site.succeeds(&["gc"]);
+        assert!(inputs.iter().all(|input| input.exists()), "{when}: an input is gone");
+        assert!(open(&site).contains(&image.digest).unwrap(), "{when}: the image is gone");
+    };
+
+    // It cannot be resolved at the moment: that is said, and nothing is given up.
+    fs::remove_file(&path).unwrap();
+    site.write("lockfiles/debian.lock", "<<<<<<< a merge\n");
+    repair(4, &[&format!("failed    blob sha256:{plan}"), "the plan of etcd (channel debian, ", "cannot be written again: "]);
+    assert_eq!(open(&site).roots().unwrap(), [old.clone()]);
+    stays("not resolved");
+    site.write("lockfiles/debian.lock", &lock);
+    repair(0, &[&format!("repaired  blob sha256:{plan}"), "written again"]);
+    assert_eq!(open(&site).roots().unwrap(), [old.clone()]);
+
+    // It comes to another plan by now.
+    fs::remove_file(&path).unwrap();
+    fs::remove_file(&causes).unwrap();
+    site.write("recipes/roles/etcd.toml", &format!("{recipe}\n[[file]]\npath = \"/etc/motd\"\ncontent = \"hello\"\n"));
+    repair(0, &[&format!("dropped   blob sha256:{plan}")]);
+    let now = open(&site).roots().unwrap().remove(0);
+    assert_eq!(now.current.history.plan.digest, resolved(&site).plan.key());
+    assert_eq!((&now.current.inputs, &now.current.actions), (&old.current.inputs, &old.current.actions));
+    assert_eq!((now.previous, &now.outputs), (None, &old.outputs));
+    stays("another plan");
+    ends(0, run(&site, &["verify"]), &[]);
+    // What the plan of now needs is noted as soon as it is fetched or built.
+    site.succeeds(&["fetch", "etcd", "--offline"]);
+    let key = ("image".to_owned(), resolved(&site).plan.key());
+    assert!(open(&site).roots().unwrap().remove(0).current.actions.contains(&key));
+
+    // Nobody asks for it any more.
+    fs::remove_file(open(&site).path(&key.1)).unwrap();
+    fs::remove_dir_all(site.path("recipes")).unwrap();
+    repair(0, &[&format!("dropped   blob sha256:{}", key.1)]);
+    assert_eq!(open(&site).roots().unwrap(), []);
+}
+
 const PROG: &str = "pool/main/p/prog/prog_1_all.deb";
 
 /// A project that takes one file out of a package.

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::fetch;
 use crate::fsx;
 use crate::inspect::{self, Difference};
-use crate::store::{Access, Action, Claim, Store};
+use crate::store::{Access, Action, Claim, Lookup, Store};
 use crate::value::{Digest, RoleName, Sha256};
 
 /// Bytes that are copied at a time.
@@ -51,7 +51,8 @@ type Doubted = (String, Sha256, String);
 
 impl Bake<'_> {
     /// Builds `resolved` from scratch, and compares with `baked`, which the store has for it. An image that differs is kept
-    /// at the absolute path `keep`, and entries that said otherwise are removed.
+    /// at the absolute path `keep`, and entries that said otherwise are removed, or no longer believed if they are a lower
+    /// store's.
     ///
     /// # Errors
     /// Those of a build; inputs that cannot be fetched; a damaged image in the store.
@@ -93,7 +94,7 @@ impl Bake<'_> {
             cancel: self.cancel,
         };
         let again = bake.image(resolved)?;
-        let (entries, doubted) = self.entries(&fresh)?;
+        let (entries, doubted) = compare_entries(self.store, &fresh)?;
         // The bytes that the store has, not only their name.
         let image = self.store.blob(&baked.image.digest)?;
         image
@@ -111,11 +112,11 @@ impl Bake<'_> {
             })?;
         }
         for (kind, key, _) in &doubted {
-            self.store.remove_action(kind, key)?;
+            self.store.distrust_action(kind, key)?;
         }
         // Also where its entry was another one's than the one that was compared.
         if again.image != baked.image {
-            self.store.remove_action(IMAGE, &resolved.plan.key())?;
+            self.store.distrust_action(IMAGE, &resolved.plan.key())?;
         }
         let entries = doubted.into_iter().map(|(_, _, said)| said).collect();
         Ok(Checked::Differs(Box::new(Differs { cached: baked.image.digest, fresh: again.image.digest, entries, differences })))
@@ -153,22 +154,31 @@ impl Bake<'_> {
         }
         partial.commit().map(drop)
     }
+}
 
-    /// Holds the store's entries against those of a build from scratch: how many there are of both, and which say something
-    /// else, with what they say.
-    fn entries(&self, fresh: &Store) -> Result<(usize, Vec<Doubted>)> {
-        let (mut compared, mut doubted) = (0, Vec::new());
-        for found in fresh.actions()? {
-            let (kind, key) = found.name;
-            let (Ok(made), Ok(said)) = (found.action, self.store.entry(&kind, &key)) else { continue };
-            compared += 1;
-            if made != said && !Store::is_alias(&kind) {
-                let line = format!("actions/{kind}-{key}.json says {}, but it is {}", words(&said), words(&made));
-                doubted.push((kind, key, line));
-            }
+/// Holds the store's entries, and those of lower stores that it believes, against those of a build from scratch: how many
+/// there are of both, and which say something else, with what they say.
+fn compare_entries(store: &Store, fresh: &Store) -> Result<(usize, Vec<Doubted>)> {
+    let (mut compared, mut doubted) = (0, Vec::new());
+    for found in fresh.actions()? {
+        let (kind, key) = found.name;
+        let Ok(made) = found.action else { continue };
+        // Our own also where it has lost its blobs: it would be believed again once they are back.
+        let own = store.entry(&kind, &key).ok().map(|action| (action, ""));
+        let believed = match store.action(&kind, &key) {
+            Lookup::Hit(action) if own.as_ref().is_none_or(|(own, _)| *own != action) => Some((action, " of a lower store")),
+            _ => None,
+        };
+        let said: Vec<_> = own.into_iter().chain(believed).collect();
+        compared += usize::from(!said.is_empty());
+        if let Some((wrong, whose)) = said.iter().find(|(action, _)| *action != made)
+            && !Store::is_alias(&kind)
+        {
+            let line = format!("actions/{kind}-{key}.json{whose} says {}, but it is {}", words(wrong), words(&made));
+            doubted.push((kind, key, line));
         }
-        Ok((compared, doubted))
     }
+    Ok((compared, doubted))
 }
 
 /// What an entry names.
@@ -207,3 +217,7 @@ impl Differs {
         error.hint("the store no longer believes these entries: the next build makes them anew; if it happens again, please report it")
     }
 }
+
+#[cfg(test)]
+#[path = "tests/check.rs"]
+mod tests;

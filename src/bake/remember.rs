@@ -32,6 +32,8 @@ impl Bake<'_> {
             && before.current.history.plan.digest == resolved.plan.key()
             && before.outputs.contains(output)
             && self.store.contains(&before.current.history.plan.digest)?
+            // A repair gives the plan of now also to a root that has what an earlier one needed.
+            && before.current.actions.contains(&(IMAGE.to_owned(), resolved.plan.key()))
         {
             // Nothing is new: to find that out in full would hash large files and wait for the disk.
             return Ok(());

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::proof::{Damage, Damaged, Proof, State};
-use super::verify::Wanted;
+use super::verify::{Wanted, shown};
 use super::{BASE, Bake, Causes, IMAGE, Resolved, made};
 use crate::error::{Class, Error, Result};
 use crate::plan::{Made, PlannedKind};
 use crate::report::{Item, Outcome};
-use crate::store::{Action, History, Lookup, Root};
+use crate::store::{Action, History, Lookup, Owner, Root, Store};
 use crate::value::{Digest, Sha256};
 
 /// How often inputs are asked for: of a container image each answer says what comes next.
@@ -24,8 +24,15 @@ impl Bake<'_> {
             Damaged::Blob(digest) | Damaged::Missing(digest) => Some(digest),
             _ => None,
         });
-        let mut work =
-            Repair { bake: self, wanted, lost: lost.collect(), how: BTreeMap::new(), failed: Vec::new(), others: BTreeSet::new() };
+        let mut work = Repair {
+            bake: self,
+            wanted,
+            lost: lost.collect(),
+            how: BTreeMap::new(),
+            failed: Vec::new(),
+            others: BTreeSet::new(),
+            replanned: BTreeSet::new(),
+        };
         work.take_back()?;
         work.fetch()?;
         work.make(proof)?;
@@ -44,6 +51,8 @@ struct Repair<'a> {
     failed: Vec<Error>,
     /// Lost blobs in whose place something else was made.
     others: BTreeSet<Sha256>,
+    /// The owners of roots that have the plan of now, and what an earlier one needed.
+    replanned: BTreeSet<Owner>,
 }
 
 impl Repair<'_> {
@@ -188,14 +197,33 @@ impl Repair<'_> {
             };
             let before = root.clone();
             if !whole(&root.current.history)? {
-                let now = self.wanted.resolved().find(|(owner, _)| **owner == root.owner).map(|(_, resolved)| resolved);
-                match now.filter(|resolved| resolved.plan.key() == root.current.history.plan.digest) {
-                    Some(resolved) => self.rewrite(&mut root, resolved)?,
-                    None if !store.contains(&root.current.history.plan.digest)? => {
-                        store.remove_root(&crate::store::Store::root_name(&root.owner))?;
+                let wanted = self.wanted;
+                let now = wanted.known.iter().find(|known| known.owner == root.owner).map(|known| known.resolved.as_ref());
+                let plan = root.current.history.plan.digest;
+                let has_plan = store.contains(&plan)?;
+                match now {
+                    Some(Ok(resolved)) if resolved.plan.key() == plan => self.rewrite(&mut root, resolved)?,
+                    _ if has_plan => root.current.history.causes = None,
+                    // It was built from another state of the project, and what it needs stays: it may be all that a host
+                    // without network has.
+                    Some(Ok(resolved)) => {
+                        self.rewrite(&mut root, resolved)?;
+                        root.previous = None;
+                        self.replanned.insert(root.owner.clone());
+                    }
+                    Some(Err(error)) => {
+                        let owner = shown(&root.owner);
+                        self.failed.push(
+                            Error::integrity(format!("the plan of {owner} cannot be written again: {}", error.message()))
+                                .detail(format!("sha256:{plan}")),
+                        );
+                    }
+                    None if wanted.gone.contains(&root.owner) => {
+                        store.remove_root(&Store::root_name(&root.owner))?;
                         continue;
                     }
-                    None => root.current.history.causes = None,
+                    // Another process has just written it.
+                    None => {}
                 }
             }
             if let Some(previous) = root.previous
@@ -218,10 +246,12 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// Whether a root's plan is one that can be resolved, or its project cannot be at the moment.
+    /// Whether what a root needs is of a plan that can be resolved, or its project cannot be at the moment.
     fn may_come(&self, root: &Root) -> bool {
         let known = self.wanted.known.iter().find(|known| known.owner == root.owner);
-        known.is_some_and(|known| known.resolved.as_ref().map_or(true, |resolved| resolved.plan.key() == root.current.history.plan.digest))
+        let is_current =
+            |resolved: &Resolved| resolved.plan.key() == root.current.history.plan.digest && !self.replanned.contains(&root.owner);
+        known.is_some_and(|known| known.resolved.as_ref().map_or(true, is_current))
     }
 
     fn rewrite(&mut self, root: &mut Root, resolved: &Resolved) -> Result<()> {

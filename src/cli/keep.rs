@@ -209,7 +209,7 @@ fn label(class: &Class) -> String {
             Rest::Stamp => "files known outside",
             Rest::StaleStamp => "files known outside, gone or changed",
             Rest::Lock => "locks",
-            Rest::Distrust => "damaged blobs of lower stores",
+            Rest::Distrust => "damaged blobs of lower stores, and doubted entries",
             Rest::Work => "files and folders of work",
         },
     }

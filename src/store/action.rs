@@ -73,7 +73,8 @@ struct EntryBlob {
 }
 
 impl Store {
-    /// Looks up the action `kind` (a fixed word of the program) with the key `key`, here and then in the lower stores.
+    /// Looks up the action `kind` (a fixed word of the program) with the key `key`, here and then, unless they are distrusted
+    /// in this, in the lower stores.
     /// Never fails: whatever is wrong with an entry is a reason to do the action.
     pub fn action(&self, kind: &str, key: &Sha256) -> Lookup {
         let mut why = match self.own_action(kind, key) {
@@ -83,7 +84,7 @@ impl Store {
             }
             Err(miss) => miss,
         };
-        for lower in self.lower() {
+        for lower in self.trusted(kind, key) {
             match self.load(lower.root(), kind, key) {
                 Ok(action) => return Lookup::Hit(action),
                 Err(miss) if why == Miss::Absent => why = miss,
@@ -155,7 +156,7 @@ impl Store {
 }
 
 /// Where the store at `root` has an entry.
-fn path(root: &Path, kind: &str, key: &Sha256) -> PathBuf {
+pub(super) fn path(root: &Path, kind: &str, key: &Sha256) -> PathBuf {
     assert!(is_kind(kind), "`{kind}` is no kind of action");
     root.join("actions").join(format!("{kind}-{key}.json"))
 }

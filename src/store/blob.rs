@@ -1,10 +1,13 @@
 //! Reading blobs, and finding out in time when one is damaged.
 
 use std::borrow::Borrow;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::lower::Disposal;
 use crate::error::{Error, Result};
@@ -30,14 +33,26 @@ pub type VerifyingReader = Verifying<BlobFile>;
 pub type RangeReader<'a> = Verifying<&'a BlobFile>;
 
 impl BlobFile {
+    /// Opens a blob's file; none when it is not there. A pipe, a device, a folder in its place is damage: of the own store it
+    /// goes to quarantine, of a lower one it counts as not there.
     pub(super) fn open(path: PathBuf, disposal: Disposal, digest: Sha256) -> Result<Option<BlobFile>> {
         let what = |e: io::Error| Error::io(format!("open {}", path.display()), &e);
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        // Without these a pipe is waited for until somebody writes to it, and a terminal becomes ours.
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+        let opened = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+            Ok(file) => {
+                let meta = file.metadata().map_err(what)?;
+                meta.is_file().then(|| (file, meta.len()))
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            // A socket, or a device that is none.
+            Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NXIO | Errno::NODEV)) => None,
             Err(e) => return Err(what(e)),
         };
-        let size = file.metadata().map_err(what)?.len();
+        let Some((file, size)) = opened else {
+            disposal.clear(&path)?;
+            return Ok(None);
+        };
         Ok(Some(BlobFile { file, path, disposal, digest, size }))
     }
 
@@ -134,11 +149,6 @@ impl BlobFile {
     /// Whether its place still has this very file.
     pub(super) fn is_in_place(&self) -> bool {
         matches!(fsx::is_at(&self.file, &self.path), Ok(true))
-    }
-
-    /// Whether it is a plain file.
-    pub(super) fn is_file(&self) -> bool {
-        self.file.metadata().is_ok_and(|meta| meta.is_file())
     }
 
     pub(super) fn disposal(&self) -> &Disposal {

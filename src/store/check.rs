@@ -1,5 +1,6 @@
 //! Looking at what the store holds, one thing at a time, for `kbake verify`.
 
+use super::lower::is_odd;
 use super::{Blob, Store, alias};
 use crate::error::{Class, Error, Result};
 use crate::fsx;
@@ -21,8 +22,13 @@ impl Store {
     /// # Errors
     /// Those of the disk, but for reading the file itself.
     pub fn examine(&self, digest: &Sha256, aliases: &[Sha256]) -> Result<Examined> {
-        let Some(file) = self.blob(digest)? else {
-            return Ok(Examined { damage: Some("it went while the others were read".into()), ..Examined::default() });
+        let odd = is_odd(&self.own_path(digest))?;
+        let Some(file) = self.own_blob(digest)? else {
+            let damage = match odd {
+                true => format!("it is no regular file; moved to {}", self.root().join("quarantine").join(digest.to_string()).display()),
+                false => "it went while the others were read".to_owned(),
+            };
+            return Ok(Examined { damage: Some(damage), ..Examined::default() });
         };
         let looked = match aliases {
             [] => file.verify().map(|()| None),
@@ -35,7 +41,7 @@ impl Store {
                 Ok(Examined { damage: None, wrong_aliases })
             }
             Err(error) if error.class() == Class::Integrity => Ok(Examined { damage: Some(self.found_at(digest)?), ..Examined::default() }),
-            // A sector that cannot be read, or a folder in the file's place: a blob all the same that nobody can use.
+            // A sector that cannot be read: a blob all the same that nobody can use.
             Err(error) => {
                 file.dispose();
                 Ok(Examined { damage: Some(error.message().to_owned()), ..Examined::default() })

@@ -2,14 +2,16 @@
 //!
 //! What is looked up is looked for here first, then in each of them, in their order. Nothing is ever written there: not
 //! even that a blob is damaged, which is noted in our own `quarantine/` instead, so that it is not used again and the
-//! next command makes or fetches its own.
+//! next command makes or fetches its own. An entry of theirs that was found to lie is noted there too: in that action no
+//! lower store is asked from then on. That note stays, for it cannot be told from here whether a store that is out of
+//! reach will come back with the same lie; an own entry counts as ever.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Blob, BlobFile, FILE_MODE, FORMAT, Store, format_of, list, lock};
+use super::{Blob, BlobFile, FILE_MODE, FORMAT, Store, action, format_of, list, lock};
 use crate::error::{Class, Error, Result};
 use crate::fsx::{self, Stamp};
 use crate::value::{Cancel, Sha256};
@@ -105,6 +107,39 @@ impl Store {
         }
     }
 
+    /// Believes no entry of an action that is there now: our own is removed, and where a lower store has one, none of them is
+    /// asked for it any more.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn distrust_action(&self, kind: &str, key: &Sha256) -> Result<()> {
+        let mut places = Vec::new();
+        for lower in &self.lower {
+            let place = action::path(&lower.root, kind, key);
+            // In doubt it may be there again the next time.
+            if fsx::exists(&place).unwrap_or(true) {
+                places.extend_from_slice(place.as_os_str().as_bytes());
+                places.push(b'\n');
+            }
+        }
+        if !places.is_empty() {
+            // The text is for people.
+            fsx::write_atomic(&self.doubt(kind, key), FILE_MODE, &places)?;
+        }
+        self.remove_action(kind, key)
+    }
+
+    /// The lower stores that are asked for an action.
+    pub(super) fn trusted(&self, kind: &str, key: &Sha256) -> &[Lower] {
+        // In doubt it is rather made here.
+        let doubted = !self.lower.is_empty() && fsx::exists(&self.doubt(kind, key)).unwrap_or(true);
+        if doubted { &[] } else { &self.lower }
+    }
+
+    fn doubt(&self, kind: &str, key: &Sha256) -> PathBuf {
+        self.root.join("quarantine").join(format!("{kind}-{key}.{}", super::DOUBT))
+    }
+
     /// Whether the file that the mark at `path` is about is gone, or another by now.
     pub(super) fn is_stale_mark(&self, path: &Path) -> bool {
         let Ok(Some(text)) = fsx::read_if_present(path) else { return false };
@@ -117,7 +152,7 @@ impl Store {
     /// The first blob below that is not known to be damaged. What cannot be opened counts as not there.
     pub(super) fn lower_blob(&self, digest: &Sha256) -> Option<BlobFile> {
         let open = |lower: &Lower| BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest).ok().flatten();
-        self.lower.iter().filter_map(open).find(|blob| blob.is_file() && !blob.is_distrusted())
+        self.lower.iter().filter_map(open).find(|blob| !blob.is_distrusted())
     }
 }
 
@@ -137,6 +172,28 @@ impl Disposal {
         let which = Sha256::of(format!("{dev} {ino} {size} {mtime_ns} {ctime_ns}")).to_string();
         store.join("quarantine").join(format!("{digest}.{}.{}", &which[..16], super::DISTRUST))
     }
+}
+
+impl Disposal {
+    /// Takes away what is at `path`, in a blob's place, and no regular file.
+    ///
+    /// # Errors
+    /// One of our own that cannot be moved: nothing could be put in its place.
+    pub(super) fn clear(&self, path: &Path) -> Result<()> {
+        let Disposal::Quarantine(to) = self else { return Ok(()) };
+        // Unless another process has already put a blob there.
+        if !is_odd(path)? {
+            return Ok(());
+        }
+        // A folder does not replace a file, nor the other way round.
+        fsx::remove(to)?;
+        fsx::rename(path, to)
+    }
+}
+
+/// Whether something is at `path`, and no regular file.
+pub(super) fn is_odd(path: &Path) -> Result<bool> {
+    Ok(Stamp::of(path)?.is_none() && fsx::exists(path)?)
 }
 
 impl BlobFile {

@@ -10,7 +10,8 @@
 //! locks/            one file per plan, for single flight
 //! stamps/           what is known of files outside the store, so that they need not be hashed again
 //! tmp/              files being written; partial-<digest> are downloads to go on with
-//! quarantine/       blobs that were found damaged; <digest>.<file>.lower stands for one of a lower store
+//! quarantine/       blobs that were found damaged; <digest>.<file>.lower stands for one of a lower store, and
+//!                   <kind>-<key>.distrust says that lower stores are not believed in that action
 //! ```
 //!
 //! A blob that has its name is whole and on the disk; an action entry is written after its blobs. So a crash
@@ -75,6 +76,8 @@ const PARTIAL: &str = "partial-";
 const WORK: &str = "work-";
 /// The ending of the names in `quarantine/` that stand for damaged blobs of lower stores.
 const DISTRUST: &str = "lower";
+/// The ending of the names in `quarantine/` that stand for actions in which lower stores are not believed.
+const DOUBT: &str = "distrust";
 
 /// How a command uses the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +158,7 @@ impl Store {
     /// and for foreign tools that do so.
     pub fn path(&self, digest: &Sha256) -> PathBuf {
         let own = self.own_path(digest);
-        if self.lower.is_empty() || matches!(fsx::exists(&own), Ok(true)) {
+        if self.lower.is_empty() || matches!(Stamp::of(&own), Ok(Some(_))) {
             return own;
         }
         self.lower_blob(digest).map_or(own, |blob| blob.place().to_owned())
@@ -173,7 +176,11 @@ impl Store {
 
     /// A blob's size in bytes; none when it is not there.
     pub fn size(&self, digest: &Sha256) -> Result<Option<u64>> {
-        let own = fsx::size(&self.own_path(digest))?;
+        let own = match Stamp::of(&self.own_path(digest))? {
+            Some(stamp) => Some(stamp.size),
+            // Which also makes room where something else is in its place.
+            None => self.own_blob(digest)?.map(|blob| blob.size()),
+        };
         Ok(own.or_else(|| self.lower_blob(digest).map(|blob| blob.size())))
     }
 
@@ -200,9 +207,12 @@ impl Store {
 
     /// Opens a blob for reading at any place; none when it is not there.
     pub fn blob(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
+        Ok(self.own_blob(digest)?.or_else(|| self.lower_blob(digest)))
+    }
+
+    fn own_blob(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
         let quarantine = self.root.join("quarantine").join(digest.to_string());
-        let own = BlobFile::open(self.own_path(digest), Disposal::Quarantine(quarantine), *digest)?;
-        Ok(own.or_else(|| self.lower_blob(digest)))
+        BlobFile::open(self.own_path(digest), Disposal::Quarantine(quarantine), *digest)
     }
 
     /// Opens a blob for reading from start to end; none when it is not there. The read that would give the last

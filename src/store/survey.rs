@@ -69,7 +69,7 @@ pub enum Rest {
     StaleStamp,
     /// A plan's lock.
     Lock,
-    /// A damaged blob of a lower store, that is not to be used again.
+    /// A damaged blob of a lower store, or an entry that lies, that is not to be used again.
     Distrust,
     /// A file or folder of work that is going on, or was when its process died.
     Work,
@@ -139,10 +139,10 @@ impl Store {
         let locks = self.pieces("locks")?.into_iter().filter(|piece| name(piece).is_some_and(|name| name.parse::<Sha256>().is_ok()));
         inventory.rest.extend(locks.map(|piece| (Rest::Lock, piece)));
         for piece in self.pieces("quarantine")? {
-            let rest = match piece.path.extension() == Some(OsStr::new(super::DISTRUST)) {
-                true if self.is_stale_mark(&self.root().join(&piece.path)) => Rest::StaleStamp,
-                true => Rest::Distrust,
-                false => Rest::Quarantine,
+            let rest = match piece.path.extension().and_then(OsStr::to_str) {
+                Some(super::DISTRUST) if self.is_stale_mark(&self.root().join(&piece.path)) => Rest::StaleStamp,
+                Some(super::DISTRUST | super::DOUBT) => Rest::Distrust,
+                _ => Rest::Quarantine,
             };
             inventory.rest.push((rest, piece));
         }

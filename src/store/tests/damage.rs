@@ -195,3 +195,67 @@ fn a_blob_that_was_just_made_is_hashed_again_once_its_file_changed() {
         assert_eq!(fs::read(&out).unwrap(), good(), "{name}");
     }
 }
+
+/// What may be in a file's place and is none.
+const ODD: [(&str, fn(&Path)); 3] = [
+    ("a pipe", |path| rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap()),
+    ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+    ("a folder", |path| fs::create_dir(path).unwrap()),
+];
+
+#[test]
+fn what_is_no_file_is_not_waited_for_and_makes_room() {
+    for (name, put) in ODD {
+        // Each of the ways by which it may be met first.
+        let ways: [(&str, fn(&Store, &Sha256)); 5] = [
+            ("holds", |store, digest| assert!(!store.holds(digest, Some(5)).unwrap())),
+            ("size", |store, digest| assert_eq!(store.size(digest).unwrap(), None)),
+            ("blob", |store, digest| assert!(store.blob(digest).unwrap().is_none())),
+            ("examine", |store, digest| {
+                let damage = store.examine(digest, &[]).unwrap().damage.unwrap();
+                assert!(damage.contains("no regular file; moved to "), "{damage}");
+            }),
+            ("insert", |store, digest| assert_eq!(store.insert(b"bytes").unwrap().digest, *digest)),
+        ];
+        for (way, meet) in ways {
+            // A socket is bound at a short path, and moved.
+            let dir = tempfile::tempdir_in("/tmp").unwrap();
+            let store = open(&dir.path().join("s"));
+            let digest = Sha256::of(b"bytes");
+            // Twice: what is in quarantine by then does not matter.
+            for _ in 0..2 {
+                let odd = dir.path().join("odd");
+                put(&odd);
+                fs::rename(&odd, store.path(&digest)).unwrap();
+                meet(&store, &digest);
+                assert_eq!(names(&store.root().join("quarantine")), [digest.to_string()], "{name} {way}");
+                assert_eq!(store.insert(b"bytes").unwrap().digest, digest, "{name} {way}");
+                assert_eq!(read_all(&store, &digest).unwrap(), b"bytes", "{name} {way}");
+                fs::remove_file(store.path(&digest)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_file_below_is_left_alone_and_looked_past() {
+    for (name, put) in ODD {
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let (one, two) = (open(&dir.path().join("one")), open(&dir.path().join("two")));
+        let (digest, odd) = (Sha256::of(b"bytes"), dir.path().join("odd"));
+        put(&odd);
+        fs::rename(&odd, one.path(&digest)).unwrap();
+        let over = |lower: &[&Store]| {
+            let lower: Vec<PathBuf> = lower.iter().map(|store| store.root().to_owned()).collect();
+            open(&dir.path().join("above")).over(&lower, &Cancel::new(), &|_| {}).unwrap()
+        };
+        assert!(!over(&[&one]).contains(&digest).unwrap(), "{name}");
+        assert!(over(&[&one]).blob(&digest).unwrap().is_none(), "{name}");
+        let store = over(&[&one]);
+        assert_eq!(store.examine_lower(&store.lower()[0], &digest).unwrap(), None, "{name}");
+        two.insert(b"bytes").unwrap();
+        assert_eq!(read_all(&over(&[&one, &two]), &digest).unwrap(), b"bytes", "{name}");
+        assert!(fs::symlink_metadata(one.root().join("blobs/sha256").join(digest.to_string())).is_ok(), "{name}: it is not ours");
+        assert_eq!(names(&store.root().join("quarantine")), [] as [&str; 0], "{name}");
+    }
+}

@@ -205,6 +205,39 @@ fn a_lie_of_a_lower_alias_is_not_believed() {
 }
 
 #[test]
+fn an_action_in_which_lower_stores_are_distrusted_is_made_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let (below, image, _) = below(dir.path());
+    let (before, key) = (state(&below), Sha256::of("plan"));
+    let action = |blob: Blob| Action { outputs: [("image".to_owned(), blob)].into() };
+    let command = || over(&dir.path().join("above"), &[&below]).unwrap();
+    command().put_action("image", &key, &action(image)).unwrap();
+    let store = command();
+    store.distrust_action("image", &key).unwrap();
+    // At once, and for the next command, and after a collection, which may not see the lower store.
+    for store in [store, command()] {
+        assert_eq!(store.action("image", &key), Lookup::Miss(Miss::Absent));
+        assert_eq!(store.size(&image.digest).unwrap(), Some(5), "of the blob nothing was said");
+    }
+    let alone = Store::open(&dir.path().join("above"), Access::Exclusive, &Cancel::new(), &|| {}).unwrap();
+    alone.gc(&Default::default(), &Cancel::new(), &mut |removal| assert!(!removal.piece.path.starts_with("quarantine"))).unwrap();
+    drop(alone);
+    assert_eq!(command().action("image", &key), Lookup::Miss(Miss::Absent));
+    assert_eq!(state(&below), before);
+    // What we make ourselves counts, and is believed below by whoever has not found out.
+    let ours = command().insert(b"our image").unwrap();
+    command().put_action("image", &key, &action(ours)).unwrap();
+    assert_eq!(command().action("image", &key), Lookup::Hit(action(ours)));
+    assert_eq!(over(&dir.path().join("other"), &[&below]).unwrap().action("image", &key), Lookup::Hit(action(image)));
+    // Where nothing lies below, nothing needs to be remembered.
+    let store = command();
+    store.put_action("image", &Sha256::of("another plan"), &action(ours)).unwrap();
+    store.distrust_action("image", &Sha256::of("another plan")).unwrap();
+    assert_eq!(store.action("image", &Sha256::of("another plan")), Lookup::Miss(Miss::Absent));
+    assert_eq!(names(&store.root().join("quarantine")), [format!("image-{key}.distrust")]);
+}
+
+#[test]
 fn what_is_no_store_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let (below, ..) = below(dir.path());

@@ -1,0 +1,43 @@
+//! Which entries a build from scratch puts in doubt.
+
+use super::*;
+use crate::store::Blob;
+use crate::value::Cancel;
+
+#[test]
+fn what_a_lower_store_says_is_compared_where_it_is_believed_and_then_believed_no_more() {
+    // What our own store, and the one below, say of an action that gives `right`; the words of the doubt, if there is one.
+    let cases = [
+        (None, None, 0, None),
+        (Some("right"), Some("wrong"), 1, None),
+        (None, Some("right"), 1, None),
+        (Some("wrong"), None, 1, Some(".json says ")),
+        (Some("wrong"), Some("right"), 1, Some(".json says ")),
+        (None, Some("wrong"), 1, Some(".json of a lower store says ")),
+    ];
+    for (own, lower, expected, words) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |name: &str| Store::open(&dir.path().join(name), Access::Shared, &Cancel::new(), &|| {}).unwrap();
+        let key = Sha256::of("plan");
+        let says = |store: &Store, text: &str| -> Blob {
+            let blob = store.insert(text.as_bytes()).unwrap();
+            store.put_action("base", &key, &Action { outputs: [("tree".to_owned(), blob)].into() }).unwrap();
+            blob
+        };
+        lower.map(|text| says(&open("below"), text));
+        open("below");
+        let store = open("above").over(&[dir.path().join("below")], &Cancel::new(), &|_| {}).unwrap();
+        own.map(|text| says(&store, text));
+        let fresh = open("fresh");
+        says(&fresh, "right");
+        let (compared, doubted) = compare_entries(&store, &fresh).unwrap();
+        assert_eq!(compared, expected, "{own:?} {lower:?}");
+        assert_eq!(doubted.len(), usize::from(words.is_some()), "{own:?} {lower:?}: {doubted:?}");
+        for (kind, key, line) in &doubted {
+            assert!(line.contains(words.unwrap()), "{line}");
+            store.distrust_action(kind, key).unwrap();
+            assert!(matches!(store.action(kind, key), Lookup::Miss(_)), "{own:?} {lower:?}");
+            assert_eq!(compare_entries(&store, &fresh).unwrap(), (0, Vec::new()));
+        }
+    }
+}
