@@ -546,6 +546,7 @@ fn what_bundles_said_and_what_lies_below_are_looked_at_too() {
     overwrite(&path, &bytes);
     let (upper, below) = (site.path("upper").display().to_string(), store_of(&site).display().to_string());
     let over = |args: &[&str]| run(&site, &[&["--store", &upper, "--lower-store", &below], args].concat());
+    drop(Store::open(Path::new(&upper), Access::Shared, &Cancel::new(), &|| ()).unwrap());
     ends(4, over(&["verify"]), &[&format!("damaged   blob {}", path.display()), "it is not used from there any more"]);
     assert_eq!(fs::read(&path).unwrap(), bytes);
     ends(0, over(&["verify"]), &["hashed"]);

@@ -135,7 +135,7 @@ fn a_lower_store_is_read_and_never_written() {
 
 #[test]
 fn a_lower_store_that_is_none_is_named() {
-    let site = Site::new();
+    let (site, _web) = fetched();
     let text = site.fails(1, &["store", "--lower-store", "/nonexistent/kbake"]);
     says(&text, &["error: there is no lower store /nonexistent/kbake"]);
     fs::create_dir(site.path("odd")).unwrap();
@@ -143,6 +143,18 @@ fn a_lower_store_that_is_none_is_named() {
     says(&text, &["odd cannot be used as a lower store", "no file `format`", "hint: name the folder of another kbake's store"]);
     fs::write(site.path("odd/format"), "2\n").unwrap();
     says(&site.fails(1, &["store", "--lower-store", "odd"]), &["its format is 2, this kbake knows 1"]);
+}
+
+#[test]
+fn who_looks_after_a_store_does_not_make_one() {
+    let site = Site::new();
+    for command in ["store", "gc", "verify"] {
+        says(
+            &site.fails(1, &[command, "--store", "mistyped"]),
+            &["error: there is no store in mistyped", "hint: name its folder with --store"],
+        );
+        assert!(!site.path("mistyped").exists(), "{command}");
+    }
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Session<'_> {
         let current = current_folder()?;
         let project_to = args.project_to.as_ref().map(|folder| current.join(folder));
         let owner = |channel: &str, role: &RoleName, plan: &Sha256| match &project_to {
-            Some(folder) => Some(Owner { project: Some(folder.clone()), channel: channel.to_owned(), role: role.clone() }),
+            Some(folder) => Some(bake::owner(&Project::Folder(folder.clone()), &current, channel, role)),
             None => is_planned(&project, channel, role, plan).then(|| bake::owner(&project, &current, channel, role)),
         };
         let how = Importing { expect: args.expect, expected: &expected, project_to: project_to.as_deref(), owner: &owner };
