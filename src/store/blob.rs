@@ -42,7 +42,7 @@ impl BlobFile {
         let opened = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
             Ok(file) => {
                 let meta = file.metadata().map_err(what)?;
-                meta.is_file().then(|| (file, meta.len()))
+                meta.is_file().then_some((file, meta.len()))
             }
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             // A socket, or a device that is none.
