@@ -193,11 +193,11 @@ fn a_lost_plan_costs_no_root_of_a_project_that_is_there() {
     fs::remove_file(&path).unwrap();
     site.write("lockfiles/debian.lock", "<<<<<<< a merge\n");
     repair(4, &[&format!("failed    blob sha256:{plan}"), "the plan of etcd (channel debian, ", "cannot be written again: "]);
-    assert_eq!(open(&site).roots().unwrap(), [old.clone()]);
+    assert_eq!(open(&site).roots().unwrap(), std::slice::from_ref(&old));
     stays("not resolved");
     site.write("lockfiles/debian.lock", &lock);
     repair(0, &[&format!("repaired  blob sha256:{plan}"), "written again"]);
-    assert_eq!(open(&site).roots().unwrap(), [old.clone()]);
+    assert_eq!(open(&site).roots().unwrap(), std::slice::from_ref(&old));
 
     // It comes to another plan by now.
     fs::remove_file(&path).unwrap();

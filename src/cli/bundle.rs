@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::fetch;
 use crate::project::Project;
 use crate::report::{Item, ItemKind, Outcome, Report as _};
-use crate::store::Owner;
 use crate::value::{RoleName, Sha256, Size};
 
 /// In place of a file's name: standard input.

@@ -196,8 +196,11 @@ fn a_blob_that_was_just_made_is_hashed_again_once_its_file_changed() {
     }
 }
 
+/// Puts something there.
+type Put = fn(&Path);
+
 /// What may be in a file's place and is none.
-const ODD: [(&str, fn(&Path)); 3] = [
+const ODD: [(&str, Put); 3] = [
     ("a pipe", |path| rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap()),
     ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
     ("a folder", |path| fs::create_dir(path).unwrap()),
@@ -207,7 +210,8 @@ const ODD: [(&str, fn(&Path)); 3] = [
 fn what_is_no_file_is_not_waited_for_and_makes_room() {
     for (name, put) in ODD {
         // Each of the ways by which it may be met first.
-        let ways: [(&str, fn(&Store, &Sha256)); 5] = [
+        type Way = fn(&Store, &Sha256);
+        let ways: [(&str, Way); 5] = [
             ("holds", |store, digest| assert!(!store.holds(digest, Some(5)).unwrap())),
             ("size", |store, digest| assert_eq!(store.size(digest).unwrap(), None)),
             ("blob", |store, digest| assert!(store.blob(digest).unwrap().is_none())),
