@@ -231,7 +231,7 @@ fn an_image_is_believed_with_the_right_digest_only() {
     assert!(site.names("blobs/sha256").is_empty());
 
     let output = site.ok(&["bundle", "import", path(&bundle), "--project-to", "project"]);
-    assert_eq!(text(&output.stdout), format!("etcd sha256:{} to-be-built\n", made.image));
+    assert_eq!(text(&output.stdout), format!("etcd sha256:{} not-believed\n", made.image));
     assert!(text(&output.stderr).contains("nobody vouches for its image"), "{}", text(&output.stderr));
     let build = ["--project", "project", "build", "etcd", "--offline"];
     site.fails(3, &build, &["missing in the store", "kbake bundle"]);

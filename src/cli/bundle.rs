@@ -128,12 +128,17 @@ impl Session<'_> {
             Belief::Claimed => "nobody vouches for its image: it is not used, and the bundle has nothing to build it from",
         };
         self.shell.say(&format!("{role}: {told}"));
-        if imported.belief == Belief::Claimed && !imported.inputs {
+        let word = match imported.belief {
+            Belief::Claimed if imported.inputs => "to-be-built",
+            Belief::Claimed => "not-believed",
+            _ => "believed",
+        };
+        if word == "not-believed" {
             self.shell.say("  to believe it, import with --expect and the digest that you have from its maker by another way");
+        } else {
+            let project = project.map(|folder| format!("--project {} ", folder.display())).unwrap_or_default();
+            self.shell.say(&format!("  kbake {project}--channel {channel} build {role} --offline"));
         }
-        let project = project.map(|folder| format!("--project {} ", folder.display())).unwrap_or_default();
-        self.shell.say(&format!("  kbake {project}--channel {channel} build {role} --offline"));
-        let word = if imported.belief == Belief::Claimed { "to-be-built" } else { "believed" };
         self.shell.data(&format!("{role} sha256:{image} {word}\n"))
     }
 

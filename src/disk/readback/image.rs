@@ -174,7 +174,8 @@ impl Image {
         let incompatible = if version_3 { long(72) } else { 0 };
         if long(8) != 0 || short(32) != 0 || incompatible & !(1 << 3) != 0 {
             let features = format!("features {incompatible:#x}, backing file at {}, encryption {}", long(8), short(32));
-            return Err(self.broken(format!("it needs what kbake does not read: {features}")));
+            let error = self.broken(format!("it needs what kbake does not read: {features}"));
+            return Err(error.hint("make it one plain file: qemu-img convert -O qcow2 IMAGE WHOLE.qcow2"));
         }
         let compression = if version_3 && short(100) > 104 { bytes[104] } else { 0 };
         self.codec = match (incompatible, compression) {

@@ -39,6 +39,7 @@ const KEYS: &[(&str, &[&str])] = &[
 const EXAMPLES: &[&[u8]] = &[
     // kubeadm's and Kubernetes' manuals.
     b"abcdef.0123456789abcdef",
+    b"abcdef.1234567890abcdef",
     b"aaaaaa.bbbbbbbbbbbbbbbb",
     b"07401b.f395accd246ae52d",
     b"783bde.3f89s0fje9f38fhf",
