@@ -31,6 +31,17 @@ pub(crate) enum Fault {
     PowerCut(Names, Bytes),
 }
 
+/// The ways in which a process ends before its time.
+pub(crate) const ENDS: [(&str, Fault); 7] = [
+    ("kill", Fault::Kill),
+    ("torn", Fault::Torn),
+    ("bytes-cut", Fault::PowerCut(Names::Kept, Bytes::Cut)),
+    ("bytes-zeroed", Fault::PowerCut(Names::Kept, Bytes::Zeros)),
+    ("names-lost", Fault::PowerCut(Names::Lost, Bytes::Cut)),
+    ("some-names-lost", Fault::PowerCut(Names::Some(1), Bytes::Zeros)),
+    ("other-names-lost", Fault::PowerCut(Names::Some(2), Bytes::Kept)),
+];
+
 struct Plan {
     left: u32,
     fault: Fault,

@@ -87,11 +87,6 @@ impl Store {
     }
 }
 
-/// Whether an entry of this kind and key is an alias.
-pub(super) fn is_alias((kind, _): &(String, Sha256)) -> bool {
-    kind == KIND
-}
-
 pub(super) fn key(digest: &Sha512) -> Sha256 {
     Sha256::of(Digest::Sha512(*digest).to_string())
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::survey::{Inventory, Life, Moment, Piece, Rest};
-use super::{Access, Owner, Root, Store, alias};
+use super::{Access, Owner, Root, Store};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::value::{Cancel, Sha256};
@@ -113,7 +113,7 @@ fn outputs<'a>(inventory: &'a Inventory, name: &(String, Sha256)) -> impl Iterat
 
 /// The blob that an entry gives another name to.
 fn aliased(inventory: &Inventory, name: &(String, Sha256)) -> Option<Sha256> {
-    let mut blobs = outputs(inventory, name).filter(|_| alias::is_alias(name));
+    let mut blobs = outputs(inventory, name).filter(|_| Store::is_alias(&name.0));
     blobs.next().filter(|_| blobs.next().is_none())
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::gc::{self, Limits, What};
 use super::survey::{Inventory, Life, Rest};
-use super::{Owner, alias};
+use super::{Owner, Store};
 use crate::value::Sha256;
 
 /// What things are, as far as the store can tell.
@@ -109,7 +109,7 @@ pub fn classes(inventory: &Inventory) -> BTreeMap<Sha256, Class> {
         }
     }
     for (key, (action, _)) in &inventory.actions {
-        let class = if alias::is_alias(key) { Class::Input } else { Class::Made(key.0.clone()) };
+        let class = if Store::is_alias(&key.0) { Class::Input } else { Class::Made(key.0.clone()) };
         action.iter().flat_map(|action| action.outputs.values()).for_each(|blob| name(blob.digest, class.clone()));
     }
     classes

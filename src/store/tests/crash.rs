@@ -4,19 +4,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};
 
 use super::*;
-use crate::fsx::fault::{self, Bytes, Fault, Names};
+use crate::fsx::fault::{self, ENDS, Fault};
 
 const MARK: &str = "KBAKE_TEST_CRASH";
-
-/// The ways in which a process ends before its time.
-const ENDS: [(&str, Fault); 6] = [
-    ("kill", Fault::Kill),
-    ("torn", Fault::Torn),
-    ("bytes-cut", Fault::PowerCut(Names::Kept, Bytes::Cut)),
-    ("bytes-zeroed", Fault::PowerCut(Names::Kept, Bytes::Zeros)),
-    ("names-lost", Fault::PowerCut(Names::Lost, Bytes::Cut)),
-    ("some-names-lost", Fault::PowerCut(Names::Some(1), Bytes::Zeros)),
-];
 
 /// What a command does with a store, from its creation on. `dir` holds the store and an output.
 fn work(dir: &Path) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::fetch::tests::server::Server;
 use crate::fetch::{Options, Proxy};
 use crate::fsx;
-use crate::fsx::fault::{self, Bytes, Fault, Names};
+use crate::fsx::fault::{self, ENDS};
 use crate::project::{Expected, Project};
 use crate::report::Silent;
 use crate::store::gc::Limits;
@@ -20,17 +20,6 @@ use crate::store::{Access, Owner, Store};
 use crate::value::{Cancel, RoleName, Sha256};
 
 const ORDER: &str = "KBAKE_TEST_FAULT";
-
-/// The ways in which a process ends before its time.
-pub const ENDS: [(&str, Fault); 7] = [
-    ("kill", Fault::Kill),
-    ("torn", Fault::Torn),
-    ("bytes-cut", Fault::PowerCut(Names::Kept, Bytes::Cut)),
-    ("bytes-zeroed", Fault::PowerCut(Names::Kept, Bytes::Zeros)),
-    ("names-lost", Fault::PowerCut(Names::Lost, Bytes::Cut)),
-    ("some-names-lost", Fault::PowerCut(Names::Some(1), Bytes::Zeros)),
-    ("other-names-lost", Fault::PowerCut(Names::Some(2), Bytes::Kept)),
-];
 
 /// What a process does, as the command of that name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::check::Contents;
-use super::site::{ENDS, Site, Verb, copy, folder};
+use super::site::{Site, Verb, copy, folder};
 use super::world::World;
 use crate::error::Class;
 use crate::fetch::tests::server::Server;
-use crate::fsx::fault::{self, Fault};
+use crate::fsx::fault::{self, ENDS, Fault};
 
 /// With this in the environment, everything happens at every change; that takes minutes.
 const THOROUGH: &str = "KBAKE_TEST_FAULTS_ALL";
