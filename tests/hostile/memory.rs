@@ -69,7 +69,8 @@ fn resident(key: &str) -> u64 {
 fn memory_of_both_kinds_is_seen() {
     let _alone = crate::ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (_, used) = measure(|| drop(vec![1_u8; 50 << 20]));
-    assert!((50 << 20..60 << 20).contains(&used), "{used}");
+    // A little less is seen where another thread, such as the test runner's own, frees something meanwhile.
+    assert!((49 << 20..60 << 20).contains(&used), "{used}");
     // What zstd's library allocates is not Rust's.
     let window = 64 << 20;
     let mut packer = zstd::Encoder::new(Vec::new(), 3).unwrap();
