@@ -2,6 +2,10 @@
 //!
 //! One pass in ascending order with one buffer's memory, however large the disk is. Each blob is read once.
 
+mod describe;
+
+pub use describe::{Described, describe, only};
+
 use super::blob::Blobs;
 use super::{ContentSource, Data, Piece, Pieces};
 use crate::error::Result;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, FILE_MODE, Store};
+use super::{Blob, COMPOSED, FILE_MODE, Store};
 use crate::error::{Error, Result};
 use crate::fsx::{self, Stamp};
 use crate::value::Sha256;
@@ -136,7 +136,10 @@ impl Store {
     fn load(&self, root: &Path, kind: &str, key: &Sha256) -> Result<Action, Miss> {
         let action = entry(root, kind, key)?;
         for (name, blob) in &action.outputs {
-            match self.holds(&blob.digest, Some(blob.size)) {
+            // What others are composed of has files: nothing goes round in a circle.
+            let held =
+                if kind == COMPOSED { self.holds_plain(&blob.digest, Some(blob.size)) } else { self.holds(&blob.digest, Some(blob.size)) };
+            match held {
                 Ok(true) => {}
                 Ok(false) => return Err(Miss::BlobGone { name: name.clone(), digest: blob.digest }),
                 Err(e) => return Err(Miss::Unreadable(e.message().to_owned())),

@@ -23,6 +23,7 @@ mod alias;
 mod blob;
 mod check;
 mod claim;
+mod composed;
 pub mod gc;
 mod list;
 mod lock;
@@ -48,6 +49,7 @@ pub use action::{Action, Lookup, Miss};
 pub use blob::{BlobFile, RangeReader, Verifying, VerifyingReader};
 pub use check::Examined;
 pub use claim::ImageClaim;
+pub use composed::{Composed, ComposedReader, KIND as COMPOSED, Stretch};
 pub use list::Found;
 pub use lock::PlanLock;
 pub use lower::Lower;
@@ -108,6 +110,8 @@ pub struct Store {
     now: Option<survey::Moment>,
     /// Blobs whose files this process has hashed, as the files were then.
     hashed: Mutex<BTreeMap<Sha256, Stamp>>,
+    /// Blobs that this process has composed, with what the parts' files were then.
+    composed: Mutex<BTreeMap<Sha256, Vec<Stamp>>>,
     /// What this process has seen for itself: bytes with this SHA-512 have that SHA-256.
     proved: Mutex<BTreeMap<Sha512, Sha256>>,
     /// Folders that this process works in, held open.
@@ -135,6 +139,7 @@ impl Store {
             lower: Vec::new(),
             now: None,
             hashed: Mutex::default(),
+            composed: Mutex::default(),
             proved: Mutex::default(),
             work: Mutex::default(),
         };
@@ -176,6 +181,14 @@ impl Store {
 
     /// A blob's size in bytes; none when it is not there.
     pub fn size(&self, digest: &Sha256) -> Result<Option<u64>> {
+        match self.plain_size(digest)? {
+            Some(size) => Ok(Some(size)),
+            None => self.composed_size(digest),
+        }
+    }
+
+    /// As [`Store::size`], of a blob with a file of its own.
+    fn plain_size(&self, digest: &Sha256) -> Result<Option<u64>> {
         let own = match Stamp::of(&self.own_path(digest))? {
             Some(stamp) => Some(stamp.size),
             // Which also makes room where something else is in its place.
@@ -187,16 +200,24 @@ impl Store {
     /// Whether a blob is there and, where `size` is known, has that size. A damaged one of
     /// another size goes to quarantine.
     pub fn holds(&self, digest: &Sha256, size: Option<u64>) -> Result<bool> {
+        if self.holds_plain(digest, size)? {
+            return Ok(true);
+        }
+        Ok(self.composed_size(digest)?.is_some_and(|found| size.is_none_or(|size| size == found)))
+    }
+
+    /// As [`Store::holds`], of a blob with a file of its own.
+    fn holds_plain(&self, digest: &Sha256, size: Option<u64>) -> Result<bool> {
         // Behind a damaged one a lower store may have a good one.
         for _ in 0..=self.lower.len() {
-            let Some(found) = self.size(digest)? else { return Ok(false) };
+            let Some(found) = self.plain_size(digest)? else { return Ok(false) };
             // The trace of a power cut on a filesystem that lost the bytes but kept the name.
             let hollow = found == 0 && *digest != Sha256::of(b"");
             if !hollow && size.is_none_or(|size| size == found) {
                 return Ok(true);
             }
             // Either the file is damaged or `size` is wrong; only the bytes can tell.
-            match self.blob(digest)?.map(|blob| blob.verify()) {
+            match self.plain(digest)?.map(|blob| blob.verify()) {
                 Some(Err(error)) if error.class() == Class::Integrity => {}
                 Some(Err(error)) => return Err(error),
                 _ => return Ok(false),
@@ -205,9 +226,45 @@ impl Store {
         Ok(false)
     }
 
-    /// Opens a blob for reading at any place; none when it is not there.
+    /// Opens a blob for reading at any place; none when it is not there. One that is composed gets a file of its own by that:
+    /// who can do with less opens it by [`Store::composed`].
     pub fn blob(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
+        if let Some(blob) = self.plain(digest)? {
+            return Ok(Some(blob));
+        }
+        match self.composed(digest)? {
+            Some(composed) => {
+                self.settle_composed(&composed)?;
+                self.plain(digest)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Store::blob`], of a blob with a file of its own.
+    fn plain(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
         Ok(self.own_blob(digest)?.or_else(|| self.lower_blob(digest)))
+    }
+
+    /// As [`Store::reader`], of a blob with a file of its own.
+    fn plain_reader(&self, digest: &Sha256) -> Result<Option<VerifyingReader>> {
+        self.plain(digest)?.map(Verifying::whole).transpose()
+    }
+
+    /// Opens a blob with a file of its own whose bytes are known to be right: they are hashed, unless this process has done so
+    /// since the file was last written. None when it is not there.
+    ///
+    /// # Errors
+    /// Damage; the file is then in quarantine.
+    pub fn sound(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
+        let Some(blob) = self.plain(digest)? else { return Ok(None) };
+        let stamp = blob.stamp()?;
+        let known = |store: &Store| store.hashed.lock().unwrap_or_else(PoisonError::into_inner).get(digest) == Some(&stamp);
+        if !known(self) {
+            blob.verify()?;
+            self.hashed.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, stamp);
+        }
+        Ok(Some(blob))
     }
 
     fn own_blob(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
@@ -225,7 +282,7 @@ impl Store {
     /// The error of work that read these blobs and failed. When one of them is damaged, that is why, and it goes to
     /// quarantine: who stops in the middle of a blob has not learnt whether the rest would have been right.
     pub fn explain(&self, error: Error, blobs: impl IntoIterator<Item = Sha256>) -> Error {
-        let damage = |digest: Sha256| match self.blob(&digest) {
+        let damage = |digest: Sha256| match self.plain(&digest) {
             Ok(Some(blob)) => blob.verify().err().filter(|damage| damage.class() == Class::Integrity),
             _ => None,
         };
@@ -268,12 +325,6 @@ impl Store {
             self.hashed.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, stamp);
         }
         Ok(())
-    }
-
-    /// Whether this process has hashed the blob, and nobody has written to its file since.
-    fn is_hashed(&self, blob: &BlobFile) -> Result<bool> {
-        let now = blob.stamp()?;
-        Ok(self.hashed.lock().unwrap_or_else(PoisonError::into_inner).get(&blob.digest()) == Some(&now))
     }
 
     fn tmp(&self) -> PathBuf {

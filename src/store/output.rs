@@ -27,14 +27,14 @@ impl Store {
     /// # Errors
     /// A blob that is missing or damaged.
     pub fn export(&self, digest: &Sha256, to: &Path, mode: u32) -> Result<()> {
-        let blob = self.blob(digest)?.ok_or_else(|| {
-            Error::integrity(format!("blob {digest} is gone from the store {}", self.root().display()))
-                .hint("run the command again: what was lost is fetched or made anew")
-        })?;
-        if !self.is_hashed(&blob)? {
-            blob.verify()?;
-        }
-        let stamp = fsx::copy_file(blob.file(), to, mode)?;
+        let stamp = match (self.sound(digest)?, self.composed(digest)?) {
+            (Some(blob), _) => fsx::copy_file(blob.file(), to, mode)?,
+            (None, Some(composed)) => composed.export(to, mode)?,
+            (None, None) => {
+                return Err(Error::integrity(format!("blob {digest} is gone from the store {}", self.root().display()))
+                    .hint("run the command again: what was lost is fetched or made anew"));
+            }
+        };
         self.put_stamp(to, &stamp, digest)
     }
 

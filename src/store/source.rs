@@ -13,7 +13,12 @@ pub struct StoreSource<'a>(pub &'a Store);
 
 impl ContentSource for StoreSource<'_> {
     fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        let Some(blob) = self.0.blob(digest)? else {
+        let Some(blob) = self.0.plain(digest)? else {
+            if let Some(composed) = self.0.composed(digest)?
+                && composed.size() == size
+            {
+                return Ok(Box::new(composed.reader()));
+            }
             return Err(Error::integrity(format!("blob {digest} is gone from the store {}", self.0.root().display()))
                 .hint("run the command again: what was lost is fetched or made anew")
                 .into());

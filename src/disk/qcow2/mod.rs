@@ -5,9 +5,13 @@
 //! once, and only the header is written out of turn, last: a file that was cut short is no qcow2. Two runs give the same
 //! bytes on any number of threads; no clock, name or path is in them.
 //!
+//! [`write`] does all of it. Who has some clusters in stored form already goes by parts: [`compress`] makes the other frames, and
+//! [`Composer`] says where each frame goes, and what stands around them. Both ways give the same bytes.
+//!
 //! [`overlay`] makes the other kind of file: an empty one over a backing file, whose name is in it.
 
 mod codec;
+mod frames;
 mod header;
 mod layout;
 mod overlay;
@@ -16,9 +20,10 @@ mod pipeline;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 pub use codec::{Codec, Compressed, LEVEL};
+pub use frames::{FramesWriter, Kept, index};
 pub use overlay::{Backing, Format, overlay};
 
-use super::cluster::data_len;
+use super::cluster::{CLUSTER, data_len};
 use super::{ContentSource, Pieces};
 use crate::error::{Error, Result};
 use crate::value::Cancel;
@@ -63,30 +68,86 @@ pub fn write(
     cancel: &Cancel,
     progress: &dyn Fn(u64),
 ) -> Result<Summary> {
-    check_size(pieces.len(), virtual_size)?;
-    let mut layout = Layout::new();
+    let mut composer = Composer::new(pieces.len(), virtual_size)?;
     let mut sink = Sink { out: BufWriter::with_capacity(WRITE_BUFFER, out), at: 0 };
-    let mut summary = Summary::default();
-    pipeline::run(pieces, source, jobs, cancel, &mut |cluster| {
-        let offset = if cluster.is_frame() {
-            summary.compressed += 1;
-            layout.place_frame(cluster.index, cluster.stored().len() as u64)
-        } else {
-            summary.plain += 1;
-            layout.place_plain(cluster.index)
-        };
-        sink.put(offset, cluster.stored())?;
-        progress(cluster.done);
+    compress(pieces, None, source, jobs, cancel, &mut |frame| {
+        sink.put(composer.place(frame.index, frame.stored.len()), frame.stored)?;
+        progress(frame.done);
         Ok(())
     })?;
-    for (offset, bytes) in layout.finish(virtual_size, Kind::Whole) {
-        summary.file_size = summary.file_size.max(offset + bytes.len() as u64);
+    let (tables, summary) = composer.finish();
+    for (offset, bytes) in tables {
         sink.put(offset, &bytes)?;
     }
     sink.out.flush().map_err(|e| failed(&e))?;
     // Zeros at the end were read too.
     progress(data_len(pieces));
     Ok(summary)
+}
+
+/// A cluster in stored form.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// Which cluster of the disk.
+    pub index: u64,
+    /// A zstd frame; or, as long as a cluster, the cluster as it is.
+    pub stored: &'a [u8],
+    /// How many bytes of pieces have been read up to its end.
+    pub done: u64,
+}
+
+/// Gives each cluster of the disk that is not all zero in stored form, in ascending order, to `sink`; of those in `only`
+/// (ascending), if that is given. As [`write`] otherwise.
+///
+/// # Errors
+/// The first one of the source, of zstd, of `sink` or of `cancel`, in the order of the disk.
+pub fn compress(
+    pieces: &Pieces,
+    only: Option<&[u64]>,
+    source: &dyn ContentSource,
+    jobs: usize,
+    cancel: &Cancel,
+    sink: &mut dyn FnMut(Frame<'_>) -> Result<()>,
+) -> Result<()> {
+    pipeline::run(pieces, only, source, jobs, cancel, &mut |job| sink(Frame { index: job.index, stored: job.stored(), done: job.done }))
+}
+
+/// Says where in the file each frame goes, and makes what stands around them.
+pub struct Composer {
+    layout: Layout,
+    virtual_size: u64,
+    summary: Summary,
+}
+
+impl Composer {
+    /// Of a disk of `virtual_size` bytes, whose pieces reach up to `pieces`.
+    ///
+    /// # Errors
+    /// A `virtual_size` that is less, no multiple of 512, or beyond 2 PiB.
+    pub fn new(pieces: u64, virtual_size: u64) -> Result<Self> {
+        check_size(pieces, virtual_size)?;
+        Ok(Composer { layout: Layout::new(), virtual_size, summary: Summary::default() })
+    }
+
+    /// The offset in the file of cluster `index`, which in stored form is `len` bytes long: a whole cluster's length, or less
+    /// and then a frame. Clusters come in ascending order; those of zeros do not come.
+    pub fn place(&mut self, index: u64, len: usize) -> u64 {
+        if len < CLUSTER {
+            self.summary.compressed += 1;
+            self.layout.place_frame(index, len as u64)
+        } else {
+            self.summary.plain += 1;
+            self.layout.place_plain(index)
+        }
+    }
+
+    /// The tables and, last, the header: offset and bytes of each. What no frame and none of these covers is zero.
+    pub fn finish(mut self) -> (Vec<(u64, Vec<u8>)>, Summary) {
+        let tables = self.layout.finish(self.virtual_size, Kind::Whole);
+        let ends = tables.iter().map(|(offset, bytes)| offset + bytes.len() as u64);
+        self.summary.file_size = ends.max().unwrap_or(0);
+        (tables, self.summary)
+    }
 }
 
 fn check_size(pieces: u64, virtual_size: u64) -> Result<()> {

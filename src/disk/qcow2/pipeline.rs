@@ -31,11 +31,6 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Whether the stored form is a zstd frame, and not the cluster itself.
-    pub fn is_frame(&self) -> bool {
-        self.len < CLUSTER
-    }
-
     /// What is to be written.
     pub fn stored(&self) -> &[u8] {
         &self.buffer[..self.len]
@@ -50,12 +45,14 @@ enum Step {
     End,
 }
 
-/// Gives each cluster of the disk that is not all zero, compressed, in ascending order, to `sink`.
+/// Gives each cluster of the disk that is not all zero, compressed, in ascending order, to `sink`; of those in `only`
+/// (ascending), if that is given.
 ///
 /// # Errors
 /// The first one of the source, of zstd, of `sink` or of `cancel`, in the order of the disk.
 pub(super) fn run(
     pieces: &Pieces,
+    only: Option<&[u64]>,
     source: &dyn ContentSource,
     jobs: usize,
     cancel: &Cancel,
@@ -76,7 +73,7 @@ pub(super) fn run(
             inboxes.push(inbox);
             outboxes.push(outbox);
         }
-        start(scope, "read", move || read_all(Clusters::new(pieces, source), &spare, &inboxes, cancel))?;
+        start(scope, "read", move || read_all(Clusters::new(pieces, source), only, &spare, &inboxes, cancel))?;
         // Returning drops `give_back` and `outboxes`, which ends all threads that still run.
         collect(&outboxes, &give_back, cancel, sink)
     })
@@ -87,10 +84,10 @@ fn start<'scope>(scope: &'scope Scope<'scope, '_>, name: &str, body: impl FnOnce
 }
 
 /// The reader's thread. A failed send means that the writer has given up: its own error is the one to show.
-fn read_all(mut clusters: Clusters<'_>, spare: &Receiver<Box<Cluster>>, inboxes: &[Sender<Step>], cancel: &Cancel) {
+fn read_all(mut clusters: Clusters<'_>, only: Option<&[u64]>, spare: &Receiver<Box<Cluster>>, inboxes: &[Sender<Step>], cancel: &Cancel) {
     for inbox in inboxes.iter().cycle() {
         let Ok(mut buffer) = spare.recv() else { return };
-        let step = match cancel.check().and_then(|()| clusters.next(&mut buffer)) {
+        let step = match next(&mut clusters, only, &mut buffer, cancel) {
             Ok(Some(index)) => Step::Job(Job { index, done: clusters.done(), buffer, len: CLUSTER }),
             Ok(None) => Step::End,
             Err(error) => Step::Failed(error),
@@ -98,6 +95,17 @@ fn read_all(mut clusters: Clusters<'_>, spare: &Receiver<Box<Cluster>>, inboxes:
         let last = !matches!(step, Step::Job(_));
         if inbox.send(step).is_err() || last {
             return;
+        }
+    }
+}
+
+/// The next cluster that is wanted.
+fn next(clusters: &mut Clusters<'_>, only: Option<&[u64]>, buffer: &mut Cluster, cancel: &Cancel) -> Result<Option<u64>> {
+    loop {
+        cancel.check()?;
+        match clusters.next(buffer)? {
+            Some(index) if only.is_some_and(|only| only.binary_search(&index).is_err()) => {}
+            found => return Ok(found),
         }
     }
 }

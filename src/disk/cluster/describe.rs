@@ -1,0 +1,201 @@
+//! What is in each cluster of a disk, said without reading it.
+//!
+//! A description names the stretches of contents, and the bytes, that a cluster is made of, and where in it they lie.
+//! So equal descriptions are equal clusters, on whatever disk they are, and what was compressed once under a description
+//! need not be read again.
+
+use super::CLUSTER;
+use crate::disk::{Data, Piece, Pieces};
+use crate::value::{Hasher, Sha256};
+
+/// A cluster by what it is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Described {
+    /// Which cluster of the disk.
+    pub index: u64,
+    /// The digest of its description.
+    pub key: Sha256,
+    /// Whether there are only contents in it, and no bytes of the disk's own: such a cluster can be the same elsewhere.
+    pub contents: bool,
+}
+
+/// Describes each cluster of the disk in which something lies, in ascending order. What it holds may all the same be zeros.
+pub fn describe(pieces: &Pieces) -> Vec<Described> {
+    let mut all = Vec::new();
+    let mut open: Option<Describer> = None;
+    for piece in pieces.iter() {
+        let mut inside = 0;
+        while inside < piece.data.len() {
+            let at = piece.at + inside;
+            let index = at / CLUSTER as u64;
+            if open.as_ref().is_none_or(|open| open.index != index) {
+                all.extend(open.replace(Describer::new(index)).map(Describer::finish));
+            }
+            let start = (at % CLUSTER as u64) as usize;
+            let len = (CLUSTER - start).min(usize::try_from(piece.data.len() - inside).unwrap_or(CLUSTER));
+            if let Some(open) = &mut open {
+                open.take(start, len, &piece.data, inside);
+            }
+            inside += len as u64;
+        }
+    }
+    all.extend(open.map(Describer::finish));
+    all
+}
+
+/// The part of a disk that it takes to read the clusters `wanted` (ascending): every piece in them, and the rest of each
+/// blob that lies in one of them, because only a whole blob can be verified.
+pub fn only(pieces: &Pieces, wanted: &[u64]) -> Pieces {
+    let is_wanted = |piece: &Piece| {
+        let (first, last) = (piece.at / CLUSTER as u64, (piece.end() - 1) / CLUSTER as u64);
+        let next = wanted.partition_point(|index| *index < first);
+        wanted.get(next).is_some_and(|index| *index <= last)
+    };
+    let mut kept = Vec::new();
+    // The pieces of a blob's run follow one another; those of bytes may lie between them.
+    let mut run: Vec<&Piece> = Vec::new();
+    for piece in pieces.iter() {
+        match piece.data {
+            Data::Bytes(_) if is_wanted(piece) => kept.push(piece.clone()),
+            Data::Bytes(_) => {}
+            Data::Blob { size, offset, len, .. } => {
+                run.push(piece);
+                if offset + len == size {
+                    if run.iter().any(|piece| is_wanted(piece)) {
+                        kept.extend(run.iter().map(|piece| (*piece).clone()));
+                    }
+                    run.clear();
+                }
+            }
+        }
+    }
+    Pieces::new(pieces.len(), kept)
+}
+
+/// A stretch of a cluster that one blob fills.
+struct Stretch {
+    start: usize,
+    len: usize,
+    blob: Sha256,
+    offset: u64,
+}
+
+/// The description of a cluster, as far as it has come.
+struct Describer {
+    index: u64,
+    hasher: Hasher,
+    contents: bool,
+    /// Held back, because it may go on: how a blob is cut into pieces is no part of the description.
+    last: Option<Stretch>,
+}
+
+impl Describer {
+    fn new(index: u64) -> Self {
+        Describer { index, hasher: Hasher::new(), contents: true, last: None }
+    }
+
+    /// `len` bytes from `inside` on of `data` lie at `start`.
+    fn take(&mut self, start: usize, len: usize, data: &Data, inside: u64) {
+        match data {
+            Data::Bytes(bytes) => {
+                self.put();
+                self.contents = false;
+                self.head(b'b', start, len);
+                self.hasher.update(&bytes[inside as usize..][..len]);
+            }
+            Data::Blob { digest, offset, .. } => {
+                let offset = offset + inside;
+                match &mut self.last {
+                    Some(last) if (last.blob, last.offset + last.len as u64, last.start + last.len) == (*digest, offset, start) => {
+                        last.len += len;
+                    }
+                    _ => {
+                        self.put();
+                        self.last = Some(Stretch { start, len, blob: *digest, offset });
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was held back.
+    fn put(&mut self) {
+        if let Some(Stretch { start, len, blob, offset }) = self.last.take() {
+            self.head(b'c', start, len);
+            self.hasher.update(&blob.0);
+            self.hasher.update(&offset.to_le_bytes());
+        }
+    }
+
+    /// Lengths stand before what they measure, so no two descriptions have one text.
+    fn head(&mut self, kind: u8, start: usize, len: usize) {
+        self.hasher.update(&[kind]);
+        self.hasher.update(&(start as u32).to_le_bytes());
+        self.hasher.update(&(len as u32).to_le_bytes());
+    }
+
+    fn finish(mut self) -> Described {
+        self.put();
+        Described { index: self.index, key: self.hasher.finish(), contents: self.contents }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::disk::cluster::{Clusters, zeroed};
+    use crate::disk::judge;
+
+    /// The clusters of a disk that are not zero, by their index.
+    fn read(pieces: &Pieces, source: &dyn crate::disk::ContentSource) -> BTreeMap<u64, Vec<u8>> {
+        let (mut clusters, mut buffer, mut all) = (Clusters::new(pieces, source), zeroed(), BTreeMap::new());
+        while let Some(index) = clusters.next(&mut buffer).unwrap() {
+            all.insert(index, buffer.to_vec());
+        }
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn equal_descriptions_are_equal_clusters_and_a_part_of_the_disk_reads_alike(disk in judge::any_disk(), pick in any::<u64>()) {
+            let described = describe(&disk.pieces);
+            let all = read(&disk.pieces, &disk.source);
+            let indexes: Vec<u64> = described.iter().map(|described| described.index).collect();
+            prop_assert!(indexes.is_sorted() && all.keys().all(|index| indexes.contains(index)));
+            let zero = vec![0; CLUSTER];
+            let mut known: BTreeMap<Sha256, &Vec<u8>> = BTreeMap::new();
+            for Described { index, key, .. } in &described {
+                let bytes = all.get(index).unwrap_or(&zero);
+                prop_assert!(*known.entry(*key).or_insert(bytes) == bytes, "cluster {index}");
+            }
+            let wanted: Vec<u64> = indexes.iter().copied().filter(|index| pick >> (index % 64) & 1 == 1).collect();
+            let part = read(&only(&disk.pieces, &wanted), &disk.source);
+            for index in &wanted {
+                prop_assert!(part.get(index) == all.get(index), "cluster {index} of a part");
+            }
+        }
+    }
+
+    #[test]
+    fn how_a_blob_is_cut_and_on_what_disk_it_lies_does_not_matter() {
+        let digest = Sha256::of("blob");
+        let size = 3 * CLUSTER as u64 + 100;
+        let blob = |offset, len| Data::Blob { digest, size, offset, len };
+        let keys =
+            |pieces: Vec<Piece>| describe(&Pieces::new(1 << 30, pieces)).into_iter().map(|one| (one.key, one.contents)).collect::<Vec<_>>();
+        let whole = keys(vec![Piece { at: 0, data: blob(0, size) }]);
+        let far = 700 * CLUSTER as u64;
+        let cut = keys(vec![Piece { at: far, data: blob(0, 10) }, Piece { at: far + 10, data: blob(10, size - 10) }]);
+        assert_eq!(whole, cut);
+        assert_eq!(whole.len(), 4);
+        let shifted = keys(vec![Piece { at: 512, data: blob(0, size) }]);
+        assert!(shifted.iter().all(|one| !whole.contains(one)));
+        let bytes = keys(vec![Piece { at: 0, data: Data::Bytes(vec![1]) }, Piece { at: 1, data: blob(0, size) }]);
+        assert_eq!(bytes.iter().map(|one| one.1).collect::<Vec<_>>(), [false, true, true, true]);
+    }
+}

@@ -1,0 +1,366 @@
+//! Blobs that the store does not hold as a file, but as stretches of other blobs that give their bytes one after the other.
+//!
+//! Of many images that are mostly alike each part is held once. An entry of the kind [`KIND`] under the blob's digest names the
+//! list of stretches and the blobs that they are of, so that the collection keeps these. Nothing of it is believed: whoever
+//! reads such a blob, or writes it to a file, hashes it, unless this very process has composed it.
+//!
+//! ```text
+//! kbake-composed 1
+//! size SIZE
+//! part DIGEST SIZE       one line per blob, numbered from 0
+//! N OFFSET LEN           a stretch of blob N
+//! zero LEN               zeros
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::PoisonError;
+
+use super::{Action, BLOB_MODE, Blob, BlobFile, Lookup, Store};
+use crate::error::{Class, Error, Result};
+use crate::fsx::{self, Persisted, Stamp, Temp};
+use crate::value::{Cancel, Hasher, Sha256};
+
+/// The kind of these entries.
+pub const KIND: &str = "composed";
+/// The entry's name for the list of stretches.
+const LIST: &str = "list";
+/// The first line of the list.
+const HEAD: &str = "kbake-composed 1";
+/// Bytes that are read, hashed and written at a time.
+const BUFFER: usize = 1 << 20;
+
+/// A stretch of a composed blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stretch {
+    /// So many bytes of another blob, from an offset on.
+    Of { blob: Blob, offset: u64, len: u64 },
+    /// So many zeros.
+    Zero { len: u64 },
+}
+
+/// A composed blob whose parts are open.
+#[derive(Debug)]
+pub struct Composed<'a> {
+    store: &'a Store,
+    digest: Sha256,
+    size: u64,
+    parts: Vec<BlobFile>,
+    /// Where each stretch begins; of which part, if of one, and from which offset on. Without gaps.
+    stretches: Vec<(u64, Option<(usize, u64)>)>,
+}
+
+/// The list, as it is written.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct List {
+    size: u64,
+    parts: Vec<Blob>,
+    /// The length of each stretch; of which part, if of one, and from which offset on.
+    stretches: Vec<(u64, Option<(usize, u64)>)>,
+}
+
+impl List {
+    /// Numbers the blobs, and makes one of stretches that follow one another.
+    fn of(stretches: &[Stretch]) -> List {
+        let mut list = List::default();
+        let mut numbers: BTreeMap<Blob, usize> = BTreeMap::new();
+        for stretch in stretches {
+            let (len, from) = match *stretch {
+                Stretch::Zero { len } => (len, None),
+                Stretch::Of { blob, offset, len } => {
+                    let number = *numbers.entry(blob).or_insert_with(|| {
+                        list.parts.push(blob);
+                        list.parts.len() - 1
+                    });
+                    (len, Some((number, offset)))
+                }
+            };
+            list.size += len;
+            match (list.stretches.last_mut(), from) {
+                (Some((last, None)), None) => *last += len,
+                (Some((last, Some((number, start)))), Some((next, offset))) if *number == next && *start + *last == offset => *last += len,
+                _ => list.stretches.push((len, from)),
+            }
+        }
+        list
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{HEAD}\nsize {}\n", self.size);
+        for part in &self.parts {
+            let _ = writeln!(text, "part {} {}", part.digest, part.size);
+        }
+        for (len, from) in &self.stretches {
+            let _ = match from {
+                Some((number, offset)) => writeln!(text, "{number} {offset} {len}"),
+                None => writeln!(text, "zero {len}"),
+            };
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Option<List> {
+        let mut lines = text.lines();
+        if lines.next()? != HEAD {
+            return None;
+        }
+        let mut list = List { size: lines.next()?.strip_prefix("size ")?.parse().ok()?, ..List::default() };
+        let mut end = 0u64;
+        for line in lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let (len, from) = match *words {
+                ["part", digest, size] => {
+                    list.parts.push(Blob { digest: digest.parse().ok()?, size: size.parse().ok()? });
+                    continue;
+                }
+                ["zero", len] => (len.parse().ok()?, None),
+                [number, offset, len] => {
+                    let (number, offset, len): (usize, u64, u64) = (number.parse().ok()?, offset.parse().ok()?, len.parse().ok()?);
+                    if offset.checked_add(len)? > list.parts.get(number)?.size {
+                        return None;
+                    }
+                    (len, Some((number, offset)))
+                }
+                _ => return None,
+            };
+            end = end.checked_add(len)?;
+            list.stretches.push((len, from));
+        }
+        (end == list.size).then_some(list)
+    }
+}
+
+impl Store {
+    /// Makes a blob of stretches of other blobs, which are in the store and stay as they are. Its digest is found by reading all
+    /// of it once.
+    ///
+    /// # Errors
+    /// A blob that is gone or too short; a stop.
+    pub fn compose(&self, stretches: &[Stretch], cancel: &Cancel) -> Result<Blob> {
+        let list = List::of(stretches);
+        let composed = self.open_list(&list, Sha256::of(""))?.ok_or_else(|| Error::internal("a part of a composed blob is not there"))?;
+        let mut hasher = Hasher::new();
+        composed.each(&mut |bytes| {
+            cancel.check()?;
+            hasher.update(bytes);
+            Ok(())
+        })?;
+        let blob = Blob { digest: hasher.finish(), size: list.size };
+        let text = self.insert(list.text().as_bytes())?;
+        let parts = list.parts.iter().enumerate().map(|(number, part)| (format!("part-{number:04}"), *part));
+        let outputs = parts.chain([(LIST.to_owned(), text)]).collect();
+        self.put_action(KIND, &blob.digest, &Action { outputs })?;
+        self.composed.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest, composed.stamps()?);
+        Ok(blob)
+    }
+
+    /// A composed blob for reading; none when it is not there, or not all of its parts are.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn composed(&self, digest: &Sha256) -> Result<Option<Composed<'_>>> {
+        match self.list(digest)? {
+            Some(list) => self.open_list(&list, *digest),
+            None => Ok(None),
+        }
+    }
+
+    /// The size of a composed blob; none when it is not there, or not all of its parts are.
+    pub(super) fn composed_size(&self, digest: &Sha256) -> Result<Option<u64>> {
+        Ok(self.list(digest)?.map(|list| list.size))
+    }
+
+    /// What a composed blob is made of, if all of that is there. An entry that lies is removed, or no longer believed.
+    fn list(&self, digest: &Sha256) -> Result<Option<List>> {
+        let Lookup::Hit(action) = self.action(KIND, digest) else { return Ok(None) };
+        let list = match action.outputs.get(LIST) {
+            Some(list) => self.plain_reader(&list.digest)?,
+            None => None,
+        };
+        let Some(reader) = list else { return Ok(None) };
+        let list = match io::read_to_string(reader) {
+            Ok(text) => List::parse(&text),
+            Err(e) if Error::io("read a list of stretches", &e).class() == Class::Integrity => None,
+            Err(e) => return Err(Error::io("read a list of stretches", &e)),
+        };
+        // What the list is of is what the lookup has found to be there.
+        let sound = list.filter(|list| list.parts.iter().all(|part| action.outputs.values().any(|output| output == part)));
+        if sound.is_none() {
+            self.distrust_action(KIND, digest)?;
+        }
+        Ok(sound)
+    }
+
+    fn open_list(&self, list: &List, digest: Sha256) -> Result<Option<Composed<'_>>> {
+        let mut parts = Vec::with_capacity(list.parts.len());
+        for part in &list.parts {
+            match self.plain(&part.digest)? {
+                Some(file) if file.size() == part.size => parts.push(file),
+                _ => return Ok(None),
+            }
+        }
+        let mut at = 0;
+        let stretches = list.stretches.iter().map(|(len, from)| {
+            at += len;
+            (at - len, *from)
+        });
+        Ok(Some(Composed { store: self, digest, size: list.size, stretches: stretches.collect(), parts }))
+    }
+
+    /// Makes a composed blob one with a file of its own, for who needs that.
+    pub(super) fn settle_composed(&self, composed: &Composed) -> Result<()> {
+        self.require_space(composed.size)?;
+        let temp = Temp::create(&self.tmp(), "blob-".as_ref())?;
+        composed.write(&temp)?;
+        if temp.place(&self.own_path(&composed.digest), BLOB_MODE)? == Persisted::Done {
+            self.note_hashed(&composed.digest)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Composed<'a> {
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Fills `into` from byte `at` on, unverified.
+    ///
+    /// # Errors
+    /// Behind its end; those of the disk.
+    pub fn read_exact_at(&self, mut into: &mut [u8], mut at: u64) -> io::Result<()> {
+        if at.checked_add(into.len() as u64).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut next = self.stretches.partition_point(|(start, _)| *start <= at).saturating_sub(1);
+        while !into.is_empty() {
+            let (start, from) = self.stretches[next];
+            let end = self.stretches.get(next + 1).map_or(self.size, |(start, _)| *start);
+            let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(into.len());
+            let (now, later) = into.split_at_mut(len);
+            match from {
+                Some((part, offset)) => self.parts[part].read_exact_at(now, offset + (at - start))?,
+                None => now.fill(0),
+            }
+            (into, at, next) = (later, at + len as u64, next + 1);
+        }
+        Ok(())
+    }
+
+    /// Hashes all of it.
+    ///
+    /// # Errors
+    /// As [`Composed::reader`]'s last read.
+    pub fn verify(&self) -> Result<()> {
+        let mut hasher = Hasher::new();
+        self.each(&mut |bytes| {
+            hasher.update(bytes);
+            Ok(())
+        })?;
+        self.settle(hasher)
+    }
+
+    /// Its bytes from start to end. The read that would give the last of them fails when they do not have the digest: then
+    /// damaged parts go to quarantine.
+    pub fn reader(self) -> ComposedReader<'a> {
+        ComposedReader { composed: self, at: 0, hasher: Some(Hasher::new()) }
+    }
+
+    /// Puts a copy at `to`, whole or not at all, with exactly `mode`.
+    ///
+    /// # Errors
+    /// Those of [`Composed::reader`] and of the disk.
+    pub fn export(&self, to: &Path, mode: u32) -> Result<Stamp> {
+        let temp = Temp::beside(to)?;
+        self.write(&temp)?;
+        temp.replace(to, mode)
+    }
+
+    /// Writes all of it. It is hashed on the way, unless this process knows it from the very same parts.
+    fn write(&self, temp: &Temp) -> Result<()> {
+        let failed = |e: &io::Error| Error::io(format!("write {}", temp.path().display()), e);
+        let here = self.store.composed.lock().unwrap_or_else(PoisonError::into_inner).get(&self.digest).cloned();
+        let mut hasher = if here == Some(self.stamps()?) { None } else { Some(Hasher::new()) };
+        self.each(&mut |bytes| {
+            if let Some(hasher) = &mut hasher {
+                hasher.update(bytes);
+            }
+            fsx::change::write_all(temp.file(), temp.path(), bytes).map_err(|e| failed(&e))
+        })?;
+        hasher.map_or(Ok(()), |hasher| self.settle(hasher))
+    }
+
+    fn each(&self, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let (mut buffer, mut at) = (vec![0; BUFFER], 0);
+        while at < self.size {
+            let len = usize::try_from(self.size - at).unwrap_or(BUFFER).min(BUFFER);
+            self.read_exact_at(&mut buffer[..len], at).map_err(|e| self.failed(&e))?;
+            take(&buffer[..len])?;
+            at += len as u64;
+        }
+        Ok(())
+    }
+
+    fn settle(&self, hasher: Hasher) -> Result<()> {
+        let found = hasher.finish();
+        if found == self.digest { Ok(()) } else { Err(self.blame(&found)) }
+    }
+
+    fn failed(&self, e: &io::Error) -> Error {
+        Error::io(format!("read the parts of blob {}", self.digest), e)
+    }
+
+    /// Why the bytes are not those that the digest promises: a part is damaged, or the entry names the wrong stretches.
+    fn blame(&self, found: &Sha256) -> Error {
+        let mut damaged = self.parts.iter().filter_map(|part| part.verify().err());
+        if let Some(error) = damaged.next() {
+            // All of them leave, so that one further run is enough.
+            damaged.for_each(drop);
+            return error.detail(format!("blob {} is composed of it", self.digest));
+        }
+        let error = Error::integrity(format!("blob {} is not what it is composed of", self.digest))
+            .detail(format!("expected sha256:{}  found sha256:{found}", self.digest));
+        match self.store.distrust_action(KIND, &self.digest) {
+            Ok(()) => error.hint("run the command again: it is made anew"),
+            Err(worse) => worse,
+        }
+    }
+
+    /// The parts' files as they are now, in order.
+    fn stamps(&self) -> Result<Vec<Stamp>> {
+        self.parts.iter().map(BlobFile::stamp).collect()
+    }
+}
+
+/// Reads a composed blob. See [`Composed::reader`].
+pub struct ComposedReader<'a> {
+    composed: Composed<'a>,
+    at: u64,
+    /// None once it has proved sound, or failed.
+    hasher: Option<Hasher>,
+}
+
+impl Read for ComposedReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.composed.size - self.at).unwrap_or(usize::MAX);
+        let len = left.min(buffer.len());
+        self.composed.read_exact_at(&mut buffer[..len], self.at)?;
+        self.at += len as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..len]);
+        }
+        if self.at == self.composed.size
+            && let Some(hasher) = self.hasher.take()
+        {
+            self.composed.settle(hasher)?;
+        }
+        Ok(len)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/composed.rs"]
+mod tests;
