@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::disk::cluster::CLUSTER;
 use crate::disk::ext4::{self, Size};
 use crate::disk::gpt::{self, Partition};
 use crate::disk::grub::{self, CoreImage, GrubFiles};
@@ -54,6 +55,27 @@ fn read_grub(store: &Store, locked: &Locked) -> Result<GrubFiles> {
     GrubFiles::new(named)
 }
 
+/// The root filesystem, as a value.
+fn root(plan: &Plan, tree: &Tree) -> Result<Pieces> {
+    ext4::layout(
+        tree,
+        &ext4::Params {
+            uuid: *plan.root_uuid().as_bytes(),
+            label: plan.root_label().to_owned(),
+            hash_seed: *plan.guid("directory hash seed").as_bytes(),
+            epoch: plan.epoch(),
+            size: Size::Fit { slack: plan.root_slack() },
+            journal_blocks: JOURNAL_BLOCKS,
+        },
+    )
+}
+
+/// The root filesystem of a base alone. Where its contents lie in clusters does not depend on the role that asks.
+pub fn base(plan: &Plan, tree: &Tree) -> Result<Pieces> {
+    const { assert!(ROOT_START.is_multiple_of(CLUSTER as u64), "the clusters of the filesystem are those of the disk") }
+    root(plan, tree)
+}
+
 /// The whole disk, as a value.
 pub fn disk(plan: &Plan, tree: &Tree, files: &GrubFiles) -> Result<Pieces> {
     let root_uuid = *plan.root_uuid().as_bytes();
@@ -64,17 +86,7 @@ pub fn disk(plan: &Plan, tree: &Tree, files: &GrubFiles) -> Result<Pieces> {
     if core_bytes.len() as u64 > CORE_SIZE {
         return Err(Error::internal(format!("GRUB's core image has {} bytes, its partition {CORE_SIZE}", core_bytes.len())));
     }
-    let root = ext4::layout(
-        tree,
-        &ext4::Params {
-            uuid: root_uuid,
-            label: plan.root_label().to_owned(),
-            hash_seed: *plan.guid("directory hash seed").as_bytes(),
-            epoch: plan.epoch(),
-            size: Size::Fit { slack: plan.root_slack() },
-            journal_blocks: JOURNAL_BLOCKS,
-        },
-    )?;
+    let root = root(plan, tree)?;
     let end = gpt::usable_end(size);
     let partitions = vec![
         Partition {

@@ -11,6 +11,7 @@ mod bundle;
 mod causes;
 mod check;
 mod derive;
+mod frames;
 mod images;
 mod import;
 mod inputs;
@@ -47,7 +48,7 @@ pub use verify::Wanted;
 pub use why::{Before, Reason, Why};
 
 use crate::disk::readback::{self, Depth};
-use crate::disk::{Pieces, qcow2};
+use crate::disk::Pieces;
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::fsx;
@@ -93,6 +94,8 @@ pub struct Baked {
 pub struct Stocked {
     /// The filesystem.
     pub tree: Tree,
+    /// The base in it, as it was installed.
+    pub base: Tree,
     /// Its contents.
     pub source: Pantry,
 }
@@ -143,7 +146,8 @@ impl Bake<'_> {
         let accounts = overlay::Accounts::of(&tree, &base.source)?;
         let tree = overlay::overlay(tree, &files, &accounts, plan.epoch())?;
         let tree = units::apply(tree, plan.presets(), &base.source, plan.epoch())?;
-        Ok(Stocked { tree, source: base.source.with_files(resolved.sources.clone()).with_blobs(blobs) })
+        let source = base.source.with_files(resolved.sources.clone()).with_blobs(blobs);
+        Ok(Stocked { tree, base: base.base, source })
     }
 
     /// The base tree of a plan: looked up, or installed.
@@ -181,9 +185,9 @@ impl Bake<'_> {
         let (Some(tree), Some(pack)) = (action.outputs.get("tree"), action.outputs.get("pack")) else { return Ok(None) };
         let (Some(mut text), Some(pack)) = (self.store.reader(&tree.digest)?, self.store.blob(&pack.digest)?) else { return Ok(None) };
         let text = std::io::read_to_string(&mut text).map_err(|e| Error::io("read the base tree from the store", &e))?;
-        let tree = Tree::parse_text(&text, "the base tree in the store")?;
-        let source = Pantry::new(pack, PackIndex::of(&tree)?);
-        Ok(Some(Stocked { tree, source }))
+        let base = Tree::parse_text(&text, "the base tree in the store")?;
+        let source = Pantry::new(pack, PackIndex::of(&base)?);
+        Ok(Some(Stocked { tree: base.clone(), base, source }))
     }
 
     /// The disk that holds `tree`, as a value.
@@ -193,25 +197,24 @@ impl Bake<'_> {
         machine::disk(&resolved.plan, tree, &machine::grub_files(self.store, &resolved.tools)?)
     }
 
-    /// Lays out the disk and writes it into the store: the image, and the text of its tree.
+    /// Lays out the disk and composes its image in the store, of kept frames and what is new; gives the image, and the text of
+    /// its tree.
     fn write_image(&self, resolved: &Resolved, stocked: &Stocked) -> Result<(Blob, Blob)> {
-        let plan = &resolved.plan;
+        let frames = self.frames(resolved, stocked)?;
         let disk = self.disk(resolved, &stocked.tree)?;
-        let total = crate::disk::cluster::data_len(&disk);
-        // Never more than the data itself: clusters that do not shrink are stored as they are.
-        self.store.require_space(total)?;
-        self.report.begin(&format!("writing the image of {}", plan.role()), total);
-        let mut scratch = self.store.scratch_file()?;
-        let progress = |done| self.report.reached(done);
-        let written = qcow2::write(&disk, &stocked.source, plan.disk_size(), self.jobs, &mut scratch, self.cancel, &progress);
-        self.report.done();
-        written?;
+        let stretches = self.stretches(resolved, stocked, &disk, &frames)?;
+        let image = self.store.compose(&stretches, self.cancel)?;
         // Through readers that share no code with the writers, before anyone else sees the image.
-        readback::verify_tree(scratch.path(), machine::ROOT_START, &stocked.tree, Depth::Role, self.cancel)?.into_result()?;
-        let image = self.store.adopt(scratch, self.cancel)?;
+        // TODO(readback)
         // Only now is it known that the tree's contents are what it says: a damaged blob may have had another size.
         let text = self.store.insert(stocked.tree.to_text().as_bytes())?;
         Ok((image, text))
+    }
+
+    /// Makes frames and what composes an image again.
+    fn compose_again(&self, resolved: &Resolved) -> Result<()> {
+        let stocked = self.tree(resolved)?;
+        self.write_image(resolved, &stocked).map(drop)
     }
 
     /// Reads a written image back through independent readers, and compares every file with the plan's tree and

@@ -8,7 +8,7 @@ use super::{BASE, Bake, Causes, IMAGE, Resolved, made};
 use crate::error::{Class, Error, Result};
 use crate::plan::{Made, PlannedKind};
 use crate::report::{Item, Outcome};
-use crate::store::{Action, History, Lookup, Owner, Root, Store};
+use crate::store::{Action, COMPOSED, History, Lookup, Owner, Root, Store};
 use crate::value::{Digest, Sha256};
 
 /// How often inputs are asked for: of a container image each answer says what comes next.
@@ -78,6 +78,10 @@ impl Repair<'_> {
         for root in store.roots()? {
             let Ok(action) = store.entry(IMAGE, &root.current.history.plan.digest) else { continue };
             let Some(image) = action.outputs.get("image") else { continue };
+            // One that was composed gets its parts back when it is made again.
+            if store.entry(COMPOSED, &image.digest).is_ok() {
+                continue;
+            }
             for output in &root.outputs {
                 if self.is_lost(&image.digest)? && store.take_back(image, output)? {
                     self.how.insert(image.digest, "taken back from the image that was written");
@@ -154,6 +158,10 @@ impl Repair<'_> {
             }
             self.again(&gone, BASE, &plan.base_key(), |bake| bake.base(resolved).map(drop))?;
             self.again(&gone, IMAGE, &plan.key(), |bake| bake.image(resolved).map(drop))?;
+            // Where the image itself was not lost.
+            for (kind, key) in self.bake.frame_entries(resolved)? {
+                self.again(&gone, &kind, &key, |bake| bake.compose_again(resolved))?;
+            }
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use super::frames::FRAMES;
 use super::inputs::InputKind;
 use super::proof::{Damage, Damaged, Proof, State};
 use super::{BASE, Bake, IMAGE, Resolved, made, resolve};
@@ -18,7 +19,7 @@ use crate::plan::compare::{self, Group};
 use crate::plan::{Made, PlannedKind};
 use crate::project::Project;
 use crate::report::{Item, ItemKind, Outcome};
-use crate::store::{Action, Blob, Miss, Owner, Root, Store};
+use crate::store::{Action, Blob, COMPOSED, Miss, Owner, Root, Store};
 use crate::value::{Digest, Sha256};
 
 /// What a project's role comes to now, or why that is not known.
@@ -385,14 +386,46 @@ impl Work<'_> {
                 Some(Ok(())) => self.proof.derived += 1,
                 Some(Err(why)) => {
                     self.proof.derived += 1;
+                    // What it was composed of is wrong, or how: the next build makes all of it anew.
+                    for (kind, key) in self.bake.frame_entries(resolved)? {
+                        self.store().remove_action(&kind, &key)?;
+                    }
                     self.store().remove_action(IMAGE, &key)?;
                     self.damage(Damaged::Entry(IMAGE.into(), key), format!("{why}; it is removed"));
                 }
             }
         }
+        self.composed(actions)?;
         let aliases = actions.keys().filter(|(kind, _)| Store::is_alias(kind)).count() as u64;
         self.proof.derived += aliases;
         self.proof.believed = (actions.len() as u64).saturating_sub(self.proof.derived);
+        Ok(())
+    }
+
+    /// Holds what is composed against its digest.
+    fn composed(&mut self, actions: &Actions) -> Result<()> {
+        let wanted: Vec<Sha256> = actions.keys().filter(|(kind, _)| kind == COMPOSED).map(|(_, digest)| *digest).collect();
+        let (bake, store) = (self.bake, self.bake.store);
+        let looked: Result<Vec<_>> = wanted
+            .par_iter()
+            .map(|digest| {
+                bake.cancel.check()?;
+                // Of one that lacks a part, that is found as the part's damage.
+                Ok((*digest, store.composed(digest)?.map(|composed| composed.verify())))
+            })
+            .collect();
+        for (digest, verified) in looked? {
+            match verified {
+                None => {}
+                Some(Ok(())) => self.proof.derived += 1,
+                Some(Err(error)) if error.class() == Class::Integrity => {
+                    self.proof.derived += 1;
+                    self.store().remove_action(COMPOSED, &digest)?;
+                    self.damage(Damaged::Entry(COMPOSED.into(), digest), format!("{}; it is removed", error.message()));
+                }
+                Some(Err(error)) => return Err(error),
+            }
+        }
         Ok(())
     }
 
@@ -440,6 +473,8 @@ fn thing(kind: &str) -> &'static str {
         IMAGE => "the image",
         BASE => "the base",
         made::MADE => "a file",
+        FRAMES => "compressed contents",
+        COMPOSED => "what an image is composed of",
         _ => "the entry",
     }
 }

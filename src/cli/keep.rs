@@ -198,6 +198,8 @@ fn label(class: &Class) -> String {
             "image" => "images, with their trees",
             "base" => "bases, with their trees",
             "made" => "made of inputs: archives' members, images' archives",
+            "frames" => "compressed contents, for images",
+            "composed" => "what images have beside them",
             other => return format!("blobs of `{other}`"),
         },
         Class::Plan => "plans, with their causes",

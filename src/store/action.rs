@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Blob, COMPOSED, FILE_MODE, Store};
 use crate::error::{Error, Result};
-use crate::fsx::{self, Stamp};
+use crate::fsx::{self, Batch, Stamp};
 use crate::value::Sha256;
 
 /// In seconds.
@@ -114,6 +114,20 @@ impl Store {
     /// # Errors
     /// [`crate::Class::Internal`] when one is not.
     pub fn put_action(&self, kind: &str, key: &Sha256, action: &Action) -> Result<()> {
+        let text = self.entry_text(kind, key, action)?;
+        fsx::write_atomic(&self.action_path(kind, key), FILE_MODE, &text)
+    }
+
+    /// As [`Store::put_action`], of many at once: the disk is waited for once, and not for each.
+    pub fn put_actions(&self, all: &[(&str, Sha256, Action)]) -> Result<()> {
+        let mut batch = Batch::default();
+        for (kind, key, action) in all {
+            batch.add(&self.action_path(kind, key), FILE_MODE, &self.entry_text(kind, key, action)?)?;
+        }
+        batch.commit()
+    }
+
+    fn entry_text(&self, kind: &str, key: &Sha256, action: &Action) -> Result<Vec<u8>> {
         for (name, blob) in &action.outputs {
             if self.size(&blob.digest)? != Some(blob.size) {
                 return Err(Error::internal(format!(
@@ -130,7 +144,7 @@ impl Store {
         let entry = Entry { kind: kind.to_owned(), key: key.to_string(), outputs, check: check(kind, key, action).to_string() };
         let mut text = serde_json::to_vec_pretty(&entry).map_err(|e| Error::internal(format!("an action cannot be written: {e}")))?;
         text.push(b'\n');
-        fsx::write_atomic(&self.action_path(kind, key), FILE_MODE, &text)
+        Ok(text)
     }
 
     fn load(&self, root: &Path, kind: &str, key: &Sha256) -> Result<Action, Miss> {

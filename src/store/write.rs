@@ -40,7 +40,9 @@ impl<'a> BlobWriter<'a> {
     pub fn commit(self) -> Result<Blob> {
         let store = self.store;
         let Unplaced { temp, blob } = self.finish()?;
-        place(store, temp, blob)?;
+        if place(store, temp, blob)? == Persisted::Done {
+            store.note_hashed(&blob.digest)?;
+        }
         Ok(blob)
     }
 
@@ -75,14 +77,17 @@ impl Unplaced {
 impl Store {
     /// Makes blobs of many at once, which last when this returns: the disk is waited for once, and not for each.
     pub fn place(&self, all: Vec<Unplaced>) -> Result<()> {
-        let mut files = Vec::new();
+        let (mut files, mut digests) = (Vec::new(), Vec::new());
         for Unplaced { temp, blob } in all {
             // Also puts aside a damaged one in its place.
             if !self.holds(&blob.digest, Some(blob.size))? {
                 files.push((temp, self.own_path(&blob.digest)));
+                digests.push(blob.digest);
             }
         }
-        fsx::place_all(files, &self.root().join("blobs/sha256"), BLOB_MODE).map(drop)
+        let placed = fsx::place_all(files, &self.root().join("blobs/sha256"), BLOB_MODE)?;
+        let ours = digests.iter().zip(placed).filter(|(_, placed)| *placed == Persisted::Done);
+        ours.map(|(digest, _)| digest).try_for_each(|digest| self.note_hashed(digest))
     }
 }
 
