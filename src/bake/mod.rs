@@ -37,7 +37,7 @@ pub use causes::{Cause, Causes};
 pub use check::{Checked, difference_line};
 pub use import::{Belief, Imported, ImportedRole, Importing};
 pub use inputs::{Input, InputKind};
-pub use machine::ROOT_START;
+pub use machine::{ROOT_START, base_disk};
 pub use origin::Origin;
 pub use pantry::{Pantry, remove_work};
 pub use proof::{Damage, Damaged, Proof, State};
@@ -93,6 +93,8 @@ pub struct Baked {
 pub struct Stocked {
     /// The filesystem.
     pub tree: Tree,
+    /// That of the base alone.
+    pub base: Tree,
     /// Its contents.
     pub source: Pantry,
 }
@@ -143,7 +145,7 @@ impl Bake<'_> {
         let accounts = overlay::Accounts::of(&tree, &base.source)?;
         let tree = overlay::overlay(tree, &files, &accounts, plan.epoch())?;
         let tree = units::apply(tree, plan.presets(), &base.source, plan.epoch())?;
-        Ok(Stocked { tree, source: base.source.with_files(resolved.sources.clone()).with_blobs(blobs) })
+        Ok(Stocked { tree, base: base.base, source: base.source.with_files(resolved.sources.clone()).with_blobs(blobs) })
     }
 
     /// The base tree of a plan: looked up, or installed.
@@ -183,20 +185,20 @@ impl Bake<'_> {
         let text = std::io::read_to_string(&mut text).map_err(|e| Error::io("read the base tree from the store", &e))?;
         let tree = Tree::parse_text(&text, "the base tree in the store")?;
         let source = Pantry::new(pack, PackIndex::of(&tree)?);
-        Ok(Some(Stocked { tree, source }))
+        Ok(Some(Stocked { base: tree.clone(), tree, source }))
     }
 
-    /// The disk that holds `tree`, as a value.
-    pub fn disk(&self, resolved: &Resolved, tree: &Tree) -> Result<Pieces> {
+    /// The disk of a plan's whole tree, as a value.
+    pub fn disk(&self, resolved: &Resolved, stocked: &Stocked) -> Result<Pieces> {
         // A base that was found in the store needed none of them.
         self.fetch_missing(Some(&resolved.suite), pantry::wants(resolved.tools.iter()))?;
-        machine::disk(&resolved.plan, tree, &machine::grub_files(self.store, &resolved.tools)?)
+        machine::disk(&resolved.plan, &stocked.tree, &stocked.base, &machine::grub_files(self.store, &resolved.tools)?)
     }
 
     /// Lays out the disk and writes it into the store: the image, and the text of its tree.
     fn write_image(&self, resolved: &Resolved, stocked: &Stocked) -> Result<(Blob, Blob)> {
         let plan = &resolved.plan;
-        let disk = self.disk(resolved, &stocked.tree)?;
+        let disk = self.disk(resolved, stocked)?;
         let total = crate::disk::cluster::data_len(&disk);
         // Never more than the data itself: clusters that do not shrink are stored as they are.
         self.store.require_space(total)?;
@@ -218,7 +220,7 @@ impl Bake<'_> {
     /// every byte with the disk that was laid out.
     pub fn verify(&self, resolved: &Resolved, image: &Path) -> Result<readback::VerifyReport> {
         let stocked = self.tree(resolved)?;
-        let disk = self.disk(resolved, &stocked.tree)?;
+        let disk = self.disk(resolved, &stocked)?;
         readback::compare(image, &disk, &stocked.source, self.cancel)?;
         readback::verify_tree(image, machine::ROOT_START, &stocked.tree, Depth::All, self.cancel)?.into_result()
     }
