@@ -182,7 +182,7 @@ fn write_raw(to: &Path) {
     let offline = fetch::Options { offline: true, ..fetch::Options::default() };
     let bake = Bake { store: &store, fetch: offline, host_mirrors: &|_| Ok(Vec::new()), jobs: 1, report: &Silent, cancel: &cancel };
     let stocked = bake.tree(&resolved).unwrap();
-    let disk = bake.disk(&resolved, &stocked.tree).unwrap();
+    let disk = bake.disk(&resolved, &stocked).unwrap();
     raw::write(&disk, &stocked.source, &mut File::create(to).unwrap(), &cancel).unwrap();
 }
 

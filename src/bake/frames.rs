@@ -133,7 +133,7 @@ impl Bake<'_> {
         for subject in missing {
             match *subject {
                 Subject::Base(_) => {
-                    let disk = machine::base(&resolved.plan, &stocked.base)?;
+                    let disk = machine::base_disk(&stocked.base, resolved.plan.disk_size())?;
                     let described: Vec<Described> = describe(&disk).into_iter().filter(|described| described.contents).collect();
                     let of = vec![(*subject, described)];
                     made.extend(self.compress("the base", &disk, &stocked.source, of)?);

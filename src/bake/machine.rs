@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::store::Store;
 use crate::tree::{Content, Kind, Layer, Tree};
 use crate::unpack::{self, Memory, Policy};
-use crate::value::TreePath;
+use crate::value::{Epoch, TreePath};
 
 /// Where the partition with GRUB's core image begins, in bytes.
 const CORE_START: u64 = 1 << 20;
@@ -21,6 +21,8 @@ const CORE_START: u64 = 1 << 20;
 const CORE_SIZE: u64 = 1 << 20;
 /// Where the root partition begins, in bytes.
 pub const ROOT_START: u64 = CORE_START + CORE_SIZE;
+// What lies alike in the clusters of two root partitions lies alike in those of their disks.
+const _: () = assert!(ROOT_START.is_multiple_of(CLUSTER as u64));
 /// The root partition's number, from 1.
 const ROOT_NUMBER: u32 = 2;
 /// The sector size of the disk, in bytes.
@@ -55,29 +57,23 @@ fn read_grub(store: &Store, locked: &Locked) -> Result<GrubFiles> {
     GrubFiles::new(named)
 }
 
-/// The root filesystem, as a value.
-fn root(plan: &Plan, tree: &Tree) -> Result<Pieces> {
-    ext4::layout(
-        tree,
-        &ext4::Params {
-            uuid: *plan.root_uuid().as_bytes(),
-            label: plan.root_label().to_owned(),
-            hash_seed: *plan.guid("directory hash seed").as_bytes(),
-            epoch: plan.epoch(),
-            size: Size::Fit { slack: plan.root_slack() },
-            journal_blocks: JOURNAL_BLOCKS,
-        },
-    )
+/// The base alone where [`disk`] has it, on a disk of `size` bytes that cannot start: what is in a cluster of nothing but
+/// file contents here is at the same place on every disk of that size over this base, unless a tree changes or lacks
+/// one of these files.
+pub fn base_disk(base: &Tree, size: u64) -> Result<Pieces> {
+    let params = ext4::Params {
+        uuid: [0; 16],
+        label: String::new(),
+        hash_seed: [0; 16],
+        epoch: Epoch::from_seconds(1).map_err(Error::internal)?,
+        size: Size::Fit { slack: 0, room: gpt::usable_end(size) - ROOT_START },
+        journal_blocks: JOURNAL_BLOCKS,
+    };
+    Ok(Pieces::new(size, ext4::layout(base, base, &params)?.shifted(ROOT_START).collect()))
 }
 
-/// The root filesystem of a base alone. Where its contents lie in clusters does not depend on the role that asks.
-pub fn base(plan: &Plan, tree: &Tree) -> Result<Pieces> {
-    const { assert!(ROOT_START.is_multiple_of(CLUSTER as u64), "the clusters of the filesystem are those of the disk") }
-    root(plan, tree)
-}
-
-/// The whole disk, as a value.
-pub fn disk(plan: &Plan, tree: &Tree, files: &GrubFiles) -> Result<Pieces> {
+/// The whole disk of a tree over the base's, as a value.
+pub fn disk(plan: &Plan, tree: &Tree, base: &Tree, files: &GrubFiles) -> Result<Pieces> {
     let root_uuid = *plan.root_uuid().as_bytes();
     let size = plan.disk_size();
     let core = CoreImage::new(files, grub::MODULES, &grub::prefix(ROOT_NUMBER), &grub::early_config(&root_uuid))?;
@@ -86,8 +82,19 @@ pub fn disk(plan: &Plan, tree: &Tree, files: &GrubFiles) -> Result<Pieces> {
     if core_bytes.len() as u64 > CORE_SIZE {
         return Err(Error::internal(format!("GRUB's core image has {} bytes, its partition {CORE_SIZE}", core_bytes.len())));
     }
-    let root = root(plan, tree)?;
     let end = gpt::usable_end(size);
+    let root = ext4::layout(
+        tree,
+        base,
+        &ext4::Params {
+            uuid: root_uuid,
+            label: plan.root_label().to_owned(),
+            hash_seed: *plan.guid("directory hash seed").as_bytes(),
+            epoch: plan.epoch(),
+            size: Size::Fit { slack: plan.root_slack(), room: end - ROOT_START },
+            journal_blocks: JOURNAL_BLOCKS,
+        },
+    )?;
     let partitions = vec![
         Partition {
             name: "bios-boot".into(),

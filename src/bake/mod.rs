@@ -38,7 +38,7 @@ pub use causes::{Cause, Causes};
 pub use check::{Checked, difference_line};
 pub use import::{Belief, Imported, ImportedRole, Importing};
 pub use inputs::{Input, InputKind};
-pub use machine::ROOT_START;
+pub use machine::{ROOT_START, base_disk};
 pub use origin::Origin;
 pub use pantry::{Pantry, remove_work};
 pub use proof::{Damage, Damaged, Proof, State};
@@ -190,18 +190,18 @@ impl Bake<'_> {
         Ok(Some(Stocked { tree: base.clone(), base, source }))
     }
 
-    /// The disk that holds `tree`, as a value.
-    pub fn disk(&self, resolved: &Resolved, tree: &Tree) -> Result<Pieces> {
+    /// The disk of a plan's whole tree, as a value.
+    pub fn disk(&self, resolved: &Resolved, stocked: &Stocked) -> Result<Pieces> {
         // A base that was found in the store needed none of them.
         self.fetch_missing(Some(&resolved.suite), pantry::wants(resolved.tools.iter()))?;
-        machine::disk(&resolved.plan, tree, &machine::grub_files(self.store, &resolved.tools)?)
+        machine::disk(&resolved.plan, &stocked.tree, &stocked.base, &machine::grub_files(self.store, &resolved.tools)?)
     }
 
     /// Lays out the disk and composes its image in the store, of kept frames and what is new; gives the image, and the text of
     /// its tree.
     fn write_image(&self, resolved: &Resolved, stocked: &Stocked) -> Result<(Blob, Blob)> {
         let frames = self.frames(resolved, stocked)?;
-        let disk = self.disk(resolved, &stocked.tree)?;
+        let disk = self.disk(resolved, stocked)?;
         let stretches = self.stretches(resolved, stocked, &disk, &frames)?;
         let image = self.store.compose(&stretches, self.cancel)?;
         // Through readers that share no code with the writers, before anyone else sees the image.
@@ -221,7 +221,7 @@ impl Bake<'_> {
     /// every byte with the disk that was laid out.
     pub fn verify(&self, resolved: &Resolved, image: &Path) -> Result<readback::VerifyReport> {
         let stocked = self.tree(resolved)?;
-        let disk = self.disk(resolved, &stocked.tree)?;
+        let disk = self.disk(resolved, &stocked)?;
         readback::compare(image, &disk, &stocked.source, self.cancel)?;
         readback::verify_tree(image, machine::ROOT_START, &stocked.tree, Depth::All, self.cancel)?.into_result()
     }

@@ -12,7 +12,7 @@ pub struct Node {
     pub meta: Meta,
     /// What it is.
     pub kind: Kind,
-    /// Who put it there; decides where on the disk it is laid out.
+    /// Who put it there.
     pub layer: Layer,
 }
 
@@ -91,9 +91,8 @@ impl Content {
     }
 }
 
-/// Where a node comes from. Ordered: the disk writers lay out the base before the role, so that what roles share
-/// lies at the same place in all their images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a node comes from. A file of the base stays one when it gets a line for a role's account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layer {
     /// The base system's packages.
     Base,

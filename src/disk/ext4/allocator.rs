@@ -13,13 +13,12 @@ use super::block::CLUSTER;
 pub struct Allocator<'a> {
     fixed: &'a [Range<u64>],
     next: u64,
-    used: Vec<Range<u64>>,
 }
 
 impl<'a> Allocator<'a> {
     /// Starts at block 0; `fixed` is sorted and disjoint.
     pub fn new(fixed: &'a [Range<u64>]) -> Self {
-        Allocator { fixed, next: 0, used: Vec::new() }
+        Allocator { fixed, next: 0 }
     }
 
     /// Goes to the next 64 KiB boundary (if it is not at one) with a free block.
@@ -71,16 +70,6 @@ impl<'a> Allocator<'a> {
         ranges
     }
 
-    /// The block behind all that was handed out.
-    pub fn end(&self) -> u64 {
-        self.used.last().map_or(0, |range| range.end)
-    }
-
-    /// All that was handed out, as sorted ranges that do not touch.
-    pub fn into_used(self) -> Vec<Range<u64>> {
-        self.used
-    }
-
     /// Free blocks from `next` on up to the next fixed one, after jumping over those right here.
     fn room(&mut self) -> u64 {
         while let Some(first) = self.fixed.first() {
@@ -96,11 +85,6 @@ impl<'a> Allocator<'a> {
     fn take(&mut self, count: u64) -> Range<u64> {
         let range = self.next..self.next + count;
         self.next = range.end;
-        match self.used.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ if count > 0 => self.used.push(range.clone()),
-            _ => {}
-        }
         range
     }
 }

@@ -15,6 +15,8 @@ pub const GROUP_BLOCKS: u64 = 8 * BLOCK_U64;
 pub const INODES_PER_BLOCK: u32 = (BLOCK / super::inode::SIZE) as u32;
 /// Groups whose bitmaps and tables lie together, as a power of two.
 pub const LOG_FLEX: u8 = 4;
+/// Blocks of so many groups: 2 GiB.
+pub const FLEX_BLOCKS: u64 = GROUP_BLOCKS << LOG_FLEX;
 /// The size of a group descriptor in bytes.
 pub const DESCRIPTOR: u64 = 64;
 /// Disk for each inode in bytes, as mke2fs has it.
@@ -76,7 +78,9 @@ impl Geometry {
     /// Cuts `blocks` into groups, down to the last block.
     fn whole(blocks: u64, inodes: u64) -> Result<Self, Unfit> {
         let count = blocks.div_ceil(GROUP_BLOCKS).max(1);
-        let per_group = inodes.max(blocks * BLOCK_U64 / INODE_RATIO).div_ceil(count).next_multiple_of(INODES_PER_BLOCK.into());
+        // A short last group has as many as the others: else one block more or less would change all tables.
+        let usual = blocks.min(GROUP_BLOCKS) * BLOCK_U64 / INODE_RATIO;
+        let per_group = inodes.div_ceil(count).max(usual).next_multiple_of(INODES_PER_BLOCK.into());
         if per_group > MAX_INODES_PER_GROUP {
             return Err(Unfit { missing: (inodes.div_ceil(MAX_INODES_PER_GROUP) * GROUP_BLOCKS).saturating_sub(blocks).max(1) });
         }
@@ -94,7 +98,7 @@ impl Geometry {
         let copies: Vec<Range<u64>> = (0..count).filter(|&group| has_super(group)).map(|group| geometry.copy(group)).collect();
         geometry.check_tail(count)?;
         geometry.place_groups(count, &copies)?;
-        geometry.fixed = merged(&geometry, copies);
+        geometry.fixed = fixed(&geometry, copies);
         Ok(geometry)
     }
 
@@ -191,8 +195,8 @@ fn has_super(group: u64) -> bool {
     group <= 1 || [3, 5, 7].into_iter().any(power_of)
 }
 
-/// All fixed metadata as sorted ranges that do not touch.
-fn merged(geometry: &Geometry, copies: Vec<Range<u64>>) -> Vec<Range<u64>> {
+/// All fixed metadata.
+fn fixed(geometry: &Geometry, copies: Vec<Range<u64>>) -> Vec<Range<u64>> {
     let tables = geometry.table_blocks();
     let mut all = copies;
     for group in &geometry.groups {
@@ -200,9 +204,14 @@ fn merged(geometry: &Geometry, copies: Vec<Range<u64>>) -> Vec<Range<u64>> {
         all.push(group.inode_bitmap..group.inode_bitmap + 1);
         all.push(group.inode_table..group.inode_table + tables);
     }
-    all.sort_by_key(|range| range.start);
+    merged(all)
+}
+
+/// Disjoint ranges, sorted; those that touch are made one.
+pub fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
     let mut merged: Vec<Range<u64>> = Vec::new();
-    for range in all {
+    for range in ranges {
         match merged.last_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
             _ => merged.push(range),

@@ -9,12 +9,18 @@
 //! metadata_csum, 64bit, flex_bg, a journal, and a resize inode with room to grow online to 1 TiB and more.
 //! Reserved blocks are 5 %, as in mke2fs and so in the usual cloud images.
 //!
-//! Where things lie, in this order: the fixed metadata of the groups, the journal, then per layer (base, role) the
-//! blocks of directories, attributes and long links, small files in path order, large files in path order. Each of
-//! these stretches, and each file of 64 KiB or more, starts on a 64 KiB boundary. Nothing of the base moves when
-//! only role nodes change, as long as size and journal are equal: a base directory that grows by role entries gets its
-//! further blocks in the role's stretch (the entries in its first blocks change all the same). The one limit is the
-//! number of inodes: a tree that needs more than one per 16 KiB gets larger inode tables, which moves all else.
+//! Where things lie, in this order: the fixed metadata of the groups, the journal, the base's small files in path order,
+//! its large files in path order; then the blocks of all directories, attributes and long links; then those files that
+//! are not the base's, the small ones, the large ones. Each of these stretches, and each file of 64 KiB or more, starts
+//! on a 64 KiB boundary.
+//!
+//! The contents of the base's files lie at the same places in all images over one base, as if the base were alone
+//! ([`layout`] of the base over itself, whatever its UUID and seed): a file that the tree changes or lacks leaves a
+//! hole, and its new contents go behind. Directories, whose blocks no two images share, come after the base's files, so
+//! that how many they are moves nothing. What comes before has one size too, as long as the journals are equal: a size
+//! that follows from the tree ([`Size::Fit`]) is a whole number of flex groups. The limits: a tree that needs more than
+//! one inode per 16 KiB gets larger inode tables, and one that fits its partition in no whole flex group may have fewer
+//! of them in front; both move all else.
 
 mod allocator;
 mod bitmap;
@@ -70,31 +76,35 @@ pub struct Params {
 pub enum Size {
     /// Exactly so many bytes, a multiple of 4096. A tail too short for a block group of its own stays unused.
     Bytes(u64),
-    /// As large as the tree needs, with at least `slack` bytes free; a multiple of 1 MiB.
+    /// As large as the tree needs, with at least `slack` bytes free: a multiple of 2 GiB (a flex group) if that fits
+    /// into the partition, else of 1 MiB.
     Fit {
         /// Free space in bytes, the reserved blocks included.
         slack: u64,
+        /// The length of the partition in bytes.
+        room: u64,
     },
 }
 
-/// What [`Size::Fit`] rounds up to, in blocks: 1 MiB.
-const FIT_STEP: u64 = (1 << 20) / BLOCK_U64;
+/// What [`Size::Fit`] rounds up to, in blocks: a flex group, or 1 MiB.
+const FIT_STEPS: [u64; 2] = [geometry::FLEX_BLOCKS, (1 << 20) / BLOCK_U64];
 /// The first size from which block numbers no longer fit the resize inode, in blocks: 16 TiB.
 const MAX_BLOCKS: u64 = 1 << 32;
 
-/// Lays out `tree` as an ext4 filesystem. Does no I/O; the same arguments give the same pieces.
+/// Lays out `tree` as an ext4 filesystem over `base`, the tree whose files lie alike in all that are made over it; the
+/// tree itself where there is no such thing. Does no I/O; the same arguments give the same pieces.
 ///
 /// # Errors
 /// [`crate::Class::User`] when parameters are out of range, when the tree does not fit a given size, or when it holds
 /// something that ext4 cannot say (the path is named): attributes larger than inode and block, a time outside
 /// 1901–2446, more than 65,000 names of one file, a device number, link target or file size out of range.
-pub fn layout(tree: &Tree, params: &Params) -> Result<Pieces> {
+pub fn layout(tree: &Tree, base: &Tree, params: &Params) -> Result<Pieces> {
     check(params)?;
     let lost = survey::lost_found(params.epoch);
-    let survey = Survey::of(tree, &lost, params.hash_seed)?;
+    let survey = Survey::of(tree, base, &lost, params.hash_seed)?;
     let (geometry, placement, len) = match params.size {
         Size::Bytes(bytes) => exact(&survey, bytes, params.journal_blocks)?,
-        Size::Fit { slack } => fitting(&survey, slack, params.journal_blocks)?,
+        Size::Fit { slack, room } => fitting(&survey, slack, room, params.journal_blocks)?,
     };
     Ok(Pieces::new(len, emit::pieces(params, &survey, &geometry, &placement)?))
 }
@@ -113,7 +123,7 @@ fn check(params: &Params) -> Result<()> {
     }
     let bytes = match params.size {
         Size::Bytes(bytes) => bytes,
-        Size::Fit { slack } => slack,
+        Size::Fit { slack, .. } => slack,
     };
     if matches!(params.size, Size::Bytes(_)) && !bytes.is_multiple_of(BLOCK_U64) {
         return Err(Error::user(format!("an ext4 size of {bytes} bytes is no multiple of {BLOCK}")));
@@ -135,19 +145,29 @@ fn exact(survey: &Survey, bytes: u64, journal_blocks: u32) -> Result<(Geometry, 
 }
 
 /// Grows from a size that is surely too small until everything fits, so that the result depends on the tree alone.
-fn fitting(survey: &Survey, slack: u64, journal_blocks: u32) -> Result<(Geometry, Placement, u64)> {
+fn fitting(survey: &Survey, slack: u64, room: u64, journal_blocks: u32) -> Result<(Geometry, Placement, u64)> {
     let slack = slack.div_ceil(BLOCK_U64);
-    let mut blocks = (u64::from(journal_blocks) + slack).next_multiple_of(FIT_STEP);
-    while blocks < MAX_BLOCKS {
-        match attempt(survey, blocks, journal_blocks, slack) {
-            Ok((geometry, placement)) => {
-                let len = geometry.blocks * BLOCK_U64;
-                return Ok((geometry, placement, len));
+    let room_blocks = (room / BLOCK_U64).min(MAX_BLOCKS - 1);
+    let mut needed = 0;
+    for step in FIT_STEPS {
+        let mut blocks = (u64::from(journal_blocks) + slack).next_multiple_of(step);
+        while blocks <= room_blocks {
+            match attempt(survey, blocks, journal_blocks, slack) {
+                Ok((geometry, placement)) => {
+                    let len = geometry.blocks * BLOCK_U64;
+                    return Ok((geometry, placement, len));
+                }
+                Err(Unfit { missing }) => blocks = blocks.saturating_add(missing.max(1)).next_multiple_of(step),
             }
-            Err(Unfit { missing }) => blocks = blocks.saturating_add(missing.max(1)).next_multiple_of(FIT_STEP),
         }
+        needed = blocks;
     }
-    Err(Error::user("the tree needs an ext4 filesystem of 16 TiB or more"))
+    if room_blocks == MAX_BLOCKS - 1 {
+        return Err(Error::user("the tree needs an ext4 filesystem of 16 TiB or more"));
+    }
+    Err(Error::user(format!("the tree does not fit its partition of {room} bytes"))
+        .detail(format!("it needs an ext4 filesystem of at least {} bytes", needed.saturating_mul(BLOCK_U64)))
+        .hint("leave out of the image what its machines can fetch later"))
 }
 
 /// One geometry, and everything placed in it with `slack` blocks left, or how many blocks were missing.

@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
-use crate::tree::Layer;
-
 use super::allocator::Allocator;
 use super::block::CLUSTER;
 use super::extent::{self, Mapping};
-use super::geometry::Geometry;
+use super::geometry::{Geometry, merged};
 use super::survey::{Body, Item, Survey};
 
 /// Where everything lies.
@@ -70,16 +68,30 @@ impl Placement {
         journal.add(0, allocator.aligned(journal_blocks.into()));
         journal.grow_tree(&mut allocator);
         let mut items = vec![Place::default(); survey.items.len()];
-        let all = || 0..survey.items.len();
-        for layer in [Layer::Base, Layer::Role] {
+        for large in [false, true] {
             allocator.align();
-            all().for_each(|at| metadata(&survey.items[at], &mut items[at], layer, &mut allocator));
-            for large in [false, true] {
-                allocator.align();
-                all().for_each(|at| file(&survey.items[at], &mut items[at], layer, large, &mut allocator));
+            for file in survey.base.iter().filter(|file| is_large(&file.runs) == large) {
+                let place = contents(&file.runs, &mut allocator);
+                // What the tree does not have leaves a hole, so that nothing behind it moves.
+                if let Some(at) = file.item {
+                    items[at] = place;
+                }
             }
         }
-        Placement { items, journal, double_indirect, end: allocator.end(), used: allocator.into_used() }
+        allocator.align();
+        survey.items.iter().zip(&mut items).for_each(|(item, place)| metadata(item, place, &mut allocator));
+        for large in [false, true] {
+            allocator.align();
+            for (item, place) in survey.items.iter().zip(&mut items) {
+                if let Body::File { runs, in_base: false, .. } = &item.body
+                    && is_large(runs) == large
+                {
+                    *place = Place { xattrs: place.xattrs, ..contents(runs, &mut allocator) };
+                }
+            }
+        }
+        let used = used(items.iter().chain([&journal]), double_indirect);
+        Placement { items, journal, double_indirect, end: used.last().map_or(0, |range| range.end), used }
     }
 
     /// Blocks in all.
@@ -88,36 +100,29 @@ impl Placement {
     }
 }
 
-/// Attributes, directories, long links. Of a base directory, the role's turn takes the blocks for the role's entries.
-fn metadata(item: &Item, place: &mut Place, layer: Layer, allocator: &mut Allocator) {
-    if item.layer == layer && item.xattrs.block.is_some() {
+/// Attributes, directories, long links.
+fn metadata(item: &Item, place: &mut Place, allocator: &mut Allocator) {
+    if item.xattrs.block.is_some() {
         place.xattrs = Some(allocator.whole(1).start);
     }
     match &item.body {
-        Body::Dir { shape, base_blocks, .. } => {
-            let blocks = match (item.layer, layer) {
-                (Layer::Base, Layer::Base) => 0..*base_blocks,
-                (Layer::Base, Layer::Role) => *base_blocks..shape.blocks(),
-                (Layer::Role, Layer::Base) => return,
-                (Layer::Role, Layer::Role) => 0..shape.blocks(),
-            };
-            if !blocks.is_empty() {
-                place.add(blocks.start, allocator.packed(blocks.end - blocks.start));
-                place.grow_tree(allocator);
-            }
+        Body::Dir { shape, .. } => {
+            place.add(0, allocator.packed(shape.blocks()));
+            place.grow_tree(allocator);
         }
-        Body::LongLink(_) if item.layer == layer => place.add(0, [allocator.whole(1)]),
+        Body::LongLink(_) => place.add(0, [allocator.whole(1)]),
         _ => {}
     }
 }
 
-/// The contents of small files, or of those of a cluster or more.
-fn file(item: &Item, place: &mut Place, layer: Layer, large: bool, allocator: &mut Allocator) {
-    let Body::File { runs, .. } = &item.body else { return };
-    let blocks: u64 = runs.iter().map(|run| run.end - run.start).sum();
-    if item.layer != layer || (blocks >= CLUSTER) != large {
-        return;
-    }
+/// Whether a file starts on a boundary of its own: one that has a cluster or more.
+fn is_large(runs: &[Range<u64>]) -> bool {
+    runs.iter().map(|run| run.end - run.start).sum::<u64>() >= CLUSTER
+}
+
+/// A file's blocks, from right here.
+fn contents(runs: &[Range<u64>], allocator: &mut Allocator) -> Place {
+    let mut place = Place::default();
     for run in runs {
         let count = run.end - run.start;
         if count >= CLUSTER {
@@ -127,4 +132,16 @@ fn file(item: &Item, place: &mut Place, layer: Layer, large: bool, allocator: &m
         }
     }
     place.grow_tree(allocator);
+    place
+}
+
+/// All blocks of `places` and the block `other`, as sorted ranges that do not touch.
+fn used<'a>(places: impl Iterator<Item = &'a Place>, other: u64) -> Vec<Range<u64>> {
+    let single = |block: u64| block..block + 1;
+    let mut all = vec![single(other)];
+    for place in places {
+        all.extend(place.map.iter().map(|mapping| mapping.disk.clone()));
+        all.extend(place.tree.iter().copied().chain(place.xattrs).map(single));
+    }
+    merged(all)
 }

@@ -20,10 +20,20 @@ const LOST_FOUND_BLOCKS: u64 = 4;
 /// The longest link target in the inode, in bytes.
 const MAX_SHORT_LINK: usize = 59;
 
-/// All inodes of a tree: the base's in path order (the root first), then the role's.
+/// All inodes of a tree, and the files of the base below it.
 pub struct Survey<'a> {
-    /// The inodes.
+    /// The inodes in path order, the root first.
     pub items: Vec<Item<'a>>,
+    /// The base's files in path order, those that the tree does not have any more among them.
+    pub base: Vec<BaseFile>,
+}
+
+/// A file of the base.
+pub struct BaseFile {
+    /// Its blocks that are no holes.
+    pub runs: Vec<Range<u64>>,
+    /// The index of the inode that has the file's very contents at the file's path, if there is one.
+    pub item: Option<usize>,
 }
 
 /// One inode with what it needs.
@@ -32,8 +42,6 @@ pub struct Item<'a> {
     pub inode: u32,
     /// Owner, permissions, time.
     pub meta: &'a Meta,
-    /// Where on the disk it belongs.
-    pub layer: Layer,
     /// `i_links_count`.
     pub links: u16,
     /// What it is.
@@ -54,8 +62,6 @@ pub enum Body<'a> {
         entries: Vec<Entry<'a>>,
         /// How they are spread.
         shape: Shape,
-        /// Blocks that it would have without the role's entries; no more than it has.
-        base_blocks: u64,
     },
     /// A regular file.
     File {
@@ -63,6 +69,8 @@ pub enum Body<'a> {
         content: &'a Content,
         /// The blocks that are no holes.
         runs: Vec<Range<u64>>,
+        /// Whether the base has the same at the same path.
+        in_base: bool,
     },
     /// A link's target that needs a block.
     LongLink(&'a [u8]),
@@ -79,19 +87,34 @@ pub fn lost_found(epoch: Epoch) -> (TreePath, Node) {
 }
 
 impl<'a> Survey<'a> {
-    /// Looks at all of `tree`; `lost` stands in if it has no lost+found.
-    pub fn of(tree: &'a Tree, lost: &'a (TreePath, Node), hash_seed: [u8; 16]) -> Result<Survey<'a>> {
+    /// Looks at all of `tree` and at the files of `base`; `lost` stands in if the tree has no lost+found.
+    pub fn of(tree: &'a Tree, base: &Tree, lost: &'a (TreePath, Node), hash_seed: [u8; 16]) -> Result<Survey<'a>> {
         let listing = Listing::of(tree, lost)?;
         let hash = DirHash::new(hash_seed);
-        let mut items = Vec::with_capacity(listing.nodes.len());
-        for layer in [Layer::Base, Layer::Role] {
-            for at in 0..listing.nodes.len() {
-                if listing.layer(at) == layer && !matches!(listing.nodes[at].1.kind, Kind::HardLink(_)) {
-                    items.push(listing.item(at, hash)?);
-                }
+        let mut survey = Survey { items: Vec::with_capacity(listing.nodes.len()), base: Vec::new() };
+        let mut below = base.iter().peekable();
+        for (at, (path, node)) in listing.nodes.iter().enumerate() {
+            while let Some((gone, node)) = below.next_if(|(other, _)| other < path) {
+                survey.push_base(gone, node, None)?;
+            }
+            let under = below.next_if(|(other, _)| other == path).map(|(_, node)| node);
+            let unchanged = under.is_some_and(|under| under.kind == node.kind);
+            if let Some(under) = under {
+                survey.push_base(path, under, unchanged.then_some(survey.items.len()))?;
+            }
+            if !matches!(node.kind, Kind::HardLink(_)) {
+                survey.items.push(listing.item(at, unchanged, hash)?);
             }
         }
-        Ok(Survey { items })
+        below.try_for_each(|(gone, node)| survey.push_base(gone, node, None))?;
+        Ok(survey)
+    }
+
+    fn push_base(&mut self, path: &TreePath, node: &Node, item: Option<usize>) -> Result<()> {
+        if let Kind::File(content) = &node.kind {
+            self.base.push(BaseFile { runs: content::runs(path, content)?, item });
+        }
+        Ok(())
     }
 
     /// The highest inode in use: all below it are in use or reserved.
@@ -167,20 +190,18 @@ impl<'a> Listing<'a> {
 
     fn number(&mut self) -> Result<()> {
         let mut next = inode::LOST_FOUND + 1;
-        for layer in [Layer::Base, Layer::Role] {
-            for at in 0..self.nodes.len() {
-                if self.layer(at) != layer || matches!(self.nodes[at].1.kind, Kind::HardLink(_)) {
-                    continue;
-                }
-                self.inodes[at] = match at {
-                    0 => inode::ROOT,
-                    _ if at == self.lost => inode::LOST_FOUND,
-                    _ => {
-                        next += 1;
-                        next - 1
-                    }
-                };
+        for at in 0..self.nodes.len() {
+            if matches!(self.nodes[at].1.kind, Kind::HardLink(_)) {
+                continue;
             }
+            self.inodes[at] = match at {
+                0 => inode::ROOT,
+                _ if at == self.lost => inode::LOST_FOUND,
+                _ => {
+                    next += 1;
+                    next - 1
+                }
+            };
         }
         for at in 0..self.nodes.len() {
             let Kind::HardLink(target) = &self.nodes[at].1.kind else { continue };
@@ -192,12 +213,7 @@ impl<'a> Listing<'a> {
         Ok(())
     }
 
-    /// The root and lost+found always belong to the base: without them no filesystem is one.
-    fn layer(&self, at: usize) -> Layer {
-        if at == 0 || at == self.lost { Layer::Base } else { self.nodes[at].1.layer }
-    }
-
-    fn item(&self, at: usize, hash: DirHash) -> Result<Item<'a>> {
+    fn item(&self, at: usize, in_base: bool, hash: DirHash) -> Result<Item<'a>> {
         let (path, node) = self.nodes[at];
         if !inode::time_fits(node.meta.mtime) {
             return Err(Error::user(format!("{path}: ext4 cannot store the time {}", node.meta.mtime))
@@ -205,7 +221,7 @@ impl<'a> Listing<'a> {
         }
         let (kind, body) = match &node.kind {
             Kind::Dir => (Type::Dir, self.directory(at, hash)?),
-            Kind::File(content) => (Type::File, Body::File { content, runs: content::runs(path, content)? }),
+            Kind::File(content) => (Type::File, Body::File { content, runs: content::runs(path, content)?, in_base }),
             Kind::Symlink(target) => (Type::Symlink, link(path, target)?),
             Kind::CharDev { major, minor } => (Type::CharDev, device(path, *major, *minor)?),
             Kind::BlockDev { major, minor } => (Type::BlockDev, device(path, *major, *minor)?),
@@ -216,7 +232,6 @@ impl<'a> Listing<'a> {
         Ok(Item {
             inode: self.inodes[at],
             meta: &node.meta,
-            layer: self.layer(at),
             links: self.links(at)?,
             kind,
             xattrs: Attributes::of(path, &node.meta.xattrs)?,
@@ -246,11 +261,8 @@ impl<'a> Listing<'a> {
         let entries: Vec<Entry> = self.children[at].iter().map(entry).collect();
         let least = if at == self.lost { LOST_FOUND_BLOCKS } else { 1 };
         let shape = Shape::of(path, &entries, hash, least)?;
-        let base: Vec<Entry> = self.children[at].iter().filter(|&&child| self.layer(child) == Layer::Base).map(entry).collect();
-        let blocks = shape.blocks();
-        let base_blocks = if base.len() == entries.len() { blocks } else { Shape::of(path, &base, hash, least)?.blocks().min(blocks) };
         let parent = self.inodes[self.parents[at]];
-        Ok(Body::Dir { parent, entries, shape, base_blocks })
+        Ok(Body::Dir { parent, entries, shape })
     }
 
     /// A hard link's is always a file.

@@ -357,10 +357,10 @@ pub fn disk() -> (Disk, Tree) {
         label: "root".into(),
         hash_seed: *b"seed of the hash",
         epoch: Epoch::from_seconds(1_700_000_000).expect("a time"),
-        size: Size::Fit { slack: 0 },
+        size: Size::Fit { slack: 0, room: 1 << 30 },
         journal_blocks: 1024,
     };
-    let pieces = ext4::layout(&tree, &params).expect("it fits");
+    let pieces = ext4::layout(&tree, &tree, &params).expect("it fits");
     let mut bytes = vec![0; pieces.len() as usize];
     for piece in pieces.iter() {
         let part = match &piece.data {

@@ -6,7 +6,7 @@ use crate::tree::{Content, Kind, Meta, Segment};
 use crate::value::{Sha256, TreePath};
 
 fn refused(sample: &Sample, params: &Params, part: &str) {
-    let text = layout(&sample.tree, params).expect_err(part).to_string();
+    let text = layout(&sample.tree, &sample.tree, params).expect_err(part).to_string();
     assert!(text.contains(part), "{text}");
 }
 
@@ -19,7 +19,7 @@ fn parameters_out_of_range() {
     refused(&sample, &params(Size::Bytes((64 << 20) + 512)), "no multiple of 4096");
     refused(&sample, &params(Size::Bytes(16 << 40)), "less than 16 TiB");
     refused(&sample, &params(Size::Bytes(u64::MAX / 4096 * 4096)), "less than 16 TiB");
-    refused(&sample, &params(Size::Fit { slack: u64::MAX }), "less than 16 TiB");
+    refused(&sample, &params(Size::Fit { slack: u64::MAX, room: u64::MAX }), "less than 16 TiB");
     for size in [0, 4096, 1 << 20, 4 << 20] {
         refused(&sample, &params(Size::Bytes(size)), "does not fit");
     }
@@ -33,7 +33,8 @@ fn a_tree_that_is_too_large() {
     let mut sample = Sample::new();
     sample.add("f", Kind::File(Content::Blob { digest: Sha256::of(b""), size: 15 << 40 }));
     sample.add("g", Kind::File(Content::Blob { digest: Sha256::of(b""), size: 15 << 40 }));
-    refused(&sample, &fit(), "16 TiB or more");
+    refused(&sample, &params(Size::Fit { slack: 0, room: u64::MAX }), "16 TiB or more");
+    refused(&sample, &fit(), "does not fit its partition of 2097152000 bytes");
     let mut sample = Sample::new();
     (0..70_000).for_each(|at| sample.add(&at.to_string(), Kind::Fifo));
     refused(&sample, &params(Size::Bytes(128 << 20)), "does not fit");

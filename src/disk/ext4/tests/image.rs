@@ -11,10 +11,12 @@ use tempfile::NamedTempFile;
 
 use crate::disk::ext4::{Params, Size, layout};
 use crate::disk::{ContentSource, Data, Pieces};
-use crate::tree::{Content, Kind, Layer, Meta, Node, Segment, Tree};
+use crate::tree::{Content, Kind, Layer, Meta, Node, Refused, Segment, Tree};
 use crate::value::{Epoch, Sha256, TreePath};
 
 pub const EPOCH: u32 = 1_700_000_000;
+/// A partition without room for a whole flex group: so images keep small.
+pub const SMALL: u64 = 2000 << 20;
 
 pub fn params(size: Size) -> Params {
     Params {
@@ -28,7 +30,7 @@ pub fn params(size: Size) -> Params {
 }
 
 pub fn fit() -> Params {
-    params(Size::Fit { slack: 0 })
+    params(Size::Fit { slack: 0, room: SMALL })
 }
 
 /// Blobs by digest, in memory.
@@ -49,12 +51,14 @@ pub struct Sample {
     pub tree: Tree,
     pub blobs: Blobs,
     pub layer: Layer,
+    /// The tree that it is laid over, if that is another one than what it has of the base.
+    pub under: Option<Tree>,
 }
 
 impl Sample {
     pub fn new() -> Self {
         let tree = Tree::new(Meta::new(0o755, 0, 0, EPOCH.into()));
-        Sample { tree, blobs: Blobs::default(), layer: Layer::Base }
+        Sample { tree, blobs: Blobs::default(), layer: Layer::Base, under: None }
     }
 
     pub fn node(&mut self, path: &[u8], meta: Meta, kind: Kind) {
@@ -91,9 +95,31 @@ impl Sample {
         meta.xattrs.insert(name.as_bytes().to_vec(), value.to_vec());
     }
 
+    /// What it is laid over: what it has of the base and can stand without the role, if nothing else was said.
+    pub fn base(&self) -> Tree {
+        if let Some(under) = &self.under {
+            return under.clone();
+        }
+        let mut nodes = self.tree.iter().filter(|(_, node)| node.layer == Layer::Base);
+        let mut base = Tree::new(nodes.next().unwrap().1.meta.clone());
+        let (links, others): (Vec<_>, Vec<_>) = nodes.partition(|(_, node)| matches!(node.kind, Kind::HardLink(_)));
+        for (path, node) in others.into_iter().chain(links) {
+            match base.insert(path.clone(), node.clone()) {
+                Ok(()) | Err(Refused::NoParent(_) | Refused::BadLink(_)) => {}
+                Err(refused) => panic!("{refused}"),
+            }
+        }
+        base
+    }
+
+    /// Laid out over its base.
+    pub fn pieces(&self, params: &Params) -> Pieces {
+        layout(&self.tree, &self.base(), params).unwrap()
+    }
+
     /// Written to a file, and passed by e2fsck.
     pub fn image(&self, params: &Params) -> NamedTempFile {
-        let file = write(&layout(&self.tree, params).unwrap(), &self.blobs);
+        let file = write(&self.pieces(params), &self.blobs);
         fsck(file.path());
         file
     }

@@ -1,6 +1,6 @@
 //! Trees that writers get wrong.
 
-use super::image::{Sample, fit, fsck, noise, params, tool};
+use super::image::{SMALL, Sample, fit, fsck, noise, params, tool};
 use super::{debugfs, view};
 use crate::disk::ext4::Size;
 use crate::tree::{Content, Kind, Layer, Meta};
@@ -204,7 +204,7 @@ fn a_file_over_several_groups() {
     let size = 400 << 20;
     let digest = crate::value::Sha256::of(&bytes);
     sample.add("big", Kind::File(Content::Blob { digest, size }));
-    let pieces = crate::disk::ext4::layout(&sample.tree, &fit()).unwrap();
+    let pieces = sample.pieces(&fit());
     let parts: Vec<(u64, u64, u64)> = pieces
         .iter()
         .filter_map(|piece| match piece.data {
@@ -306,10 +306,18 @@ fn all_sizes_are_sound() {
     for size in [2048 * mib, 2048 * mib + 300 * 4096, 2048 * mib + 8 * mib, 20 * 1024 * mib, 1024 * 1024 * mib] {
         sample.image(&params(Size::Bytes(size)));
     }
-    for slack in [0, 1, mib, 122 * mib, 123 * mib, 250 * mib, 3000 * mib] {
-        let image = sample.image(&params(Size::Fit { slack }));
-        let free = super::format::header(image.path(), "Free blocks:").parse::<u64>().unwrap() * 4096;
+    let number = |image: &std::path::Path, label| super::format::header(image, label).parse::<u64>().unwrap() * 4096;
+    for (slack, room) in [(0, 64), (1, 64), (mib, 64), (122 * mib, 2047), (123 * mib, 2047), (250 * mib, 2047), (3000 * mib, 4095)] {
+        let image = sample.image(&params(Size::Fit { slack, room: room * mib }));
+        let free = number(image.path(), "Free blocks:");
         assert!((slack..slack + 4 * mib).contains(&free), "slack {slack}, free {free}");
+    }
+    // Whole flex groups where they have room.
+    for (slack, room, expected) in [(0, 2048, 2048), (0, u64::MAX / mib, 2048), (1500, 3000, 2048), (2010, 4096, 4096), (2010, 4095, 2052)]
+    {
+        let image = sample.image(&params(Size::Fit { slack: slack * mib, room: room * mib }));
+        assert_eq!(number(image.path(), "Block count:"), expected * mib, "slack {slack}, room {room}");
+        assert!(number(image.path(), "Free blocks:") >= slack * mib);
     }
 }
 
@@ -319,8 +327,8 @@ fn it_grows_to_20_gib() {
     sample.dir("d");
     (0..1000).for_each(|at| sample.file(&format!("d/{at}"), &noise(at, 5000)));
     sample.file("big", &noise(1, 40 << 20));
-    for slack in [0, 800 << 20] {
-        let image = sample.image(&params(Size::Fit { slack }));
+    for (slack, room) in [(0, SMALL), (800 << 20, SMALL), (0, 19 << 30)] {
+        let image = sample.image(&params(Size::Fit { slack, room }));
         image.as_file().set_len(20 << 30).unwrap();
         let (code, said) = tool("resize2fs", &[image.path().to_str().unwrap(), "20G"]);
         assert_eq!(code, 0, "{}", String::from_utf8_lossy(&said));

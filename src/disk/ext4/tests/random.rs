@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::image::{Sample, noise, params};
+use super::image::{SMALL, Sample, noise, params};
 use super::view;
 use crate::disk::ext4::{Params, Size};
 use crate::tree::{Content, Kind, Layer, Meta, Refused};
@@ -98,7 +98,7 @@ fn holes(sample: &mut Sample, seed: &Seed) -> Content {
 
 fn any_params() -> impl Strategy<Value = Params> {
     let size = prop_oneof![
-        (0..40u64 << 20).prop_map(|slack| Size::Fit { slack }),
+        (0..40u64 << 20).prop_map(|slack| Size::Fit { slack, room: SMALL }),
         (20_000..700_000u64).prop_map(|blocks| Size::Bytes(blocks * 4096)),
     ];
     (size, any::<[u8; 16]>(), any::<[u8; 16]>(), 1024..5000u32).prop_map(|(size, uuid, hash_seed, journal_blocks)| Params {
@@ -114,8 +114,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: cases(), max_shrink_iters: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_tree_is_sound(seeds in vec(seed(), 0..120), params in any_params()) {
-        let sample = grow(&seeds);
+    fn any_tree_is_sound(seeds in vec(seed(), 0..120), lacking in 0..4usize, params in any_params()) {
+        let mut sample = grow(&seeds);
+        // Over what it has of the base, or over a tree that has some of its files, and others.
+        if lacking > 0 {
+            let others: Vec<Seed> = seeds.iter().enumerate().filter(|(at, _)| at % 4 != lacking).map(|(_, seed)| seed.clone()).collect();
+            sample.under = Some(grow(&others).tree);
+        }
         let image = sample.image(&params);
         view::compare(&sample, image.path());
     }
