@@ -21,6 +21,7 @@ mod overlay;
 mod owners;
 mod pantry;
 mod proof;
+mod recall;
 mod remember;
 mod repair;
 mod resolve;
