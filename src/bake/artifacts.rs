@@ -7,10 +7,9 @@ use super::origin;
 use crate::document::Located;
 use crate::error::{Error, Result};
 use crate::fetch::{Source, Want};
-use crate::fsx;
 use crate::lock::{ArtifactSource, Entry, Lock, LockedArtifact};
 use crate::plan::{BuiltImage, Extract, Made, Owner, PlannedKind, PlannedNode, PulledImage};
-use crate::project::{Channel, Project};
+use crate::project::{Channel, Digests, Project};
 use crate::recipe::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Part, Recipe, Sources, Subject};
 use crate::render::{Facts, Runtime};
 use crate::value::{ArtifactName, Digest, ReleaseVersion, TreePath};
@@ -63,8 +62,8 @@ pub struct Absent {
 ///
 /// # Errors
 /// A name that the channel does not know, something that is not locked, or a place in the image that is wanted twice.
-pub fn of(project: &Project, channel: &Channel, lock: &Lock, layers: &[&Recipe]) -> Result<Artifacts> {
-    let mut work = Work { project, sources: &channel.sources, lock, out: Artifacts::default() };
+pub fn of(project: &Project, channel: &Channel, lock: &Lock, layers: &[&Recipe], digests: &dyn Digests) -> Result<Artifacts> {
+    let mut work = Work { project, digests, sources: &channel.sources, lock, out: Artifacts::default() };
     work.out.facts.runtime = runtime(layers)?;
     for layer in layers {
         for name in &layer.artifacts {
@@ -100,6 +99,7 @@ fn runtime(layers: &[&Recipe]) -> Result<Option<Runtime>> {
 
 struct Work<'a> {
     project: &'a Project,
+    digests: &'a dyn Digests,
     sources: &'a Sources,
     lock: &'a Lock,
     out: Artifacts,
@@ -264,7 +264,7 @@ impl Work<'_> {
                 let shown = path.clone();
                 let path = self.project.own_file(path);
                 // Where it is gone, the store may still have it.
-                if let Some((found, _)) = fsx::digest_if_present(&path)?
+                if let Some((found, _)) = self.digests.of(&path)?
                     && Digest::Sha256(found) != locked.digest
                 {
                     return Err(Error::user(format!("{shown} is no longer the file that was locked as `{}`", locked.name))

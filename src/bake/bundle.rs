@@ -9,7 +9,7 @@ use super::pantry::Witnessed;
 use super::{Bake, InputKind, Resolved, hold_against};
 use crate::bundle::{self, Bytes, Content, Kind, Outline, Part, Taken, Visitor};
 use crate::error::{Error, Result};
-use crate::project::{Channel, Expected, LargeFile, Project, SourceFile};
+use crate::project::{Channel, Expected, LargeFile, Project, Reading, SourceFile};
 use crate::recipe::{Body, ChannelName, Intent, base_layers, role_layers};
 use crate::report::{Item, ItemKind, Outcome, Report};
 use crate::store::{Blob, StoreSource};
@@ -309,7 +309,7 @@ fn project_files(wanted: &Bundling, resolved: &Resolved, goods: &mut Goods) -> R
         let path = project.own_file(&name);
         let part = match resolved.sources.iter().find(|file| file.path == path) {
             Some(file) => goods.name(&name, file),
-            None => match project.source(&name)? {
+            None => match project.source(&name, &Reading)? {
                 Some(SourceFile::Held(bytes)) => goods.hold(Kind::File, &name, bytes),
                 Some(SourceFile::Named(file)) => goods.name(&name, &file),
                 None => return Err(Error::user(format!("{name} is gone")).hint("run the command again once nobody writes to the project")),

@@ -22,6 +22,7 @@ mod overlay;
 mod owners;
 mod pantry;
 mod proof;
+mod recall;
 mod remember;
 mod repair;
 mod resolve;

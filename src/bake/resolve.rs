@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use super::artifacts::{self, Artifacts};
 use super::origin::{Origin, Origins};
@@ -10,7 +11,7 @@ use crate::disk::grub;
 use crate::error::{Error, Result};
 use crate::lock::{Entry as Locked, Request};
 use crate::plan::{self, Account, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
-use crate::project::{Channel, LargeFile, Project, SourceFile};
+use crate::project::{Channel, Digests, LargeFile, Project, Reading, SourceFile};
 use crate::recipe::{Body, Intent, Part, Recipe, Subject, base_layers, role_layers};
 use crate::render::{self, Facts};
 use crate::value::{Digest, RoleName, TreePath};
@@ -57,8 +58,13 @@ impl Resolved {
     }
 }
 
-/// Resolves `role`. Nothing is fetched; the lockfile must fit the recipes.
+/// Resolves `role`. Nothing is fetched; the lockfile must fit the recipes. All files that it names are read.
 pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<Resolved> {
+    resolve_by(project, channel, role, &Reading)
+}
+
+/// As [`resolve`], with what knows the digests of large files.
+pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, digests: &dyn Digests) -> Result<Resolved> {
     let name = channel.sources.channel.as_str();
     let lock = channel.locked()?;
     lock.check(&crate::project::lock_name(name), &request(channel)?)?;
@@ -73,7 +79,8 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
         Error::user(format!("`tools` in {} does not name `{INSTALLER}`, which installs the packages", channel.sources.file))
             .hint(format!("add it, and run `kbake lock --channel {name}`"))
     })?;
-    let artifacts = artifacts::of(project, channel, lock, &layers)?;
+    digests.expect(&large_files(project, &layers)?);
+    let artifacts = artifacts::of(project, channel, lock, &layers, digests)?;
     let mut origins = Origins::default();
     origins.channel(&channel.sources);
     let mut files = rendered(role, &layers, &artifacts.facts, &mut origins)?;
@@ -81,7 +88,7 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
     origins.files.extend(artifacts.origins.clone());
     let (mut sources, mut presets, mut users) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for recipe in layers {
-        add_entries(project, recipe, &mut files, &mut sources)?;
+        add_entries(project, recipe, digests, &mut files, &mut sources)?;
         add_presets(recipe, &mut presets);
         origins.recipe(recipe);
         for user in &recipe.users {
@@ -155,6 +162,7 @@ fn from_render(entry: render::Entry) -> (TreePath, PlannedNode) {
 fn add_entries(
     project: &Project,
     recipe: &Recipe,
+    digests: &dyn Digests,
     files: &mut BTreeMap<TreePath, PlannedNode>,
     sources: &mut Vec<LargeFile>,
 ) -> Result<()> {
@@ -166,8 +174,8 @@ fn add_entries(
                 let kind = match &body.value {
                     Body::Text(text) => PlannedKind::File(text.as_bytes().into()),
                     Body::Source(source) => {
-                        let name = format!("recipes/{source}");
-                        let found = project.source(&name)?.ok_or_else(|| body.place.error(format!("{name} is missing")))?;
+                        let name = source_name(source);
+                        let found = project.source(&name, digests)?.ok_or_else(|| body.place.error(format!("{name} is missing")))?;
                         from_source(found, sources)
                     }
                 };
@@ -179,6 +187,24 @@ fn add_entries(
         files.insert(located.value.path.clone(), node);
     }
     Ok(())
+}
+
+/// The files of recipes that are not held in memory, in the order in which they will be asked for.
+fn large_files(project: &Project, layers: &[&Recipe]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for located in layers.iter().flat_map(|recipe| &recipe.entries) {
+        if let Intent::File { body, .. } = &located.value.intent
+            && let Body::Source(source) = &body.value
+        {
+            found.extend(project.large(&source_name(source))?);
+        }
+    }
+    Ok(found)
+}
+
+/// Where in the project a recipe's `source` is.
+fn source_name(source: &impl Display) -> String {
+    format!("recipes/{source}")
 }
 
 fn from_source(found: SourceFile, sources: &mut Vec<LargeFile>) -> PlannedKind {

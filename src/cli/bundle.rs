@@ -35,8 +35,7 @@ impl Session<'_> {
         let mut roles = args.roles.clone();
         roles.sort();
         roles.dedup();
-        let all = self.resolve_all(&project, &roles)?;
-        let channel = project.channel(&self.channel()?)?;
+        let (channel, wanted) = self.roles_of(&project, &roles)?;
         let name = channel.sources.channel.as_str();
         let out = match (&args.out, &roles[..]) {
             (Some(out), _) => out.clone(),
@@ -56,6 +55,7 @@ impl Session<'_> {
             since: &since,
         };
         self.bake(&args.sources, args.jobs, |bake| {
+            let all = bake.resolve(&project, &channel, &wanted)?;
             let packed = bake.pack(&bundling, &all)?;
             for resolved in &all {
                 bake.remember(bake::owner(&project, &current_folder()?, name, resolved.plan.role()), resolved, None)?;

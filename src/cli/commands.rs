@@ -9,22 +9,23 @@ use super::{Session, current_folder, processors};
 use crate::bake::{self, Bake, Baked, Checked, Resolved};
 use crate::error::Result;
 use crate::fetch;
-use crate::project::{self, Expected, Project};
+use crate::project::{self, Channel, Expected, Project};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
 use crate::resolve;
 use crate::store::Owner;
-use crate::value::{Digest, Size};
+use crate::value::{Digest, RoleName, Size};
 
 impl Session<'_> {
     /// `kbake build`.
     pub fn build(&self, args: &Build) -> Result<()> {
         let project = self.project()?;
         let expected = project.expected()?;
-        // All roles are resolved first: a mistake in the last recipe must not show after the first image.
-        let all = self.resolve_all(&project, &args.roles)?;
-        let channel = self.channel()?;
-        let whose = |resolved: &Resolved| Ok(bake::owner(&project, &current_folder()?, &channel, resolved.plan.role()));
+        let (channel, roles) = self.roles_of(&project, &args.roles)?;
+        let name = channel.sources.channel.as_str();
+        let whose = |resolved: &Resolved| Ok(bake::owner(&project, &current_folder()?, name, resolved.plan.role()));
         self.bake(&args.sources, args.jobs, |bake| {
+            // All roles are resolved first: a mistake in the last recipe must not show after the first image.
+            let all = bake.resolve(&project, &channel, &roles)?;
             all.iter().try_for_each(|resolved| self.build_one(args, bake, resolved, &expected, whose(resolved)?))
         })
     }
@@ -106,12 +107,12 @@ impl Session<'_> {
     /// `kbake fetch`.
     pub fn fetch(&self, args: &Fetch) -> Result<()> {
         let project = self.project()?;
-        let all = self.resolve_all(&project, &args.roles)?;
-        let channel = self.channel()?;
+        let (channel, roles) = self.roles_of(&project, &args.roles)?;
+        let name = channel.sources.channel.as_str();
         self.bake(&args.sources, None, |bake| {
-            for resolved in &all {
+            for resolved in &bake.resolve(&project, &channel, &roles)? {
                 bake.fetch_all(resolved)?;
-                bake.remember(bake::owner(&project, &current_folder()?, &channel, resolved.plan.role()), resolved, None)?;
+                bake.remember(bake::owner(&project, &current_folder()?, name, resolved.plan.role()), resolved, None)?;
                 let packages = resolved.packages.len() + resolved.tools.len();
                 let artifacts = resolved.artifacts.wants.len() + resolved.artifacts.own.len();
                 self.shell.say(&format!("{}: {packages} packages and {artifacts} artifacts are in the store", resolved.plan.role()));
@@ -151,18 +152,25 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn resolve_all(&self, project: &Project, roles: &[String]) -> Result<Vec<Resolved>> {
+    /// The channel, which must be in order, and these roles of the project.
+    pub(super) fn roles_of(&self, project: &Project, roles: &[String]) -> Result<(Channel, Vec<RoleName>)> {
         let roles = roles.iter().map(|role| project.role(role)).collect::<Result<Vec<_>>>()?;
         let channel = project.channel(&self.channel()?)?;
         self.check_versions(project, &channel.sources)?;
-        roles.iter().map(|role| bake::resolve(project, &channel, role)).collect()
+        Ok((channel, roles))
     }
 
+    /// As [`Session::roles_of`], for one.
+    pub(super) fn role_of(&self, project: &Project, role: &str) -> Result<(Channel, RoleName)> {
+        let role = project.role(role)?;
+        let (channel, _) = self.roles_of(project, &[])?;
+        Ok((channel, role))
+    }
+
+    /// Resolves a role without a store.
     pub(super) fn resolve_one(&self, role: &str) -> Result<Resolved> {
         let project = self.project()?;
-        let role = project.role(role)?;
-        let channel = project.channel(&self.channel()?)?;
-        self.check_versions(&project, &channel.sources)?;
+        let (channel, role) = self.role_of(&project, role)?;
         bake::resolve(&project, &channel, &role)
     }
 

@@ -41,11 +41,11 @@ impl Session<'_> {
     pub fn why(&self, role: &str) -> Result<()> {
         let project = self.project()?;
         let role = project.role(role)?;
-        let channel = self.channel()?;
-        let resolved = bake::resolve(&project, &project.channel(&channel)?, &role)?;
-        let owner = bake::owner(&project, &current_folder()?, &channel, &role);
-        let why = self.bake(&Sources::nowhere(), None, |bake| bake.why(&owner, &resolved))?;
-        self.shell.data(&answer(&role, &channel, &why))
+        let channel = project.channel(&self.channel()?)?;
+        let name = channel.sources.channel.as_str();
+        let owner = bake::owner(&project, &current_folder()?, name, &role);
+        let why = self.bake(&Sources::nowhere(), None, |bake| bake.why(&owner, &bake.resolve_one(&project, &channel, &role)?))?;
+        self.shell.data(&answer(&role, name, &why))
     }
 
     /// `kbake diff`.

@@ -14,8 +14,10 @@ use crate::value::TreePath;
 impl Session<'_> {
     /// `kbake tree`.
     pub fn tree(&self, role: &str, plain: bool, sources: &Sources) -> Result<()> {
-        let resolved = self.resolve_one(role)?;
+        let project = self.project()?;
+        let (channel, role) = self.role_of(&project, role)?;
         let text = self.bake(sources, None, |bake| {
+            let resolved = bake.resolve_one(&project, &channel, &role)?;
             let stocked = bake.tree(&resolved)?;
             Ok(match plain {
                 true => stocked.tree.to_text(),

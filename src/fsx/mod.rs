@@ -61,10 +61,20 @@ pub fn read_to_string(path: &Path) -> Result<String> {
 
 /// The digest and the size in bytes of a file however large; none when nothing is there.
 pub fn digest_if_present(path: &Path) -> Result<Option<(Sha256, u64)>> {
+    Ok(digest_and_stamp(path)?.map(|(digest, size, _)| (digest, size)))
+}
+
+/// As [`digest_if_present`], with the stamp that the file had before it was read. One that was written to meanwhile has
+/// another by now.
+pub fn digest_and_stamp(path: &Path) -> Result<Option<(Sha256, u64, Stamp)>> {
     let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
+    let read = |file: File| {
+        let stamp = Stamp::of_metadata(&file.metadata()?);
+        digest(&file).map(|(digest, size)| (digest, size, stamp))
+    };
     match File::open(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        file => file.and_then(|file| digest(&file)).map(Some).map_err(failed),
+        file => file.and_then(read).map(Some).map_err(failed),
     }
 }
 

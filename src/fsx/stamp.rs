@@ -11,7 +11,10 @@ use crate::error::{Error, Result};
 
 /// Which file it is and when it last changed. Two equal stamps of one path mean: nobody has written to it.
 ///
-/// ctime is what makes it strong: it cannot be set back by ordinary means, unlike mtime.
+/// ctime is what makes it strong: it cannot be set back by ordinary means, unlike mtime. But a filesystem's clock ticks,
+/// often in milliseconds and sometimes in seconds: what is written twice in a tick has one stamp both times. Whoever
+/// remembers what was in a file asks [`Stamp::is_settled`] first. One thing is never noticed: writing into a page that
+/// has been mapped, written to, and not yet brought to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stamp {
@@ -41,6 +44,14 @@ impl Stamp {
     /// When its bytes last changed, in seconds since 1970.
     pub fn mtime(&self) -> i64 {
         self.mtime_ns.div_euclid(1_000_000_000)
+    }
+
+    /// Whether no change at `now` or later, in seconds since 1970, can leave this stamp as it is: its last one is so long
+    /// ago that the clock has ticked since, even that of FAT (two seconds), and that of a server which is a little behind.
+    pub fn is_settled(&self, now: i64) -> bool {
+        const TICK: i64 = 4;
+        let last = self.mtime_ns.max(self.ctime_ns).div_euclid(1_000_000_000);
+        last.saturating_add(TICK) <= now
     }
 
     /// The stamp of a file that is open.

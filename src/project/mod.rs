@@ -36,6 +36,25 @@ pub enum SourceFile {
     Named(LargeFile),
 }
 
+/// Knows the digests of files that are not held in memory.
+pub trait Digests {
+    /// Will be asked for these. It may find out about several at once.
+    fn expect(&self, _paths: &[PathBuf]) {}
+
+    /// The digest and the size in bytes of a file; none when nothing is there.
+    fn of(&self, path: &Path) -> Result<Option<(Sha256, u64)>>;
+}
+
+/// Reads every file that it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading;
+
+impl Digests for Reading {
+    fn of(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
+        fsx::digest_if_present(path)
+    }
+}
+
 /// A file that is not held in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LargeFile {
@@ -91,15 +110,18 @@ impl Project {
     }
 
     /// A file that becomes a file of the image, if it is there.
-    pub fn source(&self, name: &str) -> Result<Option<SourceFile>> {
-        if let Project::Folder(folder) = self {
-            let path = folder.join(name);
-            if fsx::size(&path)?.is_some_and(|size| size > HELD_MAX) {
-                let found = fsx::digest_if_present(&path)?;
-                return Ok(found.map(|(digest, size)| SourceFile::Named(LargeFile { path, digest, size })));
-            }
+    pub fn source(&self, name: &str, digests: &dyn Digests) -> Result<Option<SourceFile>> {
+        match self.large(name)? {
+            Some(path) => Ok(digests.of(&path)?.map(|(digest, size)| SourceFile::Named(LargeFile { path, digest, size }))),
+            None => Ok(self.bytes(name)?.map(SourceFile::Held)),
         }
-        Ok(self.bytes(name)?.map(SourceFile::Held))
+    }
+
+    /// Where a file is, if it is there and not held in memory.
+    pub fn large(&self, name: &str) -> Result<Option<PathBuf>> {
+        let Project::Folder(folder) = self else { return Ok(None) };
+        let path = folder.join(name);
+        Ok(fsx::size(&path)?.is_some_and(|size| size > HELD_MAX).then_some(path))
     }
 
     /// Where a file of the user's own is that a lockfile names.

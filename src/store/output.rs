@@ -1,4 +1,4 @@
-//! Files outside the store that hold a blob's bytes: how they get there, and how they are known again.
+//! Files outside the store that hold a blob's bytes, or are read for an image: how they are known again.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -41,18 +41,35 @@ impl Store {
     /// The digest of the file at the absolute path `path`, when it is known and the file has not changed since.
     /// Whatever is odd about the entry counts as not known.
     pub fn stamp(&self, path: &Path) -> Result<Option<Sha256>> {
+        Ok(self.known(path)?.map(|(digest, _)| digest))
+    }
+
+    /// As [`Store::stamp`], with the file's size in bytes.
+    pub fn known(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
         let Some(now) = Stamp::of(path)? else { return Ok(None) };
         let Ok(Some(bytes)) = fsx::read_if_present(&self.stamp_path(path)?) else { return Ok(None) };
         let Ok(entry) = serde_json::from_slice::<Entry>(&bytes) else { return Ok(None) };
-        Ok(if entry.stamp == now && entry.path == shown(path) { entry.digest.parse().ok() } else { None })
+        let holds = entry.stamp == now && entry.path == shown(path);
+        Ok(if holds { entry.digest.parse().ok().map(|digest| (digest, now.size)) } else { None })
     }
 
     /// Remembers that the file at the absolute path `path` has `digest`. `stamp` was taken before its bytes were
     /// hashed, so that a change in between is noticed.
     pub fn put_stamp(&self, path: &Path, stamp: &Stamp, digest: &Sha256) -> Result<()> {
-        let entry = Entry { path: shown(path), digest: digest.to_string(), stamp: *stamp };
-        let text = serde_json::to_vec(&entry).map_err(|e| Error::internal(format!("a stamp cannot be written: {e}")))?;
-        fsx::write_atomic(&self.stamp_path(path)?, FILE_MODE, &text)
+        fsx::write_atomic(&self.stamp_path(path)?, FILE_MODE, &stamp_text(path, stamp, digest)?)
+    }
+
+    /// Remembers the digests of files at absolute paths, which others may write to, and which this command has read. As
+    /// [`Store::put_stamp`], but for those that were changed so shortly before the command began that a change after they
+    /// were read might leave no trace.
+    pub fn put_settled_stamps(&self, read: &[(PathBuf, Stamp, Sha256)]) -> Result<()> {
+        // A store that was not told when the command began cannot know.
+        let Some(now) = self.now else { return Ok(()) };
+        let mut batch = fsx::Batch::default();
+        for (path, stamp, digest) in read.iter().filter(|(_, stamp, _)| stamp.is_settled(now)) {
+            batch.add(&self.stamp_path(path)?, FILE_MODE, &stamp_text(path, stamp, digest)?)?;
+        }
+        batch.commit()
     }
 
     /// Whether the entry at `path` can never be of use again. What cannot be looked at may be.
@@ -69,6 +86,11 @@ impl Store {
         }
         Ok(self.root().join("stamps").join(format!("{}.json", Sha256::of(path.as_os_str().as_bytes()))))
     }
+}
+
+fn stamp_text(path: &Path, stamp: &Stamp, digest: &Sha256) -> Result<Vec<u8>> {
+    let entry = Entry { path: shown(path), digest: digest.to_string(), stamp: *stamp };
+    serde_json::to_vec(&entry).map_err(|e| Error::internal(format!("a stamp cannot be written: {e}")))
 }
 
 fn shown(path: &Path) -> String {
