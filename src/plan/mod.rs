@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! kbake-plan 1
-//! image-format 1
+//! image-format 2
 //! arch amd64
 //! epoch 1767225600
 //! disk-size 21474836480
@@ -40,7 +40,7 @@ const PLAN_FORMAT: u32 = 1;
 
 /// The version of everything that turns a plan into bytes, from the tree to the qcow2 file. It is raised whenever
 /// kbake would make other bytes from the same plan; the golden digests in `images/expected.toml` guard it.
-pub const IMAGE_FORMAT: u32 = 1;
+pub const IMAGE_FORMAT: u32 = 2;
 
 /// The size of the disk that the guest sees, in bytes: 20 GiB.
 const DISK_SIZE: u64 = 20 << 30;
