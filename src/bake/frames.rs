@@ -15,11 +15,9 @@ use crate::disk::qcow2::{self, Composer, FramesWriter};
 use crate::disk::{ContentSource, Data, Piece, Pieces};
 use crate::error::{Error, Result};
 use crate::plan::{IMAGE_FORMAT, PlannedKind};
-use crate::store::{Action, Blob, BlobWriter, COMPOSED, Lookup, Stretch, Unplaced};
+use crate::store::{Action, Blob, BlobWriter, COMPOSED, FRAMES, Lookup, Stretch, Unplaced};
 use crate::value::Sha256;
 
-/// The kind of the entries.
-pub(super) const FRAMES: &str = "frames";
 /// The name of their one output.
 const FILE: &str = "frames";
 /// Contents of so many bytes have a file of frames of their own. Smaller ones would make more files than they spare work.

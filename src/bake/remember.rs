@@ -74,7 +74,6 @@ impl Bake<'_> {
             PlannedKind::Made(made) => Some((made::MADE.to_owned(), made.key())),
             _ => None,
         }));
-        actions.extend(self.frame_entries(resolved)?);
         let mut inputs: BTreeSet<_> = self.inputs(resolved)?.into_iter().filter_map(|input| Some(input.blob?.digest)).collect();
         for digest in resolved.artifacts.own.keys() {
             inputs.extend(self.store.resolve(digest, None)?.map(|blob| blob.digest));

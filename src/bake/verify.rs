@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::frames::FRAMES;
 use super::inputs::InputKind;
 use super::proof::{Damage, Damaged, Proof, State};
 use super::{BASE, Bake, IMAGE, Resolved, made, resolve};
@@ -19,7 +18,7 @@ use crate::plan::compare::{self, Group};
 use crate::plan::{Made, PlannedKind};
 use crate::project::Project;
 use crate::report::{Item, ItemKind, Outcome};
-use crate::store::{Action, Blob, COMPOSED, Miss, Owner, Root, Store};
+use crate::store::{Action, Blob, COMPOSED, FRAMES, Miss, Owner, Root, Store};
 use crate::value::{Digest, Sha256};
 
 /// What a project's role comes to now, or why that is not known.

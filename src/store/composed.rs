@@ -25,6 +25,9 @@ use crate::value::{Cancel, Hasher, Sha256};
 
 /// The kind of these entries.
 pub const KIND: &str = "composed";
+/// The kind of entries that name a blob which others are composed of, by what it was made from. Such an entry is of use as
+/// long as its blob is there.
+pub const FRAMES: &str = "frames";
 /// The entry's name for the list of stretches.
 const LIST: &str = "list";
 /// The first line of the list.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::survey::{Inventory, Life, Moment, Piece, Rest};
-use super::{Access, Owner, Root, Store};
+use super::{Access, COMPOSED, FRAMES, Owner, Root, Store};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::value::{Cancel, Sha256};
@@ -61,9 +61,10 @@ impl What {
     fn stage(&self) -> u8 {
         match self {
             What::Root(_) => 0,
+            What::Action(kind, _) if kind == COMPOSED => 2,
             What::Action(..) | What::Claim(_) => 1,
-            What::Blob(_) => 2,
-            What::Rest(_) => 3,
+            What::Blob(_) => 3,
+            What::Rest(_) => 4,
         }
     }
 }
@@ -91,7 +92,16 @@ impl Needed {
         for name in &needed.actions {
             needed.blobs.extend(outputs(inventory, name));
         }
-        // By which other digest a blob is known is needed as long as the blob is.
+        let composed: Vec<_> = needed.blobs.iter().map(|blob| (COMPOSED.to_owned(), *blob)).collect();
+        for entry in composed.into_iter().filter(|entry| inventory.actions.contains_key(entry)) {
+            if is_whole(inventory, &entry) {
+                // It needs no file of its own.
+                needed.blobs.remove(&entry.1);
+            }
+            needed.blobs.extend(outputs(inventory, &entry));
+            needed.actions.insert(entry);
+        }
+        // By which other name a blob is known is needed as long as the blob is.
         let aliases = inventory.actions.keys().filter_map(|name| Some((name, aliased(inventory, name)?)));
         needed.actions.extend(aliases.filter(|(_, blob)| needed.blobs.contains(blob)).map(|(name, _)| name.clone()));
         needed
@@ -111,9 +121,15 @@ fn outputs<'a>(inventory: &'a Inventory, name: &(String, Sha256)) -> impl Iterat
     action.into_iter().flat_map(|action| action.outputs.values().map(|blob| blob.digest))
 }
 
+/// Whether all that an entry names has a file here, and not in a lower store.
+fn is_whole(inventory: &Inventory, name: &(String, Sha256)) -> bool {
+    let mut blobs = outputs(inventory, name).peekable();
+    blobs.peek().is_some() && blobs.all(|blob| inventory.blobs.contains_key(&blob))
+}
+
 /// The blob that an entry gives another name to.
 fn aliased(inventory: &Inventory, name: &(String, Sha256)) -> Option<Sha256> {
-    let mut blobs = outputs(inventory, name).filter(|_| Store::is_alias(&name.0));
+    let mut blobs = outputs(inventory, name).filter(|_| Store::is_alias(&name.0) || name.0 == FRAMES);
     blobs.next().filter(|_| blobs.next().is_none())
 }
 
@@ -205,6 +221,12 @@ impl<'a> Ages<'a> {
             named(root).for_each(|blob| raise(&mut ages.blobs, &blob, used));
             root.current.actions.iter().for_each(|name| raise(&mut ages.actions, &name, used));
             raise(&mut ages.claims, &root.current.history.plan.digest, used);
+        }
+        for name in inventory.actions.keys() {
+            let used = ages.actions[name];
+            let composed = outputs(inventory, name).map(|blob| (COMPOSED.to_owned(), blob));
+            let entries = composed.filter_map(|entry| inventory.actions.get_key_value(&entry));
+            entries.for_each(|(entry, _)| raise(&mut ages.actions, &entry, used));
         }
         for name in inventory.actions.keys() {
             let used = ages.actions[name];

@@ -32,6 +32,23 @@ pub fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// What a list of stretches comes to.
+fn composed(folder: &Path, list: &str) -> Vec<u8> {
+    let (mut parts, mut bytes) = (Vec::new(), Vec::new());
+    for line in fs::read_to_string(folder.join(list)).unwrap().lines().skip(2) {
+        match *line.split(' ').collect::<Vec<_>>() {
+            ["part", digest, _] => parts.push(fs::read(folder.join(digest)).unwrap()),
+            ["zero", len] => bytes.resize(bytes.len() + len.parse::<usize>().unwrap(), 0),
+            [part, offset, len] => {
+                let (part, offset, len): (usize, usize, usize) = (part.parse().unwrap(), offset.parse().unwrap(), len.parse().unwrap());
+                bytes.extend_from_slice(&parts[part][offset..offset + len]);
+            }
+            _ => panic!("{line:?} in a list of stretches"),
+        }
+    }
+    bytes
+}
+
 impl Contents {
     /// Looks at everything itself: no reader of the store is believed.
     pub fn of(site: &Site, when: &str) -> Contents {
@@ -43,15 +60,25 @@ impl Contents {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o444, "{when}");
             found.blobs.insert(name);
         }
+        let mut sizes: BTreeMap<String, u64> =
+            found.blobs.iter().map(|name| (name.clone(), fs::metadata(folder.join(name)).unwrap().len())).collect();
+        let mut entries = BTreeMap::new();
         for name in names(&site.store().join("actions")).into_iter().filter(|name| !name.starts_with('.')) {
             let text = fs::read_to_string(site.store().join("actions").join(&name)).unwrap();
             let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{when}: {name}: {e}: {text:?}"));
-            for (output, blob) in json["outputs"].as_object().unwrap() {
-                let digest = blob["digest"].as_str().unwrap();
-                assert!(found.blobs.contains(digest), "{when}: {name} names `{output}`, which is not there");
-                assert_eq!(fs::metadata(folder.join(digest)).unwrap().len(), blob["size"].as_u64().unwrap(), "{when}: {name}");
+            if let Some(digest) = name.strip_prefix("composed-").and_then(|rest| rest.strip_suffix(".json")) {
+                let bytes = composed(&folder, json["outputs"]["list"]["digest"].as_str().unwrap());
+                assert_eq!(Sha256::of(&bytes).to_string(), digest, "{when}: {name} gives other bytes");
+                sizes.insert(digest.to_owned(), bytes.len() as u64);
             }
-            found.actions.insert(name, text);
+            found.actions.insert(name.clone(), text);
+            entries.insert(name, json);
+        }
+        for (name, json) in &entries {
+            for (output, blob) in json["outputs"].as_object().unwrap() {
+                let size = sizes.get(blob["digest"].as_str().unwrap());
+                assert_eq!(size.copied(), blob["size"].as_u64(), "{when}: {name} names `{output}`, which is not there, or not so long");
+            }
         }
         for role in ROLES {
             if let Ok(bytes) = fs::read(site.image(role)) {

@@ -117,7 +117,8 @@ pub fn noise(name: &str, len: usize) -> Vec<u8> {
 impl World {
     /// The world in which the publisher has put these bytes under the tool's address.
     pub fn of(edition: &str) -> World {
-        let tool = noise(&format!("tool {edition}"), 70_000);
+        // So large that its compressed clusters are kept by themselves.
+        let tool = [noise(&format!("tool {edition}"), 70_000), vec![7; 1 << 20]].concat();
         let archive = archive(edition);
         let own = noise("own", 10_000);
         let layer = noise("layer", 40_000);
