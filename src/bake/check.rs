@@ -73,9 +73,11 @@ impl Bake<'_> {
 
     /// Removes what is in the folder, also what a killed process has left there.
     fn clear(&self, resolved: &Resolved, folder: &Path) -> Result<()> {
-        let installing = folder.join("tmp").join(format!("work-{}-{}", super::BASE, resolved.plan.base_key()));
-        if fsx::exists(&installing)? {
-            base::clean(base::host_check(resolved.plan.arch())?, &installing)?;
+        for key in [resolved.plan.base_key()].into_iter().chain(resolved.plan.ground_key()) {
+            let installing = folder.join("tmp").join(format!("work-{}-{key}", super::BASE));
+            if fsx::exists(&installing)? {
+                base::clean(base::host_check(resolved.plan.arch())?, &installing)?;
+            }
         }
         fsx::remove_dir_all(folder)
     }

@@ -72,7 +72,7 @@ pub struct Bake<'a> {
     pub fetch: fetch::Options,
     /// The mirrors that the host knows, asked for only when something is missing.
     pub host_mirrors: &'a (dyn Fn(&str) -> Result<Vec<String>> + Sync),
-    /// How many threads compress.
+    /// How many threads unpack and compress.
     pub jobs: usize,
     /// Who is told.
     pub report: &'a dyn Report,
@@ -167,18 +167,28 @@ impl Bake<'_> {
         if let Some(stocked) = known(Outcome::Cached)? {
             return Ok(stocked);
         }
+        let mut outcome = Outcome::Cached;
+        self.kept_base(&key, || {
+            outcome = Outcome::Built;
+            self.fetch_packages(resolved)?;
+            self.report.begun(&of_role(&resolved.plan, ItemKind::Base, None));
+            install(self, resolved)
+        })?;
+        known(outcome)?.ok_or_else(|| Error::internal("the base tree that was just stored cannot be read back"))
+    }
+
+    /// The base of this key: looked up, or made by `install` and kept.
+    fn kept_base(&self, key: &Sha256, install: impl FnOnce() -> Result<(Tree, Blob)>) -> Result<Stocked> {
         let waiting = || self.report.say("another kbake is installing the same packages; waiting");
-        let _flight = self.store.plan_lock(&key, self.cancel, &waiting)?;
-        if let Some(stocked) = known(Outcome::Cached)? {
+        let _flight = self.store.plan_lock(key, self.cancel, &waiting)?;
+        if let Some(stocked) = self.known_base(key)? {
             return Ok(stocked);
         }
-        self.fetch_packages(resolved)?;
-        self.report.begun(&of_role(&resolved.plan, ItemKind::Base, None));
-        let (tree, pack) = install(self, resolved)?;
+        let (tree, pack) = install()?;
         let text = self.store.insert(tree.to_text().as_bytes())?;
         let outputs = [("pack".to_owned(), pack), ("tree".to_owned(), text)].into();
-        self.store.put_action(BASE, &key, &Action { outputs })?;
-        known(Outcome::Built)?.ok_or_else(|| Error::internal("the base tree that was just stored cannot be read back"))
+        self.store.put_action(BASE, key, &Action { outputs })?;
+        self.known_base(key)?.ok_or_else(|| Error::internal("the base tree that was just stored cannot be read back"))
     }
 
     fn known_base(&self, key: &Sha256) -> Result<Option<Stocked>> {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::made::Blobs;
-use super::{Bake, Resolved};
+use super::{Bake, Resolved, Stocked};
 use crate::base;
 use crate::error::{Class, Error, Result};
 use crate::fetch::{Events, Source, Want};
@@ -177,13 +177,16 @@ impl Events for Downloads<'_> {
 
 /// Installs a plan's packages. Gives the normalised tree and the blob of its contents.
 ///
+/// Always in two steps when the plan has more packages than every role has: first these, whose base the store keeps by itself,
+/// then on top of it the others. So the outcome is the same whether the first step was made just now or long ago.
+///
 /// # Errors
-/// Those of [`base::build`]. A package that is damaged in the store is put aside, so that the next command fetches it anew.
+/// Those of [`base::build`]. A blob that is damaged in the store is put aside, so that the next command fetches or makes it anew.
 pub fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
-    install_packages(bake, resolved).map_err(|error| {
-        let digests: Vec<Sha256> = resolved.packages.iter().chain([&resolved.installer]).map(|package| package.sha256).collect();
-        put_aside(bake.store, &digests, error)
-    })
+    let plan = &resolved.plan;
+    let Some(key) = plan.ground_key() else { return install_packages(bake, resolved, &plan.base_key(), None, |_| true) };
+    let ground = bake.kept_base(&key, || install_packages(bake, resolved, &key, None, |name| plan.is_common(name)))?;
+    install_packages(bake, resolved, &plan.base_key(), Some(&ground), |name| !plan.is_common(name))
 }
 
 /// What is to blame for `error`: who reads a blob by its path can tell that it is damaged, but only the store can take it out
@@ -197,7 +200,14 @@ fn put_aside(store: &Store, digests: &[Sha256], error: Error) -> Error {
     all.into_iter().next().unwrap_or(error)
 }
 
-fn install_packages(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
+/// Installs the packages that `is_in` takes, on top of `ground` if there is one, for the base of this key.
+fn install_packages(
+    bake: &Bake,
+    resolved: &Resolved,
+    key: &Sha256,
+    ground: Option<&Stocked>,
+    is_in: impl Fn(&str) -> bool,
+) -> Result<(Tree, Blob)> {
     let plan = &resolved.plan;
     let mode = base::host_check(plan.arch())?;
     let deb = |package: &Locked| base::Deb {
@@ -208,14 +218,27 @@ fn install_packages(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
         digest: package.sha256,
         size: package.size,
     };
-    let debs: Vec<base::Deb> = resolved.packages.iter().map(deb).collect();
-    bake.report.say(&format!("installing {} packages (once for this lockfile; minutes)", debs.len()));
-    let spec = base::Spec { debs, mmdebstrap: deb(&resolved.installer), epoch: plan.epoch(), arch: plan.arch() };
-    let scratch = bake.store.work_folder("base", &plan.base_key())?;
+    let debs: Vec<base::Deb> = resolved.packages.iter().filter(|package| is_in(package.name.as_str())).map(deb).collect();
+    let once = if ground.is_some() { "on top of the base that all roles have" } else { "once for this lockfile; minutes" };
+    bake.report.say(&format!("installing {} packages ({once})", debs.len()));
+    let spec = base::Spec {
+        ground: ground.map(|stocked| base::Ground { tree: &stocked.tree, source: &stocked.source }),
+        debs,
+        mmdebstrap: deb(&resolved.installer),
+        epoch: plan.epoch(),
+        arch: plan.arch(),
+    };
+    let scratch = bake.store.work_folder("base", key)?;
     let event = |line: &str| bake.report.say(&format!("  {line}"));
-    let installed = pack(bake, |sink| base::build(&spec, mode, &scratch, sink, &event, bake.cancel));
-    // Packages are copied from their files, past the store's own readers.
-    installed.map_err(|error| bake.store.explain(error, spec.debs.iter().chain([&spec.mmdebstrap]).map(|deb| deb.digest)))
+    let how = base::How { mode, jobs: bake.jobs, event: &event, cancel: bake.cancel };
+    let installed = pack(bake, |sink| base::build(&spec, &how, &scratch, sink));
+    installed.map_err(|error| {
+        // Packages are read from their files, past the store's own readers.
+        let mut digests: Vec<Sha256> = spec.debs.iter().chain([&spec.mmdebstrap]).map(|deb| deb.digest).collect();
+        digests.extend(ground.map(|stocked| stocked.source.pack().digest));
+        let error = bake.store.explain(error, digests.iter().copied());
+        put_aside(bake.store, &digests, error)
+    })
 }
 
 /// The tree that `make` makes, and the blob of the contents that it gives away.

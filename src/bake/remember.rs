@@ -70,6 +70,8 @@ impl Bake<'_> {
     fn generation(&self, resolved: &Resolved, history: History) -> Result<Generation> {
         let plan = &resolved.plan;
         let mut actions = [(IMAGE.to_owned(), plan.key()), (BASE.to_owned(), plan.base_key())].into_iter().collect::<BTreeSet<_>>();
+        // The base that the next role's begins with.
+        actions.extend(plan.ground_key().map(|key| (BASE.to_owned(), key)));
         actions.extend(plan.files().values().filter_map(|node| match &node.kind {
             PlannedKind::Made(made) => Some((made::MADE.to_owned(), made.key())),
             _ => None,

@@ -9,7 +9,7 @@ use super::origin::{Origin, Origins};
 use crate::base;
 use crate::disk::grub;
 use crate::error::{Error, Result};
-use crate::lock::{Entry as Locked, Request};
+use crate::lock::{Entry as Locked, Request, SetName};
 use crate::plan::{self, Account, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
 use crate::project::{Channel, Digests, LargeFile, Project, Reading, SourceFile};
 use crate::recipe::{Body, Intent, Part, Recipe, Subject, base_layers, role_layers};
@@ -106,6 +106,7 @@ pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, 
         epoch: channel.sources.epoch,
         base_format: base::format(),
         packages: installed.iter().map(package).collect(),
+        common: installed.iter().filter(|one| one.sets.contains(&SetName::Base)).map(|one| one.name.to_string()).collect(),
         installer: package(installer),
         tools: tools.iter().filter(|tool| tool.name != installer.name).map(package).collect(),
         files,

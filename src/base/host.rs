@@ -32,6 +32,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("sed", "sed"),
     ("setpriv", "util-linux"),
     ("sh", "dash"),
+    ("sleep", "coreutils"),
     ("tar", "tar"),
     ("umount", "mount"),
     ("unshare", "util-linux"),

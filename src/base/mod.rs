@@ -1,13 +1,15 @@
 //! The base system: locked Debian packages in, a normalised tree out.
 //!
 //! The packages' own maintainer scripts run, as Debian means them to, in a root that mmdebstrap sets up: itself a
-//! locked package, run from its verified bytes. The host's apt and dpkg decide nothing: the essential packages are
-//! installed by the root's own dpkg, the others by its own apt, both locked. There is no network in that step
+//! locked package, run from its verified bytes. The host's apt and dpkg decide nothing: all packages are installed by the
+//! root's own, locked dpkg. There is no network in that step
 //! ([`sandbox`]), and whatever two runs would not have in common is taken out ([`normalise`]). As root or unprivileged,
 //! in any folder, locale, time zone and on any day the tree is the same.
 //!
 //! This module drives a foreign program, so it uses `std::fs` and `std::process` itself; all paths are in the errors.
 
+mod debs;
+mod ground;
 mod host;
 mod normalise;
 mod packages;
@@ -18,27 +20,30 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use normalise::{Filter, Rewritten, normalise};
 pub use sandbox::Mode;
 
-use self::packages::{Package, Steps};
+use self::packages::Steps;
 use self::sandbox::HOST_PATH;
 use crate::error::{Error, Result};
 use crate::fsx::change;
-use crate::tree::{Layer, Tree};
+use crate::tree::{ContentSource, Layer, Tree};
 use crate::unpack::{Policy, Sink, Verdict, deb, tar};
-use crate::value::{Arch, Cancel, Epoch, Hasher, Sha256, TreePath};
+use crate::value::{Arch, Cancel, Epoch, Sha256, TreePath};
 
 /// Changes whenever the same packages would give another tree for a reason that the scripts' digest does not show:
 /// another rule of the normaliser, another option of mmdebstrap.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The folder in the scratch folder that all is in.
 const WORK: &str = "base";
+/// The folder in that one that the packages are in.
+const DEBS: &str = "debs";
 /// Where the script lies in mmdebstrap's package.
 const SCRIPT: &str = "usr/bin/mmdebstrap";
 /// The script's size is 316 kB; a package with more than this in its place is another one.
@@ -47,6 +52,12 @@ const SCRIPT_MAX: u64 = 4 << 20;
 const SETUP: &str = include_str!("setup.sh");
 /// See the file's own comments.
 const INSTALL: &str = include_str!("install.sh");
+/// See the file's own comments.
+const COMPILE: &str = include_str!("compile.py");
+/// See the file's own comments. It decides no byte of the outcome.
+const UNSYNCED: &str = include_str!("unsynced.pl");
+/// What the script waits for: a file that says whether all packages lie ready.
+const READY: &str = "ready";
 
 /// One locked package, verified before or not: its bytes are hashed again when they are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +77,11 @@ pub struct Deb {
 }
 
 /// All that decides a base.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spec {
-    /// The packages, closed under their dependencies, with apt among them. Their order does not matter.
+#[derive(Clone)]
+pub struct Spec<'a> {
+    /// A base that was made before, with its contents: the packages are installed on top of it.
+    pub ground: Option<Ground<'a>>,
+    /// The packages: with those of the ground, closed under their dependencies. Their order does not matter.
     pub debs: Vec<Deb>,
     /// The package of mmdebstrap. It is run, not installed.
     pub mmdebstrap: Deb,
@@ -76,6 +89,15 @@ pub struct Spec {
     pub epoch: Epoch,
     /// What it runs on.
     pub arch: Arch,
+}
+
+/// A base and its contents.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// As [`build`] gave it.
+    pub tree: &'a Tree,
+    /// What it names.
+    pub source: &'a dyn ContentSource,
 }
 
 /// Whether a base can be made on this host, and how.
@@ -88,24 +110,36 @@ pub fn host_check(arch: Arch) -> Result<Mode> {
 
 /// What stands in a plan for all that this module does: another word whenever other bytes may come of the same packages.
 pub fn format() -> String {
-    format!("{FORMAT} {}", Sha256::of(format!("{SETUP}\0{INSTALL}")))
+    format!("{FORMAT} {}", Sha256::of(format!("{SETUP}\0{INSTALL}\0{COMPILE}")))
 }
 
 /// Installs the packages and gives the normalised tree; the contents of its files go to `sink`.
 ///
-/// `scratch` is a folder that only the caller can write to and no other build uses, with room for the packages twice and
-/// for all that is in them; it is empty again afterwards, whatever the outcome ([`clean`] does it after a SIGKILL). `event` is called with short lines, also from another thread.
+/// `scratch` is a folder that only the caller can write to and no other build uses, with room for all that is in the
+/// packages twice; it is empty again afterwards, whatever the outcome ([`clean`] does it after a SIGKILL).
 ///
 /// # Errors
 /// A package that is not what its digest says, or not the one that was locked; a set that is no base system; the
 /// failure of mmdebstrap with its last lines; an interruption.
-pub fn build(spec: &Spec, mode: Mode, scratch: &Path, sink: &mut dyn Sink, event: &(dyn Fn(&str) + Sync), cancel: &Cancel) -> Result<Tree> {
-    clean(mode, scratch)?;
-    let made = make(spec, mode, &scratch.join(WORK), sink, event, cancel);
-    let removed = clean(mode, scratch);
+pub fn build(spec: &Spec<'_>, how: &How<'_>, scratch: &Path, sink: &mut dyn Sink) -> Result<Tree> {
+    clean(how.mode, scratch)?;
+    let made = make(spec, how, &scratch.join(WORK), sink);
+    let removed = clean(how.mode, scratch);
     let tree = made?;
     removed?;
     Ok(tree)
+}
+
+/// What decides nothing of the outcome.
+pub struct How<'a> {
+    /// Who makes the tree.
+    pub mode: Mode,
+    /// How many threads unpack.
+    pub jobs: usize,
+    /// Is called with short lines, also from another thread.
+    pub event: &'a (dyn Fn(&str) + Sync),
+    /// Whether to stop.
+    pub cancel: &'a Cancel,
 }
 
 /// Removes what a build that was killed has left in `scratch`: an unprivileged caller's own `rm` cannot, for it holds
@@ -114,101 +148,90 @@ pub fn clean(mode: Mode, scratch: &Path) -> Result<()> {
     sandbox::remove(mode, HOST_PATH, &scratch.join(WORK))
 }
 
-fn make(spec: &Spec, mode: Mode, work: &Path, sink: &mut dyn Sink, event: &(dyn Fn(&str) + Sync), cancel: &Cancel) -> Result<Tree> {
-    event("checking the packages");
-    prepare(spec, work, cancel)?;
+fn make(spec: &Spec<'_>, how: &How<'_>, work: &Path, sink: &mut dyn Sink) -> Result<Tree> {
+    (how.event)("checking the packages");
+    let later = prepare(spec, how, work)?;
     let mut filter = Filter::new(sink, spec.epoch);
     let policy = Policy { devices: Verdict::Refuse, ..Policy::system("the installed base", Layer::Base) };
-    let progress = Progress { total: spec.debs.len(), configured: AtomicUsize::new(0), event };
-    let command = command(spec, mode, work);
-    let mut tree = sandbox::run(command, "mmdebstrap", &|line| progress.line(line), cancel, |out| tar::read(out, &policy, &mut filter))?;
+    let progress = Progress { total: spec.debs.len(), configured: AtomicUsize::new(0), event: how.event };
+    let command = command(spec, how.mode, work);
+    let (unpacked, tree) = std::thread::scope(|scope| {
+        let unpacking = scope.spawn(|| unpack_rest(&later, how, work));
+        let lay_out = spec.ground.map(|ground| move |out: &mut dyn Write| ground::write(ground.tree, ground.source, out));
+        let feed = lay_out.as_ref().map(|feed| feed as sandbox::Feed<'_>);
+        let line = |line: &str| progress.line(line);
+        let tree = sandbox::run_fed(command, "mmdebstrap", feed, &line, how.cancel, |out| tar::read(out, &policy, &mut filter));
+        (unpacking.join().unwrap_or_else(|_| Err(Error::internal("a thread that unpacks packages panicked"))), tree)
+    });
+    // The scripts end when unpacking fails: that is the cause, then.
+    unpacked?;
+    let mut tree = tree?;
     normalise(&mut tree, spec.epoch, filter.finish())?;
     Ok(tree)
 }
 
-/// Fills `work` with all that the scripts look for there.
-fn prepare(spec: &Spec, work: &Path, cancel: &Cancel) -> Result<()> {
-    for folder in ["", "debs", "home", "tmp"] {
+/// Fills `work` with all that the scripts look for there, but for the packages that are installed later: these are given back.
+fn prepare<'a>(spec: &'a Spec<'_>, how: &How<'_>, work: &Path) -> Result<Vec<&'a Deb>> {
+    for folder in ["", DEBS, "home", "tmp"] {
         make_folder(&work.join(folder))?;
     }
     check_clock(work, spec.epoch)?;
+    let all: Vec<&Deb> = spec.debs.iter().collect();
     let mut packages = BTreeMap::new();
-    for deb in &spec.debs {
-        cancel.check()?;
-        let package = take(deb, &work.join("debs"))?;
-        if packages.insert(deb.name.clone(), package).is_some() {
-            return Err(Error::user(format!("the base names the package `{}` twice", deb.name)));
+    for package in debs::describe(&all, how.jobs, how.cancel)? {
+        let name = package.name.clone();
+        if packages.insert(name.clone(), package).is_some() {
+            return Err(Error::user(format!("the base names the package `{name}` twice")));
         }
     }
-    let Steps { essential, rest } = packages::steps(&packages)?;
-    let list = |names: Vec<String>| names.into_iter().map(|name| name + "\n").collect::<String>();
+    let Steps { essential, rest } = match spec.ground {
+        None => packages::steps(&packages)?,
+        Some(_) => packages::further(&packages),
+    };
+    let list = |names: &[String]| names.iter().map(|name| format!("{name}\n")).collect::<String>();
     for (name, text) in [
-        ("essential", list(essential)),
-        ("rest", list(rest)),
+        ("essential", list(&essential)),
         ("setup.sh", SETUP.to_owned()),
         ("install.sh", INSTALL.to_owned()),
+        ("compile.py", COMPILE.to_owned()),
+        ("unsynced.pl", UNSYNCED.to_owned()),
         // The host's apt is only asked for its version and its default path: with no settings of the host's.
         ("apt.conf", "Dir::Etc::main \"/dev/null\";\nDir::Etc::parts \"/dev/null\";\n".to_owned()),
     ] {
         write(&work.join(name), text.as_bytes())?;
     }
+    if spec.ground.is_some() {
+        write(&work.join("ground"), b"")?;
+    }
+    for (n, names) in rest.iter().enumerate() {
+        // Three digits: the script takes the steps in the order of their names.
+        write(&work.join(format!("rest.{n:03}")), list(names).as_bytes())?;
+    }
     let policy = Policy::package(format!("mmdebstrap {}", spec.mmdebstrap.version), Layer::Base);
     let script = TreePath::fixed(SCRIPT);
-    let package = work.join("mmdebstrap.deb");
-    copy_verified(&spec.mmdebstrap, &package)?;
-    let found = deb::members(open(&package)?, std::slice::from_ref(&script), SCRIPT_MAX, &policy)?;
-    write(&work.join("mmdebstrap"), &found[&script])
+    let found = debs::verified(&spec.mmdebstrap, |bytes| deb::members(bytes, std::slice::from_ref(&script), SCRIPT_MAX, &policy))?;
+    write(&work.join("mmdebstrap"), &found[&script])?;
+    let (first, later): (Vec<&Deb>, Vec<&Deb>) = all.into_iter().partition(|deb| essential.contains(&deb.name));
+    debs::unpack(&first, &work.join(DEBS), how.jobs, how.cancel)?;
+    Ok(later)
 }
 
-/// Copies a package to `folder`, as `NAME.deb`, and reads what it says of itself.
-fn take(deb: &Deb, folder: &Path) -> Result<Package> {
-    if !packages::is_name(&deb.name) {
-        return Err(Error::user(format!("`{}` is no package name", deb.name.escape_debug())));
-    }
-    let copy = folder.join(format!("{}.deb", deb.name));
-    copy_verified(deb, &copy)?;
-    let control = deb::control(open(&copy)?, &format!("the package `{}`", deb.name))?;
-    let locked = [deb.name.as_str(), deb.version.as_str(), deb.arch.as_str()];
-    let found = [control.package(), control.version(), control.architecture()];
-    if locked != found {
-        return Err(Error::integrity(format!("the package locked as `{}` is another one", deb.name))
-            .detail(format!("expected {}, found {}", locked.join(" "), found.join(" ")))
-            .hint("run `kbake lock` to resolve the packages anew"));
-    }
-    Ok(Package::of(&control))
-}
-
-/// Copies a package, and fails unless its bytes are those that were locked.
-fn copy_verified(deb: &Deb, copy: &Path) -> Result<()> {
-    let mut from = open(&deb.path)?;
-    let to = create(copy)?;
-    let mut hasher = Hasher::new();
-    let mut found_size = 0u64;
-    let mut buffer = vec![0; 1 << 17];
-    loop {
-        let count = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(Error::io(format_args!("read {}", deb.path.display()), &e)),
-        };
-        hasher.update(&buffer[..count]);
-        found_size += count as u64;
-        change::write_all(&to, copy, &buffer[..count]).map_err(|e| Error::io(format_args!("write {}", copy.display()), &e))?;
-    }
-    let found = hasher.finish();
-    if found != deb.digest || found_size != deb.size {
-        return Err(Error::integrity(format!("hash mismatch for `{}`", deb.name))
-            .detail(format!("expected sha256:{} ({} bytes)", deb.digest, deb.size))
-            .detail(format!("found sha256:{found} ({found_size} bytes) in {}", deb.path.display())));
-    }
-    Ok(())
+/// Unpacks what the scripts need later, and tells them how that ended, whatever happens: they wait for it.
+fn unpack_rest(later: &[&Deb], how: &How<'_>, work: &Path) -> Result<()> {
+    let unpack = || debs::unpack(later, &work.join(DEBS), how.jobs, how.cancel);
+    let unpacked =
+        catch_unwind(AssertUnwindSafe(unpack)).unwrap_or_else(|_| Err(Error::internal("a thread that unpacks packages panicked")));
+    let (word, told) = (work.join("word"), work.join(READY));
+    write(&word, if unpacked.is_ok() { b"yes" } else { b"no" })?;
+    // By its name it is there whole.
+    change::rename(&word, &told).map_err(|e| Error::io(format_args!("create {}", told.display()), &e))?;
+    unpacked
 }
 
 /// mmdebstrap, with fixed surroundings.
-fn command(spec: &Spec, mode: Mode, work: &Path) -> std::process::Command {
+fn command(spec: &Spec<'_>, mode: Mode, work: &Path) -> std::process::Command {
     let mut command = sandbox::command(mode, HOST_PATH, &["perl"]);
-    command.arg(work.join("mmdebstrap"));
+    command.arg(work.join("unsynced.pl")).arg("perl").arg(work.join("mmdebstrap"));
     // The scripts do what mmdebstrap would do with the host's apt: variant `custom` leaves it to them.
     command.args(["--mode=root", "--variant=custom", "--format=tar", &format!("--architectures={}", spec.arch)]);
     command.arg("--skip=update,cleanup/apt,check/qemu,output/dev");

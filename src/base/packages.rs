@@ -9,9 +9,6 @@ use crate::unpack::deb::Control;
 
 /// What comes before all others: it makes `/etc/passwd`, `/var/lib` and the like for the rest.
 const FIRST: &[&str] = &["base-passwd", "base-files"];
-/// What must be in the first step, besides the essential packages, so that the second can be run at all.
-const INSTALLER: &str = "apt";
-
 /// What decides a package's place in the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
@@ -19,7 +16,9 @@ pub struct Package {
     pub name: String,
     /// `Essential: yes`.
     pub essential: bool,
-    /// `Pre-Depends` and `Depends`: one list of alternatives each, names only.
+    /// `Pre-Depends`: one list of alternatives each, names only.
+    pub pre_depends: Vec<Vec<String>>,
+    /// `Depends`, likewise.
     pub depends: Vec<Vec<String>>,
     /// `Provides`, names only.
     pub provides: Vec<String>,
@@ -29,14 +28,20 @@ impl Package {
     /// From the package's own description.
     pub fn of(control: &Control) -> Self {
         let list = |name: &str| alternatives(control.field(name).unwrap_or_default());
-        let mut depends = list("Pre-Depends");
-        depends.extend(list("Depends"));
         Package {
             name: control.package().to_owned(),
             essential: control.field("Essential") == Some("yes"),
-            depends,
+            pre_depends: list("Pre-Depends"),
+            depends: list("Depends"),
             provides: list("Provides").into_iter().flatten().collect(),
         }
+    }
+}
+
+impl Package {
+    /// All that it needs.
+    fn needs(&self) -> impl Iterator<Item = &Vec<String>> {
+        self.pre_depends.iter().chain(&self.depends)
     }
 }
 
@@ -53,19 +58,20 @@ fn alternatives(field: &str) -> Vec<Vec<String>> {
     field.split(',').map(group).filter(|group| !group.is_empty()).collect()
 }
 
-/// The two steps of an installation, as package names.
+/// The steps of an installation, as package names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Steps {
-    /// Essential packages, `apt`, and all that these need, in the order in which `dpkg` takes them.
+    /// Essential packages and all that these need, in the order in which `dpkg` takes them.
     pub essential: Vec<String>,
-    /// All others, sorted; the root's own `apt` orders them.
-    pub rest: Vec<String>,
+    /// All others, in steps: what a step's packages need before they are unpacked (`Pre-Depends`) was installed by those
+    /// before. Within a step dpkg unpacks all and then orders the configuring.
+    pub rest: Vec<Vec<String>>,
 }
 
 /// Splits the packages.
 ///
 /// # Errors
-/// Without `apt` or any essential package, or when one of the first step needs what is not there.
+/// Without any essential package, or when one of the first step needs what is not there.
 pub fn steps(all: &BTreeMap<String, Package>) -> Result<Steps> {
     let incomplete =
         |what: String| Error::user(format!("the locked packages are no base system: {what}")).hint("run `kbake lock` to resolve them anew");
@@ -73,16 +79,12 @@ pub fn steps(all: &BTreeMap<String, Package>) -> Result<Steps> {
     if open.is_empty() {
         return Err(incomplete("none of them is essential".into()));
     }
-    if !all.contains_key(INSTALLER) {
-        return Err(incomplete(format!("`{INSTALLER}` is missing")));
-    }
-    open.push(INSTALLER);
     let mut first: BTreeSet<&str> = BTreeSet::new();
     while let Some(name) = open.pop() {
         if !first.insert(name) {
             continue;
         }
-        for group in &all[name].depends {
+        for group in all[name].needs() {
             let Some(found) = satisfier(all, group) else {
                 return Err(incomplete(format!("`{name}` needs {}", group.join(" or "))));
             };
@@ -92,8 +94,43 @@ pub fn steps(all: &BTreeMap<String, Package>) -> Result<Steps> {
     let ahead = FIRST.iter().copied().filter(|name| first.contains(name));
     let others = first.iter().copied().filter(|name| !FIRST.contains(name));
     let essential = ahead.chain(others).map(str::to_owned).collect();
-    let rest = all.keys().filter(|name| !first.contains(name.as_str())).cloned().collect();
+    let others = all.keys().map(String::as_str).filter(|name| !first.contains(name)).collect();
+    let rest = in_steps(all, others).into_iter().map(|step| step.into_iter().map(str::to_owned).collect()).collect();
     Ok(Steps { essential, rest })
+}
+
+/// The steps of an installation on top of a system that has all that these packages need besides each other.
+pub fn further(all: &BTreeMap<String, Package>) -> Steps {
+    let rest = in_steps(all, all.keys().map(String::as_str).collect());
+    Steps { essential: Vec::new(), rest: rest.into_iter().map(|step| step.into_iter().map(str::to_owned).collect()).collect() }
+}
+
+/// Splits `open` so that each step has what its packages need before they are unpacked in the steps before it. What is not
+/// in `open` is there already.
+fn in_steps<'a>(all: &'a BTreeMap<String, Package>, mut open: BTreeSet<&'a str>) -> Vec<BTreeSet<&'a str>> {
+    let mut steps = Vec::new();
+    while !open.is_empty() {
+        let ahead = needed_before(all, &open);
+        // A package that must be unpacked before itself: dpkg will say so.
+        let last = if ahead.len() == open.len() { BTreeSet::new() } else { ahead };
+        steps.push(open.difference(&last).copied().collect());
+        open = last;
+    }
+    steps.reverse();
+    steps
+}
+
+/// What of `open` must be configured before other packages of `open` can be unpacked.
+fn needed_before<'a>(all: &'a BTreeMap<String, Package>, open: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
+    let found = |group: &Vec<String>| satisfier(all, group).filter(|name| open.contains(name));
+    let mut next: Vec<&str> = open.iter().flat_map(|name| &all[*name].pre_depends).filter_map(found).collect();
+    let mut before = BTreeSet::new();
+    while let Some(name) = next.pop() {
+        if before.insert(name) {
+            next.extend(all[name].needs().filter_map(found));
+        }
+    }
+    before
 }
 
 /// The first alternative that is there by its own name, else the first package that provides one.

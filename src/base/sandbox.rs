@@ -5,10 +5,10 @@
 //! that the kernel ends all the others: that is what makes an interruption clean.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub const HOST_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 const TAIL: usize = 20;
 /// How many lines before them are shown, too, because they speak of an error: a cause is often far above the end.
 const ERRORS: usize = 10;
+/// Bytes written to a program at a time.
+const FED: usize = 64 << 10;
 /// How often a request to stop is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -73,14 +75,32 @@ pub fn command(mode: Mode, path: &str, program: &[&str]) -> Command {
     command
 }
 
+/// Writes what a program reads from its standard input.
+pub type Feed<'a> = &'a (dyn Fn(&mut dyn Write) -> Result<()> + Sync);
+
 /// Runs `command`, hands its standard output to `read`, and each line of its standard error to `line`.
+///
+/// # Errors
+/// As of [`run_fed`].
+pub fn run<T>(
+    command: Command,
+    what: &str,
+    line: &(dyn Fn(&str) + Sync),
+    cancel: &Cancel,
+    read: impl FnOnce(&mut dyn Read) -> Result<T>,
+) -> Result<T> {
+    run_fed(command, what, None, line, cancel, read)
+}
+
+/// As [`run`], with what `feed` writes as the program's standard input.
 ///
 /// # Errors
 /// [`Class::Interrupted`] when asked to stop: everything that was started is then dead. Otherwise the program's failure
 /// with its last lines, or what `read` said when that came first.
-pub fn run<T>(
+pub fn run_fed<T>(
     mut command: Command,
     what: &str,
+    feed: Option<Feed<'_>>,
     line: &(dyn Fn(&str) + Sync),
     cancel: &Cancel,
     read: impl FnOnce(&mut dyn Read) -> Result<T>,
@@ -88,6 +108,9 @@ pub fn run<T>(
     cancel.check()?;
     // A group of its own: Ctrl-C on the terminal is for kbake alone, which then ends all of it at once.
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    if feed.is_some() {
+        command.stdin(Stdio::piped());
+    }
     let mut child = command.spawn().map_err(|e| Error::io(format_args!("start {what}"), &e))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Error::internal(format!("{what} was started without pipes")));
@@ -95,27 +118,56 @@ pub fn run<T>(
     let mut stdout = Watched { inner: stdout, ended: false };
     let done = AtomicBool::new(false);
     let pid = Pid::from_child(&child);
-    let (taken, ended, said) = std::thread::scope(|scope| {
+    let stdin = child.stdin.take();
+    let (fed, taken, ended, said) = std::thread::scope(|scope| {
         scope.spawn(|| kill_when_asked(pid, cancel, &done));
+        let feeding = feed.zip(stdin).map(|(feed, stdin)| scope.spawn(move || give(feed, stdin)));
         let lines = scope.spawn(|| follow(stderr, line));
         // An archive's padding may go on behind its end: a writer must not find the pipe closed before it is through.
         let taken = read(&mut stdout).and_then(|value| {
-            let rest = std::io::copy(&mut stdout, &mut std::io::sink());
+            let rest = io::copy(&mut stdout, &mut io::sink());
             rest.map(|_| value).map_err(|e| Error::io(format_args!("read from {what}"), &e))
         });
         let ended = stdout.ended;
         drop(stdout);
         // The standard error ends when the last process inside has closed it: after this none is left.
         let said = lines.join().unwrap_or_default();
+        let panicked = || Err(Error::internal(format!("the thread that writes to {what} panicked")));
+        let fed = feeding.map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| panicked()));
         done.store(true, Ordering::Relaxed);
-        (taken, ended, said)
+        (fed, taken, ended, said)
     });
     let status = child.wait().map_err(|e| Error::io(format_args!("wait for {what}"), &e))?;
     cancel.check()?;
+    // Its end was cut off then, which the program complains about.
+    fed?;
     match taken {
         Ok(value) if status.success() => Ok(value),
         Err(error) if status.success() || !ended => Err(error),
         _ => Err(failure(status, what, said)),
+    }
+}
+
+/// Lets `feed` write, and closes the pipe. That nobody reads any more is for the program to explain.
+fn give(feed: Feed<'_>, stdin: ChildStdin) -> Result<()> {
+    let mut out = BufWriter::with_capacity(FED, Open { inner: stdin, broken: false });
+    let given = feed(&mut out).and_then(|()| out.flush().map_err(|e| Error::io("write to a program", &e)));
+    if out.get_ref().broken { Ok(()) } else { given }
+}
+
+/// Knows whether the reader has closed its end.
+struct Open {
+    inner: ChildStdin,
+    broken: bool,
+}
+
+impl Write for Open {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes).inspect_err(|e| self.broken |= e.kind() == ErrorKind::BrokenPipe)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -126,7 +178,7 @@ struct Watched<R> {
 }
 
 impl<R: Read> Read for Watched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.ended |= count == 0 && !buffer.is_empty();
         Ok(count)
@@ -168,11 +220,11 @@ fn failure(status: ExitStatus, what: &str, lines: Vec<String>) -> Error {
 
 /// Removes `folder` and all in it, also what belongs to subordinate ids.
 pub fn remove(mode: Mode, path: &str, folder: &Path) -> Result<()> {
-    let failed = |e: &std::io::Error| Error::io(format_args!("remove {}", folder.display()), e);
+    let failed = |e: &io::Error| Error::io(format_args!("remove {}", folder.display()), e);
     match crate::fsx::change::remove_folder(folder) {
         Ok(()) => return Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) if mode == Mode::Root || e.kind() != std::io::ErrorKind::PermissionDenied => return Err(failed(&e)),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) if mode == Mode::Root || e.kind() != ErrorKind::PermissionDenied => return Err(failed(&e)),
         Err(_) => {}
     }
     let output = command(mode, path, &["rm", "-rf", "--one-file-system", "--"]).arg(folder).output().map_err(|e| failed(&e))?;

@@ -58,7 +58,7 @@ impl Subject {
     pub fn is_of_base(&self) -> bool {
         match self.group {
             Group::Installer | Group::Package => true,
-            Group::Frame => ["arch", "epoch", "base-format"].contains(&self.name.as_str()),
+            Group::Frame => ["arch", "epoch", "base-format", "ground"].contains(&self.name.as_str()),
             Group::Tool | Group::User | Group::Path | Group::Unit => false,
         }
     }

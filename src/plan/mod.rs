@@ -16,6 +16,7 @@
 //! base-format 1 5d1e…
 //! installer mmdebstrap 88b2…
 //! deb adduser 3f0c…
+//! ground 9d0b…
 //! tool grub-pc-bin 77aa…
 //! dir /etc/etcd 0755 root root
 //! file /etc/fstab 0644 root root 212 9c1e…
@@ -26,7 +27,7 @@ pub mod compare;
 mod file;
 mod made;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 pub use file::{Owner, PlannedKind, PlannedNode, Preset};
@@ -83,6 +84,8 @@ pub struct Inputs {
     pub base_format: String,
     /// Everything that is installed.
     pub packages: Vec<Package>,
+    /// The names of those that every role has: they are installed first, and the others on top of them.
+    pub common: BTreeSet<String>,
     /// What installs it.
     pub installer: Package,
     /// What kbake reads at bake time, and that is not installed.
@@ -186,12 +189,33 @@ impl Plan {
         &self.inputs.presets
     }
 
-    /// The lines that decide the base tree alone: every role with equal lines shares it.
+    /// Whether a package is one that every role has.
+    pub fn is_common(&self, name: &str) -> bool {
+        self.inputs.common.contains(name)
+    }
+
+    /// The lines that decide the base tree alone: every role with equal lines shares it. The base of a role that has more
+    /// packages than all have is made from their base.
     pub fn base_text(&self) -> String {
+        let mut text = self.installed_text(|_| true);
+        if let Some(ground) = self.ground_key() {
+            let _ = writeln!(text, "ground {ground}");
+        }
+        text
+    }
+
+    /// The identity of the base of the packages that every role has, when this one has more: what [`Plan::base_key`] is for
+    /// a role that has no more.
+    pub fn ground_key(&self) -> Option<Sha256> {
+        let common = self.inputs.packages.iter().filter(|package| self.is_common(&package.name)).count();
+        (0 < common && common < self.inputs.packages.len()).then(|| Sha256::of(self.installed_text(|name| self.is_common(name))))
+    }
+
+    fn installed_text(&self, is_in: impl Fn(&str) -> bool) -> String {
         let i = &self.inputs;
         let mut text = format!("arch {}\nepoch {}\nbase-format {}\n", i.arch, i.epoch, i.base_format);
         let _ = writeln!(text, "installer {} {}", i.installer.name, i.installer.digest);
-        for package in &i.packages {
+        for package in i.packages.iter().filter(|package| is_in(&package.name)) {
             let _ = writeln!(text, "deb {} {}", package.name, package.digest);
         }
         text

@@ -9,6 +9,7 @@ fn inputs() -> Inputs {
         epoch: Epoch::from_seconds(1_767_225_600).unwrap(),
         base_format: "1".into(),
         packages: vec![package("zlib1g"), package("adduser")],
+        common: ["adduser".to_owned()].into(),
         installer: package("mmdebstrap"),
         tools: vec![package("grub-pc-bin")],
         files: BTreeMap::from([
@@ -27,17 +28,33 @@ fn the_text_is_sorted_and_stable() {
     let expected = format!(
         "kbake-plan 1\nimage-format {IMAGE_FORMAT}\ndisk-size 21474836480\nroot-slack 536870912\nroot-label kbake-root\nroot-uuid {}\n\
          arch amd64\nepoch 1767225600\nbase-format 1\n\
-         installer mmdebstrap {}\ndeb adduser {}\ndeb zlib1g {}\ntool grub-pc-bin {}\n\
+         installer mmdebstrap {}\ndeb adduser {}\ndeb zlib1g {}\nground {}\ntool grub-pc-bin {}\n\
          symlink /etc/b\\x20c ../a\\x20b\nfile /etc/fstab 0644 root root 2 {}\nabsent /etc/motd\nunit ssh.service disable\n",
         plan.root_uuid(),
         Sha256::of("mmdebstrap"),
         Sha256::of("adduser"),
         Sha256::of("zlib1g"),
+        plan.ground_key().unwrap(),
         Sha256::of("grub-pc-bin"),
         Sha256::of("x\n"),
     );
     assert_eq!(plan.text(), expected);
     assert_eq!(plan.key(), Sha256::of(expected));
+}
+
+#[test]
+fn the_ground_is_the_base_of_a_role_without_more() {
+    let plan = Plan::new(inputs()).unwrap();
+    let mut least = inputs();
+    least.packages.retain(|package| package.name == "adduser");
+    let least = Plan::new(least).unwrap();
+    assert_eq!((plan.ground_key(), least.ground_key()), (Some(least.base_key()), None));
+    for common in [&["adduser", "zlib1g"][..], &[]] {
+        let mut all = inputs();
+        all.common = common.iter().map(|&name| name.to_owned()).collect();
+        let all = Plan::new(all).unwrap();
+        assert!(all.ground_key().is_none() && all.base_key() != plan.base_key(), "{common:?}: installed in one go, other bytes");
+    }
 }
 
 #[test]
@@ -60,6 +77,7 @@ fn every_input_changes_the_identity() {
     assert_eq!(changed(&|i| i.epoch = Epoch::from_seconds(1).unwrap()), (true, true));
     assert_eq!(changed(&|i| i.base_format = "2".into()), (true, true));
     assert_eq!(changed(&|i| i.packages[0].digest = Sha256::of("?")), (true, true));
+    assert_eq!(changed(&|i| i.common.clear()), (true, true));
     assert_eq!(changed(&|i| i.installer.digest = Sha256::of("?")), (true, true));
     assert_eq!(changed(&|i| i.tools[0].digest = Sha256::of("?")), (true, false));
     assert_eq!(changed(&|i| i.files.values_mut().next().unwrap().kind = PlannedKind::Dir), (true, false));

@@ -4,11 +4,13 @@
 //! Each function reads the package to its end, so that a verifying reader below has seen every byte.
 
 mod control;
+mod plain;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 pub use control::Control;
+pub use plain::plain;
 
 use super::policy::Policy;
 use super::sink::{Memory, Sink, let_go};

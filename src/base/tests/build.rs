@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 
-use crate::base::{Deb, Mode, Spec, build};
+use crate::base::{Deb, How, Mode, Spec, build};
 use crate::tree::{Kind, Tree};
 use crate::unpack::Memory;
 use crate::value::{Arch, Cancel, Epoch, Sha256, TreePath};
@@ -17,7 +17,8 @@ my $root = "$ENV{TMPDIR}/root"; my $scratch = $ENV{KBAKE_SCRATCH};
 make_path("$root/etc/ssh", "$root/var/log", "$root/usr/bin");
 sub put { my ($name, $text) = @_; open my $f, '>', "$root/$name" or die "$name: $!"; print $f $text; close $f; }
 sub list { my ($name) = @_; open my $f, '<', "$scratch/$name" or die "$name: $!"; local $/; my $t = <$f>; $t =~ s/\n/,/g; return $t; }
-put('etc/seen', join("\n", 'essential ' . list('essential'), 'rest ' . list('rest'), "epoch $ENV{SOURCE_DATE_EPOCH}",
+until (-e "$scratch/ready") { select undef, undef, undef, 0.01 }
+put('etc/seen', join("\n", 'essential ' . list('essential'), 'rest ' . list('rest.000'), 'ready ' . list('ready'), "epoch $ENV{SOURCE_DATE_EPOCH}",
     (map { "argument $_" } @ARGV), (map { "deb $_" } sort map { s,.*/,,r } glob("'$scratch/debs/*'")), ''));
 put('etc/ssh/ssh_host_rsa_key', "-----BEGIN RSA PRIVATE KEY-----\ncanary\n");
 put('var/log/dpkg.log', "canary " . time . "\n");
@@ -67,18 +68,18 @@ fn deb(folder: &Path, name: &str, fields: &str, script: Option<&str>) -> Deb {
 }
 
 /// A base of three packages and whatever is named.
-fn spec(folder: &Path, more: &[&str]) -> Spec {
+fn spec(folder: &Path, more: &[&str]) -> Spec<'static> {
     let mut debs = vec![deb(folder, "base-files", "Essential: yes\n", None), deb(folder, "apt", "", None), deb(folder, "one", "", None)];
     debs.extend(more.iter().map(|name| deb(folder, name, "", None)));
     let mmdebstrap = deb(folder, "mmdebstrap", "", Some(STAND_IN));
-    Spec { debs, mmdebstrap, epoch: Epoch::from_seconds(1_700_000_000).unwrap(), arch: Arch::Amd64 }
+    Spec { ground: None, debs, mmdebstrap, epoch: Epoch::from_seconds(1_700_000_000).unwrap(), arch: Arch::Amd64 }
 }
 
-fn build_in(folder: &Path, spec: &Spec, cancel: &Cancel, event: &(dyn Fn(&str) + Sync)) -> (Result<Tree>, Memory) {
+fn build_in(folder: &Path, spec: &Spec<'_>, cancel: &Cancel, event: &(dyn Fn(&str) + Sync)) -> (Result<Tree>, Memory) {
     let scratch = folder.join("scratch folder = odd");
     let _ = std::fs::create_dir(&scratch);
     let mut memory = Memory::default();
-    let made = build(spec, Mode::of_caller(), &scratch, &mut memory, event, cancel);
+    let made = build(spec, &How { mode: Mode::of_caller(), jobs: 2, event, cancel }, &scratch, &mut memory);
     assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "the scratch folder is left empty");
     (made, memory)
 }
@@ -100,8 +101,9 @@ fn packages_become_a_tree_without_secrets() {
     assert_eq!(content.size(), seen.len() as u64);
     let seen = std::str::from_utf8(seen).unwrap();
     for expected in [
-        "essential base-files,apt,\n",
-        "rest one,\n",
+        "essential base-files,\n",
+        "rest apt,one,\n",
+        "ready yes\n",
         "epoch 1700000000\n",
         "argument --mode=root\n",
         "argument --architectures=amd64\n",
@@ -117,12 +119,12 @@ fn packages_become_a_tree_without_secrets() {
 fn bad_packages_are_named_and_nothing_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let good = spec(folder.path(), &[]);
-    let with = |change: &dyn Fn(&mut Spec)| {
+    let with = |change: &dyn Fn(&mut Spec<'static>)| {
         let mut spec = good.clone();
         change(&mut spec);
         build_in(folder.path(), &spec, &Cancel::new(), &|_| {}).0.unwrap_err()
     };
-    type Change<'a> = &'a dyn Fn(&mut Spec);
+    type Change<'a> = &'a dyn Fn(&mut Spec<'static>);
     let cases: [(Change<'_>, Class, &str); 9] = [
         (&|spec| spec.debs[2].digest = Sha256::of("x"), Class::Integrity, "hash mismatch for `one`"),
         (&|spec| spec.debs[2].size -= 1, Class::Integrity, "hash mismatch for `one`"),
@@ -130,7 +132,7 @@ fn bad_packages_are_named_and_nothing_is_left() {
         (&|spec| spec.mmdebstrap = spec.debs[2].clone(), Class::Integrity, "/usr/bin/mmdebstrap is not in it"),
         (&|spec| spec.debs[2].version = "2-1".into(), Class::Integrity, "expected one 2-1 all, found one 1-1 all"),
         (&|spec| spec.debs[2].name = "../one".into(), Class::User, "`../one` is no package name"),
-        (&|spec| drop(spec.debs.remove(1)), Class::User, "`apt` is missing"),
+        (&|spec| drop(spec.debs.remove(0)), Class::User, "none of them is essential"),
         (&|spec| spec.debs[2].path.push("none"), Class::User, "cannot open"),
         (&|spec| spec.epoch = Epoch::from_seconds(i64::from(i32::MAX)).unwrap(), Class::User, "clock is behind the epoch"),
     ];

@@ -59,6 +59,7 @@ fn a_perl_without_its_modules_is_not_enough() {
         "sed",
         "setpriv",
         "sh",
+        "sleep",
         "tar",
         "umount",
         "unshare",

@@ -22,7 +22,7 @@ fn the_first_step_is_closed_and_begins_with_the_base() {
         "Package: base-passwd\nEssential: yes\nDepends: libc6:any (>= 2.8),\n libdebconfclient0 (>= 0.145)",
         "Package: mawk\nProvides: awk (= 1), something",
         "Package: gawk\nProvides: awk",
-        "Package: apt\nDepends: adduser | passwd",
+        "Package: dpkg\nEssential: yes\nDepends: adduser | passwd",
         "Package: passwd",
         "Package: debianutils\nDepends: bash",
         "Package: libc6",
@@ -31,17 +31,36 @@ fn the_first_step_is_closed_and_begins_with_the_base() {
         "Package: etcd-server\nDepends: nothing-here",
     ]);
     let found = steps(&set).unwrap();
-    let expected = ["base-passwd", "base-files", "apt", "bash", "debianutils", "gawk", "libc6", "libdebconfclient0", "libtinfo6", "passwd"];
+    let expected =
+        ["base-passwd", "base-files", "bash", "debianutils", "dpkg", "gawk", "libc6", "libdebconfclient0", "libtinfo6", "passwd"];
     assert_eq!(found.essential, expected, "alternatives, qualifiers, virtual packages and loops are followed");
-    assert_eq!(found.rest, ["etcd-server", "mawk"]);
+    assert_eq!(found.rest, [["etcd-server", "mawk"]]);
+}
+
+#[test]
+fn what_is_needed_before_unpacking_is_installed_before() {
+    let set = all(&[
+        "Package: bash\nEssential: yes",
+        "Package: systemd-sysv\nPre-Depends: systemd",
+        "Package: systemd\nPre-Depends: libacl1, bash\nDepends: mount | other, libx | liby",
+        "Package: mount\nPre-Depends: libmount1",
+        "Package: libmount1",
+        "Package: libacl1",
+        "Package: liby",
+        "Package: nano\nDepends: systemd-sysv",
+    ]);
+    let expected = [vec!["libacl1", "libmount1"], vec!["liby", "mount", "systemd"], vec!["nano", "systemd-sysv"]];
+    assert_eq!(steps(&set).unwrap().rest, expected, "with all that it needs itself");
+
+    let round = all(&["Package: bash\nEssential: yes", "Package: one\nPre-Depends: two", "Package: two\nPre-Depends: one"]);
+    assert_eq!(steps(&round).unwrap().rest, [["one", "two"]], "dpkg refuses it, and says why");
 }
 
 #[test]
 fn what_is_no_base_is_refused() {
     let cases: &[(&[&str], &str)] = &[
         (&["Package: apt"], "none of them is essential"),
-        (&["Package: bash\nEssential: yes"], "`apt` is missing"),
-        (&["Package: apt\nDepends: a1 | b2", "Package: bash\nEssential: yes"], "`apt` needs a1 or b2"),
+        (&["Package: bash\nEssential: yes\nDepends: a1 | b2"], "`bash` needs a1 or b2"),
     ];
     for (stanzas, expected) in cases {
         let error = steps(&all(stanzas)).unwrap_err().to_string();

@@ -1,10 +1,11 @@
 //! Packages built by hand and by dpkg-deb, sound and hostile; `ar` archives on the way.
 
+use std::io::Cursor;
 use std::process::Command;
 
 use proptest::prelude::*;
 
-use super::{Control, control, data, members};
+use super::{Control, control, data, members, plain};
 use crate::error::{Class, Result};
 use crate::tree::{Kind, Layer, Tree};
 use crate::unpack::compress::Format;
@@ -295,5 +296,31 @@ proptest! {
         }
         let _ = read(&deb);
         let _ = control(&*deb, "x");
+    }
+}
+
+#[test]
+fn a_package_is_the_same_uncompressed() {
+    let mut odd = data_tar();
+    odd.push(0);
+    let packers: [(&str, Packer); 4] = [("", <[u8]>::to_vec), (".gz", gzip), (".xz", xz), (".zst", zstd)];
+    for (suffix, pack) in packers {
+        let packed = |name: &str, tar: &[u8]| member(&format!("{name}{suffix}"), &pack(tar));
+        let deb = archive(&[version(), packed("control.tar", &control_tar()), member("_extra", b"odd"), packed("data.tar", &odd)]);
+        let mut out = Cursor::new(Vec::new());
+        let found = plain(&*deb, "x.deb", &mut out).unwrap();
+        assert_eq!((found.package(), found.version()), ("sample", "1:2.0-3"));
+        let expected = archive(&[version(), member("control.tar", &control_tar()), member("data.tar", &odd)]);
+        let untimed = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("1700000000  ", "0           ");
+        assert_eq!(untimed(out.get_ref()), untimed(&expected), "{suffix}: but for the times in it");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.deb");
+        std::fs::write(&path, out.get_ref()).unwrap();
+        let listed = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(&path).output().expect("dpkg-deb is missing: run tests/setup.sh");
+        assert!(listed.status.success() && listed.stdout == odd, "{}", String::from_utf8_lossy(&listed.stderr));
+    }
+    for cut in [10, 70, 300, sound().len() - 30] {
+        let mut out = Cursor::new(Vec::new());
+        assert_eq!(plain(&sound()[..cut], "x.deb", &mut out).unwrap_err().class(), Class::Integrity, "{cut}");
     }
 }

@@ -1,0 +1,140 @@
+//! The packages for an installation: each held against its digest, and handed on uncompressed.
+//!
+//! dpkg would decompress them one after the other, on one processor, and the essential ones twice. Here all processors do
+//! it, for most packages while the first ones are being installed. What is in a package stays what was locked.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::packages::{self, Package};
+use super::{Deb, create, open};
+use crate::error::{Error, Result};
+use crate::fsx::change;
+use crate::unpack::deb::{self, Control};
+use crate::value::{Cancel, Hasher};
+
+/// The most threads: each may hold a decoder's window, which is 8 MiB as packages are made, and 64 MiB at most.
+const THREADS_MAX: usize = 4;
+/// Bytes read or written at a time.
+const CHUNK: usize = 256 << 10;
+
+/// What the packages say of themselves, in their order.
+///
+/// # Errors
+/// A package whose bytes are not the locked ones, or that is not the one that was locked under its name.
+pub fn describe(debs: &[&Deb], jobs: usize, cancel: &Cancel) -> Result<Vec<Package>> {
+    each(debs, jobs, cancel, |deb| {
+        if !packages::is_name(&deb.name) {
+            return Err(Error::user(format!("`{}` is no package name", deb.name.escape_debug())));
+        }
+        let control = verified(deb, |bytes| deb::control(bytes, &what(deb)))?;
+        check_locked(deb, &control)?;
+        Ok(Package::of(&control))
+    })
+}
+
+/// Writes the packages to `folder`, uncompressed, as `NAME.deb`.
+///
+/// # Errors
+/// A package whose bytes are not the locked ones; a full disk; an interruption.
+pub fn unpack(debs: &[&Deb], folder: &Path, jobs: usize, cancel: &Cancel) -> Result<()> {
+    each(debs, jobs, cancel, |deb| {
+        let path = folder.join(format!("{}.deb", deb.name));
+        let file = create(&path)?;
+        let mut out = BufWriter::with_capacity(CHUNK, Output { file: &file, path: &path });
+        verified(deb, |bytes| deb::plain(bytes, &what(deb), &mut out))?;
+        out.flush().map_err(|e| Error::io(format_args!("write {}", path.display()), &e))
+    })
+    .map(drop)
+}
+
+fn what(deb: &Deb) -> String {
+    format!("the package `{}`", deb.name)
+}
+
+/// Does the same with each package, with up to `jobs` threads. Of several failures the first in the packages' order is told.
+fn each<T: Send>(debs: &[&Deb], jobs: usize, cancel: &Cancel, act: impl Fn(&Deb) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let done: Mutex<Vec<(usize, Result<T>)>> = Mutex::default();
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(deb) = debs.get(index) else { break };
+            let one = cancel.check().and_then(|()| act(deb));
+            failed.fetch_or(one.is_err(), Ordering::Relaxed);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, one));
+        }
+    };
+    std::thread::scope(|scope| (0..jobs.clamp(1, THREADS_MAX)).for_each(|_| drop(scope.spawn(work))));
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, one)| one).collect()
+}
+
+fn check_locked(deb: &Deb, control: &Control) -> Result<()> {
+    let locked = [deb.name.as_str(), deb.version.as_str(), deb.arch.as_str()];
+    let found = [control.package(), control.version(), control.architecture()];
+    if locked == found {
+        return Ok(());
+    }
+    Err(Error::integrity(format!("the package locked as `{}` is another one", deb.name))
+        .detail(format!("expected {}, found {}", locked.join(" "), found.join(" ")))
+        .hint("run `kbake lock` to resolve the packages anew"))
+}
+
+/// Lets `read` read a package, and gives what it made of it only when the same bytes are those that were locked.
+pub fn verified<T>(deb: &Deb, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+    let mut input = Hashed { file: open(&deb.path)?, hasher: Hasher::new(), size: 0 };
+    let made = read(&mut input);
+    // Bytes that are not the locked ones explain every complaint about them.
+    io::copy(&mut input, &mut io::sink()).map_err(|e| Error::io(format_args!("read {}", deb.path.display()), &e))?;
+    let (found, found_size) = (input.hasher.finish(), input.size);
+    if found != deb.digest || found_size != deb.size {
+        return Err(Error::integrity(format!("hash mismatch for `{}`", deb.name))
+            .detail(format!("expected sha256:{} ({} bytes)", deb.digest, deb.size))
+            .detail(format!("found sha256:{found} ({found_size} bytes) in {}", deb.path.display())));
+    }
+    made
+}
+
+/// Hashes what goes through.
+struct Hashed {
+    file: File,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+}
+
+/// A new file.
+struct Output<'a> {
+    file: &'a File,
+    path: &'a Path,
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        change::write(self.file, self.path, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Output<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let mut file = self.file;
+        file.seek(to)
+    }
+}
