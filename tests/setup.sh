@@ -24,6 +24,8 @@ packages=(
   qemu-system-x86 seabios etcd-client openssh-client iproute2
   # the peers of the benchmark, and the tests' attackers
   attr fakeroot strace git ca-certificates passwd time cloud-image-utils
+  # the benchmark's inputs and a peer of the base's install
+  binutils dpkg-dev mmdebstrap
 )
 
 sudo=()

@@ -92,7 +92,7 @@ def machine(folder, facts):
         "memory-gib": round(int(memory.group(1)) / 2**20, 1) if memory else None,
         "kernel": platform.release(),
         "system": release.get("PRETTY_NAME", "unknown"),
-        "filesystem": _said("stat", "-f", "-c", "%T", str(folder)),
+        "filesystem": _said("findmnt", "-n", "-o", "FSTYPE", "-T", str(folder)),
         "kbake": _version(_said(os.environ["KBAKE"], "--version")),
         "revision": _said("git", "-C", str(project), "rev-parse", "--short", "HEAD") + (", changed" if changed else ""),
         "qemu-img": _version(_said("qemu-img", "--version")),
