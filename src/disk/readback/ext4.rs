@@ -19,6 +19,9 @@ use crate::value::{Cancel, Hasher, Sha256, TreePath, escape};
 /// Differences that are kept; the rest is only counted.
 const SHOWN: usize = 20;
 
+/// Files of fewer bytes are small.
+const SMALL: u64 = 1 << 20;
+
 /// One thing that is not as the tree has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -65,10 +68,23 @@ impl VerifyReport {
 /// How much of the contents is read back. Names, kinds, owners, modes, times, sizes and link targets always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
+    /// The contents of the role's own small files, of less than 1 MiB: for an image whose large contents are checked
+    /// elsewhere.
+    Small,
     /// The contents of the role's own files: enough to go through every on-disk structure, at little cost.
     Role,
     /// All contents.
     All,
+}
+
+impl Depth {
+    fn covers(self, layer: Layer, content: &Content) -> bool {
+        match self {
+            Depth::Small => layer == Layer::Role && content.size() < SMALL,
+            Depth::Role => layer == Layer::Role,
+            Depth::All => true,
+        }
+    }
 }
 
 /// Compares the ext4 that begins at byte `offset` of the disk in the qcow2 file at `path` with `tree`.
@@ -78,7 +94,15 @@ pub enum Depth {
 /// # Errors
 /// When image or filesystem cannot be read. Differences are no error, but for [`VerifyReport::into_result`].
 pub fn verify_tree(path: &Path, offset: u64, tree: &Tree, depth: Depth, cancel: &Cancel) -> Result<VerifyReport> {
-    let image = Image::open(path)?;
+    verify_image(Image::open(path)?, offset, tree, depth, cancel)
+}
+
+/// As [`verify_tree`], for an image that is open.
+///
+/// # Errors
+/// As [`verify_tree`].
+pub fn verify_image(image: Image, offset: u64, tree: &Tree, depth: Depth, cancel: &Cancel) -> Result<VerifyReport> {
+    let name = image.name().to_owned();
     let trouble = Rc::new(RefCell::new(None));
     let partition = PartitionReader { image, offset, trouble: Rc::clone(&trouble) };
     let run = || -> Result<VerifyReport, Ext4OrOwn> {
@@ -91,7 +115,7 @@ pub fn verify_tree(path: &Path, offset: u64, tree: &Tree, depth: Depth, cancel: 
         // The image's own error says more than what ext4-view makes of it.
         (Some(own), _) | (None, Ext4OrOwn::Own(own)) => own,
         (None, Ext4OrOwn::Ext4(e)) => {
-            Error::integrity(format!("cannot read the ext4 at byte {offset} of {}", path.display())).detail(e.to_string())
+            Error::integrity(format!("cannot read the ext4 at byte {offset} of {name}")).detail(e.to_string())
         }
     })
 }
@@ -203,8 +227,7 @@ impl Walk<'_> {
             Kind::File(content) if content.size() != found.len() => {
                 Ok(Some(format!("expected {} bytes, found {}", content.size(), found.len())))
             }
-            Kind::File(_) if self.depth == Depth::Role && node.layer != Layer::Role => Ok(None),
-            Kind::File(content) => self.content_difference(path, content),
+            Kind::File(content) if self.depth.covers(node.layer, content) => self.content_difference(path, content),
             _ => Ok(None),
         }
     }

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 
+use super::source::ReadAt;
 use super::stored::Stored;
 use crate::error::{Error, Result};
 
@@ -23,10 +24,11 @@ const L2_MAX: usize = 16 << 20;
 
 /// An open image.
 pub struct Image {
-    file: File,
+    file: Box<dyn ReadAt>,
     /// The file's length in bytes.
     len: u64,
-    path: PathBuf,
+    /// What messages call it.
+    name: String,
     size: u64,
     cluster_bits: u32,
     codec: Stored,
@@ -41,11 +43,16 @@ impl Image {
     /// Opens the file and reads its header and L1 table.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), &e))?;
-        let len = file.metadata().map_err(|e| Error::io(format!("read {}", path.display()), &e))?.len();
+        Self::over(file, path.display().to_string())
+    }
+
+    /// As [`Image::open`], for a file whose bytes `file` has. Messages call it `name`.
+    pub fn over(file: impl ReadAt + 'static, name: String) -> Result<Self> {
+        let len = file.size().map_err(|e| Error::io(format!("read {name}"), &e))?;
         let mut image = Image {
-            file,
+            file: Box::new(file),
             len,
-            path: path.to_owned(),
+            name,
             size: 0,
             cluster_bits: 0,
             codec: Stored::Zlib,
@@ -55,6 +62,11 @@ impl Image {
         };
         image.read_header()?;
         Ok(image)
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The size of the disk in bytes.
@@ -233,21 +245,16 @@ impl Image {
             return Err(self.broken(format!("it ends within the {len} bytes at byte {offset}")));
         }
         let mut bytes = vec![0; len as usize];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match self.file.read_at(&mut bytes[filled..], offset.saturating_add(filled as u64)) {
-                Ok(0) if past_end => break,
-                Ok(0) => return Err(self.broken(format!("it ends within the {len} bytes at byte {offset}"))),
-                Ok(count) => filled += count,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::io(format!("read {}", self.path.display()), &e)),
-            }
+        let there = self.len.saturating_sub(offset).min(len) as usize;
+        match self.file.read_exact_at(&mut bytes[..there], offset) {
+            Ok(()) => Ok(bytes),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Err(self.broken(format!("it ends within the {len} bytes at byte {offset}"))),
+            Err(e) => Err(Error::io(format!("read {}", self.name), &e)),
         }
-        Ok(bytes)
     }
 
     fn broken(&self, why: String) -> Error {
-        Error::integrity(format!("cannot read the image {}", self.path.display())).detail(why)
+        Error::integrity(format!("cannot read the image {}", self.name)).detail(why)
     }
 }
 

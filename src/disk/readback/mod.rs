@@ -5,12 +5,14 @@
 
 mod ext4;
 mod image;
+mod source;
 mod stored;
 
 use std::path::Path;
 
-pub use ext4::{Depth, Difference, VerifyReport, verify_tree};
+pub use ext4::{Depth, Difference, VerifyReport, verify_image, verify_tree};
 pub use image::Image;
+pub use source::ReadAt;
 
 use super::cluster::{CLUSTER, Clusters, zeroed};
 use super::{ContentSource, Pieces};
@@ -22,9 +24,16 @@ use crate::value::Cancel;
 /// # Errors
 /// Names the first byte that differs. Also those of the source, and of an image that cannot be read.
 pub fn compare(path: &Path, pieces: &Pieces, source: &dyn ContentSource, cancel: &Cancel) -> Result<()> {
-    let mut image = Image::open(path)?;
+    compare_image(&mut Image::open(path)?, pieces, source, cancel)
+}
+
+/// As [`compare`], for an image that is open.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_image(image: &mut Image, pieces: &Pieces, source: &dyn ContentSource, cancel: &Cancel) -> Result<()> {
     if image.size() < pieces.len() {
-        return Err(Error::integrity(format!("{} is too small", path.display())).detail(format!(
+        return Err(Error::integrity(format!("{} is too small", image.name())).detail(format!(
             "expected at least {} bytes of disk, found {}",
             pieces.len(),
             image.size()
@@ -52,7 +61,7 @@ pub fn compare(path: &Path, pieces: &Pieces, source: &dyn ContentSource, cancel:
         if let Some(inside) = right.iter().zip(found.iter()).position(|(a, b)| a != b) {
             return Err(Error::integrity(format!(
                 "{} differs from what was to be written at byte {}",
-                path.display(),
+                image.name(),
                 start + inside as u64
             ))
             .detail(format!("expected {:#04x}, found {:#04x}", right[inside], found[inside]))
