@@ -105,7 +105,7 @@ impl Bake<'_> {
         if Sha256::of(stocked.tree.to_text()) != tree.digest {
             return Ok(Some(Err(format!("the tree that it names, sha256:{}, is not the plan's", tree.digest))));
         }
-        match self.verify(resolved, &self.store.path(&image.digest)) {
+        match self.stored_image(&image.digest).and_then(|image| self.verify_image(resolved, image)) {
             Ok(_) => Ok(Some(Ok(()))),
             Err(error) if matches!(error.class(), Class::Interrupted | Class::NoSpace | Class::Network) => Err(error),
             Err(error) => Ok(Some(Err(format!("its image sha256:{} is not the plan's: {}", image.digest, error.message())))),

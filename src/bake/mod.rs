@@ -30,6 +30,7 @@ mod units;
 mod verify;
 mod why;
 
+use std::io;
 use std::path::Path;
 
 pub use artifacts::{Absent, Artifacts};
@@ -48,14 +49,14 @@ pub use resolve::{LockFile, Resolved, request, resolve};
 pub use verify::Wanted;
 pub use why::{Before, Reason, Why};
 
-use crate::disk::readback::{self, Depth};
+use crate::disk::readback::{self, Depth, Image, ReadAt};
 use crate::disk::Pieces;
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::fsx;
 use crate::plan::Plan;
 use crate::report::{Item, ItemKind, Outcome, Report};
-use crate::store::{Action, Blob, Lookup, Store};
+use crate::store::{Action, Blob, Lookup, Store, Stretches};
 use crate::tree::Tree;
 use crate::tree::pack::PackIndex;
 use crate::value::{Cancel, Digest, RoleName, Sha256};
@@ -215,8 +216,10 @@ impl Bake<'_> {
         let disk = self.disk(resolved, stocked)?;
         let stretches = self.stretches(resolved, stocked, &disk, &frames)?;
         let image = self.store.compose(&stretches, self.cancel)?;
-        // Through readers that share no code with the writers, before anyone else sees the image.
-        // TODO(readback)
+        // Through readers that share no code with the writers, before anyone else sees the image. What large files hold is
+        // left to `verify`: how they are compressed and where they lie is found out by all the others.
+        let readback = self.stored_image(&image.digest)?;
+        readback::verify_image(readback, machine::ROOT_START, &stocked.tree, Depth::Small, self.cancel)?.into_result()?;
         // Only now is it known that the tree's contents are what it says: a damaged blob may have had another size.
         let text = self.store.insert(stocked.tree.to_text().as_bytes())?;
         Ok((image, text))
@@ -231,10 +234,23 @@ impl Bake<'_> {
     /// Reads a written image back through independent readers, and compares every file with the plan's tree and
     /// every byte with the disk that was laid out.
     pub fn verify(&self, resolved: &Resolved, image: &Path) -> Result<readback::VerifyReport> {
+        self.verify_image(resolved, Image::open(image)?)
+    }
+
+    /// As [`Bake::verify`], of an image that is open.
+    fn verify_image(&self, resolved: &Resolved, mut image: Image) -> Result<readback::VerifyReport> {
         let stocked = self.tree(resolved)?;
         let disk = self.disk(resolved, &stocked)?;
-        readback::compare(image, &disk, &stocked.source, self.cancel)?;
-        readback::verify_tree(image, machine::ROOT_START, &stocked.tree, Depth::All, self.cancel)?.into_result()
+        readback::compare_image(&mut image, &disk, &stocked.source, self.cancel)?;
+        readback::verify_image(image, machine::ROOT_START, &stocked.tree, Depth::All, self.cancel)?.into_result()
+    }
+
+    /// An image in the store, for reading back. What it is composed of is not verified.
+    fn stored_image(&self, digest: &Sha256) -> Result<Image> {
+        match self.store.composed(digest)? {
+            Some(composed) => Image::over(Composition(composed.into_unverified()), format!("the image {digest}")),
+            None => Image::open(&self.store.path(digest)),
+        }
     }
 
     /// Puts an image at the absolute path `to`, unless it is there already. Gives whether it had to be written.
@@ -247,6 +263,19 @@ impl Bake<'_> {
         }
         self.store.export(&image.digest, to, 0o644)?;
         Ok(true)
+    }
+}
+
+/// A composed image as a file.
+struct Composition(Stretches);
+
+impl ReadAt for Composition {
+    fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(into, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.size())
     }
 }
 

@@ -49,6 +49,12 @@ pub enum Stretch {
 pub struct Composed<'a> {
     store: &'a Store,
     digest: Sha256,
+    bytes: Stretches,
+}
+
+/// The bytes of a composed blob, unverified, for reading at any place.
+#[derive(Debug)]
+pub struct Stretches {
     size: u64,
     parts: Vec<BlobFile>,
     /// Where each stretch begins; of which part, if of one, and from which offset on. Without gaps.
@@ -155,7 +161,7 @@ impl Store {
         let parts = list.parts.iter().enumerate().map(|(number, part)| (format!("part-{number:04}"), *part));
         let outputs = parts.chain([(LIST.to_owned(), text)]).collect();
         self.put_action(KIND, &blob.digest, &Action { outputs })?;
-        self.composed.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest, composed.stamps()?);
+        self.composed.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest, composed.bytes.stamps()?);
         Ok(blob)
     }
 
@@ -209,12 +215,13 @@ impl Store {
             at += len;
             (at - len, *from)
         });
-        Ok(Some(Composed { store: self, digest, size: list.size, stretches: stretches.collect(), parts }))
+        let bytes = Stretches { size: list.size, stretches: stretches.collect(), parts };
+        Ok(Some(Composed { store: self, digest, bytes }))
     }
 
     /// Makes a composed blob one with a file of its own, for who needs that.
     pub(super) fn settle_composed(&self, composed: &Composed) -> Result<()> {
-        self.require_space(composed.size)?;
+        self.require_space(composed.size())?;
         let temp = Temp::create(&self.tmp(), "blob-".as_ref())?;
         composed.write(&temp)?;
         if temp.place(&self.own_path(&composed.digest), BLOB_MODE)? == Persisted::Done {
@@ -224,8 +231,8 @@ impl Store {
     }
 }
 
-impl<'a> Composed<'a> {
-    /// Its size in bytes.
+impl Stretches {
+    /// How many there are.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -251,6 +258,23 @@ impl<'a> Composed<'a> {
             (into, at, next) = (later, at + len as u64, next + 1);
         }
         Ok(())
+    }
+
+    /// The parts' files as they are now, in order.
+    fn stamps(&self) -> Result<Vec<Stamp>> {
+        self.parts.iter().map(BlobFile::stamp).collect()
+    }
+}
+
+impl<'a> Composed<'a> {
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.bytes.size
+    }
+
+    /// Its bytes, for who does not take them for what the digest promises.
+    pub fn into_unverified(self) -> Stretches {
+        self.bytes
     }
 
     /// Hashes all of it.
@@ -286,7 +310,7 @@ impl<'a> Composed<'a> {
     fn write(&self, temp: &Temp) -> Result<()> {
         let failed = |e: &io::Error| Error::io(format!("write {}", temp.path().display()), e);
         let here = self.store.composed.lock().unwrap_or_else(PoisonError::into_inner).get(&self.digest).cloned();
-        let mut hasher = if here == Some(self.stamps()?) { None } else { Some(Hasher::new()) };
+        let mut hasher = if here == Some(self.bytes.stamps()?) { None } else { Some(Hasher::new()) };
         self.each(&mut |bytes| {
             if let Some(hasher) = &mut hasher {
                 hasher.update(bytes);
@@ -298,9 +322,9 @@ impl<'a> Composed<'a> {
 
     fn each(&self, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let (mut buffer, mut at) = (vec![0; BUFFER], 0);
-        while at < self.size {
-            let len = usize::try_from(self.size - at).unwrap_or(BUFFER).min(BUFFER);
-            self.read_exact_at(&mut buffer[..len], at).map_err(|e| self.failed(&e))?;
+        while at < self.size() {
+            let len = usize::try_from(self.size() - at).unwrap_or(BUFFER).min(BUFFER);
+            self.bytes.read_exact_at(&mut buffer[..len], at).map_err(|e| self.failed(&e))?;
             take(&buffer[..len])?;
             at += len as u64;
         }
@@ -318,7 +342,7 @@ impl<'a> Composed<'a> {
 
     /// Why the bytes are not those that the digest promises: a part is damaged, or the entry names the wrong stretches.
     fn blame(&self, found: &Sha256) -> Error {
-        let mut damaged = self.parts.iter().filter_map(|part| part.verify().err());
+        let mut damaged = self.bytes.parts.iter().filter_map(|part| part.verify().err());
         if let Some(error) = damaged.next() {
             // All of them leave, so that one further run is enough.
             damaged.for_each(drop);
@@ -330,11 +354,6 @@ impl<'a> Composed<'a> {
             Ok(()) => error.hint("run the command again: it is made anew"),
             Err(worse) => worse,
         }
-    }
-
-    /// The parts' files as they are now, in order.
-    fn stamps(&self) -> Result<Vec<Stamp>> {
-        self.parts.iter().map(BlobFile::stamp).collect()
     }
 }
 
@@ -348,14 +367,14 @@ pub struct ComposedReader<'a> {
 
 impl Read for ComposedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.composed.size - self.at).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.composed.size() - self.at).unwrap_or(usize::MAX);
         let len = left.min(buffer.len());
-        self.composed.read_exact_at(&mut buffer[..len], self.at)?;
+        self.composed.bytes.read_exact_at(&mut buffer[..len], self.at)?;
         self.at += len as u64;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&buffer[..len]);
         }
-        if self.at == self.composed.size
+        if self.at == self.composed.size()
             && let Some(hasher) = self.hasher.take()
         {
             self.composed.settle(hasher)?;

@@ -49,7 +49,7 @@ pub use action::{Action, Lookup, Miss};
 pub use blob::{BlobFile, RangeReader, Verifying, VerifyingReader};
 pub use check::Examined;
 pub use claim::ImageClaim;
-pub use composed::{Composed, ComposedReader, FRAMES, KIND as COMPOSED, Stretch};
+pub use composed::{Composed, ComposedReader, FRAMES, KIND as COMPOSED, Stretch, Stretches};
 pub use list::Found;
 pub use lock::PlanLock;
 pub use lower::Lower;
