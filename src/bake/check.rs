@@ -98,16 +98,18 @@ impl Bake<'_> {
         let again = bake.image(resolved)?;
         let (entries, doubted) = compare_entries(self.store, &fresh)?;
         // The bytes that the store has, not only their name.
-        let image = self.store.blob(&baked.image.digest)?;
-        image
-            .ok_or_else(|| Error::integrity(format!("the image of `{role}` is gone from the store")).hint("run the command again"))?
-            .verify()?;
+        let gone = || Error::integrity(format!("the image of `{role}` is gone from the store")).hint("run the command again");
+        if !self.store.verify_blob(&baked.image.digest)? {
+            return Err(gone());
+        }
         if again.image == baked.image && doubted.is_empty() {
             return Ok(Checked::Same { entries });
         }
         let mut differences = Vec::new();
         if again.image != baked.image {
             fresh.export(&again.image.digest, keep, 0o644)?;
+            // To be compared, and kept, it needs a file.
+            self.store.blob(&baked.image.digest)?.ok_or_else(gone)?;
             inspect::compare(&self.store.path(&baked.image.digest), keep, self.cancel, &mut |difference| {
                 differences.push(difference);
                 if differences.len() < SHOWN { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -383,9 +383,9 @@ impl Importer<'_> {
             if !store.holds(&part.digest, Some(part.size))? {
                 break;
             }
-            match store.blob(&part.digest)?.map(|blob| blob.verify()) {
-                Some(Ok(())) => return Ok(true),
-                Some(Err(error)) if error.class() != Class::Integrity => return Err(error),
+            match store.verify_blob(&part.digest) {
+                Ok(true) => return Ok(true),
+                Err(error) if error.class() != Class::Integrity => return Err(error),
                 _ => {}
             }
         }

@@ -241,6 +241,20 @@ impl Store {
         }
     }
 
+    /// Hashes a blob, whatever form it has. False when it is not there.
+    ///
+    /// # Errors
+    /// Damage; what is damaged is then in quarantine.
+    pub fn verify_blob(&self, digest: &Sha256) -> Result<bool> {
+        if let Some(blob) = self.plain(digest)? {
+            return blob.verify().map(|()| true);
+        }
+        match self.composed(digest)? {
+            Some(composed) => composed.verify().map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// As [`Store::blob`], of a blob with a file of its own.
     fn plain(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
         Ok(self.own_blob(digest)?.or_else(|| self.lower_blob(digest)))
