@@ -38,6 +38,9 @@ pub fn user_data(cluster: &Cluster, node: &Node, files: &[NodeFile]) -> SecretSt
 /// A changed seed is a new instance, and cloud-init applies it on the next boot; an unchanged one is not applied
 /// twice. The id is a digest of digests, of which `user_data` is that of the whole document: keys are too long to be
 /// guessed by it.
+///
+/// With `dsmode: local` cloud-init does all that the seed says in its first stage, before the network, and its second one
+/// has nothing left to do: nothing in a seed is on the network. The image then leaves the second start of cloud-init out.
 pub fn meta_data(node: &Node, user_data: Sha256, network_config: &str) -> String {
     let mut hasher = Hasher::new();
     for part in [user_data, Sha256::of(network_config)] {
@@ -45,7 +48,7 @@ pub fn meta_data(node: &Node, user_data: Sha256, network_config: &str) -> String
     }
     let digest = hasher.finish().to_string();
     let id = format!("{}-{}", node.name, &digest[..ID_DIGITS]);
-    Yaml::Map(vec![("instance-id", Yaml::text(id)), ("local-hostname", Yaml::text(&node.name))]).document()
+    Yaml::Map(vec![("instance-id", Yaml::text(id)), ("local-hostname", Yaml::text(&node.name)), ("dsmode", Yaml::text("local"))]).document()
 }
 
 /// The network configuration, version 2 (netplan's syntax) within what the networkd renderer of Debian 12's

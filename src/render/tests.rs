@@ -237,12 +237,17 @@ fn the_image_configuration_is_yaml_and_downloads_nothing() {
         .flat_map(|stage| config[0][stage].as_array().unwrap())
         .map(|module| module.as_str().unwrap())
         .collect();
-    for needed in ["write-files", "growpart", "resizefs", "set_hostname", "users-groups", "ssh"] {
+    for needed in ["bootcmd", "write-files", "growpart", "resizefs", "set_hostname", "users-groups", "ssh", "runcmd"] {
         assert!(modules.contains(&needed), "{needed}");
     }
-    for unwanted in ["apt-configure", "ntp", "locale", "package-update-upgrade-install", "snap", "phone-home", "puppet", "grub-dpkg"] {
+    for unwanted in ["ntp", "locale", "snap", "phone-home", "puppet", "grub-dpkg"] {
         assert!(!modules.contains(&unwanted), "{unwanted}");
     }
+    // What is downloaded only when a seed of one's own asks for it comes after the services; the stage that is masked has nothing.
+    for late in ["apt-configure", "package-update-upgrade-install"] {
+        assert!(config[0]["cloud_final_modules"].as_array().unwrap().contains(&json!(late)), "{late}");
+    }
+    assert_eq!(config[0]["cloud_config_modules"], json!([]));
 }
 
 /// systemd of the host reads the unit and the drop-ins in a root of their own, with the units that they build on.
@@ -258,7 +263,10 @@ fn systemd_accepts_the_units() {
         std::fs::copy(entry.path(), units.join(entry.file_name())).unwrap();
     }
     put(root.path(), "usr/bin/etcd", b"#!/bin/sh\n", 0o755);
-    for program in ["lib/systemd/systemd-networkd-wait-online", "lib/systemd/systemd-networkd", "bin/udevadm", "usr/bin/cloud-init"] {
+    for program in ["systemd-networkd-wait-online", "systemd-networkd", "systemd-binfmt"] {
+        put(root.path(), &format!("lib/systemd/{program}"), b"#!/bin/sh\n", 0o755);
+    }
+    for program in ["bin/udevadm", "bin/sh", "usr/bin/cloud-init"] {
         put(root.path(), program, b"#!/bin/sh\n", 0o755);
     }
     put(root.path(), "etc/passwd", b"root:x:0:0::/:/bin/sh\netcd:x:100:100::/:/bin/sh\n", 0o644);
@@ -270,7 +278,9 @@ fn systemd_accepts_the_units() {
             put(root.path(), std::str::from_utf8(path.as_bytes()).unwrap(), bytes, 0o644);
         }
     }
-    for unit in ["etcd.service", "cloud-init-local.service", "systemd-networkd-wait-online.service"] {
+    for unit in
+        ["etcd.service", "cloud-init-local.service", "cloud-init.service", "systemd-binfmt.service", "systemd-networkd-wait-online.service"]
+    {
         let out = systemd_analyze(root.path(), &["verify", "--man=no", unit]);
         let complaint = String::from_utf8_lossy(&out.stderr).into_owned();
         let ours: Vec<&str> =
@@ -280,6 +290,33 @@ fn systemd_accepts_the_units() {
     // The scale goes from 0 (nothing exposed) to 10; what is left is mostly the network that etcd is there for.
     let out = systemd_analyze(root.path(), &["security", "--offline=true", "--threshold=15", "etcd.service"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout).lines().last().unwrap_or_default());
+}
+
+/// Whether cloud-init's second stage starts, by what the first one has left of itself (its `DataSourceNoCloud.__str__`).
+#[test]
+fn the_second_stage_is_for_seeds_that_want_the_network() {
+    let unit = include_str!("image/cloud-init.service");
+    let condition = unit.lines().find_map(|line| line.strip_prefix("ExecCondition=/bin/sh -c '")?.strip_suffix('\'')).unwrap();
+    let status = "/run/cloud-init/status.json";
+    assert!(condition.contains(status), "{condition}");
+    let folder = tempfile::tempdir().unwrap();
+    let found = folder.path().join("status.json");
+    let condition = condition.replace(status, found.to_str().unwrap());
+    let said = |source: &str| format!("{{\n \"v1\": {{\n  \"datasource\": {source},\n  \"stage\": null\n }}\n}}\n");
+    for (source, starts) in [
+        (Some("\"DataSourceNoCloud [seed=/dev/vdb][dsmode=local]\""), false),
+        (Some("\"DataSourceNoCloud [seed=/dev/vdb][dsmode=net]\""), true),
+        (Some("null"), true),
+        (None, true),
+    ] {
+        let _ = std::fs::remove_file(&found);
+        if let Some(source) = source {
+            std::fs::write(&found, said(source)).unwrap();
+        }
+        let status = Command::new("/bin/sh").args(["-c", &condition]).stderr(std::process::Stdio::null()).status().unwrap();
+        // systemd skips a unit without a fault on 1 to 254 only.
+        assert_eq!(status.code(), Some(i32::from(!starts)), "{source:?}");
+    }
 }
 
 pub(crate) fn put(root: &Path, path: &str, bytes: &[u8], mode: u32) {

@@ -54,7 +54,7 @@ impl Entry {
 }
 
 /// A text file of the image and where it goes.
-const BASE_FILES: [(&str, &str); 10] = [
+const BASE_FILES: [(&str, &str); 16] = [
     ("etc/apt/apt.conf.d/90kbake", include_str!("apt.conf")),
     ("etc/cloud/cloud.cfg.d/90-kbake.cfg", include_str!("90-kbake.cfg")),
     ("etc/cloud/ds-identify.cfg", include_str!("ds-identify.cfg")),
@@ -64,21 +64,63 @@ const BASE_FILES: [(&str, &str); 10] = [
     ("etc/systemd/journald.conf.d/90-kbake.conf", include_str!("journald.conf")),
     ("etc/systemd/networkd.conf.d/90-kbake.conf", include_str!("networkd.conf")),
     ("etc/systemd/system/cloud-init-local.service.d/90-kbake.conf", include_str!("cloud-init-local.conf")),
+    ("etc/systemd/system/cloud-init.service", include_str!("cloud-init.service")),
+    ("etc/systemd/system/systemd-binfmt.service.d/90-kbake.conf", include_str!("binfmt.conf")),
     ("etc/systemd/system/systemd-networkd-wait-online.service.d/90-kbake.conf", include_str!("wait-online.conf")),
+    ("etc/systemd/system/systemd-networkd.service.d/90-kbake.conf", include_str!("networkd-service.conf")),
+    ("etc/systemd/system/systemd-resolved.service.d/90-kbake.conf", include_str!("after-seed.conf")),
+    ("etc/systemd/system/systemd-timesyncd.service.d/90-kbake.conf", include_str!("after-seed.conf")),
+    ("etc/tmpfiles.d/90-kbake.conf", include_str!("tmpfiles.conf")),
 ];
 
 /// Units that are started: the link under `/etc/systemd/system` and the unit it leads to. Debian enables neither
 /// networkd nor, on its own, what cloud-init's order relies on.
-const ENABLED: [(&str, &str); 5] = [
+const ENABLED: [(&str, &str); 6] = [
     ("dbus-org.freedesktop.network1.service", "/lib/systemd/system/systemd-networkd.service"),
+    // What cloud-init's generator would link at each boot.
+    ("multi-user.target.wants/cloud-init.target", "/lib/systemd/system/cloud-init.target"),
     ("multi-user.target.wants/systemd-networkd.service", "/lib/systemd/system/systemd-networkd.service"),
     ("network-online.target.wants/systemd-networkd-wait-online.service", "/lib/systemd/system/systemd-networkd-wait-online.service"),
     ("sockets.target.wants/systemd-networkd.socket", "/lib/systemd/system/systemd-networkd.socket"),
     ("sysinit.target.wants/systemd-timesyncd.service", "/lib/systemd/system/systemd-timesyncd.service"),
 ];
 
-/// Units that never start. The timers download or upgrade; the others change what the image fixed.
-const MASKED: [&str; 4] = ["apt-daily.timer", "apt-daily-upgrade.timer", "systemd-firstboot.service", "unattended-upgrades.service"];
+/// Units that never start.
+const MASKED: [&str; 8] = [
+    // These download or upgrade, which changes what the image fixed.
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "unattended-upgrades.service",
+    // cloud-init's stage `config`, a start of Python for no module: 90-kbake.cfg has what was in it in the stage `final`.
+    "cloud-config.service",
+    // logind asks for it, in case that a seat has a graphics card. udev loads the card's own driver, and with it this module.
+    "modprobe@drm.service",
+    // It asks the owner of a machine without a seed.
+    "systemd-firstboot.service",
+    // It saves what the last kernel wrote into the firmware's memory before it died: a machine with a BIOS has none.
+    "systemd-pstore.service",
+    // cloud-init grows the root partition. This unit would load dm_mod and loop, and then find that there is nothing to do.
+    "systemd-repart.service",
+];
+
+/// Mounts that systemd makes at each boot, each with a start of modprobe. Their modules' first user brings them by udev.
+const ON_DEMAND: [&str; 2] = ["sys-fs-fuse-connections.mount", "sys-kernel-config.mount"];
+
+/// Generators of units that have nothing to generate here, and of which each is a process before systemd begins with anything
+/// else. What people may come to use stays: those of fstab, crypttab, SysV's scripts, rc.local, and of kernel arguments.
+const MASKED_GENERATORS: [&str; 6] = [
+    // It looks for a data source in a shell script. 90-kbake.cfg names the one, and `cloud-init.target` is linked above.
+    "cloud-init-generator",
+    // It looks for partitions that fstab does not name. What is mounted on a node, and that it has no swap, is no guess.
+    "systemd-gpt-auto-generator",
+    // From swap, which a node has not.
+    "systemd-hibernate-resume-generator",
+    // dm-verity and dm-integrity below the root, which only the maker of an image can have put there.
+    "systemd-integritysetup-generator",
+    "systemd-veritysetup-generator",
+    // Updates that a desktop installs before it starts.
+    "systemd-system-update-generator",
+];
 
 /// What every role image has. `root_uuid` is the root filesystem's, as the ext4 superblock stores it.
 pub fn base_entries(root_uuid: [u8; 16]) -> Vec<Entry> {
@@ -90,6 +132,10 @@ pub fn base_entries(root_uuid: [u8; 16]) -> Vec<Entry> {
     entries.extend(BASE_FILES.iter().map(|(path, content)| text(path, content.as_bytes())));
     entries.extend(ENABLED.iter().map(|(name, target)| unit_link(name, target)));
     entries.extend(MASKED.iter().map(|name| unit_link(name, "/dev/null")));
+    let generator = |name| TreePath::fixed(&format!("etc/systemd/system-generators/{name}"));
+    entries.extend(MASKED_GENERATORS.iter().map(|name| Entry::Symlink { path: generator(name), target: b"/dev/null".to_vec() }));
+    let wanted = |name| TreePath::fixed(&format!("usr/lib/systemd/system/sysinit.target.wants/{name}"));
+    entries.extend(ON_DEMAND.iter().map(|name| Entry::Absent { path: wanted(name) }));
     sorted(entries)
 }
 

@@ -7,6 +7,7 @@ use crate::value::TreePath;
 pub fn entries() -> Vec<Entry> {
     vec![
         Entry::Dir { path: TreePath::fixed("etc/etcd"), mode: 0o755, owner: Owner::ROOT },
+        text("etc/sysctl.d/90-kbake-etcd.conf", include_bytes!("etcd.sysctl.conf")),
         text("etc/systemd/system/etcd.service", include_bytes!("etcd.service")),
         // The package's own link leads to the package's unit. systemd goes by its name only; people read it.
         unit_link("multi-user.target.wants/etcd.service", "/etc/systemd/system/etcd.service"),
