@@ -12,7 +12,7 @@ base_peer() {
   while read -r name hash; do
     cp "$store/blobs/sha256/$hash" "$debs/$name.deb"
   done < <(awk '$1 == "deb" { print $2, $3 }' "$dir/plan")
-  (cd "$debs" && dpkg-scanpackages --multiversion . >Packages 2>/dev/null)
+  (cd "$debs" && dpkg-scanpackages --multiversion . >Packages 2>"$dir/scan.log") || fail "$(tail -5 "$dir/scan.log")"
   say "the same packages by mmdebstrap"
   sync -f "$dir"
   measure --sum base-mmdebstrap mmdebstrap --quiet --variant=apt --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \

@@ -4,7 +4,8 @@
 : "${dir:=}" "${out:=}" "${project:=}" "${inputs:=}" "${peers:=}" "${runtime:=}"
 rounds=${ROUNDS:-1}
 fact rounds "$rounds"
-read -ra sizes <<<"${SIZES:-0.5 1 2 4 8}"
+# In MiB, as names of roles have no dots.
+read -ra sizes <<<"$(awk '{ for (i = 1; i <= NF; i++) printf "%d ", $i * 1024 }' <<<"${SIZES:-0.5 1 2 4 8}")"
 read -ra counts <<<"${ROLES:-1 2 4 8 16}"
 
 # Payloads are the programs again and again. In each copy every stretch of 64 KiB begins with another number, so that no
@@ -12,19 +13,19 @@ read -ra counts <<<"${ROLES:-1 2 4 8 16}"
 scaling_recipes() {
   local count size name
   local -a names
-  say "payloads of ${sizes[*]} GiB"
+  say "payloads of ${sizes[*]} MiB"
   python3 - "$inputs" "$project/recipes" "${sizes[@]}" >"$dir/payloads" <<'PYTHON'
 import sys
 from pathlib import Path
 
-inputs, recipes, sizes = Path(sys.argv[1]), Path(sys.argv[2]), [float(size) for size in sys.argv[3:]]
+inputs, recipes, sizes = Path(sys.argv[1]), Path(sys.argv[2]), [int(size) for size in sys.argv[3:]]
 originals = [line.split()[1] for line in (inputs / "list").read_text().splitlines()]
 total, mark, copy = 0, 0, 0
 folder = recipes / "payload"
 folder.mkdir()
-while total < max(sizes) * 2**30:
+while total < max(sizes) * 2**20:
     for name in originals:
-        if total >= max(sizes) * 2**30:
+        if total >= max(sizes) * 2**20:
             break
         content = bytearray((inputs / "files" / name).read_bytes())
         for at in range(0, len(content) - 15, 65536):
@@ -39,7 +40,7 @@ while total < max(sizes) * 2**30:
 PYTHON
   for size in "${sizes[@]}"; do
     # So many files that the size is reached.
-    mapfile -t names < <(awk -v most="$size" 'before < most * 1024 ^ 3 { print $2 } { before = $1 }' "$dir/payloads")
+    mapfile -t names < <(awk -v most="$size" 'before < most * 1024 ^ 2 { print $2 } { before = $1 }' "$dir/payloads")
     recipe "size-$size" "${names[@]}"
     fact "payload-$size" "$(awk -v n="${#names[@]}" 'NR == n { print $1 }' "$dir/payloads")"
   done
@@ -101,7 +102,7 @@ scaling() {
   local round point
   for round in $(seq "$rounds"); do
     for point in "${sizes[@]}"; do
-      say "round $round of $rounds: $point GiB"
+      say "round $round of $rounds: $point MiB"
       of_size "$point"
     done
     for point in "${counts[@]}"; do
