@@ -24,6 +24,7 @@ pub(crate) mod tests;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 pub use credential::Login;
@@ -31,7 +32,7 @@ pub use look::{size, tag_digest, text};
 pub use options::{Options, Proxy};
 
 use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::store::{Store, Whole};
 use crate::value::{Cancel, Digest, Reference};
 use web::Web;
 
@@ -102,6 +103,9 @@ pub trait Events: Sync {
 
 impl Events for () {}
 
+/// So many downloads get their names together at most.
+const LOT: usize = 64;
+
 /// What the workers share.
 struct Job<'a> {
     store: &'a Store,
@@ -154,14 +158,18 @@ fn space(store: &Store, missing: &[&Want]) -> Result<u64> {
     })
 }
 
-fn run(job: &Job<'_>, missing: &[&Want]) -> Result<()> {
+fn run<'a>(job: &Job<'a>, missing: &[&Want]) -> Result<()> {
     // The large ones first, so that no thread starts one when the others are done. The unknown may be the largest.
     let mut order: Vec<usize> = (0..missing.len()).collect();
     order.sort_by_key(|&n| std::cmp::Reverse(missing[n].size.unwrap_or(u64::MAX)));
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (failures, untried) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let fatal: Mutex<Option<Error>> = Mutex::default();
-    let worker = || {
+    let fail = |error| {
+        stop.store(true, Ordering::Relaxed);
+        lock(&fatal).get_or_insert(error);
+    };
+    let worker = |done: SyncSender<(usize, Whole<'a>)>| {
         while !stop.load(Ordering::Relaxed)
             && let Some(&n) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
@@ -171,11 +179,10 @@ fn run(job: &Job<'_>, missing: &[&Want]) -> Result<()> {
                 continue;
             }
             match work::fetch_one(job, missing[n]) {
-                Ok(()) => job.events.finished(missing[n]),
-                Err(work::Failure::Fatal(error)) => {
-                    stop.store(true, Ordering::Relaxed);
-                    lock(&fatal).get_or_insert(error);
-                }
+                Ok(None) => job.events.finished(missing[n]),
+                // The one who takes it outlives us.
+                Ok(Some(whole)) => drop(done.send((n, whole))),
+                Err(work::Failure::Fatal(error)) => fail(error),
                 Err(work::Failure::Sources(failed)) => {
                     job.events.failed(missing[n]);
                     lock(&failures).push((n, failed));
@@ -183,7 +190,15 @@ fn run(job: &Job<'_>, missing: &[&Want]) -> Result<()> {
             }
         }
     };
-    std::thread::scope(|scope| (0..job.web.options.jobs.clamp(1, missing.len())).for_each(|_| drop(scope.spawn(worker))));
+    let (done, whole) = sync_channel(LOT);
+    std::thread::scope(|scope| {
+        (0..job.web.options.jobs.clamp(1, missing.len())).for_each(|_| {
+            let done = done.clone();
+            scope.spawn(|| worker(done));
+        });
+        drop(done);
+        place(job, missing, &whole, &fail);
+    });
     if let Some(error) = lock(&fatal).take() {
         return Err(error);
     }
@@ -196,6 +211,18 @@ fn run(job: &Job<'_>, missing: &[&Want]) -> Result<()> {
     let failed: Vec<_> = failures.iter().map(|(n, failed)| (missing[*n], failed)).collect();
     let untried: Vec<_> = untried.iter().map(|&n| missing[n]).collect();
     Err(report::failed(&failed, &untried, missing.len()))
+}
+
+/// Gives what has come its names, as much at a time as came while the disk was busy with the last lot. Ends when nobody
+/// sends any more.
+fn place<'a>(job: &Job<'a>, missing: &[&Want], whole: &Receiver<(usize, Whole<'a>)>, fail: &dyn Fn(Error)) {
+    while let Ok(first) = whole.recv() {
+        let (numbers, lot): (Vec<usize>, Vec<Whole<'_>>) = std::iter::once(first).chain(whole.try_iter().take(LOT - 1)).unzip();
+        match job.store.place_whole(lot) {
+            Ok(()) => numbers.into_iter().for_each(|n| job.events.finished(missing[n])),
+            Err(error) => fail(error),
+        }
+    }
 }
 
 /// A panic of another worker is reported where its thread is joined; here its data is as good as ever.

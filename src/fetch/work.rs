@@ -12,7 +12,7 @@ use super::registry::{self, Renewal};
 use super::source::{Target, server, shown, targets};
 use super::{Job, RegistryKind, Source, Want, lock};
 use crate::error::Error;
-use crate::store::{Claim, Partial};
+use crate::store::{Claim, Partial, Whole};
 use crate::value::{Digest, Size};
 
 /// A download that broke off after so many new bytes goes on at once, and is not counted as a failure: a large
@@ -84,13 +84,12 @@ pub(super) fn is_hopeless(job: &Job<'_>, want: &Want) -> bool {
     !targets.is_empty() && targets.iter().all(|target| target.as_ref().is_ok_and(|target| dead.contains(&server(&target.url))))
 }
 
-/// Brings one artifact into the store.
-pub(super) fn fetch_one(job: &Job<'_>, want: &Want) -> Result<(), Failure> {
-    let Some(mut partial) = claim(job, want)? else { return Ok(()) };
+/// Brings all bytes of one artifact into the store; none when another one did.
+pub(super) fn fetch_one<'a>(job: &Job<'a>, want: &Want) -> Result<Option<Whole<'a>>, Failure> {
+    let Some(mut partial) = claim(job, want)? else { return Ok(None) };
     job.events.started(want, partial.len());
     if settle_old(&mut partial, want)? {
-        partial.commit()?;
-        return Ok(());
+        return Ok(Some(partial.finish()?));
     }
     let mut sources = Sources::new(job, want)?;
     let mut round = 0;
@@ -101,10 +100,7 @@ pub(super) fn fetch_one(job: &Job<'_>, want: &Want) -> Result<(), Failure> {
                 continue;
             }
             match sources.ask(n, &mut partial)? {
-                Asked::Complete => {
-                    partial.commit()?;
-                    return Ok(());
-                }
+                Asked::Complete => return Ok(Some(partial.finish()?)),
                 Asked::Failed(pause) => asked = pause.or(asked),
             }
         }

@@ -1,5 +1,7 @@
 //! The mirrors that the host's own apt is configured with, and how it reaches them.
 
+use std::path::{Path, PathBuf};
+
 use crate::fsx;
 use crate::value::Cancel;
 use crate::{Error, Result};
@@ -13,11 +15,13 @@ use super::host::{Host, run};
 /// # Errors
 /// apt is missing, or cannot read its own configuration.
 pub fn host_mirrors(host: &Host, suite: &str, cancel: &Cancel) -> Result<Vec<String>> {
-    let configured = targets(host, cancel, &["--no-release-info"])?;
-    // Only after an update does apt know whose archive it is; a stranger's is then left out.
-    let known = targets(host, cancel, &[])?;
-    let strange =
-        |uri: &str| known.iter().any(|target| target.uri == uri && target.origin.as_deref().is_some_and(|origin| origin != "Debian"));
+    let configured = targets(host, cancel)?;
+    let lists = lists(host, cancel)?;
+    // Only after an update is it known whose archive it is; a stranger's is then left out.
+    let strange = |uri: &str| {
+        let mut origins = configured.iter().filter(|target| target.uri == uri).filter_map(|target| target.origin(&lists));
+        origins.any(|origin| origin != "Debian")
+    };
     let mut ranked: Vec<(u8, String)> = Vec::new();
     for target in configured.iter().filter(|target| !strange(&target.uri)) {
         let Some(rank) = target.rank(suite) else { continue };
@@ -51,7 +55,8 @@ struct Target {
     uri: String,
     release: String,
     component: String,
-    origin: Option<String>,
+    /// What the names of the release's files begin with in the folder of lists.
+    stem: Option<String>,
 }
 
 impl Target {
@@ -66,13 +71,39 @@ impl Target {
         }
         (!self.release.is_empty() && self.release.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())).then_some(1)
     }
+
+    /// Whose archive it is, by the release file among the `lists` of the host's last update, if there was one.
+    fn origin(&self, lists: &Path) -> Option<String> {
+        let stem = self.stem.as_ref()?;
+        let text = |name| fsx::read_if_present(&lists.join(format!("{stem}{name}"))).ok().flatten();
+        origin_of(&String::from_utf8_lossy(&text("InRelease").or_else(|| text("Release"))?))
+    }
 }
 
-const FORMAT: &str = "$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)\t$(ORIGIN)";
+/// The [origin](https://wiki.debian.org/DebianRepository/Format#Origin) that a release file names.
+fn origin_of(release: &str) -> Option<String> {
+    release.lines().find_map(|line| line.strip_prefix("Origin:")).map(|origin| origin.trim().to_owned())
+}
 
-fn targets(host: &Host, cancel: &Cancel, options: &[&str]) -> Result<Vec<Target>> {
+const FORMAT: &str = "$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)\t$(METAKEY)\t$(FILENAME)";
+
+/// With the host's own lists apt would read all package indexes first, twenty times as long as the answer takes.
+const NO_LISTS: &str = "/nonexistent/";
+
+/// The folder of the host's lists.
+fn lists(host: &Host, cancel: &Cancel) -> Result<PathBuf> {
+    let mut command = host.command("apt-config");
+    command.args(["shell", "LISTS", "Dir::State::Lists/d"]);
+    let text = run(command, cancel)?.stdout;
+    let path = text.trim().strip_prefix("LISTS='").and_then(|rest| rest.strip_suffix('\''));
+    // Where none is named there is nothing to be known of origins.
+    Ok(path.filter(|path| path.starts_with('/')).unwrap_or(NO_LISTS).into())
+}
+
+fn targets(host: &Host, cancel: &Cancel) -> Result<Vec<Target>> {
     let mut command = host.command("apt-get");
-    command.arg("indextargets").args(options).args(["--format", FORMAT, "Created-By: Packages", "Target-Of: deb"]);
+    command.args(["indextargets", "--no-release-info", "-o", &format!("Dir::State::Lists={NO_LISTS}")]);
+    command.args(["--format", FORMAT, "Created-By: Packages", "Target-Of: deb"]);
     let output = run(command, cancel)?;
     if !output.success {
         let error = Error::user("the host's apt cannot read its own sources");
@@ -85,9 +116,9 @@ fn parse_targets(text: &str) -> Vec<Target> {
     let target = |line: &str| {
         let mut fields = line.split('\t').map(str::to_owned);
         let (uri, release, component) = (fields.next()?, fields.next()?, fields.next()?);
-        // apt leaves a variable that it has no value for as it stands.
-        let origin = fields.next().filter(|origin| !origin.is_empty() && !origin.starts_with("$("));
-        Some(Target { uri, release, component, origin })
+        let (key, file) = (fields.next()?, fields.next()?);
+        let stem = file.strip_prefix(NO_LISTS).and_then(|name| name.strip_suffix(&key.replace('/', "_")));
+        Some(Target { uri, release, component, stem: stem.map(str::to_owned) })
     };
     text.lines().filter_map(target).collect()
 }
@@ -122,12 +153,22 @@ mod tests {
 
     #[test]
     fn targets_are_parsed_and_ranked() {
-        let text = "http://a.invalid/debian/\tbookworm\tmain\t$(ORIGIN)\nhttp://b.invalid/\tbookworm-security\tmain\tDebian\n\
-                    http://c.invalid/\ttrixie\tmain\tDebian\nhttp://d.invalid/\t./\t\t\nhttp://e.invalid/\tbookworm\tcontrib\t\nbroken\n";
-        let ranks: Vec<_> = parse_targets(text).iter().map(|target| target.rank("bookworm")).collect();
+        let text = "http://a.invalid/debian/\tbookworm\tmain\tmain/binary-amd64/Packages\t/nonexistent/a.invalid_debian_dists_bookworm_main_binary-amd64_Packages\n\
+                    http://b.invalid/\tbookworm-security\tmain\tx\ty\nhttp://c.invalid/\ttrixie\tmain\t\t\n\
+                    http://d.invalid/\t./\t\tPackages\t/nonexistent/d.invalid_._Packages\nhttp://e.invalid/\tbookworm\tcontrib\t\t\nbroken\n";
+        let targets = parse_targets(text);
+        let ranks: Vec<_> = targets.iter().map(|target| target.rank("bookworm")).collect();
         assert_eq!(ranks, [Some(0), None, Some(1), None, None]);
-        assert_eq!(parse_targets(text)[0].origin, None);
-        assert_eq!(parse_targets(text)[1].origin.as_deref(), Some("Debian"));
+        let stems: Vec<_> = targets.iter().map(|target| target.stem.as_deref()).collect();
+        assert_eq!(stems, [Some("a.invalid_debian_dists_bookworm_"), None, None, Some("d.invalid_._"), None]);
+    }
+
+    #[test]
+    fn release_files_name_their_origin() {
+        let signed = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\nLabel: Debian\n";
+        assert_eq!(origin_of(signed).as_deref(), Some("Debian"));
+        assert_eq!(origin_of("Label: x\nOrigin:  A Stranger \n").as_deref(), Some("A Stranger"));
+        assert_eq!(origin_of("Label: x\n"), None);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use composed::{Composed, ComposedReader, FRAMES, KIND as COMPOSED, Stretch, 
 pub use list::Found;
 pub use lock::PlanLock;
 pub use lower::Lower;
-pub use partial::{Claim, Partial};
+pub use partial::{Claim, Partial, Whole};
 pub use root::{Generation, History, Owner, Root};
 pub use source::StoreSource;
 pub use write::{BlobWriter, Unplaced};

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use rustix::fs::OFlags;
 
-use super::{Blob, PARTIAL, Store, write};
+use super::{BLOB_MODE, Blob, PARTIAL, Store};
 use crate::error::{Class, Error, Result};
-use crate::fsx::{self, Temp, change};
+use crate::fsx::{self, EarlySync, Temp, change};
 use crate::value::{Digest, Hasher, Hasher512, Sha256};
 
 /// Who is to get a blob.
@@ -31,6 +31,20 @@ pub struct Partial<'a> {
     digest: Digest,
     hashers: Hashers,
     len: u64,
+    /// Brings a large one to the disk while it comes.
+    early: Option<EarlySync>,
+    /// How many bytes came since that was last told.
+    untold: u64,
+}
+
+/// So many bytes more are brought to the disk while others come, and not at the end.
+const EARLY: u64 = 16 << 20;
+
+/// All bytes of a blob, which has no name yet. Dropped, they stay for the next process.
+#[derive(Debug)]
+pub struct Whole<'a> {
+    partial: Partial<'a>,
+    blob: Blob,
 }
 
 /// The SHA-256, which names the blob, and the SHA-512 where that is what it must have.
@@ -119,7 +133,7 @@ impl<'a> Partial<'a> {
                 Err(e) => return Err(Error::io(format!("read {}", temp.path().display()), &e)),
             }
         }
-        Ok(Partial { store, temp: Some(temp), digest, hashers, len })
+        Ok(Partial { store, temp: Some(temp), digest, hashers, len, early: None, untold: 0 })
     }
 
     /// How many bytes are there.
@@ -153,6 +167,13 @@ impl<'a> Partial<'a> {
         }
         self.hashers.update(bytes);
         self.len += bytes.len() as u64;
+        self.untold += bytes.len() as u64;
+        if self.untold >= EARLY {
+            self.untold = 0;
+            let temp = self.temp.as_ref().ok_or_else(after_failure)?;
+            let begun = self.early.get_or_insert_with(EarlySync::start).begin(temp);
+            begun.map_err(|e| Error::io(format!("write to the store {}", store.root().display()), &e))?;
+        }
         Ok(())
     }
 
@@ -165,35 +186,78 @@ impl<'a> Partial<'a> {
         Ok(())
     }
 
-    /// Makes the bytes the blob. By what other digest it was wanted is remembered.
+    /// Takes no more bytes. They become the blob, with others or alone, by [`Store::place_whole`].
     ///
     /// # Errors
     /// [`Class::Integrity`] when they do not have its digest; nothing is kept then.
-    pub fn commit(mut self) -> Result<Blob> {
+    pub fn finish(mut self) -> Result<Whole<'a>> {
         let (name, found) = self.hashers.clone().finish();
         if found != self.digest {
             let error = Error::integrity("hash mismatch").detail(format!("expected {}  found {found}", self.digest));
             self.temp = None;
             return Err(error);
         }
+        self.temp()?;
         let blob = Blob { digest: name, size: self.len };
-        let Some(temp) = self.temp.take() else {
-            return Err(Error::internal("a download was committed after it had failed"));
-        };
-        write::place(self.store, temp, blob)?;
-        if let Digest::Sha512(digest) = &self.digest {
-            self.store.put_alias(digest, blob)?;
-        }
+        Ok(Whole { partial: self, blob })
+    }
+
+    /// Makes the bytes the blob.
+    ///
+    /// # Errors
+    /// As [`Partial::finish`], and the disk's.
+    pub fn commit(self) -> Result<Blob> {
+        let store = self.store;
+        let whole = self.finish()?;
+        let blob = whole.blob;
+        store.place_whole(vec![whole])?;
         Ok(blob)
     }
 
+    /// Waits for what is being brought to the disk. When that fails, nothing is kept: the disk does not tell a second time.
+    fn settle_early(&mut self) -> io::Result<()> {
+        let settled = self.early.take().map_or(Ok(()), EarlySync::finish);
+        if settled.is_err() {
+            self.temp = None;
+        }
+        settled
+    }
+
     fn temp(&mut self) -> Result<&mut Temp> {
-        self.temp.as_mut().ok_or_else(|| Error::internal("a download went on after it had failed"))
+        self.temp.as_mut().ok_or_else(after_failure)
+    }
+}
+
+fn after_failure() -> Error {
+    Error::internal("a download went on after it had failed")
+}
+
+impl Store {
+    /// Makes blobs of many downloads at once, which last when this returns: the disk is waited for once, and not for each.
+    /// By what other digest one was wanted is remembered.
+    pub fn place_whole(&self, all: Vec<Whole<'_>>) -> Result<()> {
+        let (mut files, mut aliases) = (Vec::new(), Vec::new());
+        for Whole { mut partial, blob } in all {
+            partial.settle_early().map_err(|e| Error::io(format!("write to the store {}", self.root().display()), &e))?;
+            if let Digest::Sha512(digest) = partial.digest {
+                aliases.push((digest, blob));
+            }
+            let temp = partial.temp.take().ok_or_else(after_failure)?;
+            // Also puts aside a damaged one in its place.
+            if !self.holds(&blob.digest, Some(blob.size))? {
+                files.push((temp, self.own_path(&blob.digest)));
+            }
+        }
+        // Also syncs the names of those that others were about to: who calls us will rely on them.
+        fsx::place_all(files, &self.root().join("blobs/sha256"), BLOB_MODE)?;
+        aliases.iter().try_for_each(|(digest, blob)| self.put_alias(digest, *blob))
     }
 }
 
 impl Drop for Partial<'_> {
     fn drop(&mut self) {
+        // Nobody is there to be told; and then nothing stays.
+        let _ = self.settle_early();
         if let Some(temp) = self.temp.take()
             && self.len > 0
         {

@@ -215,6 +215,11 @@ fn the_hosts_mirrors_are_found_before_any_update_in_both_formats() {
     let expected =
         ["http://one.invalid/debian/", "https://two.invalid/debian/", "http://three.invalid/debian/", "http://old.invalid/debian/"];
     assert_eq!(found, expected);
+    // After an update it is known that one of them is a stranger's.
+    let lists = archive.path("host/state/lists");
+    write(&lists.join("two.invalid_debian_dists_bookworm_InRelease"), "Hash: SHA256\n\nOrigin: Stranger\n");
+    write(&lists.join("one.invalid_debian_dists_bookworm_Release"), "Origin: Debian\n");
+    assert_eq!(host_mirrors(&archive.host(), "bookworm", &Cancel::new()).unwrap(), [expected[0], expected[2], expected[3]]);
     write(&archive.path("host/sources.list"), "deb http://x.invalid\n");
     let error = host_mirrors(&archive.host(), "bookworm", &Cancel::new()).unwrap_err().to_string();
     assert!(error.contains("cannot read its own sources") && error.contains("Malformed"), "{error}");
