@@ -170,7 +170,13 @@ impl Repair<'_> {
     fn again(&mut self, gone: &BTreeSet<(String, Sha256)>, kind: &str, key: &Sha256, make: impl Fn(&Bake) -> Result<()>) -> Result<()> {
         let store = self.bake.store;
         let before = store.entry(kind, key).ok();
-        let lost = |action: &Action| action.outputs.values().any(|blob| self.lost.contains(&blob.digest));
+        let lost = |action: &Action| {
+            action.outputs.values().any(|blob| {
+                let parts = store.entry(COMPOSED, &blob.digest).unwrap_or_default();
+                let parts = parts.outputs.values().map(|part| part.digest);
+                parts.chain([blob.digest]).any(|digest| self.lost.contains(&digest))
+            })
+        };
         if matches!(store.action(kind, key), Lookup::Hit(_))
             || !(gone.contains(&(kind.to_owned(), *key)) || before.as_ref().is_some_and(lost))
         {

@@ -150,6 +150,9 @@ impl Work<'_> {
             }
             for (kind, key) in &root.current.actions {
                 self.need(Need::Action(kind.clone(), *key), format!("{} of {whose}", thing(kind)));
+                if kind == IMAGE {
+                    self.need_parts(key, &whose);
+                }
             }
         }
         let wanted = self.wanted;
@@ -172,6 +175,7 @@ impl Work<'_> {
             }
             let plan = &resolved.plan;
             self.need(Need::Action(IMAGE.into(), plan.key()), format!("the image of {whose}"));
+            self.need_parts(&plan.key(), &whose);
             self.need(Need::Action(BASE.into(), plan.base_key()), format!("the base of {whose}"));
             for (path, node) in plan.files() {
                 if let PlannedKind::Made(made) = &node.kind {
@@ -180,6 +184,13 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What the image of a plan is composed of is needed as the image is.
+    fn need_parts(&mut self, plan: &Sha256, whose: &str) {
+        if let Some(image) = self.store().entry(IMAGE, plan).ok().and_then(|action| action.outputs.get("image").copied()) {
+            self.need(Need::Action(COMPOSED.into(), image.digest), format!("the image of {whose}"));
+        }
     }
 
     fn need(&mut self, need: Need, by: String) {
@@ -336,6 +347,10 @@ impl Work<'_> {
     }
 
     fn missing(&mut self, digest: &Sha256, size: Option<u64>) {
+        // Of what is composed, it is the parts that may be missing.
+        if self.store().entry(COMPOSED, digest).is_ok() {
+            return;
+        }
         let found = match (self.store().size(digest), size) {
             (Ok(None), _) => "it is not there".to_owned(),
             // The bytes are those of the name, so it is the size that is wrong.
