@@ -14,7 +14,7 @@ use crate::disk::cluster::{CLUSTER, Described, data_len, describe, only};
 use crate::disk::qcow2::{self, Composer, FramesWriter};
 use crate::disk::{ContentSource, Data, Piece, Pieces};
 use crate::error::{Error, Result};
-use crate::plan::{IMAGE_FORMAT, PlannedKind};
+use crate::plan::{IMAGE_FORMAT, PlannedKind, PlannedNode};
 use crate::store::{Action, Blob, BlobWriter, COMPOSED, FRAMES, Lookup, Stretch, Unplaced};
 use crate::value::Sha256;
 
@@ -97,6 +97,22 @@ impl Bake<'_> {
 }
 
 impl Bake<'_> {
+    /// Whether all frames of a role are kept, as far as is known what these are.
+    pub(super) fn has_frames(&self, resolved: &Resolved) -> Result<bool> {
+        let is_made = |node: &PlannedNode| match &node.kind {
+            PlannedKind::Made(made) => Ok(self.remembered(made)?.is_some()),
+            _ => Ok(true),
+        };
+        for node in resolved.plan.files().values() {
+            if !is_made(node)? {
+                return Ok(false);
+            }
+        }
+        let subjects = self.subjects(resolved)?;
+        let has_base = subjects.iter().any(|subject| matches!(subject, Subject::Base(_)));
+        Ok(has_base && subjects.into_iter().all(|subject| self.kept(subject).is_some()))
+    }
+
     /// The frames for a role, made where they are not kept yet. All of them are known to be sound.
     pub(super) fn frames(&self, resolved: &Resolved, stocked: &Stocked) -> Result<Frames> {
         let mut files = Vec::new();

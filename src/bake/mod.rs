@@ -26,6 +26,7 @@ mod recall;
 mod remember;
 mod repair;
 mod resolve;
+mod together;
 mod units;
 mod verify;
 mod why;
@@ -129,6 +130,10 @@ impl Bake<'_> {
         self.store.put_action(IMAGE, &key, &Action { outputs })?;
         self.report.ended(&of_role(plan, ItemKind::Image, Some(image)), Outcome::Built);
         Ok(Baked { image, tree: tree.digest, made: true })
+    }
+
+    fn has_image(&self, plan: &Plan) -> bool {
+        matches!(self.store.action(IMAGE, &plan.key()), Lookup::Hit(_))
     }
 
     fn known_image(&self, plan: &Plan) -> Option<Baked> {

@@ -26,21 +26,30 @@ impl Session<'_> {
         self.bake(&args.sources, args.jobs, |bake| {
             // All roles are resolved first: a mistake in the last recipe must not show after the first image.
             let all = bake.resolve(&project, &channel, &roles)?;
-            all.iter().try_for_each(|resolved| self.build_one(args, bake, resolved, &expected, whose(resolved)?))
+            for resolved in &all {
+                let role = resolved.plan.role();
+                let absent = &resolved.artifacts.absent;
+                absent.iter().for_each(|absent| self.shell.say(&format!("{role}: without the {}: {}", absent.what, absent.why)));
+                if args.accept_new_digest {
+                    bake.store.remove_claim(&resolved.plan.key())?;
+                }
+            }
+            bake.images(&all, |resolved, baked| self.build_one(args, bake, resolved, &baked?, &expected, whose(resolved)?))
         })
     }
 
-    fn build_one(&self, args: &Build, bake: &Bake, resolved: &Resolved, expected: &Expected, whose: Owner) -> Result<()> {
+    fn build_one(
+        &self,
+        args: &Build,
+        bake: &Bake,
+        resolved: &Resolved,
+        baked: &Baked,
+        expected: &Expected,
+        whose: Owner,
+    ) -> Result<()> {
         let (role, key) = (resolved.plan.role(), resolved.plan.key());
         let recorded = expected.of(role, &key);
-        for absent in &resolved.artifacts.absent {
-            self.shell.say(&format!("{role}: without the {}: {}", absent.what, absent.why));
-        }
-        if args.accept_new_digest {
-            bake.store.remove_claim(&key)?;
-        }
-        let baked = bake.image(resolved)?;
-        let held = if args.accept_new_digest { Ok(()) } else { bake::hold_against(recorded, role, &baked) };
+        let held = if args.accept_new_digest { Ok(()) } else { bake::hold_against(recorded, role, baked) };
         // A check says more about an unexpected digest than that it is one.
         if !args.check {
             held.clone()?;
@@ -61,7 +70,7 @@ impl Session<'_> {
             self.shell.say(&format!("{role}: every byte is as laid out, and {} paths are as in the tree", report.entries));
         }
         if args.check {
-            self.check(bake, resolved, &baked, &args.out)?;
+            self.check(bake, resolved, baked, &args.out)?;
             held?;
         }
         let what = match (baked.made, written) {
