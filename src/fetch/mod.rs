@@ -21,9 +21,9 @@ mod work;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -159,19 +159,26 @@ fn space(store: &Store, missing: &[&Want]) -> Result<u64> {
 }
 
 fn run<'a>(job: &Job<'a>, missing: &[&Want]) -> Result<()> {
-    // The large ones first, so that no thread starts one when the others are done. The unknown may be the largest.
+    // The large ones first, so that no thread starts one when the others are done. The unknown may be the largest. But one
+    // thread in four begins with the small ones: these take little more than the way to the server and back, and
+    // meanwhile the others keep the link busy.
     let mut order: Vec<usize> = (0..missing.len()).collect();
     order.sort_by_key(|&n| std::cmp::Reverse(missing[n].size.unwrap_or(u64::MAX)));
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let order = Mutex::new(VecDeque::from(order));
+    let next = |thread: usize| match thread % 4 {
+        3 => lock(&order).pop_back(),
+        _ => lock(&order).pop_front(),
+    };
+    let stop = AtomicBool::new(false);
     let (failures, untried) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let fatal: Mutex<Option<Error>> = Mutex::default();
     let fail = |error| {
         stop.store(true, Ordering::Relaxed);
         lock(&fatal).get_or_insert(error);
     };
-    let worker = |done: SyncSender<(usize, Whole<'a>)>| {
+    let worker = |thread: usize, done: SyncSender<(usize, Whole<'a>)>| {
         while !stop.load(Ordering::Relaxed)
-            && let Some(&n) = order.get(next.fetch_add(1, Ordering::Relaxed))
+            && let Some(n) = next(thread)
         {
             if work::is_hopeless(job, missing[n]) {
                 job.events.failed(missing[n]);
@@ -192,10 +199,10 @@ fn run<'a>(job: &Job<'a>, missing: &[&Want]) -> Result<()> {
     };
     let (done, whole) = sync_channel(LOT);
     std::thread::scope(|scope| {
-        (0..job.web.options.jobs.clamp(1, missing.len())).for_each(|_| {
-            let done = done.clone();
-            scope.spawn(|| worker(done));
-        });
+        for thread in 0..job.web.options.jobs.clamp(1, missing.len()) {
+            let (worker, done) = (&worker, done.clone());
+            scope.spawn(move || worker(thread, done));
+        }
         drop(done);
         place(job, missing, &whole, &fail);
     });

@@ -32,7 +32,7 @@ pub struct Partial<'a> {
     hashers: Hashers,
     len: u64,
     /// Brings a large one to the disk while it comes.
-    early: Option<EarlySync>,
+    pub(super) early: Option<EarlySync>,
     /// How many bytes came since that was last told.
     untold: u64,
 }

@@ -1,5 +1,9 @@
 //! Many artifacts, many threads, several processes.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+
 use super::*;
 
 fn many(n: usize) -> Vec<(String, Vec<u8>, Want)> {
@@ -38,6 +42,38 @@ fn connections_are_used_again() {
     assert_eq!((server.requests().len(), gone.requests().len()), (20, 20));
     assert!(server.connections() <= 3, "{} connections", server.connections());
     assert!(gone.connections() <= 3, "{} connections to where nothing is", gone.connections());
+}
+
+#[test]
+fn small_files_do_not_wait_for_each_other() {
+    let all = many(32);
+    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (now, top, order) = (open, most.clone(), asked.clone());
+    let bytes: Vec<Vec<u8>> = all.iter().map(|(_, bytes, _)| bytes.clone()).collect();
+    let server = Server::start(move |request| {
+        let n: usize = request.path.rsplit('/').next().unwrap().parse().unwrap();
+        top.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        order.lock().unwrap().push(n);
+        // A long way: the first answer comes when all who ask at once have asked.
+        for _ in 0..500 {
+            if order.lock().unwrap().len() >= 8 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        now.fetch_sub(1, Ordering::SeqCst);
+        Answer::ranged(request, &bytes[n])
+    });
+    let mut case = Case::new().mirrors(&[&server]);
+    case.options.jobs = Options::default().jobs;
+    case.fetch(&wants(&all)).unwrap();
+    assert!(all.iter().all(|(_, _, want)| case.has(want)));
+    assert_eq!(most.load(Ordering::SeqCst), 8, "at once");
+    assert!(server.connections() <= 8, "{} connections", server.connections());
+    assert_eq!(server.requests().len(), 32, "one for each, and no other");
+    let first: BTreeSet<usize> = asked.lock().unwrap()[..8].iter().copied().collect();
+    assert_eq!(first, [0, 1, 26, 27, 28, 29, 30, 31].into(), "the largest, and beside them some of the smallest");
 }
 
 #[test]

@@ -230,6 +230,60 @@ fn a_partial_goes_on_where_it_stopped() {
     assert_eq!(names(&store.tmp()), [""; 0]);
 }
 
+/// A download of all of `bytes`.
+fn whole<'a>(store: &'a Store, bytes: &[u8]) -> Whole<'a> {
+    let Claim::Ours(mut partial) = store.partial(&Sha256::of(bytes).into(), None).unwrap() else { panic!("nobody has it") };
+    partial.put(bytes).unwrap();
+    partial.finish().unwrap()
+}
+
+#[test]
+fn many_downloads_get_their_names_together() {
+    let (_dir, store) = fresh();
+    let all: Vec<Vec<u8>> = (0..20u8).map(|n| vec![n; 100]).collect();
+    store.insert(&all[3]).map(drop).unwrap();
+    let placed = |range: std::ops::Range<usize>| {
+        let lot = all[range].iter().filter(|bytes| **bytes != all[3]).map(|bytes| whole(&store, bytes)).collect();
+        store.place_whole(lot).unwrap();
+    };
+    let (_, changes) = fsx::fault::trace(store.root(), || placed(0..20));
+    let count = |wanted: &str| changes.iter().filter(|(kind, _)| *kind == wanted).count();
+    let kinds: std::collections::BTreeSet<&str> = changes.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!((count("sync"), count("rename"), count("sync folder")), (19, 19, 1), "{kinds:?}");
+    let (last_sync, first_name) =
+        (changes.iter().rposition(|(kind, _)| *kind == "sync"), changes.iter().position(|(kind, _)| *kind == "rename"));
+    assert!(last_sync < first_name, "names come after all bytes are on the disk");
+    for bytes in &all {
+        assert_eq!(read_all(&store, &Sha256::of(bytes)).unwrap(), *bytes);
+    }
+    assert_eq!(names(&store.tmp()), [""; 0]);
+}
+
+#[test]
+fn a_whole_download_that_gets_no_name_stays() {
+    let (_dir, store) = fresh();
+    drop(whole(&store, b"hello"));
+    let Claim::Ours(partial) = store.partial(&Sha256::of(b"hello").into(), Some(5)).unwrap() else { panic!("nobody has it") };
+    assert_eq!((partial.len(), partial.found()), (5, Sha256::of(b"hello").into()));
+    // Its blob came another way just before it was to get its name.
+    let late = partial.finish().unwrap();
+    store.insert(b"hello").unwrap();
+    store.place_whole(vec![late]).unwrap();
+    assert_eq!(names(&store.tmp()), [""; 0]);
+}
+
+#[test]
+fn a_large_download_goes_to_the_disk_while_it_comes() {
+    let (_dir, store) = fresh();
+    let piece = vec![7; 5 << 20];
+    let bytes = piece.repeat(8);
+    let Claim::Ours(mut partial) = store.partial(&Sha256::of(&bytes).into(), None).unwrap() else { panic!("nobody has it") };
+    piece.chunks(1 << 20).cycle().take(40).for_each(|piece| partial.put(piece).unwrap());
+    assert!(partial.early.is_some());
+    assert_eq!(partial.commit().unwrap().size, bytes.len() as u64);
+    assert_eq!(read_all(&store, &Sha256::of(&bytes)).unwrap(), bytes);
+}
+
 #[test]
 fn a_wrong_partial_keeps_nothing() {
     let (_dir, store) = fresh();
