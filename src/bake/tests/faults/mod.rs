@@ -5,6 +5,7 @@
 mod check;
 mod crowd;
 mod damage;
+mod frames;
 mod pins;
 mod site;
 mod steps;

@@ -158,6 +158,21 @@ impl Site {
         })
     }
 
+    /// Works on several roles at once, whose bases are there, with so many threads.
+    pub fn together(&self, roles: &[&str], jobs: usize, work: impl FnOnce(&Bake, &[bake::Resolved]) -> Result<()>) -> Result<()> {
+        let project = Project::Folder(self.dir.join("project"));
+        let channel = project.channel(CHANNEL)?;
+        self.with(&self.open()?, |bake| {
+            let resolve = |role: &&str| bake::resolve(&project, &channel, &role.parse().unwrap());
+            let all: Vec<_> = roles.iter().map(resolve).collect::<Result<_>>()?;
+            for resolved in &all {
+                bake.base_by(resolved, |bake, _| pantry::pack(bake, world::base))?;
+            }
+            let (store, fetch, host_mirrors) = (bake.store, bake.fetch.clone(), bake.host_mirrors);
+            work(&Bake { store, fetch, host_mirrors, jobs, report: bake.report, cancel: bake.cancel }, &all)
+        })
+    }
+
     fn with<T>(&self, store: &Store, work: impl FnOnce(&Bake) -> Result<T>) -> Result<T> {
         let cancel = Cancel::new();
         let ms = Duration::from_millis;
