@@ -6,6 +6,7 @@
 mod accounts;
 mod artifacts;
 mod bill;
+mod boot;
 mod bring;
 mod bundle;
 mod causes;
@@ -190,9 +191,7 @@ impl Bake<'_> {
 
     /// The disk of a plan's whole tree, as a value.
     pub fn disk(&self, resolved: &Resolved, stocked: &Stocked) -> Result<Pieces> {
-        // A base that was found in the store needed none of them.
-        self.fetch_missing(Some(&resolved.suite), pantry::wants(resolved.tools.iter()))?;
-        machine::disk(&resolved.plan, &stocked.tree, &stocked.base, &machine::grub_files(self.store, &resolved.tools)?)
+        machine::disk(&resolved.plan, &stocked.tree, &stocked.base, &self.loader(resolved)?)
     }
 
     /// Lays out the disk and writes it into the store: the image, and the text of its tree.
@@ -220,7 +219,8 @@ impl Bake<'_> {
     /// every byte with the disk that was laid out.
     pub fn verify(&self, resolved: &Resolved, image: &Path) -> Result<readback::VerifyReport> {
         let stocked = self.tree(resolved)?;
-        let disk = self.disk(resolved, &stocked)?;
+        // Nothing that can be made again is believed.
+        let disk = machine::disk(&resolved.plan, &stocked.tree, &stocked.base, &self.new_loader(resolved)?)?;
         readback::compare(image, &disk, &stocked.source, self.cancel)?;
         readback::verify_tree(image, machine::ROOT_START, &stocked.tree, Depth::All, self.cancel)?.into_result()
     }

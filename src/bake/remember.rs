@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{BASE, Bake, Causes, IMAGE, Resolved, made};
+use super::{BASE, Bake, Causes, IMAGE, Resolved, boot, made};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::plan::PlannedKind;
@@ -70,6 +70,7 @@ impl Bake<'_> {
     fn generation(&self, resolved: &Resolved, history: History) -> Result<Generation> {
         let plan = &resolved.plan;
         let mut actions = [(IMAGE.to_owned(), plan.key()), (BASE.to_owned(), plan.base_key())].into_iter().collect::<BTreeSet<_>>();
+        actions.extend(boot::key(resolved).map(|key| (boot::BOOT.to_owned(), key)));
         actions.extend(plan.files().values().filter_map(|node| match &node.kind {
             PlannedKind::Made(made) => Some((made::MADE.to_owned(), made.key())),
             _ => None,

@@ -197,6 +197,7 @@ fn label(class: &Class) -> String {
         Class::Made(kind) => match &**kind {
             "image" => "images, with their trees",
             "base" => "bases, with their trees",
+            "boot" => "boot loaders",
             "made" => "made of inputs: archives' members, images' archives",
             other => return format!("blobs of `{other}`"),
         },
