@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::disk::cluster::CLUSTER;
 use crate::disk::ext4::{self, Size};
 use crate::disk::gpt::{self, Partition};
-use crate::disk::grub::{self, CoreImage, GrubFiles};
+use crate::disk::grub::{self, GrubFiles, Loader};
 use crate::disk::{Data, Piece, Pieces};
 use crate::error::{Error, Result};
 use crate::lock::Entry as Locked;
@@ -33,13 +33,29 @@ const JOURNAL_BLOCKS: u32 = 16384;
 /// The package that has GRUB's images and modules.
 const GRUB_PACKAGE: &str = "grub-pc-bin";
 
+/// The package with GRUB's files among a channel's tools.
+pub fn grub_package(packages: &[Locked]) -> Option<&Locked> {
+    packages.iter().find(|package| package.name.as_str() == GRUB_PACKAGE)
+}
+
 /// Everything in GRUB's folder, out of the locked package in the store.
-pub fn grub_files(store: &Store, packages: &[Locked]) -> Result<GrubFiles> {
-    let locked = packages.iter().find(|package| package.name.as_str() == GRUB_PACKAGE).ok_or_else(|| {
+fn grub_files(store: &Store, packages: &[Locked]) -> Result<GrubFiles> {
+    let locked = grub_package(packages).ok_or_else(|| {
         Error::user(format!("the channel's `tools` do not name `{GRUB_PACKAGE}`, which makes the disk bootable"))
             .hint("add it to the sources file, and run `kbake lock`")
     })?;
     read_grub(store, locked).map_err(|error| store.explain(error, [locked.sha256]))
+}
+
+/// What GRUB is told in a plan's images: the folder of its menu, and its first commands.
+pub fn grub_words(plan: &Plan) -> (String, String) {
+    (grub::prefix(ROOT_NUMBER), grub::early_config(plan.root_uuid().as_bytes()))
+}
+
+/// GRUB for a plan's images, made of the locked package in the store.
+pub fn loader(plan: &Plan, store: &Store, packages: &[Locked]) -> Result<Loader> {
+    let (prefix, config) = grub_words(plan);
+    Loader::new(&grub_files(store, packages)?, grub::MODULES, &prefix, &config)
 }
 
 fn read_grub(store: &Store, locked: &Locked) -> Result<GrubFiles> {
@@ -73,12 +89,11 @@ pub fn base_disk(base: &Tree, size: u64) -> Result<Pieces> {
 }
 
 /// The whole disk of a tree over the base's, as a value.
-pub fn disk(plan: &Plan, tree: &Tree, base: &Tree, files: &GrubFiles) -> Result<Pieces> {
+pub fn disk(plan: &Plan, tree: &Tree, base: &Tree, loader: &Loader) -> Result<Pieces> {
     let root_uuid = *plan.root_uuid().as_bytes();
     let size = plan.disk_size();
-    let core = CoreImage::new(files, grub::MODULES, &grub::prefix(ROOT_NUMBER), &grub::early_config(&root_uuid))?;
     let core_lba = CORE_START / SECTOR;
-    let core_bytes = core.placed_at(core_lba);
+    let core_bytes = loader.core().placed_at(core_lba);
     if core_bytes.len() as u64 > CORE_SIZE {
         return Err(Error::internal(format!("GRUB's core image has {} bytes, its partition {CORE_SIZE}", core_bytes.len())));
     }
@@ -113,5 +128,5 @@ pub fn disk(plan: &Plan, tree: &Tree, base: &Tree, files: &GrubFiles) -> Result<
             content: root,
         },
     ];
-    gpt::disk(size, plan.guid("disk"), Some(grub::boot_sector(files, core_lba)), partitions)
+    gpt::disk(size, plan.guid("disk"), Some(loader.boot_sector(core_lba)), partitions)
 }

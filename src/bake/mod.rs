@@ -6,6 +6,7 @@
 mod accounts;
 mod artifacts;
 mod bill;
+mod boot;
 mod bring;
 mod bundle;
 mod causes;
@@ -209,9 +210,7 @@ impl Bake<'_> {
 
     /// The disk of a plan's whole tree, as a value.
     pub fn disk(&self, resolved: &Resolved, stocked: &Stocked) -> Result<Pieces> {
-        // A base that was found in the store needed none of them.
-        self.fetch_missing(Some(&resolved.suite), pantry::wants(resolved.tools.iter()))?;
-        machine::disk(&resolved.plan, &stocked.tree, &stocked.base, &machine::grub_files(self.store, &resolved.tools)?)
+        machine::disk(&resolved.plan, &stocked.tree, &stocked.base, &self.loader(resolved)?)
     }
 
     /// Lays out the disk and composes its image in the store, of kept frames and what is new; gives the image, and the text of
@@ -245,7 +244,8 @@ impl Bake<'_> {
     /// As [`Bake::verify`], of an image that is open.
     fn verify_image(&self, resolved: &Resolved, mut image: Image) -> Result<readback::VerifyReport> {
         let stocked = self.tree(resolved)?;
-        let disk = self.disk(resolved, &stocked)?;
+        // Nothing that can be made again is believed.
+        let disk = machine::disk(&resolved.plan, &stocked.tree, &stocked.base, &self.new_loader(resolved)?)?;
         readback::compare_image(&mut image, &disk, &stocked.source, self.cancel)?;
         readback::verify_image(image, machine::ROOT_START, &stocked.tree, Depth::All, self.cancel)?.into_result()
     }

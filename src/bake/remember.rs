@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{BASE, Bake, Causes, IMAGE, Resolved, made};
+use super::{BASE, Bake, Causes, IMAGE, Resolved, boot, made};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::plan::PlannedKind;
@@ -72,6 +72,7 @@ impl Bake<'_> {
         let mut actions = [(IMAGE.to_owned(), plan.key()), (BASE.to_owned(), plan.base_key())].into_iter().collect::<BTreeSet<_>>();
         // The base that the next role's begins with.
         actions.extend(plan.ground_key().map(|key| (BASE.to_owned(), key)));
+        actions.extend(boot::key(resolved).map(|key| (boot::BOOT.to_owned(), key)));
         actions.extend(plan.files().values().filter_map(|node| match &node.kind {
             PlannedKind::Made(made) => Some((made::MADE.to_owned(), made.key())),
             _ => None,

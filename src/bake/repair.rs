@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::proof::{Damage, Damaged, Proof, State};
 use super::verify::{Wanted, shown};
-use super::{BASE, Bake, Causes, IMAGE, Resolved, made};
+use super::{BASE, Bake, Causes, IMAGE, Resolved, boot, made};
 use crate::error::{Class, Error, Result};
 use crate::plan::{Made, PlannedKind};
 use crate::report::{Item, Outcome};
@@ -157,6 +157,9 @@ impl Repair<'_> {
                 self.again(&gone, made::MADE, &made.key(), |bake| bake.make(resolved, &[made]).map(drop))?;
             }
             self.again(&gone, BASE, &plan.base_key(), |bake| bake.base(resolved).map(drop))?;
+            if let Some(key) = boot::key(resolved) {
+                self.again(&gone, boot::BOOT, &key, |bake| bake.loader(resolved).map(drop))?;
+            }
             self.again(&gone, IMAGE, &plan.key(), |bake| bake.image(resolved).map(drop))?;
             // Where the image itself was not lost.
             for (kind, key) in self.bake.frame_entries(resolved)? {

@@ -1,8 +1,8 @@
 //! Proof of a store: every blob is hashed, every entry is held against its check sum, and what can be derived again is.
 //!
 //! An action entry with a right check sum is believed when images are made. So what it says is derived here from the bytes
-//! that the lockfile names, wherever that takes no installation: members of archives, archives of container images, and images
-//! out of their base. What is left to believe is the base, which only a build from scratch proves.
+//! that the lockfile names, wherever that takes no installation: members of archives, archives of container images, boot
+//! loaders, and images out of their base. What is left to believe is the base, which only a build from scratch proves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::inputs::InputKind;
 use super::proof::{Damage, Damaged, Proof, State};
-use super::{BASE, Bake, IMAGE, Resolved, made, resolve};
+use super::{BASE, Bake, IMAGE, Resolved, boot, made, resolve};
 use crate::error::{Class, Error, Result};
 use crate::plan::compare::{self, Group};
 use crate::plan::{Made, PlannedKind};
@@ -177,6 +177,9 @@ impl Work<'_> {
             self.need(Need::Action(IMAGE.into(), plan.key()), format!("the image of {whose}"));
             self.need_parts(&plan.key(), &whose);
             self.need(Need::Action(BASE.into(), plan.base_key()), format!("the base of {whose}"));
+            if let Some(key) = boot::key(resolved) {
+                self.need(Need::Action(boot::BOOT.into(), key), format!("the boot loader of {whose}"));
+            }
             for (path, node) in plan.files() {
                 if let PlannedKind::Made(made) = &node.kind {
                     self.need(Need::Action(made::MADE.into(), made.key()), format!("{path} of {whose}"));
@@ -382,6 +385,7 @@ impl Work<'_> {
             let found = format!("it says sha256:{}, but {} gives sha256:{}; it is removed", said.digest, made.text(), derived.digest);
             self.damage(Damaged::Entry(made::MADE.into(), key), found);
         }
+        self.derive_loaders(actions)?;
         // What was made of wrong things is not to be believed either.
         let mut doubted = BTreeSet::new();
         for (plan, of) in &plans {
@@ -443,6 +447,26 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Makes boot loaders again. Images are held against their plans without what entries say of these.
+    fn derive_loaders(&mut self, actions: &Actions) -> Result<()> {
+        let wanted = self.wanted;
+        let mut seen = BTreeSet::new();
+        for (_, resolved) in wanted.resolved() {
+            let Some(key) = boot::key(resolved).filter(|key| seen.insert(*key)) else { continue };
+            let Some(action) = actions.get(&(boot::BOOT.to_owned(), key)) else { continue };
+            let Some(derived) = self.bake.derive_loader(resolved)? else { continue };
+            self.proof.derived += 1;
+            let said = boot::loader_of(action).map(|blob| blob.digest);
+            if said != Some(derived) {
+                self.store().remove_action(boot::BOOT, &key)?;
+                let said = said.map_or_else(|| "nothing".to_owned(), |digest| format!("sha256:{digest}"));
+                let found = format!("it says {said}, but GRUB's package gives sha256:{derived}; it is removed");
+                self.damage(Damaged::Entry(boot::BOOT.into(), key), found);
+            }
+        }
+        Ok(())
+    }
+
     /// What is made for each plan that roots or projects name, by the plan's key.
     fn plans(&self, roots: &[Root]) -> Result<BTreeMap<Sha256, Vec<Made>>> {
         let mut plans = BTreeMap::new();
@@ -486,6 +510,7 @@ fn thing(kind: &str) -> &'static str {
     match kind {
         IMAGE => "the image",
         BASE => "the base",
+        boot::BOOT => "the boot loader",
         made::MADE => "a file",
         FRAMES => "compressed contents",
         COMPOSED => "what an image is composed of",

@@ -197,6 +197,7 @@ fn label(class: &Class) -> String {
         Class::Made(kind) => match &**kind {
             "image" => "images, with their trees",
             "base" => "bases, with their trees",
+            "boot" => "boot loaders",
             "made" => "made of inputs: archives' members, images' archives",
             "frames" => "compressed contents, for images",
             "composed" => "what images have beside them",

@@ -146,9 +146,13 @@ impl Store {
     /// of it once.
     ///
     /// # Errors
-    /// A blob that is gone or too short; a stop.
+    /// A blob that is damaged, gone or too short; a stop.
     pub fn compose(&self, stretches: &[Stretch], cancel: &Cancel) -> Result<Blob> {
         let list = List::of(stretches);
+        for part in &list.parts {
+            // A writer keeps what has its blob's name already, which may be damaged; here it would become another blob's bytes.
+            self.sound(&part.digest)?;
+        }
         let composed = self.open_list(&list, Sha256::of(""))?.ok_or_else(|| Error::internal("a part of a composed blob is not there"))?;
         let mut hasher = Hasher::new();
         composed.each(&mut |bytes| {

@@ -80,6 +80,17 @@ impl CoreImage {
         Ok(CoreImage(core))
     }
 
+    /// The bytes, without a place.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// What [`CoreImage::as_bytes`] gave; none when it cannot have given this.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let fits = bytes.len() > SECTOR && bytes.len() - SECTOR <= (LOAD_END - LINK_ADDRESS as usize).next_multiple_of(SECTOR);
+        (fits && bytes.len().is_multiple_of(SECTOR)).then(|| CoreImage(bytes.to_vec()))
+    }
+
     /// How many sectors of 512 bytes it takes; at most 889.
     pub fn sectors(&self) -> u64 {
         (self.0.len() / SECTOR) as u64

@@ -24,6 +24,7 @@
 mod core_image;
 mod elf;
 mod files;
+mod loader;
 mod menu;
 mod sector;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod tests;
 
 pub use core_image::CoreImage;
 pub use files::GrubFiles;
+pub use loader::Loader;
 pub use menu::{MENU_PATH, Menu, early_config, prefix};
 pub use sector::{BOOT_CODE_LEN, boot_sector};
 

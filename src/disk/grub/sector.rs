@@ -18,8 +18,13 @@ const NOP: u8 = 0x90;
 
 /// The code that loads the core whose first sector is `core_lba` (in 512 bytes, from the disk's start).
 pub fn boot_sector(files: &GrubFiles, core_lba: u64) -> [u8; BOOT_CODE_LEN] {
+    code(&files.boot, core_lba)
+}
+
+/// As [`boot_sector`], of the bytes of `boot.img`.
+pub(super) fn code(boot: &[u8], core_lba: u64) -> [u8; BOOT_CODE_LEN] {
     let mut code = [0; BOOT_CODE_LEN];
-    code.copy_from_slice(&files.boot[..BOOT_CODE_LEN]);
+    code.copy_from_slice(&boot[..BOOT_CODE_LEN]);
     code[CORE_SECTOR..CORE_SECTOR + 8].copy_from_slice(&core_lba.to_le_bytes());
     code[BOOT_DRIVE] = ANY_DRIVE;
     // The image jumps over a check of the drive number that is wrong for floppy disks only. On a hard disk it

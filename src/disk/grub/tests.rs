@@ -220,3 +220,16 @@ fn grub_accepts_the_menu() {
         assert_eq!(output.status.success(), good, "{}\n{text}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[test]
+fn a_loader_that_was_kept_is_the_one_that_was_made() {
+    let made = Loader::new(&grub(), MODULES, &prefix(2), &early_config(&UUID)).unwrap();
+    let bytes = made.to_bytes();
+    let kept = Loader::from_bytes(&bytes).unwrap();
+    assert_eq!(kept, made);
+    assert_eq!(kept.core(), &CoreImage::new(&grub(), MODULES, &prefix(2), &early_config(&UUID)).unwrap());
+    assert_eq!(kept.boot_sector(2048), boot_sector(&grub(), 2048));
+    for len in [0, 511, 512, 1024, bytes.len() - 1] {
+        assert_eq!(Loader::from_bytes(&bytes[..len]), None, "{len} bytes");
+    }
+}

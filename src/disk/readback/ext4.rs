@@ -114,9 +114,7 @@ pub fn verify_image(image: Image, offset: u64, tree: &Tree, depth: Depth, cancel
     run().map_err(|error| match (trouble.take(), error) {
         // The image's own error says more than what ext4-view makes of it.
         (Some(own), _) | (None, Ext4OrOwn::Own(own)) => own,
-        (None, Ext4OrOwn::Ext4(e)) => {
-            Error::integrity(format!("cannot read the ext4 at byte {offset} of {name}")).detail(e.to_string())
-        }
+        (None, Ext4OrOwn::Ext4(e)) => Error::integrity(format!("cannot read the ext4 at byte {offset} of {name}")).detail(e.to_string()),
     })
 }
 

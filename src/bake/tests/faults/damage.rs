@@ -8,8 +8,10 @@ use std::path::Path;
 use super::check::{Contents, names};
 use super::site::{Site, Verb, folder};
 use super::world::World;
+use crate::bake::Damaged;
 use crate::error::Class;
 use crate::fetch::tests::server::Server;
+use crate::store::{Action, Lookup};
 use crate::value::Hasher512;
 
 type Damage = (&'static str, fn(&mut Vec<u8>, &[u8]));
@@ -140,6 +142,31 @@ fn whatever_is_damaged_is_found_and_comes_back() {
     }
     println!("damages, and how many of them a build failed for, once: {counts:?}");
     assert!(counts.values().map(|(all, _)| all).sum::<usize>() >= 150);
+}
+
+#[test]
+fn a_boot_loader_that_lies_is_found_by_making_it_again() {
+    let done = Done::new();
+    assert_eq!(done.site.prove().unwrap(), []);
+    let root = &done.right.roots["project alpha"];
+    let (kind, key) = root.actions.iter().find(|(kind, _)| kind == "boot").cloned().expect("a root names its boot loader");
+    let store = done.site.open().unwrap();
+    let Lookup::Hit(action) = store.action(&kind, &key) else { panic!("it is remembered") };
+    let mut bytes = fs::read(store.path(&action.outputs["loader"].digest)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    let lie = store.insert(&bytes).unwrap();
+    store.put_action(&kind, &key, &Action { outputs: [("loader".to_owned(), lie)].into() }).unwrap();
+    drop(store);
+    assert_eq!(done.site.prove().unwrap(), [Damaged::Entry(kind.clone(), key)]);
+    assert!(!done.builds("without the loader's entry"));
+    // An image that was made with it is found as well.
+    done.site.open().unwrap().put_action(&kind, &key, &Action { outputs: [("loader".to_owned(), lie)].into() }).unwrap();
+    done.forget(&format!("{kind}-{key}.json"));
+    done.site.run(&build(&["alpha"])).unwrap();
+    assert_ne!(crate::value::Sha256::of(fs::read(done.site.image("alpha")).unwrap()), done.right.images["alpha"]);
+    let image = root.actions.iter().find(|(kind, _)| kind == "image").cloned().unwrap();
+    assert_eq!(done.site.prove().unwrap(), [Damaged::Entry(kind, key), Damaged::Entry(image.0, image.1)]);
+    assert!(!done.builds("without both"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::world::{self, CHANNEL};
-use crate::bake::{self, Bake, Bundling, Importing, pantry};
+use crate::bake::{self, Bake, Bundling, Damaged, Importing, Wanted, pantry};
 use crate::error::Result;
 use crate::fetch::tests::server::Server;
 use crate::fetch::{Options, Proxy};
@@ -128,6 +128,14 @@ impl Site {
                 store.gc(&Limits::default(), &Cancel::new(), &mut |_| {}).map(drop)
             }
         }
+    }
+
+    /// Looks at everything in the store, and derives what can be derived again. Gives what is damaged.
+    pub fn prove(&self) -> Result<Vec<Damaged>> {
+        self.with(&self.open()?, |bake| {
+            let proof = bake.prove(&Wanted::of(bake.store, None)?)?;
+            Ok(proof.damages.into_iter().map(|damage| damage.what).collect())
+        })
     }
 
     /// Writes the bundle of a role. Gives its digest.
