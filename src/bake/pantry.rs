@@ -263,6 +263,8 @@ struct Spool {
     out: BufWriter<Temp>,
     places: BTreeMap<Sha256, (u64, u64)>,
     end: u64,
+    /// What is on its way: one for all of ten thousand files.
+    buffer: Vec<u8>,
 }
 
 /// A spool that is written, for reading.
@@ -274,7 +276,7 @@ struct Spooled {
 impl Spool {
     fn new(bake: &Bake) -> Result<Self> {
         let out = BufWriter::with_capacity(1 << 20, bake.store.scratch_file()?);
-        Ok(Spool { out, places: BTreeMap::new(), end: 0 })
+        Ok(Spool { out, places: BTreeMap::new(), end: 0, buffer: vec![0; 256 << 10] })
     }
 
     fn finish(self) -> Result<Spooled> {
@@ -286,17 +288,16 @@ impl Spool {
 impl Sink for Spool {
     fn put(&mut self, path: &TreePath, size: u64, bytes: &mut dyn Read) -> Result<Content> {
         let mut hasher = Hasher::new();
-        let mut buffer = vec![0; 256 << 10];
         let mut len = 0;
         loop {
-            let n = match bytes.read(&mut buffer) {
+            let n = match bytes.read(&mut self.buffer) {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(Error::io(format!("read {path} of the installed tree"), &e)),
             };
-            hasher.update(&buffer[..n]);
-            self.out.write_all(&buffer[..n]).map_err(|e| Error::io("write the installed files to the store", &e))?;
+            hasher.update(&self.buffer[..n]);
+            self.out.write_all(&self.buffer[..n]).map_err(|e| Error::io("write the installed files to the store", &e))?;
             len += n as u64;
         }
         if len != size {

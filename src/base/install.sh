@@ -39,7 +39,7 @@ umount "$root/.kbake/debs"
 if [ -d "$root/etc/default" ]; then
     echo 'LANG=C.UTF-8' >"$root/etc/default/locale"
 fi
-if [ -s "$root/.kbake/compile" ]; then
+if [ -s "$root/.kbake/compile" ] && [ -x "$root/usr/bin/py3compile" ]; then
     echo 'kbake: compiling the Python modules' >&2
     inside python3 /.kbake/compile.py
 fi

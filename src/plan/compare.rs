@@ -58,7 +58,7 @@ impl Subject {
     pub fn is_of_base(&self) -> bool {
         match self.group {
             Group::Installer | Group::Package => true,
-            Group::Frame => ["arch", "epoch", "base-format", "ground"].contains(&self.name.as_str()),
+            Group::Frame => ["arch", "epoch", "base-format"].contains(&self.name.as_str()),
             Group::Tool | Group::User | Group::Path | Group::Unit => false,
         }
     }
@@ -164,6 +164,7 @@ impl Change {
                 }
                 _ => vec![arrow("target", &old[1..].join(" "), &new[1..].join(" "))],
             },
+            Group::Package if old[0] == new[0] => vec!["the step that installs it".to_owned()],
             Group::Installer | Group::Package | Group::Tool => vec![format!("{} → {}", short(old[0]), short(new[0]))],
             Group::Frame | Group::User | Group::Unit => vec![format!("{} → {}", old.join(" "), new.join(" "))],
         }
@@ -216,6 +217,7 @@ mod tests {
         for (from, to, expected) in [
             ("image-format 1", "image-format 2", &["changed  image-format  (1 → 2)"][..]),
             ("deb a 0000000000000000", "deb a 3333333333333333", &["changed  deb a  (000000000000… → 333333333333…)"]),
+            ("deb b 1111\n", "deb b 1111 on-top\n", &["changed  deb b  (the step that installs it)"]),
             ("deb b 1111\n", "deb bb 1111\n", &["removed  deb b", "added    deb bb"]),
             ("dir /etc/x 0755", "dir /etc/x 0700", &["changed  /etc/x  (mode 0755 → 0700)"]),
             ("y 0644 root root 3 aa", "y 0644 root root 4 bb", &["changed  /etc/y  (contents, 3 → 4 bytes)"]),

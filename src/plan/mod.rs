@@ -16,7 +16,7 @@
 //! base-format 1 5d1e…
 //! installer mmdebstrap 88b2…
 //! deb adduser 3f0c…
-//! ground 9d0b…
+//! deb etcd-server c41d… on-top
 //! tool grub-pc-bin 77aa…
 //! dir /etc/etcd 0755 root root
 //! file /etc/fstab 0644 root root 212 9c1e…
@@ -194,29 +194,30 @@ impl Plan {
         self.inputs.common.contains(name)
     }
 
-    /// The lines that decide the base tree alone: every role with equal lines shares it. The base of a role that has more
-    /// packages than all have is made from their base.
+    /// The lines that decide the base tree alone: every role with equal lines shares it.
     pub fn base_text(&self) -> String {
-        let mut text = self.installed_text(|_| true);
-        if let Some(ground) = self.ground_key() {
-            let _ = writeln!(text, "ground {ground}");
-        }
-        text
+        self.installed_text(|_| true)
     }
 
-    /// The identity of the base of the packages that every role has, when this one has more: what [`Plan::base_key`] is for
-    /// a role that has no more.
+    /// The identity of the base of the packages that every role has, when this one has more, which are installed on top of
+    /// it: what [`Plan::base_key`] is for a role that has no more.
     pub fn ground_key(&self) -> Option<Sha256> {
-        let common = self.inputs.packages.iter().filter(|package| self.is_common(&package.name)).count();
-        (0 < common && common < self.inputs.packages.len()).then(|| Sha256::of(self.installed_text(|name| self.is_common(name))))
+        self.has_more().then(|| Sha256::of(self.installed_text(|package| self.is_common(&package.name))))
     }
 
-    fn installed_text(&self, is_in: impl Fn(&str) -> bool) -> String {
+    fn has_more(&self) -> bool {
+        let common = self.inputs.packages.iter().filter(|package| self.is_common(&package.name)).count();
+        0 < common && common < self.inputs.packages.len()
+    }
+
+    fn installed_text(&self, is_in: impl Fn(&Package) -> bool) -> String {
         let i = &self.inputs;
         let mut text = format!("arch {}\nepoch {}\nbase-format {}\n", i.arch, i.epoch, i.base_format);
         let _ = writeln!(text, "installer {} {}", i.installer.name, i.installer.digest);
-        for package in i.packages.iter().filter(|package| is_in(&package.name)) {
-            let _ = writeln!(text, "deb {} {}", package.name, package.digest);
+        let has_more = self.has_more();
+        for package in i.packages.iter().filter(|package| is_in(package)) {
+            let step = if has_more && !self.is_common(&package.name) { " on-top" } else { "" };
+            let _ = writeln!(text, "deb {} {}{step}", package.name, package.digest);
         }
         text
     }

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 
-use crate::base::{Deb, How, Mode, Spec, build};
-use crate::tree::{Kind, Tree};
+use super::ground::Held;
+use crate::base::{Deb, Ground, How, Mode, Spec, build};
+use crate::tree::{Content, Kind, Node, Tree};
 use crate::unpack::Memory;
 use crate::value::{Arch, Cancel, Epoch, Sha256, TreePath};
 use crate::{Class, Result};
@@ -17,8 +18,10 @@ my $root = "$ENV{TMPDIR}/root"; my $scratch = $ENV{KBAKE_SCRATCH};
 make_path("$root/etc/ssh", "$root/var/log", "$root/usr/bin");
 sub put { my ($name, $text) = @_; open my $f, '>', "$root/$name" or die "$name: $!"; print $f $text; close $f; }
 sub list { my ($name) = @_; open my $f, '<', "$scratch/$name" or die "$name: $!"; local $/; my $t = <$f>; $t =~ s/\n/,/g; return $t; }
+if (-e "$scratch/ground") { system('tar', '-C', $root, '-x', '-f', '-') == 0 or die "tar failed\n" }
 until (-e "$scratch/ready") { select undef, undef, undef, 0.01 }
-put('etc/seen', join("\n", 'essential ' . list('essential'), 'rest ' . list('rest.000'), 'ready ' . list('ready'), "epoch $ENV{SOURCE_DATE_EPOCH}",
+my $seen = -e "$root/etc/seen" ? 'etc/seen.2' : 'etc/seen';
+put($seen, join("\n", 'essential ' . list('essential'), 'rest ' . list('rest.000'), 'ready ' . list('ready'), "epoch $ENV{SOURCE_DATE_EPOCH}",
     (map { "argument $_" } @ARGV), (map { "deb $_" } sort map { s,.*/,,r } glob("'$scratch/debs/*'")), ''));
 put('etc/ssh/ssh_host_rsa_key', "-----BEGIN RSA PRIVATE KEY-----\ncanary\n");
 put('var/log/dpkg.log', "canary " . time . "\n");
@@ -113,6 +116,33 @@ fn packages_become_a_tree_without_secrets() {
     }
     let again = build_in(folder.path(), &spec, &Cancel::new(), &|_| {});
     assert_eq!((again.0.unwrap(), again.1), (tree, memory), "a second later it is the same");
+}
+
+#[test]
+fn more_packages_go_on_top_of_a_base() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, memory) = build_in(folder.path(), &spec(folder.path(), &[]), &Cancel::new(), &|_| {});
+    let ground = tree.unwrap();
+    let more = |memory: &Memory| {
+        let debs = vec![deb(folder.path(), "two", "Pre-Depends: one\n", None)];
+        let spec = Spec { ground: Some(Ground { tree: &ground, source: &Held(memory) }), debs, ..spec(folder.path(), &[]) };
+        build_in(folder.path(), &spec, &Cancel::new(), &|_| {})
+    };
+    let (tree, found) = more(&memory);
+    let tree = tree.unwrap();
+    let nodes = |tree: &Tree| tree.iter().map(|(path, node)| (path.clone(), node.clone())).collect::<Vec<_>>();
+    let (second, rest): (Vec<_>, Vec<_>) = nodes(&tree).into_iter().partition(|(path, _)| *path == TreePath::fixed("etc/seen.2"));
+    let untimed = |nodes: Vec<(TreePath, _)>| nodes.into_iter().map(|(path, node): (TreePath, Node)| (path, node.kind)).collect::<Vec<_>>();
+    assert_eq!(untimed(rest), untimed(nodes(&ground)), "what was there is as it was");
+    let Kind::File(Content::Blob { digest, .. }) = &second[0].1.kind else { panic!() };
+    let seen = std::str::from_utf8(&found.blobs[digest]).unwrap();
+    assert!(
+        seen.contains("essential \nrest two,\nready yes\n") && seen.contains("deb two.deb\n") && !seen.contains("deb one.deb"),
+        "{seen}"
+    );
+
+    let error = more(&Memory::default()).0.unwrap_err();
+    assert!(error.to_string().contains("/etc/seen of the base"), "the cause, not tar's complaint: {error}");
 }
 
 #[test]
