@@ -1,4 +1,4 @@
-"""What report and plot share: reading measurements and facts, medians, and what machine this is."""
+"""What report and plot share: reading measurements and facts, medians, what machine this is, and writing into documents."""
 
 import os
 import platform
@@ -13,9 +13,11 @@ UNITS = {"cpu": "s", "wall": "s", "peak": "KiB", "sum": "KiB"}
 
 def read_figures(paths):
     """Measurements by name and column, in the order of rounds. A line is `NAME CPU WALL [PEAK [SUM]]`, as
-    tests/bench/measure writes it, or `PART NAME round N wall-s W cpu-s C`; others are a part's own."""
+    tests/bench/measure writes it, or `PART NAME round N wall-s W cpu-s C`; others are a part's own. What stands in
+    PART.figures has PART before its name. tests/bench/fetch writes medians, and memory in MiB."""
     found = {}
     for path in paths:
+        part = f"{path.stem}-" if path.suffix == ".figures" and path.stem != "scaling" else ""
         for line in Path(path).read_text(encoding="utf-8").splitlines():
             words = line.split()
             if len(words) > 4 and words[2] == "round":
@@ -26,8 +28,11 @@ def read_figures(paths):
                 name, values = words[0], dict(zip(COLUMNS, words[1:]))
             else:
                 continue
+            if not name.startswith(part):
+                name = part + name
             for column, value in values.items():
-                found.setdefault(name, {}).setdefault(column, []).append(float(value))
+                scale = 1024 if part == "fetch-" and column == "peak" else 1
+                found.setdefault(name, {}).setdefault(column, []).append(float(value) * scale)
     return found
 
 
@@ -113,3 +118,10 @@ def machine_text(described):
         f"mke2fs {described['mke2fs']}, cloud-localds of cloud-image-utils {described['cloud-localds']}; "
         f"kbake {described['kbake']} ({described['revision']}). Load: {described['load']}."
     )
+
+
+def put_into(document, name, text):
+    """Replaces what stands in a document between `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    before, rest = document.read_text(encoding="utf-8").split(f"<!-- {name} -->\n")
+    _, after = rest.split(f"<!-- end of {name} -->\n")
+    document.write_text(f"{before}<!-- {name} -->\n{text}<!-- end of {name} -->\n{after}", encoding="utf-8")

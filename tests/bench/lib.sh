@@ -31,6 +31,7 @@ need_kbake() {
     cargo build --quiet --release --locked --manifest-path "$source/Cargo.toml"
     KBAKE=$(cd "${CARGO_TARGET_DIR:-$source/target}" && pwd)/release/kbake
   fi
+  KBAKE=$(realpath -e "$KBAKE")
   export KBAKE
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The curves of tests/bench/run --scaling, which sources this: how work grows with the image, the roles and the threads.
 # Each point is measured ROUNDS times (here: default 1), as the longest take minutes.
-: "${dir:=}" "${out:=}" "${project:=}" "${inputs:=}" "${peers:=}" "${runtime:=}"
+: "${dir:=}" "${out:=}" "${project:=}" "${inputs:=}" "${peers:=}" "${runtime:=}" "${first:=}" "${last:=}"
 rounds=${ROUNDS:-1}
 fact rounds "$rounds"
 # In MiB, as names of roles have no dots.
@@ -60,6 +60,21 @@ PYTHON
   done
 }
 
+# Our base's filesystem has half a GiB of room, and grows at a node's first boot. The peer's grows before anything is measured.
+roomy_base() {
+  local disk="$peers/base.raw?offset=$((first * 512))" size
+  size=$(stat -c %s "$peers/base.raw")
+  {
+    e2fsck -fp "$disk"
+    resize2fs "$disk" "$(((last - first + 1) / 2))K"
+    # resize2fs cuts the file where the filesystem would end without its offset, and with it the second partition table.
+    truncate -s "$size" "$peers/base.raw"
+    sgdisk -e "$peers/base.raw"
+    e2fsck -fn "$disk"
+    sgdisk -v "$peers/base.raw"
+  } >"$peers/resize.log" 2>&1 || fail "$(cat "$peers/resize.log")"
+}
+
 # of_size SIZE: cold with one thread and two, warm, and the peer.
 of_size() {
   local jobs role=size-$1
@@ -100,6 +115,7 @@ of_roles() {
 
 scaling() {
   local round point
+  roomy_base
   for round in $(seq "$rounds"); do
     for point in "${sizes[@]}"; do
       say "round $round of $rounds: $point MiB"
