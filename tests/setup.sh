@@ -23,7 +23,7 @@ packages=(
   # a machine to boot the image, and the clients that talk to it
   qemu-system-x86 seabios etcd-client openssh-client iproute2
   # the peers of the benchmark, and the tests' attackers
-  attr fakeroot strace git ca-certificates passwd time cloud-image-utils
+  attr fakeroot strace git ca-certificates passwd time cloud-image-utils curl wget
 )
 
 sudo=()
