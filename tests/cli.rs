@@ -42,6 +42,32 @@ fn a_wrong_hash_keeps_nothing_and_names_both_digests() {
 }
 
 #[test]
+fn what_a_large_file_was_is_remembered_where_there_is_a_store() {
+    let (site, web) = (Site::new(), Web::start());
+    mirror(&web, &[ONE, TWO, TOOL]);
+    let entry = "\n[[file]]\npath = \"/opt/large\"\nsource = \"large\"\n";
+    site.write("recipes/roles/etcd.toml", &(site.read("recipes/roles/etcd.toml") + entry));
+    let large = site.path("recipes/large");
+    fs::write(&large, vec![b'a'; (1 << 20) + 1]).unwrap();
+    let before = site.succeeds(&["plan", "etcd"]);
+    assert!(!site.path("home/.cache").exists(), "who only reads makes no store");
+    // Until then another change of the file might leave no trace.
+    std::thread::sleep(Duration::from_secs(6));
+    let remembered = || fs::read_dir(site.path("home/.cache/kbake/stamps")).unwrap().count();
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    assert_eq!(remembered(), 1);
+    // As long, and as old by its date: the store is not deceived, and the plan of the two commands is one.
+    let modified = fs::metadata(&large).unwrap().modified().unwrap();
+    fs::write(&large, vec![b'b'; (1 << 20) + 1]).unwrap();
+    fs::File::options().write(true).open(&large).unwrap().set_modified(modified).unwrap();
+    let after = site.succeeds(&["plan", "etcd"]);
+    assert_ne!(before, after);
+    site.succeeds(&["fetch", "etcd", "--offline"]);
+    let key = Sha256::of(&after).to_string();
+    assert!(site.blobs().contains(&key), "the store has the plan of what is there now");
+}
+
+#[test]
 fn a_package_that_no_mirror_has() {
     let (site, first, second) = (Site::new(), Web::start(), Web::start());
     mirror(&first, &[TWO, TOOL]);

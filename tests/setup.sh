@@ -25,7 +25,7 @@ packages=(
   # the peers of the benchmark, and the tests' attackers
   attr fakeroot strace git ca-certificates passwd time cloud-image-utils
   # the benchmark's inputs and a peer of the base's install
-  binutils dpkg-dev mmdebstrap
+  binutils curl dpkg-dev mmdebstrap wget
 )
 
 sudo=()

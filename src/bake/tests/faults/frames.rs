@@ -53,7 +53,7 @@ fn cold_or_warm_alone_or_together_with_one_thread_or_many() {
         forget(&other, &["image", COMPOSED, FRAMES]);
     }
     // Warm, with some of it gone.
-    for kinds in [&["image"][..], &["image", COMPOSED], &["image", FRAMES], &["image", COMPOSED, FRAMES], &[COMPOSED], &[FRAMES]] {
+    for kinds in [&["image"][..], &["image", COMPOSED], &["image", FRAMES], &[COMPOSED], &[FRAMES], &["image", COMPOSED, FRAMES]] {
         assert!(forget(&site, kinds) > 0);
         ROLES.iter().for_each(|role| fs::remove_file(site.image(role)).unwrap());
         site.run(&build(&ROLES)).unwrap();
@@ -116,7 +116,7 @@ fn contents_are_stored_once_for_all_roles_and_a_change_costs_what_changed() {
         assert!(alpha.contains(&blob.digest) && gamma.contains(&blob.digest), "{key}");
     }
     let new: u64 = site.open().unwrap().blobs().unwrap().into_iter().filter(|blob| !before.contains(blob)).map(|blob| blob.size).sum();
-    assert!(new < 300_000, "gamma alone took {new} bytes");
+    assert!(new < 600_000, "gamma alone took {new} bytes, and has a content of more than a million");
     // A file that somebody needed goes with the next collection, and what composes the image stays.
     let image = Sha256::of(fs::read(site.image("gamma")).unwrap());
     site.open().unwrap().blob(&image).unwrap().unwrap();
