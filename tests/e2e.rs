@@ -121,10 +121,13 @@ fn the_store_is_used_and_does_not_show() {
         assert!(judge("sha256sum", &[path(&other)]).starts_with(&BUILT.digest));
     }
 
-    // Cold in a warm store: the image is composed again; of kept frames, or of none.
-    for (forgotten, jobs) in
-        [(&["image-"][..], "2"), (&["image-", "composed-"], "16"), (&["image-", "composed-", "frames-"], "1"), (&["image-", "frames-"], "3")]
-    {
+    // Cold in a warm store: the image is composed again with its boot loader; of kept frames, or of none.
+    for (forgotten, jobs) in [
+        (&["boot-", "image-"][..], "2"),
+        (&["boot-", "image-", "composed-"], "16"),
+        (&["boot-", "image-", "composed-", "frames-"], "1"),
+        (&["boot-", "image-", "frames-"], "3"),
+    ] {
         for entry in fs::read_dir(BUILT.store().join("actions")).unwrap() {
             let entry = entry.unwrap();
             if forgotten.iter().any(|kind| entry.file_name().to_str().unwrap().starts_with(kind)) {

@@ -7,7 +7,7 @@ use super::{Bake, Resolved, machine, pantry};
 use crate::disk::grub::{self, Loader};
 use crate::error::{Class, Error, Result};
 use crate::plan::IMAGE_FORMAT;
-use crate::store::{Action, Blob, Lookup};
+use crate::store::{Action, Blob, Lookup, Miss};
 use crate::value::Sha256;
 
 /// The kind of action that the store remembers.
@@ -42,6 +42,24 @@ impl Bake<'_> {
         self.known_loader(resolved)?.ok_or_else(|| Error::internal("the boot loader that was just stored cannot be read back"))
     }
 
+    /// Makes a loader again that was lost or whose entry is damaged, where the store has the tools: an image that is there
+    /// does without it, and nothing else would look.
+    pub(super) fn mend_loader(&self, resolved: &Resolved) -> Result<()> {
+        let found = key(resolved).map(|key| self.store.action(BOOT, &key));
+        let lost = matches!(found, Some(Lookup::Miss(miss)) if miss != Miss::Absent);
+        if lost && self.has_tools(resolved)? { self.loader(resolved).map(drop) } else { Ok(()) }
+    }
+
+    /// Whether the store has all of the channel's tools.
+    pub(super) fn has_tools(&self, resolved: &Resolved) -> Result<bool> {
+        for want in pantry::wants(resolved.tools.iter()) {
+            if self.store.resolve(&want.digest, want.size)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn known_loader(&self, resolved: &Resolved) -> Result<Option<Loader>> {
         let Some(Lookup::Hit(action)) = key(resolved).map(|key| self.store.action(BOOT, &key)) else { return Ok(None) };
         let Some(blob) = loader_of(&action) else { return Ok(None) };
@@ -58,13 +76,12 @@ impl Bake<'_> {
         machine::loader(&resolved.plan, self.store, &resolved.tools)
     }
 
-    /// The digest of the loader, made again. None when the store does not have the package, or has it damaged.
+    /// The digest of the loader, made again. None when the store does not have the tools, or has them damaged.
     ///
     /// # Errors
     /// Those of the disk.
     pub(super) fn derive_loader(&self, resolved: &Resolved) -> Result<Option<Sha256>> {
-        let package = machine::grub_package(&resolved.tools).map(|package| package.sha256.into());
-        if package.map_or(Ok(None), |digest| self.store.resolve(&digest, None))?.is_none() {
+        if !self.has_tools(resolved)? {
             return Ok(None);
         }
         match machine::loader(&resolved.plan, self.store, &resolved.tools) {

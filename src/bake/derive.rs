@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BASE, Bake, Resolved, images, made, pantry};
+use super::{BASE, Bake, Resolved, images, made};
 use crate::error::{Class, Result};
 use crate::plan::{Extract, Made, PlannedKind};
 use crate::store::{Action, Blob, Lookup};
@@ -83,10 +83,8 @@ impl Bake<'_> {
         if !held(image)? || !held(tree)? || !matches!(self.store.action(BASE, &resolved.plan.base_key()), Lookup::Hit(_)) {
             return Ok(None);
         }
-        for want in pantry::wants(resolved.tools.iter()) {
-            if self.store.resolve(&want.digest, want.size)?.is_none() {
-                return Ok(None);
-            }
+        if !self.has_tools(resolved)? {
+            return Ok(None);
         }
         for node in resolved.plan.files().values() {
             if let PlannedKind::Made(made) = &node.kind

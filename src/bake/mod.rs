@@ -108,6 +108,9 @@ impl Bake<'_> {
     /// The image of a plan: looked up, or made. It is what a bundle said of the plan, if one did.
     pub fn image(&self, resolved: &Resolved) -> Result<Baked> {
         let baked = self.find_or_make(resolved)?;
+        if !baked.made {
+            self.mend_loader(resolved)?;
+        }
         self.meet_claim(resolved, &baked)?;
         Ok(baked)
     }

@@ -9,6 +9,7 @@ mod source;
 pub mod text;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 pub use node::{Content, Kind, Layer, Meta, Node, Segment};
 pub use source::ContentSource;
@@ -63,16 +64,18 @@ impl Tree {
             Some(Kind::Dir) => {}
             Some(_) => return Err(Refused::ParentNotDir(path)),
         }
-        if self.nodes.contains_key(&path) {
-            return Err(Refused::Exists(path));
+        let bad_link = match &node.kind {
+            Kind::HardLink(target) => !matches!(self.nodes.get(target).map(|node| &node.kind), Some(Kind::File(_))),
+            _ => false,
+        };
+        match self.nodes.entry(path) {
+            Entry::Occupied(there) => Err(Refused::Exists(there.key().clone())),
+            Entry::Vacant(free) if bad_link => Err(Refused::BadLink(free.into_key())),
+            Entry::Vacant(free) => {
+                free.insert(node);
+                Ok(())
+            }
         }
-        if let Kind::HardLink(target) = &node.kind
-            && !matches!(self.nodes.get(target).map(|node| &node.kind), Some(Kind::File(_)))
-        {
-            return Err(Refused::BadLink(path));
-        }
-        self.nodes.insert(path, node);
-        Ok(())
     }
 
     /// What is at `path`.
