@@ -16,8 +16,9 @@ use crate::fsx::change;
 use crate::unpack::deb::{self, Control};
 use crate::value::{Cancel, Hasher};
 
-/// The most threads: each may hold a decoder's window, which is 8 MiB as packages are made, and 64 MiB at most.
-const THREADS_MAX: usize = 4;
+/// The most threads: each may hold a decoder, which takes 8 MiB as packages are made, but may take 96 MiB. More would gain
+/// little, for most packages are unpacked while the first ones are being installed.
+const THREADS_MAX: usize = 2;
 /// Bytes read or written at a time.
 const CHUNK: usize = 256 << 10;
 

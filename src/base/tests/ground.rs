@@ -73,7 +73,11 @@ fn gnu_tar_understands_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("it.tar");
     std::fs::write(&path, text(&tree, &Held(&memory))).unwrap();
-    let listed = Command::new("tar").args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "-tvvf"]).arg(&path).env("LC_ALL", "C.UTF-8").output();
+    let listed = Command::new("tar")
+        .args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "-tvvf"])
+        .arg(&path)
+        .env("LC_ALL", "C.UTF-8")
+        .output();
     let listed = listed.expect("tar is missing: run tests/setup.sh");
     assert!(listed.status.success() && listed.stderr.is_empty(), "{}", String::from_utf8_lossy(&listed.stderr));
     let lines = String::from_utf8(listed.stdout).unwrap();
