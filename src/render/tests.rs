@@ -263,10 +263,10 @@ fn systemd_accepts_the_units() {
         std::fs::copy(entry.path(), units.join(entry.file_name())).unwrap();
     }
     put(root.path(), "usr/bin/etcd", b"#!/bin/sh\n", 0o755);
-    for program in ["systemd-networkd-wait-online", "systemd-networkd", "systemd-binfmt"] {
+    for program in ["systemd-networkd", "systemd-binfmt"] {
         put(root.path(), &format!("lib/systemd/{program}"), b"#!/bin/sh\n", 0o755);
     }
-    for program in ["bin/udevadm", "bin/sh", "usr/bin/cloud-init"] {
+    for program in ["bin/udevadm", "bin/sh", "bin/systemctl", "usr/bin/cloud-init"] {
         put(root.path(), program, b"#!/bin/sh\n", 0o755);
     }
     put(root.path(), "etc/passwd", b"root:x:0:0::/:/bin/sh\netcd:x:100:100::/:/bin/sh\n", 0o644);
@@ -317,6 +317,28 @@ fn the_second_stage_is_for_seeds_that_want_the_network() {
         // systemd skips a unit without a fault on 1 to 254 only.
         assert_eq!(status.code(), Some(i32::from(!starts)), "{source:?}");
     }
+}
+
+/// By the file in which networkd says how it is: systemd.network(5), networkctl(1).
+#[test]
+fn a_network_is_there_when_one_interface_can_be_routed_to() {
+    let unit = include_str!("image/wait-online.conf");
+    let wait = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/bin/sh -c '")?.strip_suffix('\'')).unwrap();
+    let (state, tries) = ("/run/systemd/netif/state", "$$(seq 300)");
+    assert!(wait.contains(state) && wait.contains(tries), "{wait}");
+    let folder = tempfile::tempdir().unwrap();
+    let found = folder.path().join("state");
+    let wait = wait.replace(state, found.to_str().unwrap()).replace(tries, "1 2");
+    for (said, there) in [
+        ("# This is private data.\nOPER_STATE=routable\nCARRIER_STATE=carrier\n", true),
+        ("OPER_STATE=degraded\nIPV6_ADDRESS_STATE=routable\n", false),
+        ("", false),
+    ] {
+        std::fs::write(&found, said).unwrap();
+        assert_eq!(Command::new("/bin/sh").args(["-c", &wait]).status().unwrap().success(), there, "{said}");
+    }
+    std::fs::remove_file(&found).unwrap();
+    assert!(!Command::new("/bin/sh").args(["-c", &wait]).status().unwrap().success());
 }
 
 pub(crate) fn put(root: &Path, path: &str, bytes: &[u8], mode: u32) {
