@@ -35,8 +35,12 @@ need_kbake() {
   export KBAKE
 }
 
-# measure NAME COMMAND…: adds a line `NAME CPU WALL PEAK` to the figures.
-measure() { python3 "$bench/measure" "$figures" "$@"; }
+# measure [--sum] NAME COMMAND…: adds a line `NAME CPU WALL PEAK [SUM]` to the figures.
+measure() {
+  local sum=()
+  if [ "$1" = --sum ]; then sum=(--sum) && shift; fi
+  python3 "$bench/measure" "${sum[@]}" "$figures" "$@"
+}
 
 # timed NAME COMMAND…: the same, from a disk that has nothing to write, and then, as NAME+sync, how long the disk is
 # busy with what the command left to it.
