@@ -288,6 +288,47 @@ fn each_difference_is_told() {
     }
 }
 
+/// A file that is nowhere.
+struct Held(Vec<u8>);
+
+impl ReadAt for Held {
+    fn read_exact_at(&self, into: &mut [u8], offset: u64) -> std::io::Result<()> {
+        let there = self.0.get(offset as usize..offset as usize + into.len());
+        into.copy_from_slice(there.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn size(&self) -> std::io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+}
+
+#[test]
+fn contents_are_read_as_deep_as_was_asked() {
+    let Bed { image, tree, _dir } = bed();
+    let bytes = std::fs::read(&image).unwrap();
+    let (small, large) = ("many/file-123", "etc/deep/er/library");
+    for (name, layer, all, role, few) in
+        [(small, Layer::Base, 1, 0, 0), (small, Layer::Role, 1, 1, 1), (large, Layer::Base, 1, 0, 0), (large, Layer::Role, 1, 1, 0)]
+    {
+        let mut wrong = tree.clone();
+        let mut node = wrong.get(&TreePath::fixed(name)).unwrap().clone();
+        let Kind::File(content) = &node.kind else { panic!("{name} is a file") };
+        node.kind = Kind::File(Content::Blob { digest: Sha256::of(b"other"), size: content.size() });
+        node.layer = layer;
+        wrong.remove(&TreePath::fixed(name));
+        wrong.insert(TreePath::fixed(name), node).unwrap();
+        for (depth, expected) in [(Depth::All, all), (Depth::Role, role), (Depth::Small, few)] {
+            let open = Image::over(Held(bytes.clone()), "held".to_owned()).unwrap();
+            let report = verify_image(open, ROOT_AT, &wrong, depth, &Cancel::new()).unwrap();
+            assert_eq!(report.count, expected, "{name} of {layer:?}, {depth:?}: {report:?}");
+        }
+    }
+    // It is shorter than it says.
+    let error = Image::over(Held(bytes[..100_000].to_vec()), "held".to_owned()).map(drop).unwrap_err();
+    assert_eq!((error.class(), error.message()), (Class::Integrity, "cannot read the image held"));
+}
+
 #[test]
 fn no_filesystem_and_a_stop_are_errors() {
     let Bed { image, tree, _dir } = bed();
