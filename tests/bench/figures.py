@@ -99,7 +99,9 @@ def machine(folder, facts):
         "system": release.get("PRETTY_NAME", "unknown"),
         "filesystem": _said("findmnt", "-n", "-o", "FSTYPE", "-T", str(folder)),
         "kbake": _version(_said(os.environ["KBAKE"], "--version")),
-        "revision": _said("git", "-C", str(project), "rev-parse", "--short", "HEAD") + (", changed" if changed else ""),
+        "revision": "a given binary"
+        if os.environ.get("KBAKE_GIVEN")
+        else _said("git", "-C", str(project), "rev-parse", "--short", "HEAD") + (", changed" if changed else ""),
         "qemu-img": _version(_said("qemu-img", "--version")),
         "debugfs": _version(_said("debugfs", "-V")),
         "mke2fs": _version(_said("mke2fs", "-V")),
