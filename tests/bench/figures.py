@@ -123,7 +123,12 @@ def machine_text(described):
 
 
 def put_into(document, name, text):
-    """Replaces what stands in a document between `<!-- NAME -->` and `<!-- end of NAME -->`."""
-    before, rest = document.read_text(encoding="utf-8").split(f"<!-- {name} -->\n")
-    _, after = rest.split(f"<!-- end of {name} -->\n")
-    document.write_text(f"{before}<!-- {name} -->\n{text}<!-- end of {name} -->\n{after}", encoding="utf-8")
+    """Replaces what stands in a document between `<!-- NAME -->` and `<!-- end of NAME -->`; the first time, before its
+    heading "Reading"."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    old = document.read_text(encoding="utf-8")
+    if begin not in old:
+        old = old.replace("## Reading\n", f"{begin}{end}\n## Reading\n", 1)
+    before, rest = old.split(begin)
+    _, after = rest.split(end)
+    document.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")
