@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The install of a base beside mmdebstrap with its own defaults; sourced by tests/bench/run --with base.
-: "${dir:=}" "${store:=}" "${peers:=}"
+: "${dir:=}" "${store:=}" "${ours:=}"
 
 # The same packages, byte for byte, in a folder, as kbake has them in its store. mmdebstrap does less: it checks no package
 # (the folder is trusted), and its tree, a tar, depends on the clock.

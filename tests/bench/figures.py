@@ -99,7 +99,9 @@ def machine(folder, facts):
         "system": release.get("PRETTY_NAME", "unknown"),
         "filesystem": _said("findmnt", "-n", "-o", "FSTYPE", "-T", str(folder)),
         "kbake": _version(_said(os.environ["KBAKE"], "--version")),
-        "revision": _said("git", "-C", str(project), "rev-parse", "--short", "HEAD") + (", changed" if changed else ""),
+        "revision": "a given binary"
+        if os.environ.get("KBAKE_GIVEN")
+        else _said("git", "-C", str(project), "rev-parse", "--short", "HEAD") + (", changed" if changed else ""),
         "qemu-img": _version(_said("qemu-img", "--version")),
         "debugfs": _version(_said("debugfs", "-V")),
         "mke2fs": _version(_said("mke2fs", "-V")),
@@ -121,7 +123,12 @@ def machine_text(described):
 
 
 def put_into(document, name, text):
-    """Replaces what stands in a document between `<!-- NAME -->` and `<!-- end of NAME -->`."""
-    before, rest = document.read_text(encoding="utf-8").split(f"<!-- {name} -->\n")
-    _, after = rest.split(f"<!-- end of {name} -->\n")
-    document.write_text(f"{before}<!-- {name} -->\n{text}<!-- end of {name} -->\n{after}", encoding="utf-8")
+    """Replaces what stands in a document between `<!-- NAME -->` and `<!-- end of NAME -->`; the first time, before its
+    heading "Reading"."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    old = document.read_text(encoding="utf-8")
+    if begin not in old:
+        old = old.replace("## Reading\n", f"{begin}{end}\n## Reading\n", 1)
+    before, rest = old.split(begin)
+    _, after = rest.split(end)
+    document.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")

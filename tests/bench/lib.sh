@@ -26,6 +26,7 @@ need() {
 # Sets KBAKE to a new release build of this source, if the caller names no other.
 need_kbake() {
   local source=$bench/../..
+  export KBAKE_GIVEN=${KBAKE:+yes}
   if [ -z "${KBAKE:-}" ]; then
     need cargo
     cargo build --quiet --release --locked --manifest-path "$source/Cargo.toml"
