@@ -51,8 +51,8 @@ pub use resolve::{LockFile, Resolved, request, resolve};
 pub use verify::Wanted;
 pub use why::{Before, Reason, Why};
 
-use crate::disk::readback::{self, Depth, Image, ReadAt};
 use crate::disk::Pieces;
+use crate::disk::readback::{self, Depth, Image, ReadAt};
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::fsx;

@@ -44,7 +44,10 @@ impl Bake<'_> {
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.clamp(1, AT_ONCE).min(all.len()) {
                 let (compose, senders) = (&compose, senders.clone());
-                Builder::new().name("compose".into()).spawn_scoped(scope, move || compose(senders)).map_err(|e| Error::io("start a thread", &e))?;
+                Builder::new()
+                    .name("compose".into())
+                    .spawn_scoped(scope, move || compose(senders))
+                    .map_err(|e| Error::io("start a thread", &e))?;
             }
             drop(senders);
             let lost = |_| Err(Error::internal("a thread that composes images ended too early"));

@@ -38,15 +38,7 @@ impl Session<'_> {
         })
     }
 
-    fn build_one(
-        &self,
-        args: &Build,
-        bake: &Bake,
-        resolved: &Resolved,
-        baked: &Baked,
-        expected: &Expected,
-        whose: Owner,
-    ) -> Result<()> {
+    fn build_one(&self, args: &Build, bake: &Bake, resolved: &Resolved, baked: &Baked, expected: &Expected, whose: Owner) -> Result<()> {
         let (role, key) = (resolved.plan.role(), resolved.plan.key());
         let recorded = expected.of(role, &key);
         let held = if args.accept_new_digest { Ok(()) } else { bake::hold_against(recorded, role, baked) };
