@@ -66,6 +66,14 @@ impl Frames {
 }
 
 impl Bake<'_> {
+    /// Believes nothing any more of what an image was made of by compression: the next build makes all of it anew.
+    pub(super) fn forget_image(&self, resolved: &Resolved) -> Result<()> {
+        for (kind, key) in self.frame_entries(resolved)? {
+            self.store.distrust_action(&kind, &key)?;
+        }
+        self.store.distrust_action(IMAGE, &resolved.plan.key())
+    }
+
     /// What frames are kept of for a role, as far as it is known: its base, then its large contents.
     fn subjects(&self, resolved: &Resolved) -> Result<Vec<Subject>> {
         let mut all = Vec::new();
@@ -115,15 +123,17 @@ impl Bake<'_> {
 
     /// The frames for a role, made where they are not kept yet. All of them are known to be sound.
     pub(super) fn frames(&self, resolved: &Resolved, stocked: &Stocked) -> Result<Frames> {
-        let mut files = Vec::new();
+        let mut of = BTreeMap::new();
         let mut missing = Vec::new();
         for subject in self.subjects(resolved)? {
             match self.kept(subject) {
-                Some(file) => files.push(file),
+                Some(file) => _ = of.insert(subject, file),
                 None => missing.push(subject),
             }
         }
-        files.extend(self.make_frames(resolved, stocked, &missing)?);
+        of.extend(self.make_frames(resolved, stocked, &missing)?);
+        // In the order of the subjects: where two have the same cluster, it does not depend on the cache which one gives it.
+        let files: Vec<Blob> = of.into_values().collect();
         let opened: Result<Vec<_>> = files.par_iter().map(|file| self.open_frames(*file)).collect();
         Ok(Frames(opened?.into_iter().flatten().collect()))
     }
@@ -141,30 +151,43 @@ impl Bake<'_> {
         Ok(index.into_iter().map(|kept| (kept.key, Kept { file, offset: kept.offset, len: kept.len })).collect())
     }
 
-    fn make_frames(&self, resolved: &Resolved, stocked: &Stocked, missing: &[Subject]) -> Result<Vec<Blob>> {
-        let mut made = Vec::new();
+    fn make_frames(&self, resolved: &Resolved, stocked: &Stocked, missing: &[Subject]) -> Result<Vec<(Subject, Blob)>> {
+        let mut files = Vec::new();
         let mut contents = Vec::new();
         for subject in missing {
             match *subject {
-                Subject::Base(_) => {
-                    let disk = machine::base_disk(&stocked.base, resolved.plan.disk_size())?;
-                    let described: Vec<Described> = describe(&disk).into_iter().filter(|described| described.contents).collect();
-                    let of = vec![(*subject, described)];
-                    made.extend(self.compress("the base", &disk, &stocked.source, of)?);
-                }
+                Subject::Base(_) => files.push((*subject, self.base_frames(resolved, stocked, *subject)?)),
                 Subject::Content(digest, size) => contents.push((*subject, digest, size)),
             }
         }
         if !contents.is_empty() {
             let (disk, of) = side_by_side(&contents);
-            made.extend(self.compress(&format!("new contents of {}", resolved.plan.role()), &disk, &stocked.source, of)?);
+            let made = self.compress(&format!("new contents of {}", resolved.plan.role()), &disk, &stocked.source, of)?;
+            files.extend(self.keep(made)?);
         }
-        let files = made.iter().map(|(_, unplaced)| unplaced.blob()).collect();
-        let mut entries = Vec::new();
-        let mut unplaced = Vec::new();
+        Ok(files)
+    }
+
+    /// The frames of a base, which several roles may want at the same time.
+    fn base_frames(&self, resolved: &Resolved, stocked: &Stocked, subject: Subject) -> Result<Blob> {
+        let waiting = || self.report.say("another kbake is compressing the same base; waiting");
+        let _flight = self.store.plan_lock(&subject.key(), self.cancel, &waiting)?;
+        if let Some(file) = self.kept(subject) {
+            return Ok(file);
+        }
+        let disk = machine::base_disk(&stocked.base, resolved.plan.disk_size())?;
+        let described: Vec<Described> = describe(&disk).into_iter().filter(|described| described.contents).collect();
+        let made = self.compress("the base", &disk, &stocked.source, vec![(subject, described)])?;
+        self.keep(made)?.pop().map(|(_, file)| file).ok_or_else(|| Error::internal("a base has no frames"))
+    }
+
+    /// Puts files of frames into the store, and then what they are of.
+    fn keep(&self, made: Vec<(Subject, Unplaced)>) -> Result<Vec<(Subject, Blob)>> {
+        let (mut files, mut entries, mut unplaced) = (Vec::new(), Vec::new(), Vec::new());
         for (subject, file) in made {
             let outputs = [(FILE.to_owned(), file.blob())].into();
             entries.push((FRAMES, subject.key(), Action { outputs }));
+            files.push((subject, file.blob()));
             unplaced.push(file);
         }
         self.store.place(unplaced)?;

@@ -53,7 +53,7 @@ pub use why::{Before, Reason, Why};
 
 use crate::disk::Pieces;
 use crate::disk::readback::{self, Depth, Image, ReadAt};
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
 use crate::plan::Plan;
@@ -241,7 +241,12 @@ impl Bake<'_> {
     /// Reads a written image back through independent readers, and compares every file with the plan's tree and
     /// every byte with the disk that was laid out.
     pub fn verify(&self, resolved: &Resolved, image: &Path) -> Result<readback::VerifyReport> {
-        self.verify_image(resolved, Image::open(image)?)
+        let verified = self.verify_image(resolved, Image::open(image)?);
+        if matches!(&verified, Err(error) if error.class() == Class::Integrity) {
+            // Be it the file alone: to compress all of it once more costs little, and to keep a mistake would cost more.
+            self.forget_image(resolved)?;
+        }
+        verified
     }
 
     /// As [`Bake::verify`], of an image that is open.
@@ -257,7 +262,9 @@ impl Bake<'_> {
     fn stored_image(&self, digest: &Sha256) -> Result<Image> {
         match self.store.composed(digest)? {
             Some(composed) => Image::over(Composition(composed.into_unverified()), format!("the image {digest}")),
-            None => Image::open(&self.store.path(digest)),
+            None if self.store.contains(digest)? => Image::open(&self.store.path(digest)),
+            None => Err(Error::integrity(format!("the image sha256:{digest} is gone from the store"))
+                .hint("run the command again: what was lost is made anew")),
         }
     }
 

@@ -184,9 +184,17 @@ impl Events for Downloads<'_> {
 /// Those of [`base::build`]. A blob that is damaged in the store is put aside, so that the next command fetches or makes it anew.
 pub fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
     let plan = &resolved.plan;
-    let Some(key) = plan.ground_key() else { return install_packages(bake, resolved, &plan.base_key(), None, |_| true) };
-    let ground = bake.kept_base(&key, || install_packages(bake, resolved, &key, None, |name| plan.is_common(name)))?;
-    install_packages(bake, resolved, &plan.base_key(), Some(&ground), |name| !plan.is_common(name))
+    match ground(bake, resolved)? {
+        None => install_packages(bake, resolved, &plan.base_key(), None, |_| true),
+        Some(ground) => install_packages(bake, resolved, &plan.base_key(), Some(&ground), |name| !plan.is_common(name)),
+    }
+}
+
+/// The base that a plan's is installed on top of, if there is one: looked up, or installed.
+pub fn ground(bake: &Bake, resolved: &Resolved) -> Result<Option<Stocked>> {
+    let plan = &resolved.plan;
+    let install = |key| bake.kept_base(&key, || install_packages(bake, resolved, &key, None, |name| plan.is_common(name)));
+    plan.ground_key().map(install).transpose()
 }
 
 /// What is to blame for `error`: who reads a blob by its path can tell that it is damaged, but only the store can take it out

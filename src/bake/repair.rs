@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::proof::{Damage, Damaged, Proof, State};
 use super::verify::{Wanted, shown};
-use super::{BASE, Bake, Causes, IMAGE, Resolved, boot, made};
+use super::{BASE, Bake, Causes, IMAGE, Resolved, boot, made, pantry};
 use crate::error::{Class, Error, Result};
 use crate::plan::{Made, PlannedKind};
 use crate::report::{Item, Outcome};
@@ -36,6 +36,7 @@ impl Bake<'_> {
         work.take_back()?;
         work.fetch()?;
         work.make(proof)?;
+        work.take_back_composed()?;
         work.histories()?;
         work.settle(proof)
     }
@@ -85,6 +86,22 @@ impl Repair<'_> {
             for output in &root.outputs {
                 if self.is_lost(&image.digest)? && store.take_back(image, output)? {
                     self.how.insert(image.digest, "taken back from the image that was written");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An image that could not be composed again may lie beside the store as a whole.
+    fn take_back_composed(&mut self) -> Result<()> {
+        let store = self.bake.store;
+        for root in store.roots()? {
+            let Ok(action) = store.entry(IMAGE, &root.current.history.plan.digest) else { continue };
+            let Some(image) = action.outputs.get("image") else { continue };
+            for output in &root.outputs {
+                if store.entry(COMPOSED, &image.digest).is_ok() && !store.contains(&image.digest)? && store.take_back(image, output)? {
+                    // What it was composed of is needed no more.
+                    store.remove_action(COMPOSED, &image.digest)?;
                 }
             }
         }
@@ -155,6 +172,9 @@ impl Repair<'_> {
                 .collect();
             for made in made {
                 self.again(&gone, made::MADE, &made.key(), |bake| bake.make(resolved, &[made]).map(drop))?;
+            }
+            if let Some(key) = plan.ground_key() {
+                self.again(&gone, BASE, &key, |bake| pantry::ground(bake, resolved).map(drop))?;
             }
             self.again(&gone, BASE, &plan.base_key(), |bake| bake.base(resolved).map(drop))?;
             if let Some(key) = boot::key(resolved) {
@@ -360,6 +380,8 @@ impl Repair<'_> {
                 needed.blobs.extend(action.outputs.values().map(|blob| blob.digest));
             }
         }
+        let composed: Vec<Action> = needed.blobs.iter().filter_map(|blob| store.entry(COMPOSED, blob).ok()).collect();
+        needed.blobs.extend(composed.iter().flat_map(|action| action.outputs.values()).map(|blob| blob.digest));
         for (_, resolved) in self.wanted.resolved() {
             for input in self.bake.inputs(resolved)? {
                 needed.blobs.extend(match input.want.digest {

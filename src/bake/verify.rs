@@ -405,10 +405,7 @@ impl Work<'_> {
                 Some(Err(why)) => {
                     self.proof.derived += 1;
                     // What it was composed of is wrong, or how: the next build makes all of it anew.
-                    for (kind, key) in self.bake.frame_entries(resolved)? {
-                        self.store().remove_action(&kind, &key)?;
-                    }
-                    self.store().remove_action(IMAGE, &key)?;
+                    self.bake.forget_image(resolved)?;
                     self.damage(Damaged::Entry(IMAGE.into(), key), format!("{why}; it is removed"));
                 }
             }
@@ -424,21 +421,15 @@ impl Work<'_> {
     fn composed(&mut self, actions: &Actions) -> Result<()> {
         let wanted: Vec<Sha256> = actions.keys().filter(|(kind, _)| kind == COMPOSED).map(|(_, digest)| *digest).collect();
         let (bake, store) = (self.bake, self.bake.store);
-        let looked: Result<Vec<_>> = wanted
-            .par_iter()
-            .map(|digest| {
-                bake.cancel.check()?;
-                // Of one that lacks a part, that is found as the part's damage.
-                Ok((*digest, store.composed(digest)?.map(|composed| composed.verify())))
-            })
-            .collect();
-        for (digest, verified) in looked? {
-            match verified {
+        for digest in wanted {
+            bake.cancel.check()?;
+            // One after the other: each has all its parts open. Of one that lacks a part, that is found as the part's damage.
+            match store.composed(&digest)?.map(|composed| composed.verify()) {
                 None => {}
                 Some(Ok(())) => self.proof.derived += 1,
                 Some(Err(error)) if error.class() == Class::Integrity => {
                     self.proof.derived += 1;
-                    self.store().remove_action(COMPOSED, &digest)?;
+                    self.store().distrust_action(COMPOSED, &digest)?;
                     self.damage(Damaged::Entry(COMPOSED.into(), digest), format!("{}; it is removed", error.message()));
                 }
                 Some(Err(error)) => return Err(error),

@@ -58,6 +58,9 @@ const COMPILE: &str = include_str!("compile.py");
 const UNSYNCED: &str = include_str!("unsynced.pl");
 /// What the script waits for: a file that says whether all packages lie ready.
 const READY: &str = "ready";
+/// What that file says, and the names under which both answers wait.
+const YES: &str = "yes";
+const NO: &str = "no";
 
 /// One locked package, verified before or not: its bytes are hashed again when they are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +179,9 @@ fn prepare<'a>(spec: &'a Spec<'_>, how: &How<'_>, work: &Path) -> Result<Vec<&'a
         make_folder(&work.join(folder))?;
     }
     check_clock(work, spec.epoch)?;
+    for word in [YES, NO] {
+        write(&work.join(word), word.as_bytes())?;
+    }
     let all: Vec<&Deb> = spec.debs.iter().collect();
     let mut packages = BTreeMap::new();
     for package in debs::describe(&all, how.jobs, how.cancel)? {
@@ -221,9 +227,8 @@ fn unpack_rest(later: &[&Deb], how: &How<'_>, work: &Path) -> Result<()> {
     let unpack = || debs::unpack(later, &work.join(DEBS), how.jobs, how.cancel);
     let unpacked =
         catch_unwind(AssertUnwindSafe(unpack)).unwrap_or_else(|_| Err(Error::internal("a thread that unpacks packages panicked")));
-    let (word, told) = (work.join("word"), work.join(READY));
-    write(&word, if unpacked.is_ok() { b"yes" } else { b"no" })?;
-    // By its name it is there whole.
+    // Both words lie there since the beginning: on a full disk none could be written any more, and the scripts would wait.
+    let (word, told) = (work.join(if unpacked.is_ok() { YES } else { NO }), work.join(READY));
     change::rename(&word, &told).map_err(|e| Error::io(format_args!("create {}", told.display()), &e))?;
     unpacked
 }

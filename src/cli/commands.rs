@@ -1,5 +1,6 @@
 //! The commands, each in a few lines: resolve what was typed, call the library, print.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -20,7 +21,10 @@ impl Session<'_> {
     pub fn build(&self, args: &Build) -> Result<()> {
         let project = self.project()?;
         let expected = project.expected()?;
-        let (channel, roles) = self.roles_of(&project, &args.roles)?;
+        let (channel, mut roles) = self.roles_of(&project, &args.roles)?;
+        // One that is named twice is built once.
+        let mut named = BTreeSet::new();
+        roles.retain(|role| named.insert(role.clone()));
         let name = channel.sources.channel.as_str();
         let whose = |resolved: &Resolved| Ok(bake::owner(&project, &current_folder()?, name, resolved.plan.role()));
         self.bake(&args.sources, args.jobs, |bake| {

@@ -30,6 +30,8 @@ pub const KIND: &str = "composed";
 pub const FRAMES: &str = "frames";
 /// The entry's name for the list of stretches.
 const LIST: &str = "list";
+/// The most bytes of a list: an image of 8 TiB would need less.
+const LIST_MAX: u64 = 1 << 30;
 /// The first line of the list.
 const HEAD: &str = "kbake-composed 1";
 /// Bytes that are read, hashed and written at a time.
@@ -149,11 +151,17 @@ impl Store {
     /// A blob that is damaged, gone or too short; a stop.
     pub fn compose(&self, stretches: &[Stretch], cancel: &Cancel) -> Result<Blob> {
         let list = List::of(stretches);
-        for part in &list.parts {
+        let gone = || {
+            Error::integrity(format!("a part of a blob that is composed is gone from the store {}", self.root().display()))
+                .hint("run the command again: what was lost is made anew")
+        };
+        let text = self.insert(list.text().as_bytes())?;
+        for part in list.parts.iter().chain([&text]) {
             // A writer keeps what has its blob's name already, which may be damaged; here it would become another blob's bytes.
-            self.sound(&part.digest)?;
+            self.sound(&part.digest)?.ok_or_else(gone)?;
         }
-        let composed = self.open_list(&list, Sha256::of(""))?.ok_or_else(|| Error::internal("a part of a composed blob is not there"))?;
+        let composed = self.open_list(&list, Sha256::of(""))?.ok_or_else(gone)?;
+        let stamps = composed.bytes.stamps()?;
         let mut hasher = Hasher::new();
         composed.each(&mut |bytes| {
             cancel.check()?;
@@ -161,11 +169,10 @@ impl Store {
             Ok(())
         })?;
         let blob = Blob { digest: hasher.finish(), size: list.size };
-        let text = self.insert(list.text().as_bytes())?;
         let parts = list.parts.iter().enumerate().map(|(number, part)| (format!("part-{number:04}"), *part));
         let outputs = parts.chain([(LIST.to_owned(), text)]).collect();
         self.put_action(KIND, &blob.digest, &Action { outputs })?;
-        self.composed.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest, composed.bytes.stamps()?);
+        self.composed.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest, stamps);
         Ok(blob)
     }
 
@@ -193,8 +200,10 @@ impl Store {
             None => None,
         };
         let Some(reader) = list else { return Ok(None) };
-        let list = match io::read_to_string(reader) {
-            Ok(text) => List::parse(&text),
+        let mut bytes = Vec::new();
+        // One that is longer is none, and nothing is lost by not knowing whether it is damaged besides.
+        let list = match reader.take(LIST_MAX).read_to_end(&mut bytes) {
+            Ok(_) => std::str::from_utf8(&bytes).ok().and_then(List::parse),
             Err(e) if Error::io("read a list of stretches", &e).class() == Class::Integrity => None,
             Err(e) => return Err(Error::io("read a list of stretches", &e)),
         };
@@ -297,7 +306,7 @@ impl<'a> Composed<'a> {
     /// Its bytes from start to end. The read that would give the last of them fails when they do not have the digest: then
     /// damaged parts go to quarantine.
     pub fn reader(self) -> ComposedReader<'a> {
-        ComposedReader { composed: self, at: 0, hasher: Some(Hasher::new()) }
+        ComposedReader { composed: self, at: 0, hasher: Some(Hasher::new()), failed: None }
     }
 
     /// Puts a copy at `to`, whole or not at all, with exactly `mode`.
@@ -367,10 +376,15 @@ pub struct ComposedReader<'a> {
     at: u64,
     /// None once it has proved sound, or failed.
     hasher: Option<Hasher>,
+    /// As does every read behind a failed one.
+    failed: Option<Error>,
 }
 
 impl Read for ComposedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone().into());
+        }
         let left = usize::try_from(self.composed.size() - self.at).unwrap_or(usize::MAX);
         let len = left.min(buffer.len());
         self.composed.bytes.read_exact_at(&mut buffer[..len], self.at)?;
@@ -380,8 +394,10 @@ impl Read for ComposedReader<'_> {
         }
         if self.at == self.composed.size()
             && let Some(hasher) = self.hasher.take()
+            && let Err(error) = self.composed.settle(hasher)
         {
-            self.composed.settle(hasher)?;
+            self.failed = Some(error.clone());
+            return Err(error.into());
         }
         Ok(len)
     }
