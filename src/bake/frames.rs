@@ -121,6 +121,16 @@ impl Bake<'_> {
         Ok(has_base && subjects.into_iter().all(|subject| self.kept(subject).is_some()))
     }
 
+    /// Hashes the files of frames that are kept for a role, while something else is done: those that are damaged are then not
+    /// there any more, and are made anew.
+    pub(super) fn prove_frames(&self, resolved: &Resolved) {
+        let kept = self.subjects(resolved).unwrap_or_default().into_iter().filter_map(|subject| self.kept(subject));
+        kept.collect::<Vec<_>>().par_iter().for_each(|file| {
+            // Whoever uses it asks again.
+            let _ = self.cancel.check().and_then(|()| self.store.sound(&file.digest));
+        });
+    }
+
     /// The frames for a role, made where they are not kept yet. All of them are known to be sound.
     pub(super) fn frames(&self, resolved: &Resolved, stocked: &Stocked) -> Result<Frames> {
         let mut of = BTreeMap::new();

@@ -127,7 +127,8 @@ impl Bake<'_> {
             return Ok(baked);
         }
         self.fetch_needed(resolved)?;
-        let stocked = self.tree(resolved)?;
+        let (stocked, ()) = self.both(|| self.tree(resolved), || self.prove_frames(resolved));
+        let stocked = stocked?;
         self.report.begun(&of_role(plan, ItemKind::Image, None));
         let (image, tree) = self.write_image(resolved, &stocked)?;
         let outputs = [("image".to_owned(), image), ("tree".to_owned(), tree)].into();
@@ -222,14 +223,23 @@ impl Bake<'_> {
         let frames = self.frames(resolved, stocked)?;
         let disk = self.disk(resolved, stocked)?;
         let stretches = self.stretches(resolved, stocked, &disk, &frames)?;
-        let image = self.store.compose(&stretches, self.cancel)?;
         // Through readers that share no code with the writers, before anyone else sees the image. What large files hold is
         // left to `verify`: how they are compressed and where they lie is found out by all the others.
-        let readback = self.stored_image(&image.digest)?;
-        readback::verify_image(readback, machine::ROOT_START, &stocked.tree, Depth::Small, self.cancel)?.into_result()?;
+        let read_back = || {
+            let image = Image::over(Composition(self.store.stretches(&stretches)?), "the new image".into())?;
+            readback::verify_image(image, machine::ROOT_START, &stocked.tree, Depth::Small, self.cancel)?.into_result()
+        };
+        let (image, found) = self.both(|| self.store.compose(&stretches, self.cancel), read_back);
+        let image = image?;
+        found?;
         // Only now is it known that the tree's contents are what it says: a damaged blob may have had another size.
         let text = self.store.insert(stocked.tree.to_text().as_bytes())?;
         Ok((image, text))
+    }
+
+    /// Does both, side by side if there may be several threads.
+    fn both<A: Send, B: Send>(&self, one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B + Send) -> (A, B) {
+        if self.jobs > 1 { rayon::join(one, other) } else { (one(), other()) }
     }
 
     /// Makes frames and what composes an image again.

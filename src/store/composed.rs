@@ -151,10 +151,7 @@ impl Store {
     /// A blob that is damaged, gone or too short; a stop.
     pub fn compose(&self, stretches: &[Stretch], cancel: &Cancel) -> Result<Blob> {
         let list = List::of(stretches);
-        let gone = || {
-            Error::integrity(format!("a part of a blob that is composed is gone from the store {}", self.root().display()))
-                .hint("run the command again: what was lost is made anew")
-        };
+        let gone = || self.part_is_gone();
         let text = self.insert(list.text().as_bytes())?;
         for part in list.parts.iter().chain([&text]) {
             // A writer keeps what has its blob's name already, which may be damaged; here it would become another blob's bytes.
@@ -174,6 +171,20 @@ impl Store {
         self.put_action(KIND, &blob.digest, &Action { outputs })?;
         self.composed.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest, stamps);
         Ok(blob)
+    }
+
+    /// The bytes that [`Store::compose`] would make a blob of.
+    ///
+    /// # Errors
+    /// A blob that is gone; those of the disk.
+    pub fn stretches(&self, stretches: &[Stretch]) -> Result<Stretches> {
+        let composed = self.open_list(&List::of(stretches), Sha256::of(""))?;
+        composed.map(Composed::into_unverified).ok_or_else(|| self.part_is_gone())
+    }
+
+    fn part_is_gone(&self) -> Error {
+        Error::integrity(format!("a part of a blob that is composed is gone from the store {}", self.root().display()))
+            .hint("run the command again: what was lost is made anew")
     }
 
     /// A composed blob for reading; none when it is not there, or not all of its parts are.
