@@ -102,9 +102,7 @@ impl Bake<'_> {
         }
         Ok(all)
     }
-}
 
-impl Bake<'_> {
     /// Whether all frames of a role are kept, as far as is known what these are.
     pub(super) fn has_frames(&self, resolved: &Resolved) -> Result<bool> {
         let is_made = |node: &PlannedNode| match &node.kind {

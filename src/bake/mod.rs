@@ -42,7 +42,7 @@ pub use causes::{Cause, Causes};
 pub use check::{Checked, difference_line};
 pub use import::{Belief, Imported, ImportedRole, Importing};
 pub use inputs::{Input, InputKind};
-pub use machine::{ROOT_START, base_disk};
+pub use machine::ROOT_START;
 pub use origin::Origin;
 pub use pantry::{Pantry, remove_work};
 pub use proof::{Damage, Damaged, Proof, State};

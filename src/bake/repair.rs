@@ -1,6 +1,7 @@
 //! Mending a store: what is lost is taken back from where it was written to, fetched, or made again, until it has its digest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::proof::{Damage, Damaged, Proof, State};
 use super::verify::{Wanted, shown};
@@ -8,7 +9,7 @@ use super::{BASE, Bake, Causes, IMAGE, Resolved, boot, made, pantry};
 use crate::error::{Class, Error, Result};
 use crate::plan::{Made, PlannedKind};
 use crate::report::{Item, Outcome};
-use crate::store::{Action, COMPOSED, History, Lookup, Owner, Root, Store};
+use crate::store::{Action, Blob, COMPOSED, History, Lookup, Owner, Root, Store};
 use crate::value::{Digest, Sha256};
 
 /// How often inputs are asked for: of a container image each answer says what comes next.
@@ -75,37 +76,39 @@ impl Repair<'_> {
 
     /// Copies of images that lie beside the store may be whole still.
     fn take_back(&mut self) -> Result<()> {
-        let store = self.bake.store;
-        for root in store.roots()? {
-            let Ok(action) = store.entry(IMAGE, &root.current.history.plan.digest) else { continue };
-            let Some(image) = action.outputs.get("image") else { continue };
+        for (image, output) in self.written()? {
             // One that was composed gets its parts back when it is made again.
-            if store.entry(COMPOSED, &image.digest).is_ok() {
-                continue;
-            }
-            for output in &root.outputs {
-                if self.is_lost(&image.digest)? && store.take_back(image, output)? {
-                    self.how.insert(image.digest, "taken back from the image that was written");
-                }
+            let is_composed = self.bake.store.entry(COMPOSED, &image.digest).is_ok();
+            if !is_composed && self.is_lost(&image.digest)? && self.bake.store.take_back(&image, &output)? {
+                self.how.insert(image.digest, "taken back from the image that was written");
             }
         }
         Ok(())
     }
 
     /// An image that could not be composed again may lie beside the store as a whole.
-    fn take_back_composed(&mut self) -> Result<()> {
+    fn take_back_composed(&self) -> Result<()> {
         let store = self.bake.store;
-        for root in store.roots()? {
-            let Ok(action) = store.entry(IMAGE, &root.current.history.plan.digest) else { continue };
-            let Some(image) = action.outputs.get("image") else { continue };
-            for output in &root.outputs {
-                if store.entry(COMPOSED, &image.digest).is_ok() && !store.contains(&image.digest)? && store.take_back(image, output)? {
-                    // What it was composed of is needed no more.
-                    store.remove_action(COMPOSED, &image.digest)?;
-                }
+        for (image, output) in self.written()? {
+            let is_composed = store.entry(COMPOSED, &image.digest).is_ok();
+            if is_composed && !store.contains(&image.digest)? && store.take_back(&image, &output)? {
+                // What it was composed of is needed no more.
+                store.remove_action(COMPOSED, &image.digest)?;
             }
         }
         Ok(())
+    }
+
+    /// The images of all roots, with each place that they were written to.
+    fn written(&self) -> Result<Vec<(Blob, PathBuf)>> {
+        let mut all = Vec::new();
+        for root in self.bake.store.roots()? {
+            let entry = self.bake.store.entry(IMAGE, &root.current.history.plan.digest);
+            if let Some(image) = entry.ok().and_then(|action| action.outputs.get("image").copied()) {
+                all.extend(root.outputs.into_iter().map(|output| (image, output)));
+            }
+        }
+        Ok(all)
     }
 
     /// Fetches lost inputs of whatever can be resolved.

@@ -6,7 +6,7 @@ use std::fs;
 use super::check::{Contents, names};
 use super::site::{Site, Verb, folder};
 use super::world::{ROLES, World};
-use crate::bake::Bake;
+use crate::bake::{Bake, Wanted};
 use crate::store::{Action, Blob, COMPOSED, FRAMES, Lookup, Store};
 use crate::value::Sha256;
 
@@ -134,6 +134,27 @@ fn contents_are_stored_once_for_all_roles_and_a_change_costs_what_changed() {
     site.run(&build(&["gamma"])).unwrap();
     assert_eq!(Sha256::of(fs::read(site.image("gamma")).unwrap()), image);
     assert_eq!(names(&site.store().join("actions")), entries, "nothing was made again");
+}
+
+#[test]
+fn an_image_that_cannot_be_composed_again_is_taken_back_from_where_it_was_written() {
+    let world = World::of("first");
+    let (server, dir) = (world.serve(), folder());
+    world.settle(&dir.path().join("project"));
+    let site = Site::new(dir.path(), &server);
+    site.run(&build(&["alpha"])).unwrap();
+    let bytes = fs::read(site.image("alpha")).unwrap();
+    let image = Sha256::of(&bytes);
+    let Lookup::Hit(composed) = site.open().unwrap().action(COMPOSED, &image) else { panic!("it is composed") };
+    fs::remove_file(site.store().join("blobs/sha256").join(composed.outputs["part-0000"].digest.to_string())).unwrap();
+    assert!(!site.open().unwrap().contains(&image).unwrap());
+    // Nobody knows what any project comes to.
+    let wanted = Wanted::default();
+    site.together(&["alpha"], 1, |bake, _| bake.repair(&wanted, &mut bake.prove(&wanted)?)).unwrap();
+    let store = site.open().unwrap();
+    assert!(store.verify_blob(&image).unwrap());
+    assert_eq!(fs::read(store.path(&image)).unwrap(), bytes, "as a file of its own");
+    assert!(!store.action_names().unwrap().contains(&(COMPOSED.to_owned(), image)));
 }
 
 impl Site {
