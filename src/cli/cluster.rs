@@ -19,7 +19,7 @@ impl Session<'_> {
             return Err(Error::user(format!("there is no cluster file {}", file.display()))
                 .hint("`kbake init` writes one, with more examples in recipes/clusters/; or name yours with `--cluster FILE`"));
         }
-        let cluster = Cluster::read(&file.display().to_string(), &fsx::read_to_string(file)?)?;
+        let cluster = Cluster::read(&file.display().to_string(), &fsx::read_given_to_string(file)?)?;
         for warning in cluster.warnings() {
             self.shell.notice(&format!("warning: {}: {warning}", file.display()));
         }

@@ -162,7 +162,7 @@ impl Side {
             return Ok(Side::Revision(name.to_owned()));
         }
         let failed = |e: std::io::Error| Error::io(format!("read {name}"), &e);
-        let mut file = fsx::open_read(path)?;
+        let mut file = fsx::open_given(path)?;
         let mut bytes = Vec::new();
         // A pipe, as a shell gives it for `<(kbake plan etcd)`, can be read once only.
         file.by_ref().take(SECTOR).read_to_end(&mut bytes).map_err(failed)?;

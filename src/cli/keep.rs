@@ -214,6 +214,7 @@ fn label(class: &Class) -> String {
             Rest::Lock => "locks",
             Rest::Distrust => "damaged blobs of lower stores, and doubted entries",
             Rest::Work => "files and folders of work",
+            Rest::Odd => "links, folders and the like in blobs' places",
         },
     }
     .to_owned()

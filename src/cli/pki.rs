@@ -27,8 +27,8 @@ impl Session<'_> {
             Command::Import { authority, certificate, key, .. } => {
                 let authority = Authority::ALL.into_iter().find(|known| known.name() == authority);
                 let authority = authority.ok_or_else(|| Error::internal("an authority that the command line knows, and nobody else"))?;
-                let key = SecretString::from(fsx::read_to_string(key)?);
-                let outcome = pki.import(authority, &fsx::read_to_string(certificate)?, &key, now()?)?;
+                let key = SecretString::from(fsx::read_given_to_string(key)?);
+                let outcome = pki.import(authority, &fsx::read_given_to_string(certificate)?, &key, now()?)?;
                 let name = authority.name();
                 self.shell.say(&match outcome {
                     Imported::Taken => format!("`{name}` is the cluster's authority now"),
