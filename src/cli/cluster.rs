@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Session;
 use super::args::{Cluster as Args, Nodes, Secrets};
+use super::data;
 use super::pki::now;
 use crate::cluster::{Cluster, Node};
 use crate::error::{Error, Result};
@@ -29,7 +30,7 @@ impl Session<'_> {
     /// `kbake cluster`.
     pub fn show_cluster(&self, args: &Args) -> Result<()> {
         let cluster = self.cluster(args)?;
-        self.shell.data(&crate::render::cluster_table(&cluster))
+        self.shell.document(|| data::cluster(&cluster), &crate::render::cluster_table(&cluster))
     }
 
     /// The cluster's certificates and keys, wherever the user keeps them.
