@@ -262,9 +262,10 @@ impl Work<'_> {
             }
             ArtifactSource::Path(path) => {
                 let shown = path.clone();
-                let path = self.project.own_file(path);
+                let found = self.project.own_file(path)?.map(|file| self.digests.of(&file)).transpose()?.flatten();
+                let path = self.project.own_path(path);
                 // Where it is gone, the store may still have it.
-                if let Some((found, _)) = self.digests.of(&path)?
+                if let Some((found, _)) = found
                     && Digest::Sha256(found) != locked.digest
                 {
                     return Err(Error::user(format!("{shown} is no longer the file that was locked as `{}`", locked.name))

@@ -1,7 +1,7 @@
 //! The digests of the user's own large files: from the store's memory where a file has not changed, else by reading it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use super::Bake;
 use super::resolve::{Resolved, resolve_by};
 use crate::error::Result;
 use crate::fsx::{self, Stamp};
-use crate::project::{Channel, Digests, Project};
+use crate::project::{Channel, Digests, OwnPath, Project};
 use crate::store::Store;
 use crate::value::{RoleName, Sha256};
 
@@ -45,7 +45,7 @@ struct Recall<'a> {
 }
 
 impl Digests for Recall<'_> {
-    fn expect(&self, paths: &[PathBuf]) {
+    fn expect(&self, paths: &[OwnPath]) {
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -60,30 +60,28 @@ impl Digests for Recall<'_> {
         });
     }
 
-    fn of(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
-        if let Some(found) = lock(&self.found).get(path) {
+    fn of(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>> {
+        let path = file.path();
+        if let Some(found) = lock(&self.found).get(&path) {
             return Ok(Some(*found));
         }
-        let found = self.find(path)?;
+        let found = self.find(file)?;
         if let Some(found) = found {
-            lock(&self.found).insert(path.to_owned(), found);
+            lock(&self.found).insert(path, found);
         }
         Ok(found)
     }
 }
 
 impl Recall<'_> {
-    fn find(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
-        // What is gone, or no file, has no memory.
-        if Stamp::of(path)?.is_none() {
-            return fsx::digest_if_present(path);
-        }
+    fn find(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>> {
+        let Some(open) = file.open()? else { return Ok(None) };
         // A store serves many folders, and a link may come to lead elsewhere.
-        let path = fsx::canonical(path)?;
+        let path = fsx::canonical(&file.path())?;
         if let Some(known) = self.store.known(&path)? {
             return Ok(Some(known));
         }
-        let Some((digest, size, stamp)) = fsx::digest_and_stamp(&path)? else { return Ok(None) };
+        let (digest, size, stamp) = fsx::digest_of_open(&open, &path)?;
         if stamp.size == size {
             lock(&self.read).push((path, stamp, digest));
         }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::PathBuf;
 
 use super::artifacts::{self, Artifacts};
 use super::origin::{Origin, Origins};
@@ -11,7 +10,7 @@ use crate::disk::grub;
 use crate::error::{Error, Result};
 use crate::lock::{Entry as Locked, Request, SetName};
 use crate::plan::{self, Account, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
-use crate::project::{Channel, Digests, LargeFile, Project, Reading, SourceFile};
+use crate::project::{Channel, Digests, LargeFile, OwnPath, Project, Reading, SourceFile};
 use crate::recipe::{Body, Intent, Part, Recipe, Subject, base_layers, role_layers};
 use crate::render::{self, Facts};
 use crate::value::{Digest, RoleName, TreePath};
@@ -191,7 +190,7 @@ fn add_entries(
 }
 
 /// The files of recipes that are not held in memory, in the order in which they will be asked for.
-fn large_files(project: &Project, layers: &[&Recipe]) -> Result<Vec<PathBuf>> {
+fn large_files(project: &Project, layers: &[&Recipe]) -> Result<Vec<OwnPath>> {
     let mut found = Vec::new();
     for located in layers.iter().flat_map(|recipe| &recipe.entries) {
         if let Intent::File { body, .. } = &located.value.intent

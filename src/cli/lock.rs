@@ -13,7 +13,7 @@ use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
 use crate::lock::{Change, Lock, Request, moved};
-use crate::project::{self, Channel, Project};
+use crate::project::{self, Channel, Digests as _, Project, Reading};
 use crate::recipe::{Origin, Sources};
 use crate::release::{self, List, Own, Publisher, Wishes};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
@@ -148,7 +148,8 @@ impl Publisher for Online<'_> {
     }
 
     fn own_file(&self, path: &str) -> Result<(Sha256, u64)> {
-        fsx::digest_if_present(&self.project.own_file(path))?.ok_or_else(|| {
+        let found = self.project.own_file(path)?.map(|file| Reading.of(&file)).transpose()?.flatten();
+        found.ok_or_else(|| {
             Error::user(format!("{path} is not there")).hint("the channel's sources name it: put the file there, or change its `path`")
         })
     }
@@ -237,16 +238,23 @@ fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path,
     }
     let shown = file.display();
     let path = clean(&current.join(file));
-    if fsx::facts_followed(&path)?.is_some_and(|facts| facts.kind == fsx::Kind::Folder) {
-        let error = Error::user(format!("{shown} is a folder; an artifact is one file"));
-        return Err(error.hint("a folder with copies of many releases is a mirror: `--rewrite https://HOST/=file:///FOLDER/`"));
+    match fsx::facts_followed(&path)?.map(|facts| facts.kind) {
+        Some(fsx::Kind::Folder) => {
+            let error = Error::user(format!("{shown} is a folder; an artifact is one file"));
+            return Err(error.hint("a folder with copies of many releases is a mirror: `--rewrite https://HOST/=file:///FOLDER/`"));
+        }
+        Some(fsx::Kind::Other | fsx::Kind::Link) => return Err(Error::user(format!("{shown} is a device, pipe or socket, not a file"))),
+        Some(fsx::Kind::File) | None => {}
     }
     let (sha256, size) = fsx::digest_if_present(&path)?.ok_or_else(|| Error::user(format!("{shown} is not there")))?;
     if size == 0 {
         return Err(Error::user(format!("{shown} is empty")));
     }
     // Inside the project it is found wherever the project is checked out.
-    let inside = path.strip_prefix(clean(&current.join(folder))).map(Path::to_owned).unwrap_or(path);
+    let project = clean(&current.join(folder));
+    // A link that leads out of it is good only on this machine, like any other path outside.
+    let inside = path.strip_prefix(&project).ok().filter(|inside| fsx::Inside::find(&project, inside).is_ok_and(|found| found.is_some()));
+    let inside = inside.map_or_else(|| path.clone(), Path::to_owned);
     let text = inside.to_str().filter(|text| !text.chars().any(|c| c.is_control() || "\"\\".contains(c)));
     let path = text.ok_or_else(|| Error::user(format!("the path of {shown} has characters that a lockfile does not take")))?.to_owned();
     Ok(Own { name: name.clone(), path, sha256, size })

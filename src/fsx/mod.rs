@@ -9,6 +9,7 @@ mod copy;
 mod early;
 #[cfg(test)]
 pub(crate) mod fault;
+mod inside;
 mod private;
 mod stamp;
 mod temp;
@@ -25,6 +26,7 @@ pub use batch::{Batch, place_all};
 pub(crate) use copy::copy_file;
 pub use copy::{copy_or_reflink, copy_verified};
 pub use early::EarlySync;
+pub use inside::Inside;
 pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap, reap_dir};
@@ -67,15 +69,20 @@ pub fn digest_if_present(path: &Path) -> Result<Option<(Sha256, u64)>> {
 /// As [`digest_if_present`], with the stamp that the file had before it was read. One that was written to meanwhile has
 /// another by now.
 pub fn digest_and_stamp(path: &Path) -> Result<Option<(Sha256, u64, Stamp)>> {
-    let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
-    let read = |file: File| {
-        let stamp = Stamp::of_metadata(&file.metadata()?);
-        digest(&file).map(|(digest, size)| (digest, size, stamp))
-    };
     match File::open(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        file => file.and_then(read).map(Some).map_err(failed),
+        Err(e) => Err(Error::io(format!("read {}", path.display()), &e)),
+        Ok(file) => digest_of_open(&file, path).map(Some),
     }
+}
+
+/// As [`digest_and_stamp`], of a file that is open and called `path` in messages.
+pub fn digest_of_open(file: &File, path: &Path) -> Result<(Sha256, u64, Stamp)> {
+    let read = |file: &File| {
+        let stamp = Stamp::of_metadata(&file.metadata()?);
+        digest(file).map(|(digest, size)| (digest, size, stamp))
+    };
+    read(file).map_err(|e| Error::io(format!("read {}", path.display()), &e))
 }
 
 /// The digest of what is in the file from where it stands, and how many bytes that is.

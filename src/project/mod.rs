@@ -7,13 +7,15 @@ mod expected;
 mod git;
 mod shipped;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use expected::{Expected, lines as expected_lines};
 pub use git::lockfiles_at;
 
 use crate::error::{Error, Result};
-use crate::fsx;
+use crate::fsx::{self, Inside};
 use crate::lock::Lock;
 use crate::recipe::{ChannelName, Recipe, Sources, Subject};
 use crate::value::{RoleName, Sha256};
@@ -39,10 +41,10 @@ pub enum SourceFile {
 /// Knows the digests of files that are not held in memory.
 pub trait Digests {
     /// Will be asked for these. It may find out about several at once.
-    fn expect(&self, _paths: &[PathBuf]) {}
+    fn expect(&self, _files: &[OwnPath]) {}
 
     /// The digest and the size in bytes of a file; none when nothing is there.
-    fn of(&self, path: &Path) -> Result<Option<(Sha256, u64)>>;
+    fn of(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>>;
 }
 
 /// Reads every file that it is asked for.
@@ -50,8 +52,44 @@ pub trait Digests {
 pub struct Reading;
 
 impl Digests for Reading {
-    fn of(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
-        fsx::digest_if_present(path)
+    fn of(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>> {
+        let path = file.path();
+        let digest = |file: File| fsx::digest_of_open(&file, &path).map(|(digest, size, _)| (digest, size));
+        file.open()?.map(digest).transpose()
+    }
+}
+
+/// Where a file of the user's is that goes into an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnPath {
+    /// In the project, wherever its links lead: it may come from a stranger.
+    Inside(Inside),
+    /// Where the user said by an absolute path.
+    Typed(PathBuf),
+}
+
+impl OwnPath {
+    /// The absolute path; of one in the project, without links.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            OwnPath::Inside(inside) => inside.path(),
+            OwnPath::Typed(path) => path.clone(),
+        }
+    }
+
+    /// Opens it; none when nothing is there.
+    ///
+    /// # Errors
+    /// It leads out of the project by now, or is no regular file.
+    pub fn open(&self) -> Result<Option<File>> {
+        match self {
+            OwnPath::Inside(inside) => inside.open(),
+            OwnPath::Typed(path) => match fsx::facts_followed(path)? {
+                None => Ok(None),
+                Some(facts) if facts.kind == fsx::Kind::File => fsx::open_read(path).map(Some),
+                Some(_) => Err(Error::user(format!("{} is no plain file", path.display()))),
+            },
+        }
     }
 }
 
@@ -102,30 +140,58 @@ impl Project {
     }
 
     /// The bytes of a file, if it is there.
+    ///
+    /// # Errors
+    /// A link leads out of the project, or it is no regular file.
     pub fn bytes(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        match self {
-            Project::Folder(folder) => fsx::read_if_present(&folder.join(name)),
-            Project::Shipped => Ok(shipped::get(name).map(<[u8]>::to_vec)),
-        }
+        let folder = match self {
+            Project::Folder(folder) => folder,
+            Project::Shipped => return Ok(shipped::get(name).map(<[u8]>::to_vec)),
+        };
+        let Some((_, mut file)) = Inside::open_at(folder, Path::new(name))? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|e| Error::io(format!("read {}", folder.join(name).display()), &e))?;
+        Ok(Some(bytes))
     }
 
     /// A file that becomes a file of the image, if it is there.
     pub fn source(&self, name: &str, digests: &dyn Digests) -> Result<Option<SourceFile>> {
         match self.large(name)? {
-            Some(path) => Ok(digests.of(&path)?.map(|(digest, size)| SourceFile::Named(LargeFile { path, digest, size }))),
+            Some(file) => Ok(digests.of(&file)?.map(|(digest, size)| SourceFile::Named(LargeFile { path: file.path(), digest, size }))),
             None => Ok(self.bytes(name)?.map(SourceFile::Held)),
         }
     }
 
     /// Where a file is, if it is there and not held in memory.
-    pub fn large(&self, name: &str) -> Result<Option<PathBuf>> {
-        let Project::Folder(folder) = self else { return Ok(None) };
-        let path = folder.join(name);
-        Ok(fsx::size(&path)?.is_some_and(|size| size > HELD_MAX).then_some(path))
+    pub fn large(&self, name: &str) -> Result<Option<OwnPath>> {
+        Ok(self.inside(name)?.filter(|inside| inside.size() > HELD_MAX).map(OwnPath::Inside))
     }
 
-    /// Where a file of the user's own is that a lockfile names.
-    pub fn own_file(&self, name: &str) -> PathBuf {
+    /// A file of the project, if it is there; of what is shipped, none.
+    ///
+    /// # Errors
+    /// As [`Project::bytes`].
+    pub fn inside(&self, name: &str) -> Result<Option<Inside>> {
+        match self {
+            Project::Folder(folder) => Inside::find(folder, Path::new(name)),
+            Project::Shipped => Ok(None),
+        }
+    }
+
+    /// Where a file of the user's own is that a lockfile names, if it is there. A relative path stays in the project, an
+    /// absolute one was typed by whoever locked it.
+    ///
+    /// # Errors
+    /// As [`Project::bytes`].
+    pub fn own_file(&self, name: &str) -> Result<Option<OwnPath>> {
+        if Path::new(name).is_relative() {
+            return Ok(self.inside(name)?.map(OwnPath::Inside));
+        }
+        Ok(fsx::exists(Path::new(name))?.then(|| OwnPath::Typed(name.into())))
+    }
+
+    /// The path of a file of the user's own, be it there or not.
+    pub fn own_path(&self, name: &str) -> PathBuf {
         match self {
             Project::Folder(folder) => folder.join(name),
             Project::Shipped => name.into(),
