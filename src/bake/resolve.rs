@@ -8,7 +8,7 @@ use super::origin::{Origin, Origins};
 use crate::base;
 use crate::disk::grub;
 use crate::error::{Error, Result};
-use crate::lock::{Entry as Locked, Request, SetName};
+use crate::lock::{Entry as Locked, Request, SetName, recipes_for};
 use crate::plan::{self, Account, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
 use crate::project::{Channel, Digests, LargeFile, OwnPath, Project, Reading, SourceFile};
 use crate::recipe::{Body, Intent, Part, Recipe, Subject, base_layers, role_layers};
@@ -66,10 +66,12 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
 pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, digests: &dyn Digests) -> Result<Resolved> {
     let name = channel.sources.channel.as_str();
     let lock = channel.locked()?;
-    lock.check(&crate::project::lock_name(name), &request(channel)?)?;
     let missing = || Error::internal(format!("the role `{role}` has no recipe"));
     channel.recipe(&Subject::Role(role.clone())).ok_or_else(missing)?;
     channel.recipe(&Subject::Base).ok_or_else(missing)?;
+    // Other roles may be new, changed or gone.
+    let asked = Request::of(&channel.sources, &recipes_for(&channel.recipes, role)?)?;
+    lock.check_some(&crate::project::lock_name(name), &asked)?;
     let layers = [base_layers(&channel.recipes)?, role_layers(&channel.recipes, role)?].concat();
 
     let installed: Vec<Locked> = lock.packages_of(role)?.into_iter().cloned().collect();

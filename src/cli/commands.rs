@@ -8,7 +8,7 @@ use super::args::{Build, Fetch, Sources};
 use super::config::web_options;
 use super::{Session, current_folder, processors};
 use crate::bake::{self, Bake, Baked, Checked, Resolved};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fetch;
 use crate::project::{self, Channel, Expected, Project};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
@@ -160,15 +160,15 @@ impl Session<'_> {
     /// The channel, which must be in order, and these roles of the project.
     pub(super) fn roles_of(&self, project: &Project, roles: &[String]) -> Result<(Channel, Vec<RoleName>)> {
         let roles = roles.iter().map(|role| project.role(role)).collect::<Result<Vec<_>>>()?;
-        let channel = project.channel(&self.channel()?)?;
+        let channel = project.channel_for(&self.channel()?, &roles)?;
         self.check_versions(project, &channel.sources)?;
         Ok((channel, roles))
     }
 
     /// As [`Session::roles_of`], for one.
     pub(super) fn role_of(&self, project: &Project, role: &str) -> Result<(Channel, RoleName)> {
-        let role = project.role(role)?;
-        let (channel, _) = self.roles_of(project, &[])?;
+        let (channel, mut roles) = self.roles_of(project, &[role.to_owned()])?;
+        let role = roles.pop().ok_or_else(|| Error::internal("one role was asked for, and none was found"))?;
         Ok((channel, role))
     }
 

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod events;
 mod explain;
+mod hint;
 mod host;
 mod inspect;
 mod keep;
@@ -17,6 +18,7 @@ mod scrub;
 mod seed;
 mod shell;
 mod signal;
+mod upgrade;
 mod verify;
 
 use std::ffi::OsString;
@@ -25,9 +27,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use self::args::{Cli, Command, Global};
+use self::hint::Given;
 use self::scrub::scrub_typed;
 use self::shell::Shell;
 use crate::cluster::Cluster;
@@ -46,8 +49,9 @@ const CLUSTER_FILE: &str = "cluster.toml";
 /// Runs the command line `args` (with the program's name) and gives the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches_from(&args).and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, Given::of(&matches))));
+    let (cli, given) = match parsed {
+        Ok(parsed) => parsed,
         Err(answer) => {
             if answer.use_stderr() {
                 return ExitCode::from(usage(&answer, &args));
@@ -57,7 +61,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let shell = Arc::new(Shell::new(cli.global.quiet, cli.global.json));
+    let shell = Arc::new(Shell::new(cli.global.quiet, cli.global.json).completing(given));
     let cancel = Cancel::new();
     let outcome = signal::install(&cancel, &shell, cli.global.json)
         .and_then(|()| caught(|| run(&cli, &shell, &cancel)))

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::events::{self, Ledger};
+use super::hint::Given;
 use super::scrub::scrub;
 use crate::error::{Error, Result};
 use crate::report::{Item, ItemKind, Outcome, Report};
@@ -21,6 +22,8 @@ pub struct Shell {
     json: bool,
     /// Whether stderr is a terminal that a bar may be drawn on.
     terminal: bool,
+    /// What commands that people are told to type must be told.
+    given: Given,
     running: Mutex<Option<Running>>,
     ledger: Mutex<Ledger>,
     /// Why an event could not be written.
@@ -41,7 +44,13 @@ impl Shell {
     pub fn new(quiet: bool, json: bool) -> Self {
         // A bar is redrawn in the middle of lines, and stdout may be the same terminal.
         let terminal = !json && std::io::stderr().is_terminal();
-        Shell { quiet, json, terminal, running: Mutex::default(), ledger: Mutex::new(Ledger::new()), broken: Mutex::default() }
+        let (running, ledger, broken) = (Mutex::default(), Mutex::new(Ledger::new()), Mutex::default());
+        Shell { quiet, json, terminal, given: Given::default(), running, ledger, broken }
+    }
+
+    /// With commands in messages completed by what this call was given.
+    pub fn completing(self, given: Given) -> Self {
+        Shell { given, ..self }
     }
 
     /// Data on stdout. A reader that went away (`kbake plan | head`) is no error; a full disk is.
@@ -61,7 +70,7 @@ impl Shell {
 
     /// A line on stderr that even `--quiet` does not silence.
     pub fn notice(&self, line: &str) {
-        self.stderr(line);
+        self.stderr(&self.given.complete(line));
     }
 
     /// The end of a command that succeeded; with a table of what it did, if people shall have one.
@@ -87,10 +96,11 @@ impl Shell {
     /// A failure on stderr, and as the last event.
     pub fn error(&self, error: &Error) {
         self.done();
+        let error = error.clone().map_hints(|hint| self.given.complete(&hint));
         self.stderr(&format!("error: {error}"));
         if self.json {
             // Nobody is left to be told of another failure.
-            let _ = stdout(&lock(&self.ledger).failed(error));
+            let _ = stdout(&lock(&self.ledger).failed(&error));
         }
     }
 
@@ -132,7 +142,7 @@ impl Shell {
 impl Report for Shell {
     fn say(&self, line: &str) {
         if !self.quiet {
-            self.stderr(line);
+            self.stderr(&self.given.complete(line));
         }
     }
 

@@ -118,7 +118,7 @@ const HELD_MAX: u64 = 1 << 20;
 /// What one channel's files say, read and checked one by one.
 #[derive(Debug, Clone)]
 pub struct Channel {
-    /// `recipes/base.toml`, then all of `recipes/roles/`, in order of their names.
+    /// `recipes/base.toml`, then all of `recipes/parts/`, then the roles that were asked for.
     pub recipes: Vec<Recipe>,
     /// `recipes/sources/<channel>.toml`.
     pub sources: Sources,
@@ -229,27 +229,33 @@ impl Project {
     /// # Errors
     /// A role without a recipe, with the known ones.
     pub fn role(&self, name: &str) -> Result<RoleName> {
-        let known = self.roles()?;
-        known.iter().find(|role| role.as_str() == name).cloned().ok_or_else(|| {
-            let list: Vec<&str> = known.iter().map(RoleName::as_str).collect();
-            Error::user(format!("unknown role `{}`", name.escape_debug()))
-                .detail(format!("known: {}", list.join(", ")))
-                .hint("a role is a recipe: recipes/roles/<role>.toml")
-        })
+        // Another recipe's name may be no role's.
+        let known = self.stems("recipes/roles")?;
+        if !known.iter().any(|role| role == name) {
+            return Err(Error::user(format!("unknown role `{}`", name.escape_debug()))
+                .detail(format!("known: {}", known.join(", ")))
+                .hint("a role is a recipe: recipes/roles/<role>.toml"));
+        }
+        name.parse().map_err(|why| Error::user(format!("recipes/roles/{name}.toml: {why}")))
     }
 
     /// Reads all that belongs to the channel `name`.
     pub fn channel(&self, name: &str) -> Result<Channel> {
-        self.read_channel(name, Lock::parse)
+        self.read_channel(name, &self.roles()?, Lock::parse)
+    }
+
+    /// As [`Project::channel`], with the recipes of these roles only: a mistake in another one is for whoever asks for it.
+    pub fn channel_for(&self, name: &str, roles: &[RoleName]) -> Result<Channel> {
+        self.read_channel(name, roles, Lock::parse)
     }
 
     /// As [`Project::channel`], for whoever writes the lockfile anew: entries that a merge by hand left out of order are
     /// accepted.
     pub fn channel_to_lock(&self, name: &str) -> Result<Channel> {
-        self.read_channel(name, Lock::parse_merged)
+        self.read_channel(name, &self.roles()?, Lock::parse_merged)
     }
 
-    fn read_channel(&self, name: &str, read_lock: fn(&str, &str) -> Result<Lock>) -> Result<Channel> {
+    fn read_channel(&self, name: &str, roles: &[RoleName], read_lock: fn(&str, &str) -> Result<Lock>) -> Result<Channel> {
         let required = |file: &str| {
             self.text(file)?.ok_or_else(|| Error::user(format!("{file} is missing")).hint("`kbake init` writes the shipped recipes"))
         };
@@ -269,9 +275,9 @@ impl Project {
             let name = part.parse().map_err(|why| Error::user(format!("{file}: {why}")))?;
             recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Part(name))?);
         }
-        for role in self.roles()? {
+        for role in roles {
             let file = format!("recipes/roles/{role}.toml");
-            recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Role(role))?);
+            recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Role(role.clone()))?);
         }
         Ok(Channel {
             recipes,
