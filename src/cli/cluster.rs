@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::Session;
 use super::args::{Cluster as Args, Nodes, Secrets};
 use super::pki::now;
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Firmware, Node};
+use crate::document::nearest;
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::pki::{self, Pki};
@@ -29,7 +30,35 @@ impl Session<'_> {
     /// `kbake cluster`.
     pub fn show_cluster(&self, args: &Args) -> Result<()> {
         let cluster = self.cluster(args)?;
+        self.check_names(args.file(), &cluster)?;
         self.shell.data(&crate::render::cluster_table(&cluster))
+    }
+
+    /// Holds the names of the channel and of images against the project. An image may come from elsewhere, but not from a
+    /// recipe whose name is almost the same.
+    fn check_names(&self, file: &Path, cluster: &Cluster) -> Result<()> {
+        let project = self.project()?;
+        let shown = file.display();
+        let named = Cluster::channel_of(&shown.to_string(), &fsx::read_to_string(file)?)?;
+        let channels = project.channels()?;
+        if let Some(channel) = named.filter(|channel| !channels.iter().any(|known| known == channel.as_str())) {
+            let error = Error::user(format!("{shown} names the channel `{channel}`, which the project does not have"));
+            let error = error.detail(format!("known: {}", channels.join(", ")));
+            return Err(match nearest(channel.as_str(), channels.iter().map(String::as_str)) {
+                Some(meant) => error.hint(format!("did you mean `channel = \"{meant}\"`?")),
+                None => error.hint("a channel is a file with its package source: recipes/sources/<channel>.toml"),
+            });
+        }
+        let roles = project.role_names()?;
+        let unknown = cluster.nodes.iter().filter(|node| node.firmware == Firmware::Bios && !roles.iter().any(|role| role == node.image.as_str()));
+        for node in unknown {
+            let said = format!("node `{}` boots the image `{}`, for which the project has no recipe", node.name, node.image);
+            if let Some(meant) = nearest(node.image.as_str(), roles.iter().map(String::as_str)) {
+                return Err(Error::user(said).detail(format!("known: {}", roles.join(", "))).hint(format!("did you mean `image = \"{meant}\"`?")));
+            }
+            self.shell.notice(&format!("warning: {shown}: {said}: recipes/roles/{}.toml", node.image));
+        }
+        Ok(())
     }
 
     /// The cluster's certificates and keys, wherever the user keeps them.

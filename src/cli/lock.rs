@@ -46,6 +46,7 @@ impl Session<'_> {
             );
         };
         let channel = project.channel_to_lock(&channel_name)?;
+        self.tell_channel()?;
         self.check_versions(&project, &channel.sources)?;
         let request = bake::request(&channel)?;
         let (packages, releases) = upgrades(&args.upgrade, &request, channel.lock.as_ref())?;

@@ -26,6 +26,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
@@ -39,6 +40,7 @@ use crate::fsx;
 use crate::project::Project;
 use crate::recipe::ChannelName;
 use crate::render::host as rendered;
+use crate::report::Report as _;
 use crate::store::survey::Moment;
 use crate::store::{Access, Store};
 use crate::value::Cancel;
@@ -106,7 +108,7 @@ fn caught(work: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
-    let session = Session { global: &cli.global, shell, cancel };
+    let session = Session { global: &cli.global, shell, cancel, told_skipped: AtomicBool::new(false) };
     match &cli.command {
         Command::Build(args) => session.build(args),
         Command::Fetch(args) => session.fetch(args),
@@ -143,24 +145,52 @@ struct Session<'a> {
     global: &'a Global,
     shell: &'a Shell,
     cancel: &'a Cancel,
+    /// Whether files that are skipped were named already.
+    told_skipped: AtomicBool,
 }
 
 impl Session<'_> {
     /// The project that the command works on.
     fn project(&self) -> Result<Project> {
-        Project::find(self.global.project.as_deref(), &current_folder()?)
+        let project = Project::find(self.global.project.as_deref(), &current_folder()?)?;
+        // A command may ask more than once.
+        if !self.told_skipped.swap(true, Ordering::Relaxed) {
+            for name in project.skipped()? {
+                self.shell.notice(&format!("note: {name} is skipped: an editor or a copy left it, its name begins with a dot"));
+            }
+        }
+        Ok(project)
     }
 
-    /// The channel: the one that was named, or the cluster file's in the current folder, or the usual one.
+    /// The channel: the one that was named, or the cluster file's in the current folder, or the project's only one, or the
+    /// usual one.
     fn channel(&self) -> Result<String> {
         if let Some(named) = &self.global.channel {
             return Ok(named.clone());
         }
-        let file = Path::new(CLUSTER_FILE);
-        let Some(bytes) = fsx::read_if_present(file)? else { return Ok(ChannelName::usual().to_string()) };
+        if let Some(named) = self.cluster_s_channel()? {
+            return Ok(named.to_string());
+        }
+        match &self.project()?.channels()?[..] {
+            [only] => Ok(only.clone()),
+            _ => Ok(ChannelName::usual().to_string()),
+        }
+    }
+
+    /// The channel that the cluster file in the current folder names.
+    fn cluster_s_channel(&self) -> Result<Option<ChannelName>> {
+        let Some(bytes) = fsx::read_if_present(Path::new(CLUSTER_FILE))? else { return Ok(None) };
         // The rest of the file is for the commands that are about the cluster.
-        let channel = Cluster::channel_of(CLUSTER_FILE, &String::from_utf8_lossy(&bytes))?;
-        Ok(channel.unwrap_or_else(ChannelName::usual).to_string())
+        Cluster::channel_of(CLUSTER_FILE, &String::from_utf8_lossy(&bytes))
+    }
+
+    /// Says where the channel comes from when nobody typed it and it is not the usual one.
+    fn tell_channel(&self) -> Result<()> {
+        let named = if self.global.channel.is_some() { None } else { self.cluster_s_channel()? };
+        if let Some(channel) = named.filter(|channel| *channel != ChannelName::usual()) {
+            self.shell.say(&format!("the channel is `{channel}`, as {CLUSTER_FILE} says"));
+        }
+        Ok(())
     }
 
     /// The store over its lower stores, opened for work beside other kbakes.

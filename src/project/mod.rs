@@ -213,15 +213,40 @@ impl Project {
         self.stems("recipes/roles")?.into_iter().map(parsed).collect()
     }
 
+    /// The names of the channels, sorted.
+    pub fn channels(&self) -> Result<Vec<String>> {
+        self.stems("recipes/sources")
+    }
+
+    /// Files that look like recipes or sources and are none: editors and other systems leave them under names with a dot
+    /// in front.
+    pub fn skipped(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for folder in ["recipes/parts", "recipes/roles", "recipes/sources"] {
+            let files = self.file_names(folder)?.into_iter().filter(|name| name.starts_with('.') && name.ends_with(".toml"));
+            found.extend(files.map(|name| format!("{folder}/{name}")));
+        }
+        Ok(found)
+    }
+
     /// The names of the TOML files right in `folder`, sorted, without their ending.
     fn stems(&self, folder: &str) -> Result<Vec<String>> {
-        let files: Vec<String> = match self {
+        let files = self.file_names(folder)?.into_iter().filter(|name| !name.starts_with('.'));
+        Ok(files.filter_map(|file| file.strip_suffix(".toml").map(str::to_owned)).collect())
+    }
+
+    fn file_names(&self, folder: &str) -> Result<Vec<String>> {
+        Ok(match self {
             // Not every project has parts of its own.
             Project::Folder(project) if !fsx::exists(&project.join(folder))? => Vec::new(),
             Project::Folder(project) => fsx::list(&project.join(folder))?.into_iter().filter_map(|name| name.into_string().ok()).collect(),
             Project::Shipped => shipped::in_folder(&format!("{folder}/")),
-        };
-        Ok(files.iter().filter_map(|file| file.strip_suffix(".toml")).map(str::to_owned).collect())
+        })
+    }
+
+    /// What the recipes of roles are called, sorted. One may be no role's name.
+    pub fn role_names(&self) -> Result<Vec<String>> {
+        self.stems("recipes/roles")
     }
 
     /// The role called `name`.
@@ -230,7 +255,7 @@ impl Project {
     /// A role without a recipe, with the known ones.
     pub fn role(&self, name: &str) -> Result<RoleName> {
         // Another recipe's name may be no role's.
-        let known = self.stems("recipes/roles")?;
+        let known = self.role_names()?;
         if !known.iter().any(|role| role == name) {
             return Err(Error::user(format!("unknown role `{}`", name.escape_debug()))
                 .detail(format!("known: {}", known.join(", ")))
@@ -261,7 +286,7 @@ impl Project {
         };
         // The name becomes part of a path.
         let named: ChannelName = name.parse().map_err(|_| Error::user(format!("`{}` is no channel name", name.escape_debug())))?;
-        let known = self.stems("recipes/sources")?;
+        let known = self.channels()?;
         if !known.contains(&named.to_string()) {
             return Err(Error::user(format!("unknown channel `{named}`"))
                 .detail(format!("known: {}", known.join(", ")))
