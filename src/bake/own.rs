@@ -98,7 +98,9 @@ fn archive(arch: Arch, unpack: &Unpack, in_images: &BTreeSet<String>, file: &mut
     }
     for name in &wanted {
         let Some(head) = found.get(name) else {
-            return Err(Error::user(format!("{shown} has no file `{name}`")).detail(format!("leading folders that do not count: {}", unpack.strip)));
+            return Err(
+                Error::user(format!("{shown} has no file `{name}`")).detail(format!("leading folders that do not count: {}", unpack.strip))
+            );
         };
         let needed = if in_images.contains(name) { Program::Static } else { Program::Any };
         if needed == Program::Static || unpack.mode.bits() & 0o111 != 0 {

@@ -129,7 +129,18 @@ pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, 
     let installer = installer.clone();
     let file = crate::project::lock_name(name);
     let file = LockFile { text: project.text(&file)?.unwrap_or_default(), name: file };
-    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools, sources, artifacts, origins, effects, lock: file })
+    Ok(Resolved {
+        plan,
+        packages: installed,
+        installer,
+        suite: lock.suite.to_string(),
+        tools,
+        sources,
+        artifacts,
+        origins,
+        effects,
+        lock: file,
+    })
 }
 
 /// What the recipes ask for, to hold against the lockfile or to resolve.

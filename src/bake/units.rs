@@ -19,10 +19,17 @@ const FOLDERS: [&str; 2] = [ETC, "usr/lib/systemd/system"];
 
 /// Applies `presets` to `tree`.
 pub fn apply(mut tree: Tree, presets: &BTreeMap<String, Preset>, source: &dyn ContentSource, epoch: Epoch) -> Result<Tree> {
+    let mut decided: BTreeMap<String, (&str, Preset)> = BTreeMap::new();
     for (named, preset) in presets {
         let found = find(&tree, named, source)?;
         // Whoever names an alias means the unit: links are called after that one.
         let unit = found.as_ref().map_or(named.as_str(), |found| found.name.as_str()).to_owned();
+        if let Some((other, before)) = decided.insert(unit.clone(), (named, *preset))
+            && before != *preset
+        {
+            return Err(Error::user(format!("recipes say different things of one unit: `{other}` and `{named}` are both `{unit}`"))
+                .hint(format!("call it `{unit}` in all recipes: then the last one counts")));
+        }
         let removed = remove_links(&mut tree, &unit);
         match preset {
             Preset::Disable => disable(&tree, named, found, removed, source)?,
@@ -123,8 +130,11 @@ fn unknown(tree: &Tree, does: &str, unit: &str) -> Error {
 fn disable(tree: &Tree, named: &str, found: Option<Unit>, removed: usize, source: &dyn ContentSource) -> Result<()> {
     let Some(unit) = found else { return Err(unknown(tree, "disables", named)) };
     if removed == 0 && !text_of(tree, source, &unit.file)?.lines().any(|line| line.trim() == "[Install]") {
-        return Err(Error::user(format!("the recipe disables `{named}`, whose {} has no [Install] section: that changes nothing", unit.file))
-            .hint(format!("other units start it: disable those, or `mask = [\"{}\"]` so that nothing can", unit.name)));
+        return Err(Error::user(format!(
+            "the recipe disables `{named}`, whose {} has no [Install] section: that changes nothing",
+            unit.file
+        ))
+        .hint(format!("other units start it: disable those, or `mask = [\"{}\"]` so that nothing can", unit.name)));
     }
     Ok(())
 }
@@ -241,15 +251,27 @@ mod tests {
         let wants = format!("/{ETC}/multi-user.target.wants/ssh.service");
         let enabled = links(&[("sshd.service", Preset::Enable)]).unwrap();
         assert_eq!(enabled, [wants, format!("/{ETC}/sshd.service")]);
-        assert_eq!(links(&[("sshd.service", Preset::Mask)]).unwrap(), [format!("/{ETC}/ssh.service")], "the alias alone would mask nothing");
+        assert_eq!(
+            links(&[("sshd.service", Preset::Mask)]).unwrap(),
+            [format!("/{ETC}/ssh.service")],
+            "the alias alone would mask nothing"
+        );
         // As packages leave it: enabled, with the alias as a link.
         let epoch = Epoch::from_seconds(1).unwrap();
         let enabled = || apply(tree(), &BTreeMap::from([("ssh.service".into(), Preset::Enable)]), &NoBlobs, epoch).unwrap();
         let disabled = apply(enabled(), &BTreeMap::from([("sshd.service".into(), Preset::Disable)]), &NoBlobs, epoch).unwrap();
         assert!(disabled.iter().all(|(_, node)| !matches!(node.kind, Kind::Symlink(_))));
         let masked = apply(enabled(), &BTreeMap::from([("sshd.service".into(), Preset::Mask)]), &NoBlobs, epoch).unwrap();
-        let left: Vec<_> = masked.iter().filter(|(_, node)| matches!(node.kind, Kind::Symlink(_))).map(|(path, _)| path.to_string()).collect();
+        let left: Vec<_> =
+            masked.iter().filter(|(_, node)| matches!(node.kind, Kind::Symlink(_))).map(|(path, _)| path.to_string()).collect();
         assert_eq!(left, [format!("/{ETC}/ssh.service")]);
+    }
+
+    #[test]
+    fn two_names_of_one_unit_cannot_disagree() {
+        let said = links(&[("ssh.service", Preset::Mask), ("sshd.service", Preset::Enable)]).unwrap_err().to_string();
+        assert!(said.contains("`ssh.service` and `sshd.service` are both `ssh.service`"), "{said}");
+        links(&[("ssh.service", Preset::Mask), ("sshd.service", Preset::Mask)]).unwrap();
     }
 
     #[test]

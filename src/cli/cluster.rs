@@ -50,11 +50,14 @@ impl Session<'_> {
             });
         }
         let roles = project.role_names()?;
-        let unknown = cluster.nodes.iter().filter(|node| node.firmware == Firmware::Bios && !roles.iter().any(|role| role == node.image.as_str()));
+        let unknown =
+            cluster.nodes.iter().filter(|node| node.firmware == Firmware::Bios && !roles.iter().any(|role| role == node.image.as_str()));
         for node in unknown {
             let said = format!("node `{}` boots the image `{}`, for which the project has no recipe", node.name, node.image);
             if let Some(meant) = nearest(node.image.as_str(), roles.iter().map(String::as_str)) {
-                return Err(Error::user(said).detail(format!("known: {}", roles.join(", "))).hint(format!("did you mean `image = \"{meant}\"`?")));
+                return Err(Error::user(said)
+                    .detail(format!("known: {}", roles.join(", ")))
+                    .hint(format!("did you mean `image = \"{meant}\"`?")));
             }
             self.shell.notice(&format!("warning: {shown}: {said}: recipes/roles/{}.toml", node.image));
         }

@@ -246,7 +246,10 @@ mod tests {
     #[test]
     fn a_role_of_ones_own_is_an_image_to_the_cluster() {
         let own = boot_commands("kbake", "my-etcd", Path::new("images"));
-        assert!(own.contains("with image = \"my-etcd\" beside its role (") && !own.contains("role = \"my-etcd\"") && !own.contains("--images"), "{own}");
+        assert!(
+            own.contains("with image = \"my-etcd\" beside its role (") && !own.contains("role = \"my-etcd\"") && !own.contains("--images"),
+            "{own}"
+        );
         let known = boot_commands("kbake", "etcd", Path::new("my images"));
         assert!(known.contains("with role = \"etcd\":") && known.contains("kbake disk NODE --images 'my images' && "), "{known}");
     }

@@ -4,6 +4,7 @@
 //! command would be about others.
 
 use std::ffi::OsString;
+use std::iter::Peekable;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
@@ -15,9 +16,14 @@ use crate::value::quote;
 /// Options that name what a command is about, in the order in which they are added.
 const OPTIONS: [&str; 6] = ["project", "store", "channel", "cluster", "secrets", "images"];
 
-/// The options of this call that a command in a hint needs too: name and value.
+/// What of this call a command in a hint needs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Given(Vec<(&'static str, String)>);
+pub struct Given {
+    /// Options by name, with their values.
+    options: Vec<(&'static str, String)>,
+    /// The roles that it is about.
+    roles: Vec<String>,
+}
 
 impl Given {
     /// What was typed, or set in the environment, which may be another one where the hint is typed.
@@ -26,12 +32,14 @@ impl Given {
         while let Some((_, below)) = leaf.subcommand() {
             leaf = below;
         }
-        Given(OPTIONS.into_iter().filter_map(|name| Some((name, value(leaf, name)?))).collect())
+        let options = OPTIONS.into_iter().filter_map(|name| Some((name, value(leaf, name)?))).collect();
+        let typed = |name| leaf.try_get_many::<String>(name).ok().flatten().into_iter().flatten().cloned();
+        Given { options, roles: typed(ROLES).chain(typed(ROLE)).collect() }
     }
 
     /// The text with every command of kbake's completed.
     pub fn complete(&self, text: &str) -> String {
-        if self.0.is_empty() || !text.contains(PROGRAM) {
+        if *self == Given::default() || !text.contains(PROGRAM) {
             return text.to_owned();
         }
         let mut done = String::new();
@@ -41,26 +49,38 @@ impl Given {
             done.push_str(before);
             let end = if begins_command(&done) { end_of_command(from, &done) } else { PROGRAM.len() };
             let (command, behind) = from.split_at(end);
-            done.push_str(command);
-            if end > PROGRAM.len() {
-                done.push_str(&self.missing(command));
-            }
+            done.push_str(&if end > PROGRAM.len() { self.whole(command) } else { command.to_owned() });
             rest = behind;
         }
         done + rest
     }
 
-    /// The options that the command takes and does not have.
-    fn missing(&self, command: &str) -> String {
-        let mut words = command.split_whitespace().skip(1);
+    /// The command with the roles and options that it takes and does not have.
+    fn whole(&self, command: &str) -> String {
         let root = Cli::command();
-        let Some((leaf, path)) = leaf_of(&root, &mut words) else { return String::new() };
-        let takes = |name: &str| concerns(&path, name) || leaf.get_arguments().any(|arg| arg.get_id() == name);
-        let has = |name: &str| command.split_whitespace().any(|word| word.strip_prefix("--").is_some_and(|word| word.split('=').next() == Some(name)));
-        let added = self.0.iter().filter(|(name, _)| takes(name) && !has(name));
-        added.map(|(name, value)| format!(" --{name} {}", quote(value))).collect()
+        let mut words = command.split_whitespace().skip(1).peekable();
+        let Some((leaf, path)) = leaf_of(&root, &mut words) else { return command.to_owned() };
+        let has_argument = |name: &str| leaf.get_arguments().any(|arg| arg.get_id() == name);
+        let mut text = command.to_owned();
+        if !self.roles.is_empty() && (has_argument(ROLES) || has_argument(ROLE) && self.roles.len() == 1) {
+            let roles = self.roles.iter().map(|role| quote(role)).collect::<Vec<_>>().join(" ");
+            match words.peek() {
+                None => text = format!("{command} {roles}"),
+                Some(&"ROLE") => text = command.replacen("ROLE", &roles, 1),
+                Some(_) => {}
+            }
+        }
+        let takes = |name: &str| concerns(&path, name) || has_argument(name);
+        let is = |word: &str, name: &str| word.strip_prefix("--").is_some_and(|word| word.split('=').next() == Some(name));
+        let has = |name: &str| command.split_whitespace().any(|word| is(word, name));
+        let added = self.options.iter().filter(|(name, _)| takes(name) && !has(name));
+        added.fold(text, |text, (name, value)| format!("{text} --{name} {}", quote(value)))
     }
 }
+
+/// The arguments that name roles: of commands on several, and on one.
+const ROLES: &str = "roles";
+const ROLE: &str = "role";
 
 /// How commands begin in hints.
 const PROGRAM: &str = "kbake ";
@@ -87,12 +107,11 @@ fn end_of_command(from: &str, before: &str) -> usize {
 }
 
 /// The command that the words name, and its names.
-fn leaf_of<'a, 'w>(root: &'a Command, words: &mut impl Iterator<Item = &'w str>) -> Option<(&'a Command, Vec<&'w str>)> {
+fn leaf_of<'a, 'w>(root: &'a Command, words: &mut Peekable<impl Iterator<Item = &'w str>>) -> Option<(&'a Command, Vec<&'w str>)> {
     let (mut leaf, mut path) = (root, Vec::new());
-    for word in words {
-        let Some(below) = leaf.find_subcommand(word) else { break };
+    while let Some(below) = words.peek().and_then(|word| leaf.find_subcommand(word)) {
         leaf = below;
-        path.push(word);
+        path.extend(words.next());
     }
     (!path.is_empty()).then_some((leaf, path))
 }
@@ -133,10 +152,15 @@ mod tests {
             ("run `kbake lock --channel debian` now", "run `kbake lock --channel debian --project '/my dir' --store /s` now"),
             ("`kbake init` writes one", "`kbake init` writes one"),
             ("`kbake gc` removes it", "`kbake gc --store /s` removes it"),
-            ("`kbake plan etcd` and `kbake diff A B`", 
-             "`kbake plan etcd --project '/my dir' --channel other` and `kbake diff A B --project '/my dir' --channel other`"),
+            (
+                "`kbake plan etcd` and `kbake diff A B`",
+                "`kbake plan etcd --project '/my dir' --channel other` and `kbake diff A B --project '/my dir' --channel other`",
+            ),
             ("another kbake lock is held", "another kbake lock is held"),
-            ("no backtick: kbake fetch ROLE", "no backtick: kbake fetch ROLE --project '/my dir' --store /s --channel other"),
+            ("no backtick: kbake fetch ROLE", "no backtick: kbake fetch etcd --project '/my dir' --store /s --channel other"),
+            ("run `kbake fetch`", "run `kbake fetch etcd --project '/my dir' --store /s --channel other`"),
+            ("`kbake bundle create ROLE` there", "`kbake bundle create etcd --project '/my dir' --store /s --channel other` there"),
+            ("`kbake build worker`", "`kbake build worker --project '/my dir' --store /s --channel other`"),
             ("kbake pki init", "kbake pki init"),
             ("`kbake nonsense`", "`kbake nonsense`"),
         ] {
@@ -150,8 +174,10 @@ mod tests {
         for (hint, expected) in [
             ("kbake pki init", "kbake pki init --cluster a/b.toml --secrets s"),
             ("rm 'x y' && kbake pki init", "rm 'x y' && kbake pki init --cluster a/b.toml --secrets s"),
-            ("then `kbake disk N && kbake qemu N > N.sh`", 
-             "then `kbake disk N --cluster a/b.toml --images i && kbake qemu N --cluster a/b.toml --images i > N.sh`"),
+            (
+                "then `kbake disk N && kbake qemu N > N.sh`",
+                "then `kbake disk N --cluster a/b.toml --images i && kbake qemu N --cluster a/b.toml --images i > N.sh`",
+            ),
             ("kbake pki renew a b --cluster x", "kbake pki renew a b --cluster x --secrets s"),
         ] {
             assert_eq!(seed.complete(hint), expected);

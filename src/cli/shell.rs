@@ -53,6 +53,11 @@ impl Shell {
         Shell { given, ..self }
     }
 
+    /// The text with its commands completed by what this call was given.
+    pub fn complete(&self, text: &str) -> String {
+        self.given.complete(text)
+    }
+
     /// Data on stdout. A reader that went away (`kbake plan | head`) is no error; a full disk is.
     pub fn data(&self, text: &str) -> Result<()> {
         if self.json { stdout(&events::results(text)) } else { stdout(text) }

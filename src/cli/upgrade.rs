@@ -18,7 +18,7 @@ enum Target {
     Image(ArtifactName),
 }
 
-/// What the names mean: `NAME`, `package:NAME`, `artifact:NAME`, `image:NAME`; an empty one means all.
+/// What the names mean: `NAME`, `package:NAME`, `artifact:NAME`, `image:NAME`, an image's full name; an empty one means all.
 ///
 /// # Errors
 /// A name that means several things, or nothing; one that a file of the user's own is locked for.
@@ -51,6 +51,10 @@ struct Known<'a> {
 impl Known<'_> {
     fn target(&self, text: &str) -> Result<Target> {
         let bad = |why: String| Error::new(Class::Usage, format!("--upgrade: {why}"));
+        // An image's full name is what messages about its parts have.
+        if let Some((name, _)) = self.request.images.iter().find(|(_, reference)| reference.to_string() == text) {
+            return Ok(Target::Image(name.clone()));
+        }
         let target = match text.split_once(':') {
             Some(("package", name)) => return Ok(Target::Package(name.parse().map_err(bad)?)),
             Some(("artifact", name)) => self.artifact(name.parse().map_err(bad)?)?,
@@ -107,7 +111,7 @@ impl Known<'_> {
         let Some(entry) = own else { return Ok(()) };
         let channel = self.channel();
         Err(Error::user(format!("`{name}` is locked as a file of your own, {}: no publisher is asked for it", entry.source))
-            .hint(format!("to take the file as it is now: kbake lock --set {name}={} --channel {channel}", entry.source))
+            .hint(format!("to take the file as it is now: kbake lock --set {name}=FILE --channel {channel}"))
             .hint(format!("to take the publisher's again: kbake lock --unset {name} --channel {channel}")))
     }
 
@@ -181,7 +185,9 @@ mod tests {
         assert!(error.message().contains("`kube-proxy` is an artifact and a container image"), "{error}");
         let hints = ["artifact", "image"].map(|kind| format!("kbake lock --upgrade {kind}:kube-proxy --channel upstream"));
         assert_eq!(error.hints(), hints);
-        for (name, artifacts, images) in [("artifact:kube-proxy", of(&["kube-proxy"]), of(&[])), ("image:kube-proxy", of(&[]), of(&["kube-proxy"]))] {
+        for (name, artifacts, images) in
+            [("artifact:kube-proxy", of(&["kube-proxy"]), of(&[])), ("image:kube-proxy", of(&[]), of(&["kube-proxy"]))]
+        {
             let (packages, releases) = asked(&[name], &request, &lock).unwrap();
             assert_eq!((packages, releases), (resolve::Upgrade::Nothing, release::Upgrade::Names { artifacts, images }));
         }
@@ -190,6 +196,8 @@ mod tests {
     #[test]
     fn kinds_and_names_that_are_none_are_named() {
         let (request, lock) = shipped();
+        let full = request.images[&"pause".parse().unwrap()].to_string();
+        assert_eq!(asked(&[&full], &request, &lock).unwrap().1, release::Upgrade::Names { artifacts: of(&[]), images: of(&["pause"]) });
         let package = asked(&["package:openssh-server"], &request, &lock).unwrap().0;
         assert_eq!(package, resolve::Upgrade::Names(["openssh-server".parse().unwrap()].into()));
         assert_eq!(asked(&["openssh-server"], &request, &lock).unwrap().0, package);
@@ -213,7 +221,10 @@ mod tests {
         (entry.source, entry.verified, entry.version) = (ArtifactSource::Path("mine".into()), Verified::Local, None);
         for name in ["kubelet", "artifact:kubelet"] {
             let error = asked(&[name], &request, &lock).unwrap_err().to_string();
-            assert!(error.contains("a file of your own, mine") && error.contains("kbake lock --unset kubelet --channel upstream"), "{error}");
+            assert!(
+                error.contains("a file of your own, mine") && error.contains("kbake lock --unset kubelet --channel upstream"),
+                "{error}"
+            );
         }
         assert!(asked(&["kubectl"], &request, &lock).is_ok());
     }

@@ -60,7 +60,9 @@ pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
         {
             // The bytes would be sound, but the next `kbake lock` would move lines that its change does not concern.
             let error = place.error(format!("`{}` stands after `{}` in `{file}`, but entries are sorted by name", entry.name, last.0));
-            return Err(error.hint(format!("if the file was merged by hand, run `{}`: it sorts it and keeps the locked versions", command(file))));
+            return Err(
+                error.hint(format!("if the file was merged by hand, run `{}`: it sorts it and keeps the locked versions", command(file)))
+            );
         }
         places.insert(key.clone(), place);
         entries.insert(key, entry);

@@ -29,8 +29,8 @@ pub fn regroup(old: &Lock, request: &Request) -> Result<Option<Lock>> {
 
 /// The packages of each wanted set.
 fn members(old: &Lock, request: &Request) -> Option<BTreeMap<SetName, BTreeSet<PackageName>>> {
-    let same_archive = (&old.channel, &old.suite, &old.components, old.arch)
-        == (&request.channel, &request.suite, &request.components, request.arch);
+    let same_archive =
+        (&old.channel, &old.suite, &old.components, old.arch) == (&request.channel, &request.suite, &request.components, request.arch);
     if !same_archive || old.request.get(&SetName::Base) != request.sets.get(&SetName::Base) {
         return None;
     }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::fsx::{self, Inside};
 use crate::lock::Lock;
 use crate::recipe::{ChannelName, Recipe, Sources, Subject};
-use crate::value::{RoleName, Sha256};
+use crate::value::{RoleName, Sha256, quote};
 
 /// Where a project's files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Project {
         match named {
             Some(folder) if is_project(folder)? => Ok(Project::Folder(folder.to_owned())),
             Some(folder) => Err(Error::user(format!("{} has no recipes/sources", folder.display()))
-                .hint(format!("`kbake init {}` writes the shipped recipes there", folder.display()))),
+                .hint(format!("`kbake init {}` writes the shipped recipes there", quote(&folder.display().to_string())))),
             None if is_project(current)? => Ok(Project::Folder(current.to_owned())),
             None => Ok(Project::Shipped),
         }

@@ -132,7 +132,10 @@ mod tests {
         ] {
             for kind in ["file", "symlink"] {
                 let said = read(path, kind).unwrap_err();
-                assert!(said.contains(path) && said.contains("changes nothing") && said.contains(words) && said.contains("r.toml:3:"), "{said}");
+                assert!(
+                    said.contains(path) && said.contains("changes nothing") && said.contains(words) && said.contains("r.toml:3:"),
+                    "{said}"
+                );
             }
         }
     }

@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn arguments_are_words_that_grub_and_the_boot_survive() {
-        for good in ["quiet", "swapaccount=1", "dyndbg=\"file,x+p\"", "systemd.unified_cgroup_hierarchy=1", "rootflags=data=journal", "a$b`c\\"] {
+        for good in
+            ["quiet", "swapaccount=1", "dyndbg=\"file,x+p\"", "systemd.unified_cgroup_hierarchy=1", "rootflags=data=journal", "a$b`c\\"]
+        {
             assert_eq!(good.parse::<KernelArg>().unwrap().as_str(), good);
         }
         for bad in ["", "a b", "a\nb", "it's", "root=/dev/sda1", "ro", "initrd=/x", "ü"] {

@@ -297,7 +297,7 @@ fn entry(stanza: Stanza, sets: BTreeSet<SetName>, before: Option<&Entry>, upgrad
         } else if !pins::is_wanted(upgrade, &name) {
             let error = Error::integrity(format!("the archive has other bytes for `{name}` {version} than the lockfile"));
             let error = error.detail(format!("expected sha256:{}  found sha256:{sha256}", before.sha256));
-            return Err(error.hint(format!("a version's bytes never change in Debian; if it was truly re-released, run `kbake lock --upgrade {name}` and review the change")));
+            return Err(error.hint(format!("a version's bytes never change in Debian; if it was truly re-released, run `kbake lock --upgrade package:{name}` and review the change")));
         }
     }
     Ok(Entry { name, version, arch, source, size, sha256, verified, sets })

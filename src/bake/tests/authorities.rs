@@ -26,8 +26,24 @@ fn certificate(subject: &str, ca: bool) -> (String, String) {
     let [key, crt] = ["key", "crt"].map(|name| dir.path().join(name).display().to_string());
     let constraint = format!("basicConstraints=critical,CA:{}", if ca { "TRUE" } else { "FALSE" });
     openssl(&[
-        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-utf8", "-subj", subject, "-addext",
-        &constraint, "-keyout", &key, "-out", &crt,
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "30",
+        "-utf8",
+        "-subj",
+        subject,
+        "-addext",
+        &constraint,
+        "-keyout",
+        &key,
+        "-out",
+        &crt,
     ]);
     let read = |path: &str| crate::fsx::read_to_string(path.as_ref()).unwrap();
     (read(&crt), read(&key))
@@ -70,7 +86,9 @@ fn target(tree: &Tree, path: &str) -> Option<String> {
 
 #[test]
 fn a_certificate_is_in_the_bundle_and_found_by_its_hash() {
-    for subject in ["/CN=Corp Root", "/C=DE/O=Corp  &  Söhne/OU= Two words /CN=ROOT ca", "/DC=corp/DC=example/emailAddress=Ca@Corp.Example/CN=x"] {
+    for subject in
+        ["/CN=Corp Root", "/C=DE/O=Corp  &  Söhne/OU= Two words /CN=ROOT ca", "/DC=corp/DC=example/emailAddress=Ca@Corp.Example/CN=x"]
+    {
         let (crt, _) = certificate(subject, true);
         let tree = added(&[("corp (1).crt", crt.trim_end())], true).unwrap();
         assert_eq!(text(&tree), format!("debian's\n{crt}"));
@@ -92,7 +110,8 @@ fn two_of_one_name_have_two_links_and_their_order_is_the_paths() {
     let [(one, _), (two, _)] = ["/CN=Corp", "/CN=Corp"].map(|subject| certificate(subject, true));
     let tree = added(&[("b.crt", &two), ("a.crt", &one)], true).unwrap();
     assert_eq!(text(&tree), format!("debian's\n{one}{two}"));
-    let hashes: Vec<_> = tree.below(&TreePath::fixed(CERTS)).map(|(path, _)| path.to_string()).filter(|path| path.ends_with(['0', '1'])).collect();
+    let hashes: Vec<_> =
+        tree.below(&TreePath::fixed(CERTS)).map(|(path, _)| path.to_string()).filter(|path| path.ends_with(['0', '1'])).collect();
     assert_eq!(hashes.len(), 2, "{hashes:?}");
 }
 
