@@ -9,6 +9,9 @@ use super::issue::DAY;
 use super::key::Key;
 use super::wanted::Wanted;
 
+/// How problems call an address.
+const ADDRESS: &str = "address";
+
 /// Before so many days remain, people are told.
 pub const SOON_DAYS: i64 = 30;
 
@@ -84,7 +87,7 @@ pub(super) fn leaf(wanted: &Wanted, certificate: &Certificate, key: Option<&Key>
     }
     let addresses: BTreeSet<IpAddr> = wanted.addresses.iter().map(|&address| IpAddr::V4(address)).collect();
     found.extend(set("name", &wanted.dns, &certificate.sans.dns));
-    found.extend(set("address", &addresses, &certificate.sans.addresses));
+    found.extend(set(ADDRESS, &addresses, &certificate.sans.addresses));
     if certificate.sans.others > 0 {
         found.push("answers for more than names and addresses".to_owned());
     }
@@ -95,6 +98,11 @@ pub(super) fn leaf(wanted: &Wanted, certificate: &Certificate, key: Option<&Key>
         found.push(format!("is not issued by the present `{}`, but by {}", wanted.issuer.name(), certificate.issuer));
     }
     found
+}
+
+/// Whether what is wrong is that the certificate has other addresses than it should.
+pub(super) fn is_about_addresses(what: &str) -> bool {
+    what.contains(&format!("for the {ADDRESS} "))
 }
 
 /// What is in one set of names only.
