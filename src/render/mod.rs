@@ -4,7 +4,9 @@
 //! modules, goes into its seed, and must never reach an image. Whatever has a key in it is a
 //! [`SecretString`](secrecy::SecretString) before it is whole. Nothing here reads or writes.
 
+mod additions;
 mod cloud;
+mod data_disk;
 mod etcd;
 mod file;
 mod gateway;
@@ -14,6 +16,7 @@ mod kubernetes;
 mod names;
 mod node;
 mod settings;
+mod site;
 mod table;
 mod xml;
 mod yaml;
@@ -21,11 +24,13 @@ mod yaml;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use cloud::{meta_data, network_config, user_data};
+pub use additions::Additions;
+pub use cloud::{NamedFiles, meta_data, network_config, user_data};
 pub use etcd::{ETCD_PKI, EtcdStart, etcd_env};
 pub use file::{Content, NodeFile};
 pub use gateway::{GATEWAY_CA, is_balancer};
 pub use image::{Entry, Facts, Owner, Runtime, base_entries, part_entries, static_pod_clashes};
 pub use kubernetes::{Caller, encryption, kubeconfig};
 pub use node::public_files;
+pub use site::site_files;
 pub use table::{aligned, cluster_table};
