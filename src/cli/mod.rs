@@ -6,13 +6,16 @@ mod bundle;
 mod cluster;
 mod commands;
 mod config;
+mod data;
 mod events;
 mod explain;
 mod host;
 mod inspect;
 mod keep;
 mod lock;
+mod manual;
 mod named;
+mod paint;
 mod pki;
 mod reach;
 mod scrub;
@@ -133,6 +136,8 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Kubeconfig(args) => session.kubeconfig(args),
         Command::Roles => session.roles(),
         Command::Init { dir } => session.init(dir),
+        Command::Completions { shell } => session.completions(*shell),
+        Command::Man(args) => session.manual(args),
     }
 }
 

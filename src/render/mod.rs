@@ -6,6 +6,7 @@
 
 mod additions;
 mod cloud;
+mod columns;
 mod data_disk;
 mod etcd;
 mod file;
@@ -26,6 +27,7 @@ pub(crate) mod tests;
 
 pub use additions::Additions;
 pub use cloud::{NamedFiles, meta_data, network_config, user_data};
+pub use columns::{aligned, fitted};
 pub use etcd::{ETCD_PKI, EtcdStart, etcd_env};
 pub use file::{Content, NodeFile};
 pub use gateway::{GATEWAY_CA, is_balancer};
@@ -33,4 +35,4 @@ pub use image::{Entry, Facts, Owner, Runtime, base_entries, part_entries, static
 pub use kubernetes::{Caller, encryption, kubeconfig};
 pub use node::public_files;
 pub use site::site_files;
-pub use table::{aligned, cluster_table};
+pub use table::cluster_table;
