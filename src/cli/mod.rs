@@ -15,8 +15,10 @@ mod inspect;
 mod keep;
 mod lock;
 mod manual;
+mod named;
 mod paint;
 mod pki;
+mod reach;
 mod scrub;
 mod seed;
 mod shell;
@@ -127,10 +129,10 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Store => session.show_store(),
         Command::Lock(args) => session.lock(args),
         Command::Cluster(args) => session.show_cluster(args),
-        Command::NetXml(args) => session.print_cluster(args, rendered::network_xml),
+        Command::NetXml(args) => session.net_xml(args),
         Command::DomainXml(args) => session.domain_xml(args),
         Command::Qemu(args) => session.qemu(args),
-        Command::Dnsmasq(args) => session.print_cluster(args, rendered::dnsmasq_conf),
+        Command::Dnsmasq(args) => session.dnsmasq(args),
         Command::Hosts(args) => session.print_cluster(args, rendered::hosts),
         Command::Inventory(args) => session.print_cluster(args, rendered::inventory),
         Command::Exports(args) => session.print_cluster(args, rendered::exports),

@@ -42,6 +42,7 @@ const EVERYWHERE: [&str; 10] = [
     "SERVICE_ACCOUNT_ISSUER",
     "SERVICE_CIDR",
 ];
+const SHARES: [&str; 2] = ["ALLOCATE_NODE_CIDRS", "NODE_CIDR_MASK_SIZE"];
 const STACKED: [&str; 4] = ["ETCD_INITIAL_CLUSTER", "ETCD_INITIAL_CLUSTER_STATE", "ETCD_INITIAL_CLUSTER_TOKEN", "ETCD_SERVERS"];
 
 #[test]
@@ -57,8 +58,10 @@ fn each_node_is_told_what_its_role_needs() {
                     continue;
                 }
                 Role::Worker => {}
-                Role::ControlPlane if cluster.is_etcd_member(node) => expected.extend(STACKED),
-                Role::ControlPlane => expected.push("ETCD_SERVERS"),
+                Role::ControlPlane => {
+                    expected.extend(SHARES);
+                    expected.extend(if cluster.is_etcd_member(node) { &STACKED[..] } else { &["ETCD_SERVERS"] });
+                }
             }
             expected.sort();
             let text = text.unwrap();
@@ -106,6 +109,24 @@ fn the_values_are_the_clusters() {
     assert_eq!(value(&control, "PROXY_MODE").as_deref(), Some("iptables"));
     let text = text(&example("cilium"), "worker0", CLUSTER_ENV, EtcdStart::New).unwrap();
     assert_eq!(value(&text, "PROXY_MODE").as_deref(), Some("none"));
+}
+
+/// Shares of the pod network have one source: the seeds with kbake's own network, else the controller manager, from which
+/// networks such as flannel read them.
+#[test]
+fn shares_are_allocated_where_no_seed_has_them() {
+    let cluster = |network: &str| {
+        let pods = format!("[pods]\ncidr = '10.8.0.0/13'\nnode-prefix = 26\nnetwork = '{network}'\n");
+        let text = format!("name = 'x'\n[network]\ncidr = '10.1.0.0/24'\n{pods}[[node]]\nrole = 'control-plane'\nname = 'a'\n");
+        Cluster::read("x.toml", &text).unwrap()
+    };
+    for (network, allocates) in [("bridge", "false"), ("none", "true")] {
+        let cluster = cluster(network);
+        let text = text(&cluster, "a", CLUSTER_ENV, EtcdStart::New).unwrap();
+        assert_eq!(value(&text, "ALLOCATE_NODE_CIDRS").as_deref(), Some(allocates));
+        assert_eq!(value(&text, "NODE_CIDR_MASK_SIZE").as_deref(), Some("26"));
+        assert_eq!(cluster.nodes[0].pods.is_none(), allocates == "true");
+    }
 }
 
 #[test]

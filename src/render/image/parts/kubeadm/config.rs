@@ -152,8 +152,13 @@ fn cluster(facts: &Facts) -> ClusterConfiguration {
         certificates_dir: "/etc/kubernetes/pki",
         cluster_name: "@CLUSTER_NAME@",
         control_plane_endpoint: "@API_ENDPOINT@",
-        // A node's share of the pods' network is in its seed.
-        controller_manager: Component { extra_args: vec![Arg { name: "allocate-node-cidrs", value: "false" }] },
+        // As of kbake's own control plane: shares are allocated where no seed has them.
+        controller_manager: Component {
+            extra_args: vec![
+                Arg { name: "allocate-node-cidrs", value: "@ALLOCATE_NODE_CIDRS@" },
+                Arg { name: "node-cidr-mask-size", value: "@NODE_CIDR_MASK_SIZE@" },
+            ],
+        },
         etcd: Etcd {
             external: ExternalEtcd {
                 ca_file: "/etc/kubernetes/pki/etcd/ca.crt",
