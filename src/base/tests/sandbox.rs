@@ -11,7 +11,7 @@ use crate::{Class, Error, Result};
 
 /// Runs a script in the sandbox: its output, or the error.
 fn run(script: &str) -> Result<String> {
-    let command = sandbox::command(Mode::of_caller(), HOST_PATH, &["sh", "-c", script]);
+    let command = sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", script]);
     sandbox::run(command, "the script", &|_| {}, &Cancel::new(), text)
 }
 
@@ -68,7 +68,7 @@ fn a_failure_shows_the_last_lines() {
 
 #[test]
 fn the_first_failure_is_the_one_that_is_told() {
-    let start = |script: &str| sandbox::command(Mode::of_caller(), HOST_PATH, &["sh", "-c", script]);
+    let start = |script: &str| sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", script]);
     let refuse = |output: &mut dyn Read| -> Result<()> {
         let mut some = [0; 10];
         output.read_exact(&mut some).map_err(|e| Error::io("read", &e))?;
@@ -88,7 +88,7 @@ fn a_stop_ends_all_processes_at_once() {
     let flag = cancel.flag();
     // Processes that ignore polite signals, one of them in a session of its own.
     let script = "trap '' TERM INT HUP; setsid sleep 98765.25 & sleep 98765.5 & echo ready >&2; sleep 98765.75";
-    let command = sandbox::command(Mode::of_caller(), HOST_PATH, &["sh", "-c", script]);
+    let command = sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", script]);
     let began = Mutex::new(None);
     let stop = |line: &str| {
         if line == "ready" {
@@ -103,7 +103,7 @@ fn a_stop_ends_all_processes_at_once() {
     for word in ["98765.25", "98765.5", "98765.75"] {
         assert!(!lives(word), "sleep {word} outlived its sandbox");
     }
-    let never = sandbox::command(Mode::of_caller(), HOST_PATH, &["sh", "-c", "exit 0"]);
+    let never = sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", "exit 0"]);
     assert_eq!(sandbox::run(never, "it", &|_| {}, &cancel, text).unwrap_err().class(), Class::Interrupted, "nothing is started any more");
 }
 
