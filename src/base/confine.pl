@@ -112,7 +112,7 @@ sub lay_out {
         if (-l "/$path") { push @links, [$path, readlink "/$path"] }
         elsif (-e _) { push @trees, [take("/$path", $readonly | $nosuid | $nodev), -d "/$path", $path] }
     }
-    for my $name (@devices) {
+    for my $name (grep { -e "/dev/$_" } @devices) {
         push @trees, [take("/dev/$name", $readonly | $nosuid | $noexec), 0, "dev/$name"];
     }
     # The console is the host's.

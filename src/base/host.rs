@@ -68,6 +68,19 @@ pub fn check(arch: Arch) -> Result<Mode> {
     Ok(mode)
 }
 
+/// Whether a base can be made in `folder`.
+///
+/// # Errors
+/// A filesystem from which no program can be run.
+pub fn check_folder(folder: &Path) -> Result<()> {
+    if fsx::runs_programs(folder)? {
+        return Ok(());
+    }
+    Err(Error::user(format!("{} is on a filesystem that is mounted noexec", folder.display()))
+        .detail("packages are installed there, which runs their programs")
+        .hint("point $KBAKE_STORE (or --store) at a folder on another filesystem, or mount this one without noexec"))
+}
+
 /// Looks for all programs in the folders of `path`, then for Perl's modules.
 pub(super) fn check_programs(mode: Mode, path: &str) -> Result<()> {
     let mappers = if mode == Mode::Unprivileged { ID_MAPPERS } else { &[] };

@@ -62,6 +62,8 @@ const INSIDE: &str = "kbake";
 const FOLDERS: [&str; 2] = ["home", "tmp"];
 /// The file in it that they write.
 const AUDIT: &str = "audit";
+/// How many times as large as the locked packages their contents are, rounded down: 3.4 for a system with a kernel.
+const UNPACKED: u64 = 3;
 /// What the script waits for: a file that says whether all packages lie ready.
 const READY: &str = "ready";
 /// What that file says, and the names under which both answers wait.
@@ -115,6 +117,20 @@ pub struct Ground<'a> {
 /// All that is missing, at once, with the packages that have it.
 pub fn host_check(arch: Arch) -> Result<Mode> {
     host::check(arch)
+}
+
+/// Whether a base can be made in `folder`, which a store is in.
+///
+/// # Errors
+/// A filesystem from which no program can be run.
+pub fn folder_check(folder: &Path) -> Result<()> {
+    host::check_folder(folder)
+}
+
+/// The bytes that an installation needs at least while it goes on, of packages that have `packed` bytes as they are locked:
+/// their contents twice, once in the installed root and once on the way into the store.
+pub fn room(packed: u64) -> u64 {
+    packed.saturating_mul(UNPACKED).saturating_mul(2)
 }
 
 /// What stands in a plan for all that this module does: another word whenever other bytes may come of the same packages.
@@ -181,8 +197,12 @@ fn make(spec: &Spec<'_>, how: &How<'_>, work: &Path, sink: &mut dyn Sink) -> Res
 
 /// Fills `work` with all that the scripts look for there, but for the packages that are installed later: these are given back.
 fn prepare<'a>(spec: &'a Spec<'_>, how: &How<'_>, work: &Path) -> Result<Vec<&'a Deb>> {
-    for folder in ["", DEBS].into_iter().chain(FOLDERS) {
-        make_folder(&work.join(folder))?;
+    for folder in ["", DEBS] {
+        make_folder(&work.join(folder), 0o755)?;
+    }
+    for folder in FOLDERS {
+        // For nobody else on the host: a script can put programs there that run with the rights of their owner.
+        make_folder(&work.join(folder), 0o700)?;
     }
     write(&work.join(AUDIT), b"")?;
     check_clock(work, spec.epoch)?;
@@ -276,9 +296,8 @@ fn check_clock(work: &Path, epoch: Epoch) -> Result<()> {
         .hint("set the clock, or choose an epoch that has passed"))
 }
 
-/// Can be passed through by the ids that the caller is mapped to.
-fn make_folder(path: &Path) -> Result<()> {
-    change::make_folder(path, 0o755).map_err(|e| Error::io(format_args!("create {}", path.display()), &e))
+fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    change::make_folder(path, mode).map_err(|e| Error::io(format_args!("create {}", path.display()), &e))
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Result, harmless};
 use crate::fsx;
 use crate::value::Cancel;
 
@@ -33,6 +33,8 @@ const IDS: u64 = 1 << 16;
 const TAIL: usize = 20;
 /// How many lines before them are shown, too, because they speak of an error: a cause is often far above the end.
 const ERRORS: usize = 10;
+/// Bytes of a program's line. A longer one is taken for several, so that none fills the memory.
+const LINE_MAX: u64 = 64 << 10;
 /// Bytes written to a program at a time.
 const FED: usize = 64 << 10;
 /// How often a request to stop is looked at.
@@ -76,7 +78,7 @@ impl Mode {
 }
 
 /// Whether all of these ids exist in the namespace with this map: user_namespaces(7).
-fn covers(map: &str, first: u64, count: u64) -> bool {
+pub(super) fn covers(map: &str, first: u64, count: u64) -> bool {
     map.lines().any(|line| {
         let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or_default());
         let (Some(start), Some(_), Some(length)) = (numbers.next(), numbers.next(), numbers.next()) else { return false };
@@ -241,49 +243,54 @@ fn kill_when_asked(pid: Pid, cancel: &Cancel, done: &AtomicBool) {
     }
 }
 
+/// The words of libc for a full disk and a full quota, which programs pass on.
+const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+fn speaks_of_full_disk(line: &str) -> bool {
+    FULL.iter().any(|words| line.contains(words))
+}
+
 /// Reports every line and keeps the last ones, and those before that speak of an error.
 fn follow(stderr: impl Read, line: &(dyn Fn(&str) + Sync)) -> Vec<String> {
     let (mut errors, mut tail) = (Vec::new(), VecDeque::new());
     let mut reader = BufReader::new(stderr);
     let mut bytes = Vec::new();
     // By bytes: a maintainer script may print what is no UTF-8.
-    while matches!(reader.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
-        let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+    while matches!(reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
+        // And what would do something to the terminal.
+        let text = harmless(String::from_utf8_lossy(&bytes).trim_end().to_owned());
         bytes.clear();
         line(&text);
         tail.push_back(text);
         let passed = if tail.len() > TAIL { tail.pop_front() } else { None };
-        errors.extend(passed.filter(|text| errors.len() < ERRORS && text.contains("error")));
+        errors.extend(passed.filter(|text| errors.len() < ERRORS && (text.contains("error") || speaks_of_full_disk(text))));
     }
     errors.extend(tail);
     errors
 }
 
 fn failure(status: ExitStatus, what: &str, lines: Vec<String>) -> Error {
-    let class = if lines.iter().any(|line| line.contains("No space left on device")) { Class::NoSpace } else { Class::User };
-    lines.into_iter().fold(Error::new(class, format!("{what} failed ({status})")), Error::detail)
+    let is_full = lines.iter().any(|line| speaks_of_full_disk(line));
+    let class = if is_full { Class::NoSpace } else { Class::User };
+    let failed = lines.into_iter().fold(Error::new(class, format!("{what} failed ({status})")), Error::detail);
+    match is_full {
+        true => failed.hint("nothing was kept half-written; free some space, or point $KBAKE_STORE at a larger disk"),
+        false => failed,
+    }
 }
 
-/// Removes `folder` and all in it, also what belongs to subordinate ids, or is nested too deeply to be removed step by step.
+/// Removes `folder` and all in it, also what belongs to subordinate ids. By `rm`: a script may have nested folders more deeply
+/// than there are descriptors, or stack, to follow.
 pub fn remove(mode: Mode, path: &str, folder: &Path) -> Result<()> {
-    let failed = |e: &io::Error| Error::io(format_args!("remove {}", folder.display()), e);
-    match crate::fsx::change::remove_folder(folder) {
-        Ok(()) => return Ok(()),
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(e) if !is_for_rm(&e) => return Err(failed(&e)),
-        Err(_) => {}
+    if !fsx::exists(folder)? {
+        return Ok(());
     }
+    let failed = |e: &io::Error| Error::io(format_args!("remove {}", folder.display()), e);
     let output = remover(mode, path, folder)?.output().map_err(|e| failed(&e))?;
     if output.status.success() {
         return Ok(());
     }
     Err(Error::user(format!("cannot remove {}", folder.display())).detail(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
-}
-
-/// Whether `rm` may do better: it has the rights of a sandbox, and needs neither a descriptor nor a stack for each level.
-fn is_for_rm(error: &io::Error) -> bool {
-    let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
-    error.kind() == ErrorKind::PermissionDenied || code == Some(rustix::io::Errno::MFILE)
 }
 
 /// The command that removes `folder`: for an ordinary user in a sandbox, which has the ids that things in it belong to.
