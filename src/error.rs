@@ -154,7 +154,7 @@ const SHOWN_MAX: usize = 16 << 10;
 
 /// A text without what a stranger's words in it could do to a terminal or to a reader's eye: control characters and those
 /// that turn the direction of writing stand escaped, and a text without end is cut.
-fn harmless(mut text: String) -> String {
+pub(crate) fn harmless(mut text: String) -> String {
     let wild = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if text.len() > SHOWN_MAX {
         let cut = (0..=SHOWN_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();

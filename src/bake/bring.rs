@@ -1,6 +1,7 @@
 //! Brings into the store what a plan needs and the store does not have.
 
 use super::{Bake, Resolved, artifacts, images, made, pantry};
+use crate::base;
 use crate::error::{Class, Error, Result};
 use crate::fetch::{self, Source, Want};
 use crate::plan::{Made, PlannedKind};
@@ -23,6 +24,7 @@ impl Bake<'_> {
     pub(super) fn fetch_needed(&self, resolved: &Resolved) -> Result<()> {
         let mut wants = pantry::wants(resolved.tools.iter());
         if self.known_base(&resolved.plan.base_key())?.is_none() {
+            self.check_installation(resolved)?;
             wants.extend(pantry::wants(resolved.packages.iter()));
         }
         let mut pulled = Vec::new();
@@ -40,6 +42,25 @@ impl Bake<'_> {
         self.take_own(resolved)?;
         self.fetch_missing(Some(&resolved.suite), wants)?;
         pulled.into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
+    }
+
+    /// Whether a plan's packages can be installed here. It is known before they are fetched: the store's filesystem runs
+    /// programs, there is room for the downloads and the installation, and the host confines the packages' scripts.
+    pub(super) fn check_installation(&self, resolved: &Resolved) -> Result<()> {
+        base::folder_check(self.store.root())?;
+        let (mut missing, mut packed) = (0, 0);
+        for package in resolved.packages.iter().chain(&resolved.tools) {
+            let is_there = self.store.resolve(&package.sha256.into(), Some(package.size))?.is_some();
+            missing += if is_there { 0 } else { package.size };
+            packed += package.size;
+        }
+        let count = resolved.packages.len();
+        let estimate = format!("estimated for {count} packages: their downloads, and twice what is in them while they are installed");
+        self.store.require_space(missing + base::room(packed)).map_err(|error| error.detail(estimate))?;
+        if missing > 0 && !self.fetch.offline {
+            base::host_check(resolved.plan.arch())?;
+        }
+        Ok(())
     }
 
     /// A plan's packages.

@@ -61,6 +61,7 @@ impl Bake<'_> {
         let role = resolved.plan.role();
         let waiting = || self.report.say(&format!("{role}: another kbake is checking it; waiting"));
         let _alone = self.store.plan_lock(&Sha256::of(format!("check {key}")), self.cancel, &waiting)?;
+        self.check_installation(resolved)?;
         self.fetch_all(resolved)?;
         let folder = self.store.work_folder("check", &key)?;
         self.clear(resolved, &folder)?;

@@ -170,6 +170,9 @@ impl Bake<'_> {
 
     /// The base tree of a plan: looked up, or installed.
     fn base(&self, resolved: &Resolved) -> Result<Stocked> {
+        if matches!(self.store.action(BASE, &resolved.plan.base_key()), Lookup::Miss(_)) {
+            self.check_installation(resolved)?;
+        }
         self.base_by(resolved, pantry::install)
     }
 

@@ -1,4 +1,4 @@
-//! What the host must have before a base can be made: programs, Perl's standard modules, namespaces.
+//! What the host must have before a base can be made: programs, Perl's standard modules, a sandbox, room.
 //!
 //! All that is missing is said at once, with the package that has it.
 
@@ -22,7 +22,6 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("dpkg-deb", "dpkg"),
     ("env", "coreutils"),
     ("find", "findutils"),
-    ("hostname", "hostname"),
     ("ln", "coreutils"),
     ("mkdir", "coreutils"),
     ("mknod", "coreutils"),
@@ -30,7 +29,6 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("perl", "perl"),
     ("rm", "coreutils"),
     ("sed", "sed"),
-    ("setpriv", "util-linux"),
     ("sh", "dash"),
     ("sleep", "coreutils"),
     ("tar", "tar"),
@@ -66,8 +64,21 @@ pub fn check(arch: Arch) -> Result<Mode> {
     }
     let mode = Mode::of_caller();
     check_programs(mode, HOST_PATH)?;
-    check_namespaces(mode)?;
+    check_sandbox(mode)?;
     Ok(mode)
+}
+
+/// Whether a base can be made in `folder`.
+///
+/// # Errors
+/// A filesystem from which no program can be run.
+pub fn check_folder(folder: &Path) -> Result<()> {
+    if fsx::runs_programs(folder)? {
+        return Ok(());
+    }
+    Err(Error::user(format!("{} is on a filesystem that is mounted noexec", folder.display()))
+        .detail("packages are installed there, which runs their programs")
+        .hint("point $KBAKE_STORE (or --store) at a folder on another filesystem, or mount this one without noexec"))
 }
 
 /// Looks for all programs in the folders of `path`, then for Perl's modules.
@@ -100,15 +111,15 @@ fn has_perl_modules(path: &str) -> bool {
     perl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// Makes the namespaces once, for nothing: what can forbid it is too much to predict.
-fn check_namespaces(mode: Mode) -> Result<()> {
+/// Makes a sandbox once, for nothing: what can forbid it is too much to predict.
+fn check_sandbox(mode: Mode) -> Result<()> {
     // An id as high as `nobody`'s must be mapped: packages use it.
-    let probe = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "true"];
-    let output = sandbox::command(mode, HOST_PATH, &probe).stdout(Stdio::null()).output().map_err(|e| Error::io("start setpriv", &e))?;
+    let probe = ["perl", "-e", "use POSIX; setgid(65534) && setuid(65534) or die qq(the id 65534 is not mapped: $!\n)"];
+    let output = sandbox::command(mode, HOST_PATH, &[], &probe).output().map_err(|e| Error::io("start the sandbox", &e))?;
     if output.status.success() {
         return Ok(());
     }
-    let refused = Error::user("this host does not let kbake make the namespaces in which the base system is installed");
+    let refused = Error::user("this host cannot confine the packages' scripts, and without that nothing is installed");
     let said = String::from_utf8_lossy(&output.stderr);
     let refused = said.lines().fold(refused, |error, line| error.detail(line.to_owned()));
     Err(reasons(mode).into_iter().fold(refused, Error::hint))
@@ -123,10 +134,12 @@ fn reasons(mode: Mode) -> Vec<String> {
         }
     }
     match mode {
-        Mode::Root => hints.push("in a container, give it CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount".into()),
+        Mode::Root => hints.push(
+            "in a container, give it CAP_SYS_ADMIN, a seccomp profile that allows unshare and mount, and all of /proc, nothing masked; or build as an ordinary user".into(),
+        ),
         Mode::Unprivileged => {
             hints.push("/etc/subuid and /etc/subgid must give you 65536 ids each that no one else has: see usermod(8), --add-subuids and --add-subgids".into());
-            hints.push("unshare must know --map-auto (util-linux 2.38 or later); as root no user namespace is needed".into());
+            hints.push("unshare must know --map-auto (util-linux 2.38 or later); root needs neither this nor subordinate ids".into());
         }
     }
     hints

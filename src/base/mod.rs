@@ -2,8 +2,8 @@
 //!
 //! The packages' own maintainer scripts run, as Debian means them to, in a root that mmdebstrap sets up: itself a
 //! locked package, run from its verified bytes. The host's apt and dpkg decide nothing: all packages are installed by the
-//! root's own, locked dpkg. There is no network in that step
-//! ([`sandbox`]), and whatever two runs would not have in common is taken out ([`normalise`]). As root or unprivileged,
+//! root's own, locked dpkg. In that step nothing of the host can be reached but its tools and the packages, and no network
+//! ([`sandbox`]); whatever two runs would not have in common is taken out ([`normalise`]). As root or unprivileged,
 //! in any folder, locale, time zone and on any day the tree is the same.
 //!
 //! This module drives a foreign program, so it uses `std::fs` and `std::process` itself; all paths are in the errors.
@@ -56,6 +56,14 @@ const INSTALL: &str = include_str!("install.sh");
 const COMPILE: &str = include_str!("compile.py");
 /// See the file's own comments. It decides no byte of the outcome.
 const UNSYNCED: &str = include_str!("unsynced.pl");
+/// Where [`WORK`] is in the sandbox: read-only but for the two below, so that nobody inside decides where kbake writes.
+const INSIDE: &str = "kbake";
+/// The folders in [`WORK`] that the scripts may write to.
+const FOLDERS: [&str; 2] = ["home", "tmp"];
+/// The file in it that they write.
+const AUDIT: &str = "audit";
+/// How many times as large as the locked packages their contents are, rounded down: 3.4 for a system with a kernel.
+const UNPACKED: u64 = 3;
 /// What the script waits for: a file that says whether all packages lie ready.
 const READY: &str = "ready";
 /// What that file says, and the names under which both answers wait.
@@ -109,6 +117,20 @@ pub struct Ground<'a> {
 /// All that is missing, at once, with the packages that have it.
 pub fn host_check(arch: Arch) -> Result<Mode> {
     host::check(arch)
+}
+
+/// Whether a base can be made in `folder`, which a store is in.
+///
+/// # Errors
+/// A filesystem from which no program can be run.
+pub fn folder_check(folder: &Path) -> Result<()> {
+    host::check_folder(folder)
+}
+
+/// The bytes that an installation needs at least while it goes on, of packages that have `packed` bytes as they are locked:
+/// their contents twice, once in the installed root and once on the way into the store.
+pub fn room(packed: u64) -> u64 {
+    packed.saturating_mul(UNPACKED).saturating_mul(2)
 }
 
 /// What stands in a plan for all that this module does: another word whenever other bytes may come of the same packages.
@@ -175,9 +197,14 @@ fn make(spec: &Spec<'_>, how: &How<'_>, work: &Path, sink: &mut dyn Sink) -> Res
 
 /// Fills `work` with all that the scripts look for there, but for the packages that are installed later: these are given back.
 fn prepare<'a>(spec: &'a Spec<'_>, how: &How<'_>, work: &Path) -> Result<Vec<&'a Deb>> {
-    for folder in ["", DEBS, "home", "tmp"] {
-        make_folder(&work.join(folder))?;
+    for folder in ["", DEBS] {
+        make_folder(&work.join(folder), 0o755)?;
     }
+    for folder in FOLDERS {
+        // For nobody else on the host: a script can put programs there that run with the rights of their owner.
+        make_folder(&work.join(folder), 0o700)?;
+    }
+    write(&work.join(AUDIT), b"")?;
     check_clock(work, spec.epoch)?;
     for word in [YES, NO] {
         write(&work.join(word), word.as_bytes())?;
@@ -233,18 +260,26 @@ fn unpack_rest(later: &[&Deb], how: &How<'_>, work: &Path) -> Result<()> {
     unpacked
 }
 
+/// What of the work folder is in the sandbox.
+fn shares(work: &Path) -> Vec<sandbox::Share> {
+    let change = |name: &str| sandbox::Share::change(work.join(name), format!("{INSIDE}/{name}"));
+    std::iter::once(sandbox::Share::read(work, INSIDE)).chain(FOLDERS.into_iter().chain([AUDIT]).map(change)).collect()
+}
+
 /// mmdebstrap, with fixed surroundings.
 fn command(spec: &Spec<'_>, mode: Mode, work: &Path) -> std::process::Command {
-    let mut command = sandbox::command(mode, HOST_PATH, &["perl"]);
-    command.arg(work.join("unsynced.pl")).arg("perl").arg(work.join("mmdebstrap"));
+    let inside = Path::new("/").join(INSIDE);
+    let mut command = sandbox::command(mode, HOST_PATH, &shares(work), &["perl"]);
+    command.arg(inside.join("unsynced.pl")).arg("perl").arg(inside.join("mmdebstrap"));
     // The scripts do what mmdebstrap would do with the host's apt: variant `custom` leaves it to them.
     command.args(["--mode=root", "--variant=custom", "--format=tar", &format!("--architectures={}", spec.arch)]);
-    command.arg("--skip=update,cleanup/apt,check/qemu,output/dev");
+    // No /sys: what the host's devices are is no package's business.
+    command.arg("--skip=update,cleanup/apt,check/qemu,output/dev,chroot/mount/sys");
     command.args(["--setup-hook=. \"$KBAKE_SCRATCH/setup.sh\"", "--extract-hook=. \"$KBAKE_SCRATCH/install.sh\""]);
     // No suite, the tar to standard output, no package source.
     command.args(["", "-", ""]);
-    command.env("KBAKE_SCRATCH", work).env("SOURCE_DATE_EPOCH", spec.epoch.to_string());
-    command.env("HOME", work.join("home")).env("TMPDIR", work.join("tmp")).env("APT_CONFIG", work.join("apt.conf"));
+    command.env("KBAKE_SCRATCH", &inside).env("SOURCE_DATE_EPOCH", spec.epoch.to_string());
+    command.env("HOME", inside.join("home")).env("TMPDIR", inside.join("tmp")).env("APT_CONFIG", inside.join("apt.conf"));
     command
 }
 
@@ -261,9 +296,8 @@ fn check_clock(work: &Path, epoch: Epoch) -> Result<()> {
         .hint("set the clock, or choose an epoch that has passed"))
 }
 
-/// Can be passed through by the ids that the caller is mapped to.
-fn make_folder(path: &Path) -> Result<()> {
-    change::make_folder(path, 0o755).map_err(|e| Error::io(format_args!("create {}", path.display()), &e))
+fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    change::make_folder(path, mode).map_err(|e| Error::io(format_args!("create {}", path.display()), &e))
 }
 
 fn open(path: &Path) -> Result<File> {

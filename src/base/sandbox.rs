@@ -1,28 +1,40 @@
-//! Runs a program in namespaces of its own: root there, no network, no other process in sight, and nothing outlives it.
+//! Runs a program confined: root over a small root filesystem of its own, with the host's tools read-only and the folders that
+//! are shared with it. It sees no other file, process, network, key or terminal of the host, and nothing outlives it.
 //!
-//! As root only the namespaces are new; otherwise a user namespace maps the caller to root and the ids of `/etc/subuid`
-//! to all others. Both give the same tree. Killing `unshare` kills the first process in the process namespace, and with
-//! that the kernel ends all the others: that is what makes an interruption clean.
+//! Inside, ids are those of a user namespace. For root they are a range that no account has; for an ordinary user root
+//! is that user, and all others are the ids of `/etc/subuid`. Both give the same tree. `confine.pl` says how it is done.
+//! Killing its first process kills the first one in the process namespace, and with that the kernel ends all the others:
+//! an interruption leaves nothing behind.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Result, harmless};
+use crate::fsx;
 use crate::value::Cancel;
 
 /// Where the host's programs are looked for: never the caller's `PATH`.
 pub const HOST_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+/// Does the confining. See the file's own comments.
+const CONFINE: &str = include_str!("confine.pl");
+/// The host's id that is root in the sandbox of a caller who is root; the 65535 others follow. Neither accounts nor
+/// containers have ids up there: <https://systemd.io/UIDS-GIDS/>.
+const FIRST_ID: u64 = 0x7000_0000;
+/// The number of ids in a sandbox.
+const IDS: u64 = 1 << 16;
 /// How many of a failed program's last lines an error shows.
 const TAIL: usize = 20;
 /// How many lines before them are shown, too, because they speak of an error: a cause is often far above the end.
 const ERRORS: usize = 10;
+/// Bytes of a program's line. A longer one is taken for several, so that none fills the memory.
+const LINE_MAX: u64 = 64 << 10;
 /// Bytes written to a program at a time.
 const FED: usize = 64 << 10;
 /// How often a request to stop is looked at.
@@ -43,33 +55,69 @@ impl Mode {
         if rustix::process::geteuid().is_root() { Mode::Root } else { Mode::Unprivileged }
     }
 
-    /// The options of `setpriv(1)` that keep real root from what no namespace confines. A user namespace's root has none
-    /// of it over the host.
-    fn bounding_set(self) -> &'static [&'static str] {
+    /// The start of the command that runs `confine.pl`.
+    fn confiner(self) -> Command {
         match self {
-            Mode::Root => &["--bounding-set=-sys_boot,-sys_module,-sys_rawio,-sys_time,-syslog"],
-            Mode::Unprivileged => &[],
+            Mode::Root => Command::new("perl"),
+            Mode::Unprivileged => {
+                let mut command = Command::new("unshare");
+                command.args(["--user", "--map-auto", "--map-root-user", "--", "perl"]);
+                command
+            }
         }
     }
 
-    /// The options of `unshare(1)` that make a user namespace, if one is needed.
-    fn user_namespace(self) -> &'static [&'static str] {
+    /// The id for `confine.pl` that becomes root in the sandbox.
+    fn first_id(self) -> String {
+        let covered = |file: &str| fsx::read_to_string(Path::new(file)).is_ok_and(|map| covers(&map, FIRST_ID, IDS));
         match self {
-            Mode::Root => &[],
-            Mode::Unprivileged => &["--user", "--map-auto", "--map-root-user"],
+            Mode::Root if covered("/proc/self/uid_map") && covered("/proc/self/gid_map") => FIRST_ID.to_string(),
+            Mode::Root | Mode::Unprivileged => "same".to_owned(),
         }
     }
 }
 
-/// A command that will run `program` inside, with nothing of the caller's environment, in the folder `/`.
-///
-/// `setpriv` asks the kernel to kill `unshare` when kbake itself is killed, and `--kill-child` hands that on.
-pub fn command(mode: Mode, path: &str, program: &[&str]) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]).args(mode.bounding_set()).args(["--", "unshare"]).args(mode.user_namespace());
-    command.args(["--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]);
-    // The host's name would be seen by maintainer scripts; the umask by everything.
-    command.args(["sh", "-c", "umask 022 && hostname localhost && exec \"$@\"", "sandbox"]).args(program);
+/// Whether all of these ids exist in the namespace with this map: user_namespaces(7).
+pub(super) fn covers(map: &str, first: u64, count: u64) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or_default());
+        let (Some(start), Some(_), Some(length)) = (numbers.next(), numbers.next(), numbers.next()) else { return false };
+        start <= first && first + count <= start + length
+    })
+}
+
+/// A file or folder of the host that is in the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Its absolute path.
+    pub from: PathBuf,
+    /// Its path in the sandbox, without the first `/`.
+    pub at: String,
+    /// Root of the sandbox owns it, and may change what is in it.
+    pub writable: bool,
+}
+
+impl Share {
+    /// What can only be read.
+    pub fn read(from: impl Into<PathBuf>, at: impl Into<String>) -> Self {
+        Share { from: from.into(), at: at.into(), writable: false }
+    }
+
+    /// What can be changed, too.
+    pub fn change(from: impl Into<PathBuf>, at: impl Into<String>) -> Self {
+        Share { writable: true, ..Share::read(from, at) }
+    }
+}
+
+/// A command that will run `program` confined, with nothing of the caller's environment, in the folder `/`. The process that
+/// calls this must be the one that starts it.
+pub fn command(mode: Mode, path: &str, shares: &[Share], program: &[&str]) -> Command {
+    let mut command = mode.confiner();
+    command.args(["-e", CONFINE, "--"]).arg(std::process::id().to_string()).arg(mode.first_id());
+    for share in shares {
+        command.arg(if share.writable { "rw" } else { "ro" }).arg(&share.from).arg(&share.at);
+    }
+    command.arg("--").args(program);
     command.env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
     command.current_dir("/").stdin(Stdio::null());
     command
@@ -195,41 +243,72 @@ fn kill_when_asked(pid: Pid, cancel: &Cancel, done: &AtomicBool) {
     }
 }
 
+/// The words of libc for a full disk and a full quota, which programs pass on.
+const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+fn speaks_of_full_disk(line: &str) -> bool {
+    FULL.iter().any(|words| line.contains(words))
+}
+
 /// Reports every line and keeps the last ones, and those before that speak of an error.
 fn follow(stderr: impl Read, line: &(dyn Fn(&str) + Sync)) -> Vec<String> {
     let (mut errors, mut tail) = (Vec::new(), VecDeque::new());
     let mut reader = BufReader::new(stderr);
     let mut bytes = Vec::new();
     // By bytes: a maintainer script may print what is no UTF-8.
-    while matches!(reader.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
-        let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+    while matches!(reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
+        // And what would do something to the terminal.
+        let text = harmless(String::from_utf8_lossy(&bytes).trim_end().to_owned());
         bytes.clear();
         line(&text);
         tail.push_back(text);
         let passed = if tail.len() > TAIL { tail.pop_front() } else { None };
-        errors.extend(passed.filter(|text| errors.len() < ERRORS && text.contains("error")));
+        errors.extend(passed.filter(|text| errors.len() < ERRORS && (text.contains("error") || speaks_of_full_disk(text))));
     }
     errors.extend(tail);
     errors
 }
 
 fn failure(status: ExitStatus, what: &str, lines: Vec<String>) -> Error {
-    let class = if lines.iter().any(|line| line.contains("No space left on device")) { Class::NoSpace } else { Class::User };
-    lines.into_iter().fold(Error::new(class, format!("{what} failed ({status})")), Error::detail)
+    let is_full = lines.iter().any(|line| speaks_of_full_disk(line));
+    let class = if is_full { Class::NoSpace } else { Class::User };
+    let failed = lines.into_iter().fold(Error::new(class, format!("{what} failed ({status})")), Error::detail);
+    match is_full {
+        true => failed.hint("nothing was kept half-written; free some space, or point $KBAKE_STORE at a larger disk"),
+        false => failed,
+    }
 }
 
-/// Removes `folder` and all in it, also what belongs to subordinate ids.
+/// Removes `folder` and all in it, also what belongs to subordinate ids. By `rm`: a script may have nested folders more deeply
+/// than there are descriptors, or stack, to follow.
 pub fn remove(mode: Mode, path: &str, folder: &Path) -> Result<()> {
-    let failed = |e: &io::Error| Error::io(format_args!("remove {}", folder.display()), e);
-    match crate::fsx::change::remove_folder(folder) {
-        Ok(()) => return Ok(()),
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(e) if mode == Mode::Root || e.kind() != ErrorKind::PermissionDenied => return Err(failed(&e)),
-        Err(_) => {}
+    if !fsx::exists(folder)? {
+        return Ok(());
     }
-    let output = command(mode, path, &["rm", "-rf", "--one-file-system", "--"]).arg(folder).output().map_err(|e| failed(&e))?;
+    let failed = |e: &io::Error| Error::io(format_args!("remove {}", folder.display()), e);
+    let output = remover(mode, path, folder)?.output().map_err(|e| failed(&e))?;
     if output.status.success() {
         return Ok(());
     }
     Err(Error::user(format!("cannot remove {}", folder.display())).detail(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+/// The command that removes `folder`: for an ordinary user in a sandbox, which has the ids that things in it belong to.
+fn remover(mode: Mode, path: &str, folder: &Path) -> Result<Command> {
+    let rm = ["rm", "-rf", "--one-file-system", "--"];
+    let (Some(above), Some(name)) = (folder.parent(), folder.file_name()) else {
+        return Err(Error::internal(format!("{} is no folder of a build", folder.display())));
+    };
+    match mode {
+        Mode::Root => {
+            let mut command = Command::new(rm[0]);
+            command.args(&rm[1..]).arg(folder).env_clear().env("PATH", path).stdin(Stdio::null());
+            Ok(command)
+        }
+        Mode::Unprivileged => {
+            let mut command = command(mode, path, &[Share::change(above, "above")], &rm);
+            command.arg(Path::new("/above").join(name));
+            Ok(command)
+        }
+    }
 }

@@ -14,8 +14,14 @@ mod findings;
 mod memory;
 mod oci;
 mod row;
+mod scripts;
 mod streams;
 mod tars;
+
+#[path = "../site/mod.rs"]
+mod site;
+#[path = "../web/mod.rs"]
+mod web;
 
 #[path = "../fuzz/src/seeds.rs"]
 #[allow(dead_code, reason = "the fuzzer uses the rest")]
@@ -29,6 +35,8 @@ use std::time::{Duration, Instant};
 
 use row::{Place, Row};
 
+const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Memory is measured of the whole process: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 

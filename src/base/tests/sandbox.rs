@@ -5,13 +5,13 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::base::sandbox::{self, HOST_PATH, Mode};
+use crate::base::sandbox::{self, HOST_PATH, Mode, Share, covers};
 use crate::value::Cancel;
 use crate::{Class, Error, Result};
 
 /// Runs a script in the sandbox: its output, or the error.
 fn run(script: &str) -> Result<String> {
-    let command = sandbox::command(Mode::of_caller(), HOST_PATH, &["sh", "-c", script]);
+    let command = sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", script]);
     sandbox::run(command, "the script", &|_| {}, &Cancel::new(), text)
 }
 
@@ -68,7 +68,7 @@ fn a_failure_shows_the_last_lines() {
 
 #[test]
 fn the_first_failure_is_the_one_that_is_told() {
-    let start = |script: &str| sandbox::command(Mode::of_caller(), HOST_PATH, &["sh", "-c", script]);
+    let start = |script: &str| sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", script]);
     let refuse = |output: &mut dyn Read| -> Result<()> {
         let mut some = [0; 10];
         output.read_exact(&mut some).map_err(|e| Error::io("read", &e))?;
@@ -83,12 +83,53 @@ fn the_first_failure_is_the_one_that_is_told() {
 }
 
 #[test]
+fn lines_of_strangers_stay_short_and_reach_no_terminal() {
+    let lines = Mutex::new(Vec::new());
+    let script = "printf '\\033[2Ja\\n' >&2; head -c 200000 /dev/zero | tr '\\0' x >&2";
+    let command = sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", script]);
+    sandbox::run(command, "it", &|line| lines.lock().unwrap().push(line.to_owned()), &Cancel::new(), text).unwrap();
+    let lines = lines.into_inner().unwrap();
+    assert_eq!(lines[0], "\\u{1b}[2Ja");
+    assert!(lines.len() == 5 && lines.iter().all(|line| line.len() < 1 << 16), "{:?}", lines.iter().map(String::len).collect::<Vec<_>>());
+}
+
+#[test]
+fn only_what_is_shared_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (read, change) = (folder.path().join("o d d = \u{fc}"), folder.path().join("change"));
+    std::fs::create_dir(&read).unwrap();
+    std::fs::create_dir(&change).unwrap();
+    std::fs::write(read.join("file"), "seen").unwrap();
+    let shares = [Share::read(&read, "a/b"), Share::change(&change, "c")];
+    let script = "cat /a/b/file; touch /c/new; touch /a/b/new || mount -o remount,bind,rw /a/b || umount /a/b || echo; ls / /usr /etc /dev";
+    let command = sandbox::command(Mode::of_caller(), HOST_PATH, &shares, &["sh", "-c", script]);
+    let said = sandbox::run(command, "it", &|_| {}, &Cancel::new(), text).unwrap();
+    let (first, listed) = said.split_once('\n').unwrap();
+    assert_eq!(first, "seen");
+    assert!(change.join("new").exists() && !read.join("new").exists());
+    let known = "/: /usr: /etc: /dev: a c bin sbin lib lib32 lib64 libx32 libexec share dev etc proc tmp usr alternatives group ld.so.cache passwd \
+        console fd full null random shm stderr stdin stdout tty urandom zero";
+    let known: Vec<&str> = known.split_whitespace().collect();
+    assert!(listed.split_whitespace().all(|name| known.contains(&name)), "{listed}");
+}
+
+#[test]
+fn ids_of_root_are_a_range_that_is_there() {
+    assert!(covers("         0          0 4294967295\n", 0x7000_0000, 1 << 16));
+    assert!(covers("0 1000 1\n1 100000 4294967294\n", 0x7000_0000, 1 << 16));
+    // In a container with ids of its own; and with a range that ends within.
+    for map in ["0 100000 65536\n", "0 0 1879048200\n", "", "x"] {
+        assert!(!covers(map, 0x7000_0000, 1 << 16), "{map}");
+    }
+}
+
+#[test]
 fn a_stop_ends_all_processes_at_once() {
     let cancel = Cancel::new();
     let flag = cancel.flag();
     // Processes that ignore polite signals, one of them in a session of its own.
     let script = "trap '' TERM INT HUP; setsid sleep 98765.25 & sleep 98765.5 & echo ready >&2; sleep 98765.75";
-    let command = sandbox::command(Mode::of_caller(), HOST_PATH, &["sh", "-c", script]);
+    let command = sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", script]);
     let began = Mutex::new(None);
     let stop = |line: &str| {
         if line == "ready" {
@@ -103,7 +144,7 @@ fn a_stop_ends_all_processes_at_once() {
     for word in ["98765.25", "98765.5", "98765.75"] {
         assert!(!lives(word), "sleep {word} outlived its sandbox");
     }
-    let never = sandbox::command(Mode::of_caller(), HOST_PATH, &["sh", "-c", "exit 0"]);
+    let never = sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", "exit 0"]);
     assert_eq!(sandbox::run(never, "it", &|_| {}, &cancel, text).unwrap_err().class(), Class::Interrupted, "nothing is started any more");
 }
 
