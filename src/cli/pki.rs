@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Session;
-use super::args::{Kubeconfig, Pki as Command, PkiArgs};
+use super::args::{Admin, Kubeconfig, Pki as Command, PkiArgs};
 use super::cluster::pasteable;
 use crate::error::{Class, Error, Result};
 use crate::fsx;
@@ -72,12 +72,16 @@ impl Session<'_> {
                 State::Good => "good",
                 State::WithoutKey => "good, key elsewhere",
                 State::Missing => {
-                    missing += 1;
+                    missing += u32::from(!row.optional);
                     "missing"
                 }
                 State::Expiring(problem) => {
                     soon.push(problem.clone());
                     "ends soon"
+                }
+                State::Lasting(problem) => {
+                    soon.push(problem.clone());
+                    "good, not revocable"
                 }
                 State::Bad(problems) => {
                     bad.extend(problems.iter().cloned());
@@ -121,14 +125,17 @@ impl Session<'_> {
                 .hint("a kubeconfig is for clusters with a node of role control-plane, or with [api]"));
         };
         let secrets = self.secrets(&cluster, &args.cluster, &args.secrets)?;
-        let admin = secrets.admin();
+        let (user, identity) = match args.user {
+            Admin::Admin => ("kubernetes-admin", secrets.admin()),
+            Admin::SuperAdmin => ("kubernetes-super-admin", secrets.super_admin().ok_or_else(|| no_super_admin(args))?),
+        };
         let text = render::kubeconfig(&Caller {
             cluster: cluster.name.as_str(),
-            user: "kubernetes-admin",
+            user,
             server: &server,
             authority: secrets.authority(Authority::Cluster),
-            certificate: admin.certificate(),
-            key: admin.key(),
+            certificate: identity.certificate(),
+            key: identity.key(),
         });
         match &args.out {
             None => self.shell.data(text.expose_secret()),
@@ -145,6 +152,12 @@ impl Session<'_> {
             self.shell.notice(&format!("warning: {} {} ({})", problem.name, problem.what, problem.mend));
         }
     }
+}
+
+/// Folders of earlier versions have everything but this.
+fn no_super_admin(args: &Kubeconfig) -> Error {
+    let error = Error::user("the cluster has no certificate `super-admin` yet: an earlier version made its certificates");
+    pasteable(error.hint("kbake pki init"), &args.cluster, &args.secrets)
 }
 
 /// Seconds since 1970: when certificates begin, and whether they have ended.
