@@ -6,12 +6,15 @@ mod bundle;
 mod cluster;
 mod commands;
 mod config;
+mod data;
 mod events;
 mod explain;
 mod host;
 mod inspect;
 mod keep;
 mod lock;
+mod manual;
+mod paint;
 mod pki;
 mod scrub;
 mod seed;
@@ -131,6 +134,8 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Kubeconfig(args) => session.kubeconfig(args),
         Command::Roles => session.roles(),
         Command::Init { dir } => session.init(dir),
+        Command::Completions { shell } => session.completions(*shell),
+        Command::Man(args) => session.manual(args),
     }
 }
 
