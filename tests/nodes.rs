@@ -7,6 +7,7 @@
 mod baked;
 mod cri;
 mod docker;
+mod program;
 mod upstream;
 mod vm;
 

@@ -137,7 +137,7 @@ fn only_real_files_and_folders_are_taken() {
     place.pki().load(NOW).unwrap();
 }
 
-fn signer(place: &Place, name: &str) -> (Certificate, Key) {
+pub(super) fn signer(place: &Place, name: &str) -> (Certificate, Key) {
     let key = Key::parse(&place.read(&format!("{name}.key")).into()).unwrap_or_else(|why| panic!("{why}"));
     (Certificate::parse(&place.read(&format!("{name}.crt"))).unwrap(), key)
 }
