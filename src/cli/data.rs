@@ -157,6 +157,7 @@ fn word(class: &Class) -> &str {
             Rest::Lock => "lock",
             Rest::Distrust => "distrust",
             Rest::Work => "work",
+            Rest::Odd => "odd",
         },
     }
 }
