@@ -260,7 +260,9 @@ fn what_is_the_users_is_recognised() {
     ] {
         assert!(reads_the_users(line).is_some(), "{line}");
     }
-    for line in ["Path::new(ROOT).join(\"images/expected.toml\")", "site.write(\"cluster.toml\", &good); // in ROOT", "command.current_dir(dir)"] {
+    for line in
+        ["Path::new(ROOT).join(\"images/expected.toml\")", "site.write(\"cluster.toml\", &good); // in ROOT", "command.current_dir(dir)"]
+    {
         assert_eq!(reads_the_users(line), None, "{line}");
     }
 }

@@ -387,7 +387,8 @@ fn tests_see_nothing_of_who_runs_them() {
     let output = program::kbake_by("sh", &["-c", "env", "sh"], home.path()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     // The shell's own are not the environment's.
-    let mut seen: Vec<&str> = text.lines().filter(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|own| line.starts_with(own))).collect();
+    let mut seen: Vec<&str> =
+        text.lines().filter(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|own| line.starts_with(own))).collect();
     seen.sort_unstable();
     assert_eq!(seen, [format!("HOME={}", home.path().display()).as_str(), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
     let mut files: Vec<String> =

@@ -4,9 +4,9 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
 mod baked;
+mod program;
 #[path = "e2e/proof.rs"]
 mod proof;
-mod program;
 mod vm;
 
 use std::fs::{self, File};

@@ -92,11 +92,9 @@ fn may_go_on(survey: &Survey, inventory: &Inventory) -> Result<()> {
         return Err(error.hint("bring the files back from a backup; or, to begin anew, move the whole folder away first"));
     }
     let unsigned = |authority: Authority| {
-        let missing = inventory
-            .wanted
-            .iter()
-            .zip(&survey.leafs)
-            .filter(|(wanted, found)| wanted.issuer == authority && !wanted.name.is_optional() && found.lacks != Lacks::Nothing && found.problems.is_empty());
+        let missing = inventory.wanted.iter().zip(&survey.leafs).filter(|(wanted, found)| {
+            wanted.issuer == authority && !wanted.name.is_optional() && found.lacks != Lacks::Nothing && found.problems.is_empty()
+        });
         missing.map(|(wanted, _)| wanted.name.to_string()).collect::<Vec<_>>()
     };
     for authority in Authority::ALL {

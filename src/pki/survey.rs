@@ -208,7 +208,8 @@ impl Reader<'_> {
         }
         // As an earlier version made it. It fits, so that is the only other group that it can have.
         if found.problems.is_empty() && wanted.name == Name::Admin && !check::has_group(wanted, certificate) {
-            let what = format!("is in the group {MASTERS}, whose rights nobody can take away before {}", check::date(certificate.not_after));
+            let what =
+                format!("is in the group {MASTERS}, whose rights nobody can take away before {}", check::date(certificate.not_after));
             let mend = format!("when the cluster has the ClusterRoleBinding {ADMINS}: {renew}");
             found.lasting = Some(Problem { mend, ..problem(what) });
         }

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::site::{Site, says};
 use super::ROOT;
+use super::site::{Site, says};
 
 /// A site with the shipped cluster of three etcd members, and its keys.
 fn site_with_keys() -> Site {

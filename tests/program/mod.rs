@@ -16,8 +16,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PROJECT: [&str; 3] = ["recipes", "lockfiles", "images/expected.toml"];
 
 /// What may be said of the way to the host's own mirrors.
-const PROXIES: [&str; 8] =
-    ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+const PROXIES: [&str; 8] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 
 /// kbake in `folder`, which is its home as well.
 pub fn kbake(folder: &Path) -> Command {

@@ -210,7 +210,7 @@ fn an_exchanged_authority_is_found_out() {
         place.put(name, &other.read(name));
     }
     let error = place.pki().load(NOW).unwrap_err().to_string();
-    assert_eq!(error.matches("is not issued by the present `ca`").count(), 1 + 3 * 6 + 1 + 3 * 2, "{error}");
+    assert_eq!(error.matches("is not issued by the present `ca`").count(), 2 + 3 * 6 + 1 + 3 * 2, "{error}");
     // Only the key: everything would be signed in vain.
     place.put("ca.crt", &Place::full("kubenet").read("ca.crt"));
     let error = place.pki().renew(&["admin"], NOW).unwrap_err().to_string();

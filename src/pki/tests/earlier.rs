@@ -13,7 +13,9 @@ fn sign(place: &Place, wanted: &Wanted) {
     let own = Key::generate().unwrap();
     let signed = issue::leaf(wanted, &own, Signer { certificate: &certificate, key: &key }, 100, NOW).unwrap();
     let stem = place.pki().folder.stem(&wanted.name);
-    let put = |ending: &str, text: &str| place.put(stem.with_extension(ending).strip_prefix(place.pki().folder()).unwrap().to_str().unwrap(), text);
+    let put = |ending: &str, text: &str| {
+        place.put(stem.with_extension(ending).strip_prefix(place.pki().folder()).unwrap().to_str().unwrap(), text)
+    };
     put("crt", &signed.pem());
     put("key", own.pem().expose_secret());
 }
@@ -39,7 +41,10 @@ fn a_folder_of_an_earlier_version_is_completed_and_not_changed() {
 
     let report = place.pki().init(NOW).unwrap();
     assert_eq!((&report.made[..], &report.problems[..]), (&["super-admin".to_owned()][..], &[][..]));
-    assert!(report.warnings[0].what.contains("is in the group system:masters, whose rights nobody can take away before 2027-04-25"), "{report:?}");
+    assert!(
+        report.warnings[0].what.contains("is in the group system:masters, whose rights nobody can take away before 2027-04-25"),
+        "{report:?}"
+    );
     assert!(report.warnings[0].mend.ends_with("the ClusterRoleBinding kbake:cluster-admins: kbake pki renew admin"), "{report:?}");
     let after = place.snapshot();
     assert!(before.iter().filter(|(_, file)| file.0 == 0o600).all(|(path, file)| after[path].1 == file.1), "nothing else is touched");

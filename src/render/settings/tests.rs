@@ -127,9 +127,7 @@ fn leaders_are_elected_where_there_are_several_control_plane_nodes() {
 
 #[test]
 fn a_node_registers_with_its_taints() {
-    let taints = |cluster: &Cluster, node: &str| {
-        value(&text(cluster, node, CLUSTER_ENV, EtcdStart::New).unwrap(), "NODE_TAINTS").unwrap()
-    };
+    let taints = |cluster: &Cluster, node: &str| value(&text(cluster, node, CLUSTER_ENV, EtcdStart::New).unwrap(), "NODE_TAINTS").unwrap();
     let two = example("two-node");
     assert_eq!(taints(&two, "worker"), "example.test/dedicated=builds:NoSchedule");
     assert_eq!(taints(&two, "control"), "node-role.kubernetes.io/control-plane:NoSchedule");

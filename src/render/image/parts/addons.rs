@@ -38,10 +38,7 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
 
 /// The one add-on without which nobody with the certificate `admin` may do anything, and nobody sees a pod's log.
 pub(super) fn rbac() -> Result<[Entry; 2]> {
-    Ok([
-        addon("rbac", rbac::ABOUT, &rbac::objects()?)?,
-        manifest("rbac/once/cluster-admins", rbac::ABOUT_ADMINS, &rbac::admins()?)?,
-    ])
+    Ok([addon("rbac", rbac::ABOUT, &rbac::objects()?)?, manifest("rbac/once/cluster-admins", rbac::ABOUT_ADMINS, &rbac::admins()?)?])
 }
 
 fn addon(name: &str, about: &str, objects: &[Value]) -> Result<Entry> {

@@ -14,7 +14,8 @@ const ADMINS: &str = "kbake:cluster-admins";
 pub(super) const ABOUT: &str = "Lets the API server into kubelets, for logs, exec and metrics. Its certificate has a name and no group.";
 
 /// For people who read the manifest of the group for daily use.
-pub(super) const ABOUT_ADMINS: &str = "Gives all rights to the group of the certificate `admin`, as long as this stands. It is made when it is not there,
+pub(super) const ABOUT_ADMINS: &str =
+    "Gives all rights to the group of the certificate `admin`, as long as this stands. It is made when it is not there,
 and never changed: to take the rights away for good, remove the subjects and leave the binding.";
 
 /// The binding of the group for daily use. The group `system:masters`, of the certificate `super-admin`, needs none and
@@ -26,8 +27,7 @@ pub(super) fn admins() -> Result<Vec<Value>> {
         name: ADMINS.to_owned(),
         namespace: None,
     };
-    let binding =
-        ClusterRoleBinding { metadata: meta(ADMINS, &[]), role_ref: cluster_role("cluster-admin"), subjects: Some(vec![group]) };
+    let binding = ClusterRoleBinding { metadata: meta(ADMINS, &[]), role_ref: cluster_role("cluster-admin"), subjects: Some(vec![group]) };
     Ok(vec![object(&binding)?])
 }
 

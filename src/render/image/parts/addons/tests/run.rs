@@ -294,7 +294,11 @@ fn wait_for(done: impl Fn() -> bool) {
 fn what_is_missing_is_said_and_the_rest_is_done() {
     for (settings, complaint, applied) in [
         (ALL.replace("rbac,", "nfs,rbac,"), "this image has no add-on `nfs`", vec![ADMINS, RBAC, COREDNS, METALLB, POOL]),
-        (ALL.replace("=10.0.0.1-10.0.0.9", "="), "no value for @LOAD_BALANCER_POOL@ , which the add-on `metallb`", vec![ADMINS, RBAC, COREDNS]),
+        (
+            ALL.replace("=10.0.0.1-10.0.0.9", "="),
+            "no value for @LOAD_BALANCER_POOL@ , which the add-on `metallb`",
+            vec![ADMINS, RBAC, COREDNS],
+        ),
         (ALL.replace("=10.0.0.1-10.0.0.9", "=$(reboot)|e"), "no value for @LOAD_BALANCER_POOL@", vec![ADMINS, RBAC, COREDNS]),
     ] {
         let root = Root::new(&settings);
