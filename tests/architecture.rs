@@ -131,9 +131,13 @@ fn every_module_begins_with_its_charter() {
 const SECRETIVE: [&str; 5] = ["cli", "fetch", "pki", "render", "seed"];
 
 /// Where secrets are opened, and why. `pki/` reads and writes the user's private folder.
-const OPENERS: [(&str, &str); 4] = [
+const OPENERS: [(&str, &str); 5] = [
     ("cli/pki.rs", "prints the kubeconfig that was asked for"),
     ("fetch/credential.rs", "puts logins and tokens of registries into headers of requests"),
+    (
+        "render/additions.rs",
+        "reads the keys of what a person adds to a seed, and joins it with the seed's into a document that is a secret again",
+    ),
     ("render/yaml.rs", "writes them into documents that are secrets again"),
     ("seed/mod.rs", "lays volumes out, which are secrets again, and hands the bytes to who writes private files"),
 ];

@@ -31,7 +31,7 @@ fn a_wrong_hash_keeps_nothing_and_names_both_digests() {
     web.answer(ONE, Answer::File(wrong.clone()));
     let text = site.fails(4, &["fetch", "etcd", "--mirror", &web.base]);
     let (expected, found) = (Sha256::of(contents(ONE)).to_string(), Sha256::of(&wrong).to_string());
-    says(&text, &["error: hash mismatch for `one`", &expected, &found, ONE, "hint: nothing was kept", "kbake lock --upgrade one"]);
+    says(&text, &["error: hash mismatch for `one`", &expected, &found, ONE, "hint: nothing was kept", "kbake lock --upgrade package:one"]);
     assert!(!site.blobs().contains(&expected) && !site.blobs().contains(&found));
 
     // A second mirror that has it puts all right.
@@ -99,7 +99,14 @@ fn offline_lists_all_that_is_missing_and_opens_no_socket() {
     let text = said(3, &strace.output().unwrap_or_else(|e| panic!("strace is missing: run tests/setup.sh ({e})")));
     says(
         &text,
-        &["error: 3 artifacts are missing in the store (", ONE, TWO, TOOL, "MiB", "hint: run `kbake fetch` where there is a network"],
+        &[
+            "error: 3 artifacts are missing in the store (",
+            ONE,
+            TWO,
+            TOOL,
+            "MiB",
+            "hint: run `kbake fetch etcd --channel debian` where there is a network",
+        ],
     );
     let calls = fs::read_to_string(trace).unwrap();
     assert!(!calls.contains("AF_INET"), "{calls}");
@@ -151,7 +158,7 @@ fn a_host_without_apt() {
     let (site, web) = (Site::new(), Web::start());
     mirror(&web, &[ONE, TWO, TOOL]);
     let run = |args: &[&str]| site.kbake(args).env("PATH", site.path("home")).output().unwrap();
-    for args in [&["fetch", "etcd"][..], &["lock"]] {
+    for args in [&["fetch", "etcd"][..], &["lock", "--upgrade"]] {
         says(&said(1, &run(args)), &["error: `apt-get` is missing", "hint: install the package `apt`", "--mirror URL"]);
     }
     let output = run(&["fetch", "etcd", "--mirror", &web.base]);
@@ -416,6 +423,196 @@ fn init_writes_what_is_missing_and_nothing_else() {
     assert!(site.succeeds(&["roles"]).contains("etcd\ta role\n"), "its own recipe is kept");
 }
 
+/// The commands that a message tells to type, as words.
+fn commands_in(text: &str) -> Vec<Vec<String>> {
+    let hints = text.lines().filter(|line| line.starts_with("hint: "));
+    let quoted = hints.flat_map(|hint| hint.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
+    let commands = quoted.filter_map(|command| command.strip_prefix("kbake ").map(str::to_owned));
+    commands.map(|command| command.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn a_hint_typed_as_it_stands_is_about_the_same_project_channel_and_store() {
+    let site = Site::new();
+    fs::create_dir(site.path("elsewhere")).unwrap();
+    // A second channel of the same packages, which the hint must leave alone.
+    let other = site.read("recipes/sources/debian.toml").replace("channel = \"debian\"", "channel = \"other\"");
+    site.write("recipes/sources/other.toml", &other);
+    let lock = site.read("lockfiles/debian.lock");
+    site.write("lockfiles/other.lock", &lock.replace("channel = \"debian\"", "channel = \"other\""));
+    // A role that asks for what the base has: stale, and locked again without network.
+    site.write("recipes/roles/new.toml", "description = \"new\"\npackages = [\"one\"]\n");
+    let run = |args: &[String]| {
+        let mut command = Command::new(KBAKE);
+        command.args(args).current_dir(site.path("elsewhere")).env_clear().env("HOME", site.path("home")).env("PATH", "/usr/bin:/bin");
+        command.output().unwrap()
+    };
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let failed = said(1, &run(&words("plan new --project .. --channel other --store ../store")));
+    let [command] = &commands_in(&failed)[..] else { panic!("{failed}") };
+    assert_eq!(command.join(" "), "lock --channel other --project .. --store ../store");
+    let output = run(command);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(site.read("lockfiles/debian.lock"), lock, "the other channel's");
+    assert!(site.read("lockfiles/other.lock").contains("\nnew = [\n"));
+    assert!(run(&words("plan new --project .. --channel other")).status.success());
+    assert!(!site.path("home/.cache/kbake").exists(), "the store is the one that was named");
+}
+
+#[test]
+fn only_what_is_asked_for_is_held_against_the_lock() {
+    let site = Site::new();
+    let plan = site.succeeds(&["plan", "etcd"]);
+    // New and locked nowhere; no recipe at all; a name that is none.
+    site.write("recipes/roles/new.toml", "description = \"new\"\npackages = [\"three\"]\n");
+    site.write("recipes/roles/broken.toml", "description = \n");
+    site.write("recipes/roles/No Role.toml", "description = \"x\"\n");
+    assert_eq!(site.succeeds(&["plan", "etcd"]), plan);
+    says(&site.fails(1, &["plan", "new"]), &["lockfiles/debian.lock` is stale", "new: not locked at all", "kbake lock --channel debian"]);
+    says(&site.fails(1, &["plan", "broken"]), &["recipes/roles/broken.toml:1"]);
+    for gone in ["broken", "No Role", "new"] {
+        fs::remove_file(site.path(&format!("recipes/roles/{gone}.toml"))).unwrap();
+    }
+    // A role that is gone.
+    site.write("recipes/roles/other.toml", &site.read("recipes/roles/etcd.toml"));
+    site.succeeds(&["lock"]);
+    fs::remove_file(site.path("recipes/roles/other.toml")).unwrap();
+    assert_eq!(site.succeeds(&["plan", "etcd"]), plan);
+    says(&site.fails(1, &["lock", "--check"]), &["other: locked, but there is no such recipe"]);
+}
+
+#[test]
+fn locking_what_is_locked_already_opens_no_socket() {
+    let site = Site::new();
+    let before = site.read("lockfiles/debian.lock");
+    assert_eq!(site.succeeds(&["lock"]), "");
+    assert_eq!(site.read("lockfiles/debian.lock"), before);
+    site.write("recipes/roles/twin.toml", "description = \"a twin\"\npackages = [\"two\", \"one\"]\n");
+    assert_eq!(site.succeeds(&["lock"]), "regroup two (etcd) -> (etcd, twin)\n");
+    site.succeeds(&["lock", "--check"]);
+    let (etcd, twin) = (site.succeeds(&["plan", "etcd"]), site.succeeds(&["plan", "twin"]));
+    assert_eq!(etcd.matches("package ").count(), twin.matches("package ").count());
+    fs::remove_file(site.path("recipes/roles/twin.toml")).unwrap();
+    site.succeeds(&["lock"]);
+    assert_eq!(site.read("lockfiles/debian.lock"), before);
+    // What the archive must be asked for still is; here nobody answers.
+    site.write("recipes/roles/twin.toml", "description = \"more\"\npackages = [\"three\"]\n");
+    says(&site.fails(3, &["lock"]), &["no mirror is known"]);
+}
+
+#[test]
+fn a_link_out_of_the_project_brings_nothing_into_an_image() {
+    let (site, outside) = (Site::new(), tempfile::tempdir().unwrap());
+    let token = outside.path().join("token");
+    fs::write(&token, "hush").unwrap();
+    let role = site.read("recipes/roles/etcd.toml");
+    let refused = |name: &str| {
+        says(&site.fails(1, &["plan", "etcd"]), &[&format!("{name} leads out of the project's folder"), "hint: copy the file"])
+    };
+    site.write("recipes/roles/etcd.toml", &format!("{role}\n[[file]]\npath = \"/etc/a\"\nsource = \"dir/token\"\n"));
+    std::os::unix::fs::symlink(outside.path(), site.path("recipes/dir")).unwrap();
+    refused("recipes/dir/token");
+    fs::remove_file(site.path("recipes/dir")).unwrap();
+    fs::create_dir(site.path("recipes/dir")).unwrap();
+    std::os::unix::fs::symlink(&token, site.path("recipes/dir/token")).unwrap();
+    refused("recipes/dir/token");
+    // A link that stays inside is the file.
+    fs::remove_file(site.path("recipes/dir/token")).unwrap();
+    fs::write(site.path("recipes/mine"), "hello").unwrap();
+    std::os::unix::fs::symlink("../mine", site.path("recipes/dir/token")).unwrap();
+    assert!(site.succeeds(&["plan", "etcd"]).contains(&Sha256::of("hello").to_string()));
+    // Recipes and lockfiles are files of the project too.
+    let lock = site.path("lockfiles/debian.lock");
+    fs::rename(&lock, outside.path().join("lock")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("lock"), &lock).unwrap();
+    refused("lockfiles/debian.lock");
+}
+
+#[test]
+fn a_program_beside_the_recipes_keeps_its_bit_or_is_asked_about() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let site = Site::new();
+    let role = site.read("recipes/roles/etcd.toml");
+    let with = |mode: &str| {
+        site.write("recipes/roles/etcd.toml", &format!("{role}\n[[file]]\npath = \"/usr/local/bin/a\"\nsource = \"a\"\n{mode}"))
+    };
+    fs::write(site.path("recipes/a"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(site.path("recipes/a"), fs::Permissions::from_mode(0o755)).unwrap();
+    with("");
+    says(&site.fails(1, &["plan", "etcd"]), &["recipes/a is executable", "mode = \"0755\"", "mode = \"0644\"", "recipes/roles/etcd.toml:"]);
+    for mode in ["0755", "0644"] {
+        with(&format!("mode = \"{mode}\"\n"));
+        assert!(site.succeeds(&["plan", "etcd"]).lines().any(|line| line.contains("/usr/local/bin/a") && line.contains(mode)));
+    }
+    with("");
+    fs::set_permissions(site.path("recipes/a"), fs::Permissions::from_mode(0o644)).unwrap();
+    site.succeeds(&["plan", "etcd"]);
+}
+
+#[test]
+fn kernel_arguments_and_modules_are_in_the_plan() {
+    let site = Site::new();
+    let before = site.succeeds(&["plan", "etcd"]);
+    let recipe = |name: &str, more: &str| site.write(name, &(site.read(name) + more));
+    recipe("recipes/base.toml", "kernel-args = [\"quiet\", \"mitigations=auto\"]\n");
+    recipe("recipes/roles/etcd.toml", "kernel-args = [\"quiet\", \"swapaccount=1\"]\nkernel-modules = [\"br_netfilter\"]\n");
+    let after = site.succeeds(&["plan", "etcd"]);
+    assert_ne!(before, after);
+    let list = Sha256::of("# `kernel-modules` of the recipes.\nbr_netfilter\n").to_string();
+    assert!(after.lines().any(|line| line.contains("/etc/modules-load.d/kernel-modules.conf") && line.contains(&list)), "{after}");
+    recipe("recipes/roles/etcd.toml", "\n[[file]]\npath = \"/etc/default/grub.d/a.cfg\"\ncontent = \"x\"\n");
+    says(&site.fails(1, &["plan", "etcd"]), &["/etc/default/grub.d/a.cfg changes nothing", "hint: `kernel-args"]);
+}
+
+#[test]
+fn what_cannot_be_a_program_is_not_locked_as_one() {
+    let site = Site::new();
+    let tables = "\n[artifact.kubelet]\nabsent = \"not here\"\ninstall = \"/usr/local/bin/kubelet\"\n";
+    site.write("recipes/sources/debian.toml", &(site.read("recipes/sources/debian.toml") + tables));
+    let before = site.read("lockfiles/debian.lock");
+    says(&site.fails(1, &["lock", "--set", "kubelet=/etc/hosts"]), &["/etc/hosts is no program (no ELF file)"]);
+    says(&site.fails(1, &["lock", "--set", "kubelet=/dev/zero"]), &["/dev/zero is a device, pipe or socket"]);
+    assert_eq!(site.read("lockfiles/debian.lock"), before);
+    site.write("mine", "#!/bin/sh\nexit 0\n");
+    site.succeeds(&["lock", "--set", "kubelet=mine"]);
+    says(&site.read("lockfiles/debian.lock"), &["path = \"mine\""]);
+    says(&site.fails(1, &["lock", "--upgrade", "kubelet"]), &["a file of your own, mine", "kbake lock --unset kubelet --channel debian"]);
+    // Outside the project by a link that was typed: locked where it is, and found there.
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("mine"), "#!/bin/sh\nexit 1\n").unwrap();
+    std::os::unix::fs::symlink(outside.path(), site.path("build")).unwrap();
+    site.succeeds(&["lock", "--set", "kubelet=build/mine"]);
+    says(&site.read("lockfiles/debian.lock"), &[&format!("path = \"{}\"", site.path("build/mine").display())]);
+    site.succeeds(&["plan", "etcd"]);
+    // A lockfile of a stranger's that leads there is refused.
+    let strange = site.read("lockfiles/debian.lock").replace(&format!("{}/", site.dir.path().display()), "");
+    site.write("lockfiles/debian.lock", &strange);
+    site.write("recipes/roles/etcd.toml", &site.read("recipes/roles/etcd.toml").replace("packages", "artifacts = [\"kubelet\"]\npackages"));
+    says(&site.fails(1, &["plan", "etcd"]), &["build/mine leads out of the project's folder"]);
+}
+
+#[test]
+fn the_only_channel_is_the_usual_one_and_editors_files_are_none() {
+    let site = Site::new();
+    let run = |args: &[&str]| site.kbake(args).env_remove("KBAKE_CHANNEL").output().unwrap();
+    let plan = run(&["plan", "etcd"]);
+    assert_eq!((plan.status.code(), &plan.stderr[..]), (Some(0), &b""[..]), "{}", String::from_utf8_lossy(&plan.stderr));
+    fs::write(site.path("recipes/roles/._etcd.toml"), b"\x00\x05\x16\x07").unwrap();
+    std::os::unix::fs::symlink("me@host.1234", site.path("recipes/sources/.#debian.toml")).unwrap();
+    let again = run(&["plan", "etcd"]);
+    assert_eq!(again.stdout, plan.stdout);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    for name in ["recipes/roles/._etcd.toml", "recipes/sources/.#debian.toml"] {
+        assert_eq!(said.matches(&format!("note: {name} is skipped")).count(), 1, "{said}");
+    }
+    site.write("recipes/sources/other.toml", "channel = \"other\"\nbase = \"debian\"\n");
+    says(&said_by(&run(&["plan", "etcd"])), &["unknown channel `upstream`", "known: debian, other"]);
+}
+
+fn said_by(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 #[test]
 fn a_cluster_is_shown_warned_about_or_refused() {
     let site = Site::new();
@@ -443,6 +640,20 @@ fn a_cluster_is_shown_warned_about_or_refused() {
     assert!(!String::from_utf8_lossy(&warned.stdout).contains("warning"), "stdout is for data");
     let option = site.kbake(&["cluster", "--cluster", "cluster.toml"]).env("KBAKE_CLUSTER", "other.toml").output().unwrap();
     assert_eq!(String::from_utf8(option.stdout).unwrap(), table);
+
+    // Names are held against the project.
+    let names = |from: &str, to: &str| site.write("cluster.toml", &good.replace(from, to));
+    names("name = \"lab\"", "name = \"lab\"\nchannel = \"debain\"");
+    says(&site.fails(1, &["cluster"]), &["cluster.toml names the channel `debain`", "did you mean `channel = \"debian\"`?"]);
+    names("count = 3", "image = \"ectd\"");
+    says(&site.fails(1, &["cluster"]), &["node `etcd` boots the image `ectd`", "did you mean `image = \"etcd\"`?"]);
+    names("count = 3", "image = \"from-elsewhere\"");
+    let elsewhere = site.kbake(&["cluster"]).output().unwrap();
+    assert!(elsewhere.status.success());
+    says(
+        &said_by(&elsewhere),
+        &["warning: cluster.toml: node `etcd` boots the image `from-elsewhere`", "recipes/roles/from-elsewhere.toml"],
+    );
 
     site.write("cluster.toml", &good.replace("count = 3", "address = \"192.168.7.1\""));
     let refused = site.fails(1, &["cluster"]);

@@ -277,14 +277,20 @@ impl Drop for Cleanup {
     }
 }
 
-/// A cluster of one member, on the network that [`MEMBER`] describes.
+/// A cluster of one member, on the network that [`MEMBER`] describes, with its data on a disk of its own and all that a site may add.
 fn cluster_file(key: &SshKey) -> String {
     format!(
-        "name = \"e2e\"\nssh-keys = [\"{}\"]\n\n[network]\ncidr = \"192.168.30.0/24\"\n\n\
-         [[node]]\nrole = \"etcd\"\nname = \"etcd0\"\nmac = \"52:54:00:12:34:56\"\n",
+        "name = \"e2e\"\nssh-keys = [\"{}\"]\nntp = [\"192.168.30.1\"]\nca-certificates = [\"secrets/e2e/front-proxy-ca.crt\"]\n\n\
+         [network]\ncidr = \"192.168.30.0/24\"\n\n\
+         [[node]]\nrole = \"etcd\"\nname = \"etcd0\"\nmac = \"52:54:00:12:34:56\"\n\
+         data-disk = \"1 GiB\"\ndata-mount = \"/var/lib/etcd\"\nuser-data = \"more.yaml\"\n",
         key.public
     )
 }
+
+/// What a person adds to the member's user-data: something early, and something at the end.
+const MORE: &str = "#cloud-config\nbootcmd:\n- findmnt -no FSTYPE /var/lib/etcd >/run/early\n\
+                    write_files:\n- path: /etc/more\n  content: \"more\\n\"\nruncmd:\n- [touch, /run/late]\n";
 
 const MEMBER: Network = Network::Static { cidr: "192.168.30.0/24", host: "192.168.30.1", guest: "192.168.30.10", mac: "52:54:00:12:34:56" };
 
@@ -293,6 +299,7 @@ fn the_node_boots_and_etcd_speaks_mutual_tls_only() {
     let key = SshKey::generate("debian");
     let folder = &BUILT.folder;
     fs::write(folder.join("cluster.toml"), cluster_file(&key)).unwrap();
+    fs::write(folder.join("more.yaml"), MORE).unwrap();
     let mut said = Vec::new();
     for args in [&["pki", "init"][..], &["pki", "show"], &["seed", "--all"], &["disk", "--all"], &["qemu", "etcd0"], &["pki", "init"]] {
         let output = ok(kbake(folder, args).output().unwrap());
@@ -302,11 +309,12 @@ fn the_node_boots_and_etcd_speaks_mutual_tls_only() {
     holds_no_secret("what kbake says", &said, &canaries);
 
     let (image, disk, seed) = (BUILT.image(), folder.join("images/disks/e2e/etcd0.qcow2"), folder.join("images/seeds/e2e/etcd0.iso"));
+    let data = folder.join("images/disks/e2e/etcd0.data.qcow2");
     let before = judge("sha256sum", &[path(&image)]);
     let setup = Setup {
         machine: Machine::Q35,
         memory_mib: 1024,
-        disks: &[&disk, &seed],
+        disks: &[&disk, &seed, &data],
         network: MEMBER,
         ports: &[2379, 22],
         further: &[],
@@ -352,6 +360,16 @@ fn the_node_boots_and_etcd_speaks_mutual_tls_only() {
     let size: u64 = vm.ssh_ok(&key, "df --output=size -B1 / | tail -1").trim().parse().unwrap();
     assert!(size > 18 << 30, "the root filesystem has grown to {size} bytes only, the disk has 20 GiB");
     assert_eq!(vm.ssh_ok(&key, "stat -c '%U %a' /var/lib/etcd").trim(), "etcd 700");
+    // On its own disk, which was empty, before etcd began to write.
+    assert_eq!(vm.ssh_ok(&key, "findmnt -no FSTYPE,LABEL /var/lib/etcd").split_whitespace().collect::<Vec<_>>(), ["ext4", "kbake-data"]);
+    assert_eq!(vm.ssh_ok(&key, "sudo ls -A /var/lib/etcd | sort | head -1").trim(), "member");
+    // The site's, and the person's: before services and behind them.
+    assert_eq!(
+        vm.ssh_ok(&key, "cat /run/early /etc/more; ls /run/late; hostname").split_whitespace().collect::<Vec<_>>(),
+        ["ext4", "more", "/run/late", "etcd0"]
+    );
+    vm.ssh_ok(&key, "openssl verify -CApath /etc/ssl/certs /usr/local/share/ca-certificates/kbake-0.crt");
+    assert!(vm.ssh_ok(&key, "timedatectl show-timesync --property=SystemNTPServers").trim().ends_with("=192.168.30.1"));
     assert_eq!(vm.ssh_ok(&key, "cat /etc/machine-id | wc -c").trim(), "33", "a machine-id of its own");
     assert_eq!(vm.ssh_ok(&key, "ls /etc/ssh/ssh_host_*_key | wc -l").trim(), "2", "host keys of its own");
     assert_eq!(vm.ssh_ok(&key, "sudo cat /proc/swaps | wc -l").trim(), "1", "no swap");

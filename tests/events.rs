@@ -120,7 +120,7 @@ fn every_failure_is_the_last_event() {
     let last = found.last().unwrap();
     assert_eq!((&last["class"], &last["exit"]), (&"integrity".into(), &4.into()));
     says(last["message"].as_str().unwrap(), &["hash mismatch for `one`"]);
-    assert!(last["hints"][0].as_str().unwrap().contains("kbake lock --upgrade one"), "{last}");
+    assert!(last["hints"][0].as_str().unwrap().contains("kbake lock --upgrade package:one"), "{last}");
     assert!(last["details"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().contains("found sha256:")), "{last}");
 
     for (args, class, exit) in [

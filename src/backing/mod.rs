@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::disk::qcow2::{Backing, Format, overlay};
+use crate::disk::qcow2::{Backing, Format, empty, overlay};
 use crate::disk::readback::Image;
 use crate::error::{Error, Result};
 use crate::fsx::{self, Persisted};
@@ -90,6 +90,13 @@ pub fn place_disk(path: &Path, base: &Base, size: Size) -> Result<Persisted> {
     }
     let bytes = overlay(&Backing { name: &name, format: Format::Qcow2, size: base.size }, size.0.max(base.size))?;
     fsx::write_new(path, DISK_MODE, &bytes)
+}
+
+/// Makes an empty disk at `path` that lies on nothing. What is at `path` already stays as it is.
+pub fn place_empty(path: &Path, size: Size) -> Result<Persisted> {
+    let folder = path.parent().ok_or_else(|| Error::user(format!("{} is in no folder", path.display())))?;
+    fsx::create_dir(folder, FOLDER_MODE)?;
+    fsx::write_new(path, DISK_MODE, &empty(size.0)?)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::plan::{BuiltImage, Extract, Made, Owner, PlannedKind, PlannedNode, Pu
 use crate::project::{Channel, Digests, Project};
 use crate::recipe::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Part, Recipe, Sources, Subject};
 use crate::render::{Facts, Runtime};
-use crate::value::{ArtifactName, Digest, ReleaseVersion, TreePath};
+use crate::value::{ArtifactName, Digest, ReleaseVersion, TreePath, quote};
 
 /// Where archives of container images lie in a role's image.
 const IMAGES: &str = "usr/share/kbake/images";
@@ -262,14 +262,19 @@ impl Work<'_> {
             }
             ArtifactSource::Path(path) => {
                 let shown = path.clone();
-                let path = self.project.own_file(path);
+                let found = self.project.own_file(path)?.map(|file| self.digests.of(&file)).transpose()?.flatten();
+                let path = self.project.own_path(path);
                 // Where it is gone, the store may still have it.
-                if let Some((found, _)) = self.digests.of(&path)?
+                if let Some((found, _)) = found
                     && Digest::Sha256(found) != locked.digest
                 {
                     return Err(Error::user(format!("{shown} is no longer the file that was locked as `{}`", locked.name))
                         .detail(format!("expected {}  found sha256:{found}", locked.digest))
-                        .hint(format!("to take it as it is now, run `kbake lock --set {}={shown}` and review the change", locked.name)));
+                        .hint(format!(
+                            "to take it as it is now, run `kbake lock --set {}={}` and review the change",
+                            locked.name,
+                            quote(&path.display().to_string())
+                        )));
                 }
                 self.out.own.insert(locked.digest, OwnFile { name: locked.name.clone(), path });
             }

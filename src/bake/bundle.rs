@@ -306,8 +306,8 @@ fn project_files(wanted: &Bundling, resolved: &Resolved, goods: &mut Goods) -> R
         }
     }
     for name in names {
-        let path = project.own_file(&name);
-        let part = match resolved.sources.iter().find(|file| file.path == path) {
+        let path = project.large(&name)?.map(|file| file.path());
+        let part = match resolved.sources.iter().find(|file| Some(&file.path) == path.as_ref()) {
             Some(file) => goods.name(&name, file),
             None => match project.source(&name, &Reading)? {
                 Some(SourceFile::Held(bytes)) => goods.hold(Kind::File, &name, bytes),

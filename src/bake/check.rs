@@ -14,7 +14,7 @@ use crate::fetch;
 use crate::fsx;
 use crate::inspect::{self, Difference};
 use crate::store::{Access, Action, Claim, Lookup, Store};
-use crate::value::{Digest, RoleName, Sha256};
+use crate::value::{Digest, RoleName, Sha256, quote};
 
 /// Bytes that are copied at a time.
 const BUFFER: usize = 1 << 20;
@@ -216,10 +216,15 @@ impl Differs {
         }
         let error = match self.cached == self.fresh {
             true => error,
-            false => error.hint(format!("both are kept; `kbake diff {} {}` compares them in full", cached.display(), fresh.display())),
+            false => error.hint(format!("both are kept; `kbake diff {} {}` compares them in full", quoted(cached), quoted(fresh))),
         };
         error.hint("the store no longer believes these entries: the next build makes them anew; if it happens again, please report it")
     }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    quote(&path.display().to_string())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) const MADE: &str = "made";
 /// The name of its one output.
 const FILE: &str = "file";
 /// What every `.deb` begins with.
-const DEB_MAGIC: &[u8] = b"!<arch>\n";
+pub(super) const DEB_MAGIC: &[u8] = b"!<arch>\n";
 
 /// Blobs that a tree names beside its pack, open for reading.
 pub type Blobs = BTreeMap<Sha256, BlobFile>;
@@ -246,7 +246,7 @@ fn pick(store: &Store, archive: &Blob, strip: u32, members: BTreeSet<String>, wh
 }
 
 /// A path of an archive without its first `strip` folders.
-fn stripped(path: &TreePath, strip: u32) -> Option<String> {
+pub(super) fn stripped(path: &TreePath, strip: u32) -> Option<String> {
     let text = String::from_utf8(path.as_bytes().to_vec()).ok()?;
     let mut rest = text.as_str();
     for _ in 0..strip {

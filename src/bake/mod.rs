@@ -5,6 +5,7 @@
 
 mod accounts;
 mod artifacts;
+mod authorities;
 mod bill;
 mod boot;
 mod bring;
@@ -12,6 +13,7 @@ mod bundle;
 mod causes;
 mod check;
 mod derive;
+mod effect;
 mod frames;
 mod images;
 mod import;
@@ -20,6 +22,7 @@ mod machine;
 mod made;
 pub mod origin;
 mod overlay;
+mod own;
 mod owners;
 mod pantry;
 mod proof;
@@ -44,6 +47,7 @@ pub use import::{Belief, Imported, ImportedRole, Importing};
 pub use inputs::{Input, InputKind};
 pub use machine::ROOT_START;
 pub use origin::Origin;
+pub use own::check_own;
 pub use pantry::{Pantry, remove_work};
 pub use proof::{Damage, Damaged, Proof, State};
 pub use remember::owner;
@@ -153,11 +157,13 @@ impl Bake<'_> {
     pub fn tree(&self, resolved: &Resolved) -> Result<Stocked> {
         let plan = &resolved.plan;
         let base = self.base(resolved)?;
+        resolved.effects.check(&base.tree, &base.source)?;
         let (files, blobs) = self.made_files(resolved)?;
         let tree = accounts::add(base.tree, plan.users(), &base.source)?;
         let accounts = overlay::Accounts::of(&tree, &base.source)?;
         let tree = overlay::overlay(tree, &files, &accounts, plan.epoch())?;
         let tree = units::apply(tree, plan.presets(), &base.source, plan.epoch())?;
+        let tree = authorities::add(tree, plan.files(), &base.source, plan.epoch())?;
         let source = base.source.with_files(resolved.sources.clone()).with_blobs(blobs);
         Ok(Stocked { tree, base: base.base, source })
     }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::owners::Owners;
-use super::{Bake, Resolved, Stocked, units};
+use super::resolve::MODULES;
+use super::{Bake, Resolved, Stocked, authorities, units};
+use crate::disk::grub;
 use crate::document::{Located, Place};
 use crate::error::Result;
 use crate::plan::PlannedKind;
@@ -97,6 +99,12 @@ impl Origins {
 
     /// What a recipe itself says overrules all before it.
     pub fn recipe(&mut self, recipe: &Recipe) {
+        let menu = recipe.kernel_args.last().map(|last| (grub::MENU_PATH, &last.place));
+        let modules = recipe.kernel_modules.last().map(|last| (MODULES, &last.place));
+        for (path, place) in menu.into_iter().chain(modules) {
+            let path = TreePath::parse(path.as_bytes(), true);
+            self.files.extend(path.ok().map(|path| (path, Origin::Recipe(place.clone()))));
+        }
         for entry in &recipe.entries {
             let path = &entry.value.path;
             self.files.insert(path.clone(), Origin::Recipe(entry.place.clone()));
@@ -168,6 +176,7 @@ fn assemble(resolved: &Resolved, base: &Tree, owners: &Owners, finished: &Tree) 
         let is_file = |kind: &Kind| matches!(kind, Kind::File(_));
         let changed = || base.get(path).is_some_and(|before| is_file(&before.kind) && before.kind != node.kind);
         let origin = match node.layer {
+            Layer::Role if planned(path).is_none() && authorities::is_made(path, &node.kind) => Origin::Kbake,
             Layer::Role => resolved.origins.of_link(path, &node.kind).or_else(known).unwrap_or_else(|| behind.clone()),
             Layer::Base => known().unwrap_or_else(|| match changed() {
                 true => Origin::Accounts(resolved.origins.users.values().cloned().collect()),

@@ -1,7 +1,7 @@
 //! The digests of the user's own large files: from the store's memory where a file has not changed, else by reading it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,9 +9,9 @@ use super::Bake;
 use super::resolve::{Resolved, resolve_by};
 use crate::error::Result;
 use crate::fsx::{self, Stamp};
-use crate::project::{Channel, Digests, Project};
+use crate::project::{Channel, Digests, OwnPath, Project};
 use crate::store::Store;
-use crate::value::{RoleName, Sha256};
+use crate::value::{Cancel, RoleName, Sha256};
 
 impl Bake<'_> {
     /// As [`super::resolve()`] for each of `roles`. But a file that is as it was when it was read last is not read again.
@@ -25,7 +25,7 @@ impl Bake<'_> {
     }
 
     fn recalling<T>(&self, work: impl FnOnce(&Recall) -> T) -> T {
-        let recall = Recall { store: self.store, jobs: self.jobs, found: Mutex::default(), read: Mutex::default() };
+        let recall = Recall { store: self.store, cancel: self.cancel, jobs: self.jobs, found: Mutex::default(), read: Mutex::default() };
         let done = work(&recall);
         // What cannot be remembered is read again, and nothing worse.
         let _ = self.store.put_settled_stamps(&recall.read.into_inner().unwrap_or_else(PoisonError::into_inner));
@@ -36,6 +36,7 @@ impl Bake<'_> {
 /// What one command knows of files.
 struct Recall<'a> {
     store: &'a Store,
+    cancel: &'a Cancel,
     /// How many files are read at once.
     jobs: usize,
     /// By the paths that were asked for. Each is looked at once, so that all roles have it alike.
@@ -45,7 +46,7 @@ struct Recall<'a> {
 }
 
 impl Digests for Recall<'_> {
-    fn expect(&self, paths: &[PathBuf]) {
+    fn expect(&self, paths: &[OwnPath]) {
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -60,30 +61,28 @@ impl Digests for Recall<'_> {
         });
     }
 
-    fn of(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
-        if let Some(found) = lock(&self.found).get(path) {
+    fn of(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>> {
+        let path = file.path();
+        if let Some(found) = lock(&self.found).get(&path) {
             return Ok(Some(*found));
         }
-        let found = self.find(path)?;
+        let found = self.find(file)?;
         if let Some(found) = found {
-            lock(&self.found).insert(path.to_owned(), found);
+            lock(&self.found).insert(path, found);
         }
         Ok(found)
     }
 }
 
 impl Recall<'_> {
-    fn find(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
-        // What is gone, or no file, has no memory.
-        if Stamp::of(path)?.is_none() {
-            return fsx::digest_if_present(path);
-        }
+    fn find(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>> {
+        let Some(open) = file.open()? else { return Ok(None) };
         // A store serves many folders, and a link may come to lead elsewhere.
-        let path = fsx::canonical(path)?;
+        let path = fsx::canonical(&file.path())?;
         if let Some(known) = self.store.known(&path)? {
             return Ok(Some(known));
         }
-        let Some((digest, size, stamp)) = fsx::digest_and_stamp(&path)? else { return Ok(None) };
+        let (digest, size, stamp) = fsx::digest_of_open(&open, &path, self.cancel)?;
         if stamp.size == size {
             lock(&self.read).push((path, stamp, digest));
         }

@@ -2,19 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::PathBuf;
 
 use super::artifacts::{self, Artifacts};
+use super::authorities;
+use super::effect::Effects;
 use super::origin::{Origin, Origins};
 use crate::base;
 use crate::disk::grub;
+use crate::document::{Located, Place};
 use crate::error::{Error, Result};
-use crate::lock::{Entry as Locked, Request, SetName};
+use crate::lock::{Entry as Locked, Request, SetName, recipes_for};
 use crate::plan::{self, Account, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
-use crate::project::{Channel, Digests, LargeFile, Project, Reading, SourceFile};
-use crate::recipe::{Body, Intent, Part, Recipe, Subject, base_layers, role_layers};
+use crate::project::{Channel, Digests, LargeFile, OwnPath, Project, Reading, SourceFile};
+use crate::recipe::{Body, FileMode, Intent, Part, Recipe, Subject, base_layers, role_layers};
 use crate::render::{self, Facts};
 use crate::value::{Digest, RoleName, TreePath};
+
+/// Where the recipes' kernel modules are listed.
+pub(super) const MODULES: &str = "etc/modules-load.d/kernel-modules.conf";
 
 /// The tool that is run to install packages.
 const INSTALLER: &str = "mmdebstrap";
@@ -38,6 +43,8 @@ pub struct Resolved {
     pub artifacts: Artifacts,
     /// Whose doing the plan's lines are.
     pub origins: Origins,
+    /// What must have an effect on the installed base.
+    pub effects: Effects,
     /// The lockfile, as it was read.
     pub lock: LockFile,
 }
@@ -67,10 +74,12 @@ pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<
 pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, digests: &dyn Digests) -> Result<Resolved> {
     let name = channel.sources.channel.as_str();
     let lock = channel.locked()?;
-    lock.check(&crate::project::lock_name(name), &request(channel)?)?;
     let missing = || Error::internal(format!("the role `{role}` has no recipe"));
     channel.recipe(&Subject::Role(role.clone())).ok_or_else(missing)?;
     channel.recipe(&Subject::Base).ok_or_else(missing)?;
+    // Other roles may be new, changed or gone.
+    let asked = Request::of(&channel.sources, &recipes_for(&channel.recipes, role)?)?;
+    lock.check_some(&crate::project::lock_name(name), &asked)?;
     let layers = [base_layers(&channel.recipes)?, role_layers(&channel.recipes, role)?].concat();
 
     let installed: Vec<Locked> = lock.packages_of(role)?.into_iter().cloned().collect();
@@ -87,8 +96,9 @@ pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, 
     files.extend(artifacts.nodes.clone());
     origins.files.extend(artifacts.origins.clone());
     let (mut sources, mut presets, mut users) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-    for recipe in layers {
-        add_entries(project, recipe, digests, &mut files, &mut sources)?;
+    let mut effects = Effects::default();
+    for recipe in &layers {
+        add_entries(project, recipe, digests, &mut files, &mut sources, &mut effects)?;
         add_presets(recipe, &mut presets);
         origins.recipe(recipe);
         for user in &recipe.users {
@@ -100,6 +110,9 @@ pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, 
         _ => None,
     });
     render::static_pod_clashes(held)?;
+    let links = authorities::links(&files)?;
+    origins.rest(links.keys(), &Origin::Kbake);
+    files.extend(links);
     let plan = Plan::new(Inputs {
         role: role.clone(),
         arch: channel.sources.arch,
@@ -116,7 +129,18 @@ pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, 
     let installer = installer.clone();
     let file = crate::project::lock_name(name);
     let file = LockFile { text: project.text(&file)?.unwrap_or_default(), name: file };
-    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools, sources, artifacts, origins, lock: file })
+    Ok(Resolved {
+        plan,
+        packages: installed,
+        installer,
+        suite: lock.suite.to_string(),
+        tools,
+        sources,
+        artifacts,
+        origins,
+        effects,
+        lock: file,
+    })
 }
 
 /// What the recipes ask for, to hold against the lockfile or to resolve.
@@ -132,9 +156,11 @@ fn package(locked: &Locked) -> Package {
 fn rendered(role: &RoleName, layers: &[&Recipe], facts: &Facts, origins: &mut Origins) -> Result<BTreeMap<TreePath, PlannedNode>> {
     let uuid = *plan::root_uuid(role).as_bytes();
     let mut files: BTreeMap<_, _> = render::base_entries(uuid).into_iter().map(from_render).collect();
-    let menu = grub::Menu { title: "Linux", root: uuid, arguments: grub::Menu::CONSOLES }.text()?;
+    let arguments: Vec<&str> = grub::Menu::CONSOLES.iter().copied().chain(kernel_args(layers)).collect();
+    let menu = grub::Menu { title: "Linux", root: uuid, arguments: &arguments }.text()?;
     let menu_path = TreePath::parse(grub::MENU_PATH.as_bytes(), true).map_err(Error::internal)?;
     files.insert(menu_path, PlannedNode { mode: 0o644, owner: Owner::root(), kind: PlannedKind::File(menu.into_bytes().into()) });
+    files.extend(module_list(layers)?);
     origins.rest(files.keys(), &Origin::Kbake);
     for recipe in layers {
         let Subject::Part(name) = &recipe.subject else { continue };
@@ -145,6 +171,29 @@ fn rendered(role: &RoleName, layers: &[&Recipe], facts: &Facts, origins: &mut Or
         }
     }
     Ok(files)
+}
+
+/// The recipes' kernel arguments in their order, each once.
+fn kernel_args<'a>(layers: &[&'a Recipe]) -> Vec<&'a str> {
+    let mut found: Vec<&str> = Vec::new();
+    for argument in layers.iter().flat_map(|recipe| &recipe.kernel_args) {
+        if !found.contains(&argument.value.as_str()) {
+            found.push(argument.value.as_str());
+        }
+    }
+    found
+}
+
+/// The file that makes systemd load the recipes' modules
+/// ([modules-load.d(5)](https://www.freedesktop.org/software/systemd/man/latest/modules-load.d.html)).
+fn module_list(layers: &[&Recipe]) -> Result<Option<(TreePath, PlannedNode)>> {
+    let modules: Vec<&str> = layers.iter().flat_map(|recipe| &recipe.kernel_modules).map(|module| module.value.as_str()).collect();
+    if modules.is_empty() {
+        return Ok(None);
+    }
+    let path = TreePath::parse(MODULES.as_bytes(), false).map_err(Error::internal)?;
+    let text = format!("# `kernel-modules` of the recipes.\n{}\n", modules.join("\n"));
+    Ok(Some((path, PlannedNode { mode: 0o644, owner: Owner::root(), kind: PlannedKind::File(text.into_bytes().into()) })))
 }
 
 fn from_render(entry: render::Entry) -> (TreePath, PlannedNode) {
@@ -166,7 +215,9 @@ fn add_entries(
     digests: &dyn Digests,
     files: &mut BTreeMap<TreePath, PlannedNode>,
     sources: &mut Vec<LargeFile>,
+    effects: &mut Effects,
 ) -> Result<()> {
+    effects.modules.extend(recipe.kernel_modules.iter().cloned());
     let named = |user: &dyn Display, group: &dyn Display| Owner { user: user.to_string(), group: group.to_string() };
     for located in &recipe.entries {
         let node = match &located.value.intent {
@@ -176,6 +227,9 @@ fn add_entries(
                     Body::Text(text) => PlannedKind::File(text.as_bytes().into()),
                     Body::Source(source) => {
                         let name = source_name(source);
+                        if *mode == FileMode::Usual && project.inside(&name)?.is_some_and(|file| file.is_executable()) {
+                            return Err(which_mode(&body.place, &name));
+                        }
                         let found = project.source(&name, digests)?.ok_or_else(|| body.place.error(format!("{name} is missing")))?;
                         from_source(found, sources)
                     }
@@ -185,13 +239,25 @@ fn add_entries(
             Intent::Symlink { target } => PlannedNode::symlink(target.clone().into_bytes()),
             Intent::Remove => PlannedNode::absent(),
         };
-        files.insert(located.value.path.clone(), node);
+        let is_removal = node.kind == PlannedKind::Absent;
+        let before = files.insert(located.value.path.clone(), node);
+        // What another recipe or kbake's own code puts there is not in the base.
+        if is_removal && before.is_none() {
+            effects.removals.push(Located { value: located.value.path.clone(), place: located.place.clone() });
+        }
     }
     Ok(())
 }
 
+/// A program that lost its bit would fail on the machine; one that got it from the disk would be another file elsewhere.
+fn which_mode(place: &Place, name: &str) -> Error {
+    place
+        .error(format!("{name} is executable, and the recipe does not say whether it is in the image"))
+        .hint("give the [[file]] `mode = \"0755\"`, or `mode = \"0644\"` when it is no program")
+}
+
 /// The files of recipes that are not held in memory, in the order in which they will be asked for.
-fn large_files(project: &Project, layers: &[&Recipe]) -> Result<Vec<PathBuf>> {
+fn large_files(project: &Project, layers: &[&Recipe]) -> Result<Vec<OwnPath>> {
     let mut found = Vec::new();
     for located in layers.iter().flat_map(|recipe| &recipe.entries) {
         if let Intent::File { body, .. } = &located.value.intent

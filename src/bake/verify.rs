@@ -59,7 +59,9 @@ impl Wanted {
                 wanted.gone.insert(owner);
                 continue;
             }
-            let resolved = project.channel(&owner.channel).and_then(|channel| resolve::resolve(&project, &channel, &owner.role));
+            let resolved = project
+                .channel_for(&owner.channel, std::slice::from_ref(&owner.role))
+                .and_then(|channel| resolve::resolve(&project, &channel, &owner.role));
             // Of roles that nobody has asked for, nothing can be missing.
             if resolved.is_ok() || rooted.contains(&owner) {
                 wanted.known.push(Known { owner, resolved });

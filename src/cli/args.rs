@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use keep::{Audit, Bundle, BundleCreate, BundleFiles, BundleImport, BundleVerify, Diff, Gc, Verify};
 
+use super::reach::ServerUrl;
+use crate::render::host::Forward;
 use crate::resolve;
 use crate::value::ArtifactName;
 
@@ -331,6 +333,10 @@ pub struct Qemu {
     /// How the machine reaches the others
     #[arg(long, value_enum, default_value_t = Net::Bridge)]
     pub net: Net,
+    /// With `--net user`: the first of the host's ports that lead to nodes: ssh from it, etcd 2000 and the API server 4000 further on, each plus
+    /// the node's place in the cluster file [default: 22000]
+    #[arg(long, value_name = "FIRST", value_parser = clap::value_parser!(u16).range(1024..=i64::from(Forward::FIRST_MAX)))]
+    pub ports: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -437,6 +443,9 @@ pub struct Kubeconfig {
     /// A file to write it to, mode 0600 [default: print it]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Where the API server is reached, if not where nodes reach it: https://HOST:PORT, of a name that its certificate has
+    #[arg(long, value_name = "URL")]
+    pub server: Option<ServerUrl>,
     #[command(flatten)]
     pub cluster: Cluster,
     #[command(flatten)]

@@ -155,7 +155,7 @@ impl Session<'_> {
 
 /// Whether the project would build this very plan.
 fn is_planned(project: &Project, channel: &str, role: &RoleName, plan: &Sha256) -> bool {
-    let resolved = || project.channel(channel).and_then(|channel| bake::resolve(project, &channel, role));
+    let resolved = || project.channel_for(channel, std::slice::from_ref(role)).and_then(|channel| bake::resolve(project, &channel, role));
     resolved().is_ok_and(|resolved| resolved.plan.key() == *plan)
 }
 

@@ -6,7 +6,8 @@ use super::Session;
 use super::args::{Cluster as Args, Nodes, Secrets};
 use super::data;
 use super::pki::now;
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Firmware, Node};
+use crate::document::nearest;
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::pki::{self, Pki};
@@ -15,22 +16,58 @@ use crate::value::quote;
 impl Session<'_> {
     /// The cluster of the file that was named, with its warnings said.
     pub fn cluster(&self, args: &Args) -> Result<Cluster> {
+        self.cluster_and_text(args).map(|(cluster, _)| cluster)
+    }
+
+    /// The cluster with the text that it was read from: a pipe has it once only.
+    fn cluster_and_text(&self, args: &Args) -> Result<(Cluster, String)> {
         let file = args.file();
         if !fsx::exists(file)? {
             return Err(Error::user(format!("there is no cluster file {}", file.display()))
                 .hint("`kbake init` writes one, with more examples in recipes/clusters/; or name yours with `--cluster FILE`"));
         }
-        let cluster = Cluster::read(&file.display().to_string(), &fsx::read_given_to_string(file)?)?;
+        let text = fsx::read_given_to_string(file)?;
+        let cluster = Cluster::read(&file.display().to_string(), &text)?;
         for warning in cluster.warnings() {
             self.shell.notice(&format!("warning: {}: {warning}", file.display()));
         }
-        Ok(cluster)
+        Ok((cluster, text))
     }
 
     /// `kbake cluster`.
     pub fn show_cluster(&self, args: &Args) -> Result<()> {
-        let cluster = self.cluster(args)?;
+        let (cluster, text) = self.cluster_and_text(args)?;
+        self.check_names(&args.file().display().to_string(), &cluster, &text)?;
         self.shell.document(|| data::cluster(&cluster), &crate::render::cluster_table(&cluster))
+    }
+
+    /// Holds the names of the channel and of images against the project. An image may come from elsewhere, but not from a
+    /// recipe whose name is almost the same.
+    fn check_names(&self, shown: &str, cluster: &Cluster, text: &str) -> Result<()> {
+        let project = self.project()?;
+        let named = Cluster::channel_of(shown, text)?;
+        let channels = project.channels()?;
+        if let Some(channel) = named.filter(|channel| !channels.iter().any(|known| known == channel.as_str())) {
+            let error = Error::user(format!("{shown} names the channel `{channel}`, which the project does not have"));
+            let error = error.detail(format!("known: {}", channels.join(", ")));
+            return Err(match nearest(channel.as_str(), channels.iter().map(String::as_str)) {
+                Some(meant) => error.hint(format!("did you mean `channel = \"{meant}\"`?")),
+                None => error.hint("a channel is a file with its package source: recipes/sources/<channel>.toml"),
+            });
+        }
+        let roles = project.role_names()?;
+        let unknown =
+            cluster.nodes.iter().filter(|node| node.firmware == Firmware::Bios && !roles.iter().any(|role| role == node.image.as_str()));
+        for node in unknown {
+            let said = format!("node `{}` boots the image `{}`, for which the project has no recipe", node.name, node.image);
+            if let Some(meant) = nearest(node.image.as_str(), roles.iter().map(String::as_str)) {
+                return Err(Error::user(said)
+                    .detail(format!("known: {}", roles.join(", ")))
+                    .hint(format!("did you mean `image = \"{meant}\"`?")));
+            }
+            self.shell.notice(&format!("warning: {shown}: {said}: recipes/roles/{}.toml", node.image));
+        }
+        Ok(())
     }
 
     /// The cluster's certificates and keys, wherever the user keeps them.

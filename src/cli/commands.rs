@@ -6,16 +6,21 @@ use std::path::Path;
 
 use super::args::{Build, Fetch, Sources};
 use super::config::web_options;
-use super::{Session, current_folder, data, processors};
+use super::{CLUSTER_FILE, Session, current_folder, data, processors};
 use crate::bake::{self, Bake, Baked, Checked, Resolved};
-use crate::error::Result;
+use crate::cluster::{Cluster, Role};
+use crate::error::{Error, Result};
 use crate::fetch;
+use crate::fsx;
 use crate::project::{self, Channel, Expected, Project};
 use crate::recipe::{Recipe, Subject};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
 use crate::resolve;
 use crate::store::Owner;
-use crate::value::{Digest, RoleName, Size};
+use crate::value::{Digest, RoleName, Size, quote};
+
+/// The usual folder of images.
+const IMAGES: &str = "images";
 
 impl Session<'_> {
     /// `kbake build`.
@@ -23,6 +28,7 @@ impl Session<'_> {
         let project = self.project()?;
         let expected = project.expected()?;
         let (channel, mut roles) = self.roles_of(&project, &args.roles)?;
+        self.tell_channel()?;
         // One that is named twice is built once.
         let mut named = BTreeSet::new();
         roles.retain(|role| named.insert(role.clone()));
@@ -75,7 +81,9 @@ impl Session<'_> {
             (false, true) => "taken from the store",
             (false, false) => "up to date",
         };
-        self.shell.say(&format!("{role}: {what}, {}", Size(baked.image.size)));
+        let is_expected = recorded.is_some_and(|(_, image)| image == baked.image.digest);
+        let expected_one = if is_expected { ", the one that images/expected.toml names" } else { "" };
+        self.shell.say(&format!("{role}: {what}, {}{expected_one}", Size(baked.image.size)));
         self.shell.for_people(&format!("{} sha256:{}\n", shown.display(), baked.image.digest))?;
         // What to do with it is for people, who have not been told yet.
         if self.global.json || !(baked.made || written) {
@@ -83,9 +91,13 @@ impl Session<'_> {
         }
         if recorded.is_none() {
             let lines = project::expected_lines(role, &key, &baked.tree, &baked.image.digest);
-            self.shell.say(&format!("to hold later builds against this one, put into images/expected.toml:\n{}", lines.trim_end()));
+            let how = match expected.names(role) {
+                true => format!("put this in the place of [{role}] in images/expected.toml"),
+                false => "put into images/expected.toml".to_owned(),
+            };
+            self.shell.say(&format!("to hold later builds against this one, {how}:\n{}", lines.trim_end()));
         }
-        self.shell.say(&boot_commands(&program(), role.as_str()));
+        self.shell.say(&boot_commands(&program(), role.as_str(), &args.out));
         Ok(())
     }
 
@@ -114,6 +126,7 @@ impl Session<'_> {
     pub fn fetch(&self, args: &Fetch) -> Result<()> {
         let project = self.project()?;
         let (channel, roles) = self.roles_of(&project, &args.roles)?;
+        self.tell_channel()?;
         let name = channel.sources.channel.as_str();
         self.bake(&args.sources, None, |bake| {
             for resolved in &bake.resolve(&project, &channel, &roles)? {
@@ -156,21 +169,28 @@ impl Session<'_> {
         if written.is_empty() {
             self.shell.say("everything is there already");
         }
+        let file = dir.join(CLUSTER_FILE);
+        if written.contains(&CLUSTER_FILE)
+            && let Some(channel) = Cluster::channel_of(CLUSTER_FILE, &fsx::read_to_string(&file)?)?
+        {
+            let file = file.display();
+            self.shell.say(&format!("{file} sets the channel of commands in its folder: `{channel}`; change it there, or give --channel"));
+        }
         Ok(())
     }
 
     /// The channel, which must be in order, and these roles of the project.
     pub(super) fn roles_of(&self, project: &Project, roles: &[String]) -> Result<(Channel, Vec<RoleName>)> {
         let roles = roles.iter().map(|role| project.role(role)).collect::<Result<Vec<_>>>()?;
-        let channel = project.channel(&self.channel()?)?;
+        let channel = project.channel_for(&self.channel()?, &roles)?;
         self.check_versions(project, &channel.sources)?;
         Ok((channel, roles))
     }
 
     /// As [`Session::roles_of`], for one.
     pub(super) fn role_of(&self, project: &Project, role: &str) -> Result<(Channel, RoleName)> {
-        let role = project.role(role)?;
-        let (channel, _) = self.roles_of(project, &[])?;
+        let (channel, mut roles) = self.roles_of(project, &[role.to_owned()])?;
+        let role = roles.pop().ok_or_else(|| Error::internal("one role was asked for, and none was found"))?;
         Ok((channel, role))
     }
 
@@ -207,11 +227,32 @@ fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "kbake".into())
 }
 
-/// How to boot an image, given that a cluster file names the node.
-fn boot_commands(program: &str, role: &str) -> String {
+/// How to boot an image, given that a cluster file names the node. A role image of one's own is no role in the cluster.
+fn boot_commands(program: &str, role: &str, out: &Path) -> String {
+    let node = match Role::ALL.iter().any(|known| known.as_str() == role) {
+        true => format!("role = \"{role}\""),
+        false => format!("image = \"{role}\" beside its role ({})", Role::ALL.map(Role::as_str).join(", ")),
+    };
+    let images = if out == Path::new(IMAGES) { String::new() } else { format!(" --images {}", quote(&out.display().to_string())) };
     format!(
-        "\nto boot it as the node NODE of cluster.toml (`{program} init` writes one) with role = \"{role}\":\n\n  \
-         {program} pki init && {program} seed --all\n  \
-         {program} disk NODE && {program} qemu NODE --net user > NODE.sh && sh NODE.sh\n"
+        "\nto boot it as the node NODE of cluster.toml (`{program} init` writes one) with {node}:\n\n  \
+         {program} pki init && {program} seed --all{images}\n  \
+         {program} disk NODE{images} && {program} qemu NODE --net user{images} > NODE.sh && sh NODE.sh\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_of_ones_own_is_an_image_to_the_cluster() {
+        let own = boot_commands("kbake", "my-etcd", Path::new("images"));
+        assert!(
+            own.contains("with image = \"my-etcd\" beside its role (") && !own.contains("role = \"my-etcd\"") && !own.contains("--images"),
+            "{own}"
+        );
+        let known = boot_commands("kbake", "etcd", Path::new("my images"));
+        assert!(known.contains("with role = \"etcd\":") && known.contains("kbake disk NODE --images 'my images' && "), "{known}");
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::bake::{Before, Reason, Why};
-use crate::cluster::{Api, Cluster, Mode, Node};
+use crate::cluster::{Api, Cluster, Mirror, Mode, Node, Proxy, Site, WebUrl};
 use crate::pki::{self, Row, State};
 use crate::store::Owner;
 use crate::store::survey::{Life, Rest};
@@ -20,12 +20,14 @@ pub fn cluster(cluster: &Cluster) -> Value {
         "network": {
             "cidr": cluster.network.cidr.to_string(),
             "host": cluster.network.host.to_string(),
+            "gateway": cluster.network.gateway.to_string(),
             "dns": texts(&cluster.network.dns),
             "bridge": cluster.network.bridge.to_string(),
             "mac": cluster.network.mac.to_string(),
             "mode": mode(&cluster.network.mode),
             "mtu": cluster.network.mtu,
             "dhcp": cluster.network.dhcp.map(|range| range.to_string()),
+            "local_only": cluster.network.local_only,
         },
         "api": cluster.api.as_ref().map(|api| endpoint(cluster, api)),
         "services": {
@@ -42,7 +44,20 @@ pub fn cluster(cluster: &Cluster) -> Value {
         },
         "etcd": cluster.etcd_members().map(|node| node.name.as_str()).collect::<Vec<_>>(),
         "exports": cluster.exports.iter().map(|export| json!({"path": export.path, "options": export.options})).collect::<Vec<_>>(),
+        "site": site(&cluster.site),
         "nodes": cluster.nodes.iter().map(node).collect::<Vec<_>>(),
+    })
+}
+
+fn site(site: &Site) -> Value {
+    let url = |url: &Option<WebUrl>| url.as_ref().map(ToString::to_string);
+    let proxy = |proxy: &Proxy| json!({"http": url(&proxy.http), "https": url(&proxy.https), "no_proxy": texts(&proxy.direct)});
+    let mirror = |mirror: &Mirror| json!({"registry": mirror.registry.to_string(), "urls": texts(&mirror.urls)});
+    json!({
+        "ntp": texts(&site.ntp),
+        "ca_certificates": site.authorities,
+        "proxy": site.proxy.as_ref().map(proxy),
+        "registry_mirrors": site.mirrors.iter().map(mirror).collect::<Vec<_>>(),
     })
 }
 
@@ -52,6 +67,7 @@ fn mode(mode: &Mode) -> &'static str {
         Mode::Route { .. } => "route",
         Mode::Isolated => "isolated",
         Mode::Open => "open",
+        Mode::Bridged => "bridge",
     }
 }
 
@@ -62,6 +78,7 @@ fn endpoint(cluster: &Cluster, api: &Api) -> Value {
         "address": api.address.map(|address| address.to_string()),
         "port": api.port,
         "virtual": api.is_vip,
+        "sans": texts(&api.sans),
     })
 }
 
@@ -78,6 +95,8 @@ fn node(node: &Node) -> Value {
         "vcpus": node.vcpus,
         "memory_bytes": node.memory.0,
         "disk_bytes": node.disk.0,
+        "data_disk": node.data.as_ref().map(|data| json!({"bytes": data.size.0, "mount": data.mount.to_string()})),
+        "user_data": node.user_data,
         "firmware": node.firmware.as_str(),
         "pods": node.pods.map(|pods| pods.to_string()),
         "labels": labels,

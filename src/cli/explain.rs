@@ -41,7 +41,7 @@ impl Session<'_> {
     pub fn why(&self, role: &str) -> Result<()> {
         let project = self.project()?;
         let role = project.role(role)?;
-        let channel = project.channel(&self.channel()?)?;
+        let channel = project.channel_for(&self.channel()?, std::slice::from_ref(&role))?;
         let name = channel.sources.channel.as_str();
         let owner = bake::owner(&project, &current_folder()?, name, &role);
         let why = self.bake(&Sources::nowhere(), None, |bake| bake.why(&owner, &bake.resolve_one(&project, &channel, &role)?))?;

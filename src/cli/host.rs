@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::{Accel, Cluster as ClusterArgs, Disk, Images, Machine, Net, Qemu};
+use super::args::{Accel, Cluster as ClusterArgs, Disk, Images, Machine, Qemu};
 use super::cluster::of_node;
 use super::seed::keep_out_of_git;
 use super::{Session, current_folder};
 use crate::backing;
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Mode, Node};
 use crate::error::{Error, Result};
-use crate::fsx;
-use crate::render::host::{self, HostPath, Link, MachineFiles};
+use crate::fsx::{self, Persisted};
+use crate::render::host::{self, HostPath, MachineFiles};
 use crate::report::Report as _;
 use crate::value::{RoleName, quote};
 
@@ -19,7 +19,30 @@ use crate::value::{RoleName, quote};
 const IMAGES: &str = "images";
 
 impl Session<'_> {
-    /// `kbake net-xml`, `dnsmasq`, `hosts`, `inventory`, `exports`: text that follows from the cluster alone.
+    /// `kbake net-xml`.
+    pub fn net_xml(&self, args: &ClusterArgs) -> Result<()> {
+        let cluster = self.cluster(args)?;
+        if cluster.network.mode == Mode::Bridged {
+            let bridge = &cluster.network.bridge;
+            self.shell.notice(&format!("note: no machine needs this network: `kbake domain-xml` names the bridge {bridge} itself"));
+        }
+        self.shell.data(&host::network_xml(&cluster))
+    }
+
+    /// `kbake dnsmasq`.
+    pub fn dnsmasq(&self, args: &ClusterArgs) -> Result<()> {
+        let cluster = self.cluster(args)?;
+        match cluster.network.mode {
+            Mode::Bridged => Err(Error::user(format!(
+                "the network of bridge {} has DHCP and DNS of its own, and a second one would answer its machines, too",
+                cluster.network.bridge
+            ))
+            .hint("nodes have their addresses and each other's names from their seeds; `kbake hosts` has the names for the host")),
+            Mode::Nat { .. } | Mode::Route { .. } | Mode::Isolated | Mode::Open => self.shell.data(&host::dnsmasq_conf(&cluster)),
+        }
+    }
+
+    /// `kbake hosts`, `inventory`, `exports`: text that follows from the cluster alone.
     pub fn print_cluster(&self, args: &ClusterArgs, text: impl FnOnce(&Cluster) -> String) -> Result<()> {
         let cluster = self.cluster(args)?;
         self.shell.data(&text(&cluster))
@@ -40,12 +63,7 @@ impl Session<'_> {
         let cluster = self.cluster(&machine.cluster)?;
         let node = cluster.node(&machine.node)?;
         let files = machine_files(&machine.images, &cluster, node)?;
-        let link = match args.net {
-            Net::Bridge => Link::Bridge,
-            Net::User => Link::user(&cluster, node),
-            Net::Vmnet => Link::Vmnet,
-            Net::Multicast => Link::Multicast,
-        };
+        let link = self.link(args, &cluster, node)?;
         self.say_what_is_missing(&machine.cluster, &machine.images, &cluster, node)?;
         self.shell.data(&host::qemu_command(&cluster, node, &files, accel(machine.accel), &link))
     }
@@ -84,20 +102,35 @@ impl Session<'_> {
                 None => self.shell.say(&format!("{}: its disk is there, and stays as it is", node.name)),
             }
             self.shell.data(&format!("{}\n", path.display()))?;
+            self.data_disk(args, &cluster, node)?;
         }
         Ok(())
     }
 
+    /// Makes a node's data disk, if it has one that is not there yet.
+    fn data_disk(&self, args: &Disk, cluster: &Cluster, node: &Node) -> Result<()> {
+        let Some(data) = &node.data else { return Ok(()) };
+        let path = data_disk(&args.images.images, cluster, node);
+        if backing::place_empty(&path, data.size)? == Persisted::WasThere {
+            self.shell.say(&format!("{}: its data disk is there, and stays as it is", node.name));
+        }
+        self.shell.data(&format!("{}\n", path.display()))
+    }
+
     /// Machines can be described before their files are there, but not started. Says so, with the commands that make them.
     fn say_what_is_missing(&self, file: &ClusterArgs, images: &Images, cluster: &Cluster, node: &Node) -> Result<()> {
-        let cluster_option = file.cluster.as_ref().map(|file| word(" --cluster ", file)).unwrap_or_default();
+        let cluster_option = cluster_option(file);
         let is_usual = images.images == Path::new(IMAGES);
         let seeds = images.images.join("seeds").join(cluster.name.as_str());
         let folder = |option, folder: &Path| if is_usual { String::new() } else { word(option, folder) };
-        for (what, command, kind, end, option) in [
+        let mut needed = vec![
             ("disk", "disk", "disks", "qcow2", folder(" --images ", &images.images)),
             ("seed", "seed", "seeds", "iso", folder(" --out ", &seeds)),
-        ] {
+        ];
+        if node.data.is_some() {
+            needed.push(("data disk", "disk", "disks", DATA_END, folder(" --images ", &images.images)));
+        }
+        for (what, command, kind, end, option) in needed {
             let path = of_node(&images.images, kind, cluster, node, end);
             if !fsx::exists(&path)? {
                 let make = format!("kbake {command} {}{cluster_option}{option}", node.name);
@@ -106,6 +139,18 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// `--cluster` as it was typed, for commands that are to be pasted.
+pub(super) fn cluster_option(file: &ClusterArgs) -> String {
+    file.cluster.as_ref().map(|file| word(" --cluster ", file)).unwrap_or_default()
+}
+
+/// How a data disk's name ends. No node's name has a dot, so none has the disk of this name.
+const DATA_END: &str = "data.qcow2";
+
+fn data_disk(images: &Path, cluster: &Cluster, node: &Node) -> PathBuf {
+    of_node(images, "disks", cluster, node, DATA_END)
 }
 
 /// An option with a path, as a shell takes it.
@@ -140,6 +185,7 @@ fn machine_files(args: &Images, cluster: &Cluster, node: &Node) -> Result<Machin
     let files = MachineFiles {
         disk: HostPath::new(&of_node(&images, "disks", cluster, node, "qcow2"))?,
         seed: Some(HostPath::new(&seed[usize::from(fat && !iso)])?),
+        data: node.data.as_ref().map(|_| HostPath::new(&data_disk(&images, cluster, node))).transpose()?,
     };
     Ok(files)
 }

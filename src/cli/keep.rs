@@ -111,7 +111,8 @@ impl Session<'_> {
         let mut text = format!("{}\n\n{}", store.root().display(), what(&usage));
         let [_, unneeded] = usage.total();
         if unneeded.bytes > 0 {
-            text.push_str(&format!("\n{} is needed by nobody: `kbake gc` removes it\n", Size(unneeded.bytes)));
+            let line = format!("\n{} is needed by nobody: `kbake gc` removes it\n", Size(unneeded.bytes));
+            text.push_str(&self.shell.complete(&line));
         }
         text.push_str(&format!(
             "\n{} is free on its disk; images beside it share its extents or are copies, and not counted\n",

@@ -6,15 +6,16 @@ use std::path::{Component, Path, PathBuf};
 use super::args::Lock as Args;
 use super::commands::host;
 use super::config::web_options;
+use super::upgrade::upgrades;
 use super::{Session, current_folder};
 use crate::bake;
 use crate::document::nearest;
 use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
-use crate::lock::{Change, Lock, Request, moved};
-use crate::project::{self, Channel, Project};
-use crate::recipe::{Origin, Sources};
+use crate::lock::{Change, Lock, changes, moved, regroup};
+use crate::project::{self, Channel, Digests as _, OwnPath, Project, Reading};
+use crate::recipe::{Artifact, Install, Origin, Sources};
 use crate::release::{self, List, Own, Publisher, Wishes};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
 use crate::resolve;
@@ -45,16 +46,23 @@ impl Session<'_> {
             );
         };
         let channel = project.channel_to_lock(&channel_name)?;
+        self.tell_channel()?;
         self.check_versions(&project, &channel.sources)?;
         let request = bake::request(&channel)?;
         let (packages, releases) = upgrades(&args.upgrade, &request, channel.lock.as_ref())?;
         let wishes = wishes(args, releases, &channel, &current_folder()?, folder)?;
-        let publisher = Online { project: &project, options: web_options(&args.web)?, cancel: self.cancel };
+        self.tell_companions(args, &wishes);
+        let publisher = Online { project: &project, sources: &channel.sources, options: web_options(&args.web)?, cancel: self.cancel };
         let say = |event: release::Event| self.shell.say(&event.to_string());
         let pins = release::lock(&request, channel.lock.as_ref(), &wishes, &publisher, &say)?;
-        let kept = channel.lock.clone().filter(|_| only_releases(args, &packages)).map(|lock| pinned(lock, pins.clone()));
-        let (lock, changes) = match kept.filter(|lock| lock.check(&name, &request).is_ok()) {
-            Some(lock) => (lock, Vec::new()),
+        // Where nothing new is asked for, nobody need be asked.
+        let known = channel.lock.as_ref().filter(|_| packages == resolve::Upgrade::Nothing);
+        let regrouped = known.map(|lock| regroup(lock, &request)).transpose()?.flatten().map(|lock| pinned(lock, pins.clone()));
+        let (lock, changes) = match regrouped.filter(|lock| lock.check(&name, &request).is_ok()) {
+            Some(lock) => {
+                let changes = changes(channel.lock.as_ref(), &lock, &BTreeSet::new());
+                (lock, changes)
+            }
             None => {
                 let (lock, changes) = self.lock_packages(args, packages, &channel, &name)?;
                 (pinned(lock, pins), changes)
@@ -65,6 +73,16 @@ impl Session<'_> {
         }
         self.tell_pins(channel.lock.as_ref(), &lock);
         self.write_lock(&project, folder, &name, &lock)
+    }
+
+    /// Names what is set or unset although nobody typed it.
+    fn tell_companions(&self, args: &Args, wishes: &Wishes) {
+        for own in wishes.own.iter().filter(|own| !args.set.iter().any(|(name, _)| *name == own.name)) {
+            self.shell.say(&format!("{} comes out of the same archive: it is {} too", own.name, own.path));
+        }
+        for name in wishes.unset.iter().filter(|name| !args.unset.contains(name)) {
+            self.shell.say(&format!("{name} came out of the same archive: it is the publisher's again too"));
+        }
     }
 
     /// What is locked as before, new or another, and gone.
@@ -124,6 +142,7 @@ impl Session<'_> {
 /// Asks publishers and registries themselves, or their mirrors.
 struct Online<'a> {
     project: &'a Project,
+    sources: &'a Sources,
     options: fetch::Options,
     cancel: &'a Cancel,
 }
@@ -148,10 +167,22 @@ impl Publisher for Online<'_> {
     }
 
     fn own_file(&self, path: &str) -> Result<(Sha256, u64)> {
-        fsx::digest_if_present(&self.project.own_file(path))?.ok_or_else(|| {
+        let file = self.project.own_file(path)?;
+        if let Some(mut open) = file.as_ref().map(OwnPath::open).transpose()?.flatten() {
+            for (name, _) in self.sources.artifacts.iter().filter(|(_, artifact)| is_at(artifact, path)) {
+                bake::check_own(self.sources, name, &mut open, path)?;
+            }
+        }
+        let found = file.map(|file| Reading.of(&file)).transpose()?.flatten();
+        found.ok_or_else(|| {
             Error::user(format!("{path} is not there")).hint("the channel's sources name it: put the file there, or change its `path`")
         })
     }
+}
+
+/// Whether the sources name this file of the project, as lockfiles do, for the artifact.
+fn is_at(artifact: &Artifact, path: &str) -> bool {
+    matches!(&artifact.origin, Origin::Path(own) if format!("recipes/{}", own.value) == path)
 }
 
 /// Everything that is locked, by its sort and name.
@@ -172,42 +203,13 @@ fn pinned(mut lock: Lock, pins: release::Pins) -> Lock {
     lock
 }
 
-/// Whether the user asked for something that concerns no package.
-fn only_releases(args: &Args, packages: &resolve::Upgrade) -> bool {
-    let asked = args.import.is_some() || args.tags || !args.set.is_empty() || !args.unset.is_empty() || !args.upgrade.is_empty();
-    asked && *packages == resolve::Upgrade::Nothing
-}
-
-/// Tells the names of packages from those of artifacts and images. One name may be both.
-fn upgrades(names: &[String], request: &Request, old: Option<&Lock>) -> Result<(resolve::Upgrade, release::Upgrade)> {
-    if names.is_empty() {
-        return Ok((resolve::Upgrade::Nothing, release::Upgrade::Nothing));
-    }
-    if names.iter().any(String::is_empty) {
-        return Ok((resolve::Upgrade::All, release::Upgrade::All));
-    }
-    let (mut packages, mut releases) = (BTreeSet::new(), BTreeSet::new());
-    for text in names {
-        let released = text.parse::<ArtifactName>().ok();
-        let released =
-            released.filter(|name| request.artifacts.keys().any(|(known, _)| known == name) || request.images.contains_key(name));
-        let is_locked_package = old.is_some_and(|lock| lock.entries().any(|entry| entry.name.as_str() == text));
-        if released.is_none() || is_locked_package {
-            packages.insert(text.parse().map_err(|why| Error::new(Class::Usage, format!("--upgrade: {why}")))?);
-        }
-        releases.extend(released);
-    }
-    let packages = if packages.is_empty() { resolve::Upgrade::Nothing } else { resolve::Upgrade::Names(packages) };
-    Ok((packages, release::Upgrade::Names(releases)))
-}
-
 /// What was typed, with the files that it names.
 fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &Path, folder: &Path) -> Result<Wishes> {
     let list = args.import.as_ref().map(|file| List::parse(&file.display().to_string(), &fsx::read_given_to_string(file)?)).transpose()?;
-    let unset: BTreeSet<ArtifactName> = args.unset.iter().cloned().collect();
+    let mut unset: BTreeSet<ArtifactName> = args.unset.iter().cloned().collect();
+    let locked_own = || channel.lock.iter().flat_map(|lock| lock.artifacts.values()).filter(|entry| entry.is_own());
     for name in &unset {
-        let is_own = channel.lock.iter().flat_map(|lock| lock.artifacts.values()).any(|entry| entry.name == *name && entry.is_own());
-        if !is_own {
+        if !locked_own().any(|entry| entry.name == *name) {
             return Err(Error::user(format!("`{name}` is not locked as a file of one's own")).hint("there is nothing to unset"));
         }
     }
@@ -218,7 +220,31 @@ fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &P
         }
         own.push(own_file(name, file, channel, current, folder)?);
     }
+    let typed = |name: &ArtifactName| args.unset.contains(name) || args.set.iter().any(|(set, _)| set == name);
+    // An archive that several artifacts come out of is set once, and given back once.
+    for (one, (_, file)) in own.clone().into_iter().zip(&args.set) {
+        let mut file = fsx::open_read(&clean(&current.join(file)))?;
+        let others = companions(&channel.sources, &one.name).into_iter().filter(|other| !typed(other));
+        let fitting = others.filter(|other| bake::check_own(&channel.sources, other, &mut file, &one.path).is_ok());
+        own.extend(fitting.map(|name| Own { name, ..one.clone() }));
+    }
+    for name in &args.unset {
+        let source = |name: &ArtifactName| locked_own().find(|entry| entry.name == *name).map(|entry| &entry.source);
+        let others = companions(&channel.sources, name).into_iter();
+        unset.extend(others.filter(|other| !typed(other) && source(other).is_some() && source(other) == source(name)));
+    }
     Ok(Wishes { upgrade, list, own, unset, tags: args.tags })
+}
+
+/// The other artifacts that the publisher has in the same archive.
+fn companions(sources: &Sources, name: &ArtifactName) -> Vec<ArtifactName> {
+    let archive = |artifact: &Artifact| match (&artifact.origin, &artifact.install) {
+        (Origin::Release(release), Install::Unpack(_)) => Some((release.version.value.clone(), release.url.value.clone())),
+        _ => None,
+    };
+    let Some(of_name) = sources.artifacts.get(name).and_then(archive) else { return Vec::new() };
+    let same = |(other, artifact): &(&ArtifactName, &Artifact)| *other != name && archive(artifact).as_ref() == Some(&of_name);
+    sources.artifacts.iter().filter(same).map(|(other, _)| other.clone()).collect()
 }
 
 /// A file that takes an artifact's place.
@@ -237,16 +263,24 @@ fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path,
     }
     let shown = file.display();
     let path = clean(&current.join(file));
-    if fsx::facts_followed(&path)?.is_some_and(|facts| facts.kind == fsx::Kind::Folder) {
-        let error = Error::user(format!("{shown} is a folder; an artifact is one file"));
-        return Err(error.hint("a folder with copies of many releases is a mirror: `--rewrite https://HOST/=file:///FOLDER/`"));
+    match fsx::facts_followed(&path)?.map(|facts| facts.kind) {
+        Some(fsx::Kind::Folder) => {
+            let error = Error::user(format!("{shown} is a folder; an artifact is one file"));
+            return Err(error.hint("a folder with copies of many releases is a mirror: `--rewrite https://HOST/=file:///FOLDER/`"));
+        }
+        Some(fsx::Kind::Other | fsx::Kind::Link) => return Err(Error::user(format!("{shown} is a device, pipe or socket, not a file"))),
+        Some(fsx::Kind::File) | None => {}
     }
     let (sha256, size) = fsx::digest_if_present(&path)?.ok_or_else(|| Error::user(format!("{shown} is not there")))?;
     if size == 0 {
         return Err(Error::user(format!("{shown} is empty")));
     }
+    bake::check_own(sources, name, &mut fsx::open_read(&path)?, &shown.to_string())?;
     // Inside the project it is found wherever the project is checked out.
-    let inside = path.strip_prefix(clean(&current.join(folder))).map(Path::to_owned).unwrap_or(path);
+    let project = clean(&current.join(folder));
+    // A link that leads out of it is good only on this machine, like any other path outside.
+    let inside = path.strip_prefix(&project).ok().filter(|inside| fsx::Inside::find(&project, inside).is_ok_and(|found| found.is_some()));
+    let inside = inside.map_or_else(|| path.clone(), Path::to_owned);
     let text = inside.to_str().filter(|text| !text.chars().any(|c| c.is_control() || "\"\\".contains(c)));
     let path = text.ok_or_else(|| Error::user(format!("the path of {shown} has characters that a lockfile does not take")))?.to_owned();
     Ok(Own { name: name.clone(), path, sha256, size })

@@ -9,17 +9,21 @@ mod config;
 mod data;
 mod events;
 mod explain;
+mod hint;
 mod host;
 mod inspect;
 mod keep;
 mod lock;
 mod manual;
+mod named;
 mod paint;
 mod pki;
+mod reach;
 mod scrub;
 mod seed;
 mod shell;
 mod signal;
+mod upgrade;
 mod verify;
 
 use std::ffi::OsString;
@@ -27,10 +31,12 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use self::args::{Cli, Command, Global};
+use self::hint::Given;
 use self::scrub::scrub_typed;
 use self::shell::Shell;
 use crate::cluster::Cluster;
@@ -39,6 +45,7 @@ use crate::fsx;
 use crate::project::Project;
 use crate::recipe::ChannelName;
 use crate::render::host as rendered;
+use crate::report::Report as _;
 use crate::store::survey::Moment;
 use crate::store::{Access, Store};
 use crate::value::Cancel;
@@ -49,8 +56,9 @@ const CLUSTER_FILE: &str = "cluster.toml";
 /// Runs the command line `args` (with the program's name) and gives the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches_from(&args).and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, Given::of(&matches))));
+    let (cli, given) = match parsed {
+        Ok(parsed) => parsed,
         Err(answer) => {
             if answer.use_stderr() {
                 return ExitCode::from(usage(&answer, &args));
@@ -60,7 +68,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let shell = Arc::new(Shell::new(cli.global.quiet, cli.global.json));
+    let shell = Arc::new(Shell::new(cli.global.quiet, cli.global.json).completing(given));
     let cancel = Cancel::new();
     let outcome = signal::install(&cancel, &shell, cli.global.json)
         .and_then(|()| caught(|| run(&cli, &shell, &cancel)))
@@ -105,7 +113,7 @@ fn caught(work: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
-    let session = Session { global: &cli.global, shell, cancel };
+    let session = Session { global: &cli.global, shell, cancel, told_skipped: AtomicBool::new(false) };
     match &cli.command {
         Command::Build(args) => session.build(args),
         Command::Fetch(args) => session.fetch(args),
@@ -121,10 +129,10 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Store => session.show_store(),
         Command::Lock(args) => session.lock(args),
         Command::Cluster(args) => session.show_cluster(args),
-        Command::NetXml(args) => session.print_cluster(args, rendered::network_xml),
+        Command::NetXml(args) => session.net_xml(args),
         Command::DomainXml(args) => session.domain_xml(args),
         Command::Qemu(args) => session.qemu(args),
-        Command::Dnsmasq(args) => session.print_cluster(args, rendered::dnsmasq_conf),
+        Command::Dnsmasq(args) => session.dnsmasq(args),
         Command::Hosts(args) => session.print_cluster(args, rendered::hosts),
         Command::Inventory(args) => session.print_cluster(args, rendered::inventory),
         Command::Exports(args) => session.print_cluster(args, rendered::exports),
@@ -144,24 +152,52 @@ struct Session<'a> {
     global: &'a Global,
     shell: &'a Shell,
     cancel: &'a Cancel,
+    /// Whether files that are skipped were named already.
+    told_skipped: AtomicBool,
 }
 
 impl Session<'_> {
     /// The project that the command works on.
     fn project(&self) -> Result<Project> {
-        Project::find(self.global.project.as_deref(), &current_folder()?)
+        let project = Project::find(self.global.project.as_deref(), &current_folder()?)?;
+        // A command may ask more than once.
+        if !self.told_skipped.swap(true, Ordering::Relaxed) {
+            for name in project.skipped()? {
+                self.shell.notice(&format!("note: {name} is skipped: an editor or a copy left it, its name begins with a dot"));
+            }
+        }
+        Ok(project)
     }
 
-    /// The channel: the one that was named, or the cluster file's in the current folder, or the usual one.
+    /// The channel: the one that was named, or the cluster file's in the current folder, or the project's only one, or the
+    /// usual one.
     fn channel(&self) -> Result<String> {
         if let Some(named) = &self.global.channel {
             return Ok(named.clone());
         }
-        let file = Path::new(CLUSTER_FILE);
-        let Some(bytes) = fsx::read_if_present(file)? else { return Ok(ChannelName::usual().to_string()) };
+        if let Some(named) = self.cluster_s_channel()? {
+            return Ok(named.to_string());
+        }
+        match &self.project()?.channels()?[..] {
+            [only] => Ok(only.clone()),
+            _ => Ok(ChannelName::usual().to_string()),
+        }
+    }
+
+    /// The channel that the cluster file in the current folder names.
+    fn cluster_s_channel(&self) -> Result<Option<ChannelName>> {
+        let Some(bytes) = fsx::read_if_present(Path::new(CLUSTER_FILE))? else { return Ok(None) };
         // The rest of the file is for the commands that are about the cluster.
-        let channel = Cluster::channel_of(CLUSTER_FILE, &String::from_utf8_lossy(&bytes))?;
-        Ok(channel.unwrap_or_else(ChannelName::usual).to_string())
+        Cluster::channel_of(CLUSTER_FILE, &String::from_utf8_lossy(&bytes))
+    }
+
+    /// Says where the channel comes from when nobody typed it and it is not the usual one.
+    fn tell_channel(&self) -> Result<()> {
+        let named = if self.global.channel.is_some() { None } else { self.cluster_s_channel()? };
+        if let Some(channel) = named.filter(|channel| *channel != ChannelName::usual()) {
+            self.shell.say(&format!("the channel is `{channel}`, as {CLUSTER_FILE} says"));
+        }
+        Ok(())
     }
 
     /// The store over its lower stores, opened for work beside other kbakes.

@@ -121,10 +121,7 @@ impl Session<'_> {
     /// `kbake kubeconfig`: the one command that prints a secret, because a pipe is where it belongs.
     pub fn kubeconfig(&self, args: &Kubeconfig) -> Result<()> {
         let cluster = self.cluster(&args.cluster)?;
-        let Some(server) = cluster.api_url() else {
-            return Err(Error::user(format!("{} has no API server to talk to", cluster.file))
-                .hint("a kubeconfig is for clusters with a node of role control-plane, or with [api]"));
-        };
+        let server = self.server(args, &cluster)?;
         let secrets = self.secrets(&cluster, &args.cluster, &args.secrets)?;
         let (user, identity) = match args.user {
             Admin::Admin => ("kubernetes-admin", secrets.admin()),

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Session;
 use super::args::{Seed, SeedFormat};
+use super::{Session, named};
 use crate::cluster::Node;
 use crate::error::{Error, Result};
 use crate::fsx::{self, Batch, Kind};
@@ -27,7 +27,10 @@ impl Session<'_> {
         let epoch = self.project()?.channel(channel)?.sources.epoch;
         let start = if args.etcd_join { EtcdStart::Join } else { EtcdStart::New };
         // All are made before one is written: what is missing for the last must not show after the first.
-        let seeds = nodes.iter().map(|node| Ok((*node, seed::of(&cluster, node, start, &secrets)?))).collect::<Result<Vec<_>>>()?;
+        let file = args.cluster.file();
+        let authorities = named::authorities(file, &cluster)?;
+        let seed = |node: &Node| seed::of(&cluster, node, start, &secrets, &named::of_node(file, node, &authorities)?);
+        let seeds = nodes.iter().map(|node| Ok((*node, seed(node)?))).collect::<Result<Vec<_>>>()?;
         let out = args.out.clone().unwrap_or_else(|| args.images.images.join("seeds").join(cluster.name.as_str()));
         open_folder(&out, FOLDER_MODE)?;
         keep_out_of_git(&out)?;

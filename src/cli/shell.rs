@@ -11,6 +11,7 @@ use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::events::{self, Ledger};
+use super::hint::Given;
 use super::paint::painted;
 use super::scrub::scrub;
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ pub struct Shell {
     terminal: bool,
     /// Whether messages have colours: on a terminal, unless NO_COLOR or its kin say otherwise.
     colours: bool,
+    /// What commands that people are told to type must be told.
+    given: Given,
     running: Mutex<Option<Running>>,
     ledger: Mutex<Ledger>,
     /// Why an event could not be written.
@@ -49,7 +52,18 @@ impl Shell {
         // A bar is redrawn in the middle of lines, and stdout may be the same terminal.
         let terminal = !json && std::io::stderr().is_terminal();
         let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-        Shell { quiet, json, terminal, colours, running: Mutex::default(), ledger: Mutex::new(Ledger::new()), broken: Mutex::default() }
+        let (running, ledger, broken) = (Mutex::default(), Mutex::new(Ledger::new()), Mutex::default());
+        Shell { quiet, json, terminal, colours, given: Given::default(), running, ledger, broken }
+    }
+
+    /// With commands in messages completed by what this call was given.
+    pub fn completing(self, given: Given) -> Self {
+        Shell { given, ..self }
+    }
+
+    /// The text with its commands completed by what this call was given.
+    pub fn complete(&self, text: &str) -> String {
+        self.given.complete(text)
     }
 
     /// Data on stdout. A reader that went away (`kbake plan | head`) is no error; a full disk is.
@@ -74,7 +88,7 @@ impl Shell {
 
     /// A line on stderr that even `--quiet` does not silence.
     pub fn notice(&self, line: &str) {
-        self.stderr(line);
+        self.stderr(&self.given.complete(line));
     }
 
     /// The end of a command that succeeded; with a table of what it did, if people shall have one.
@@ -100,10 +114,11 @@ impl Shell {
     /// A failure on stderr, and as the last event.
     pub fn error(&self, error: &Error) {
         self.done();
+        let error = error.clone().map_hints(|hint| self.given.complete(&hint));
         self.stderr(&format!("error: {error}"));
         if self.json {
             // Nobody is left to be told of another failure.
-            let _ = stdout(&lock(&self.ledger).failed(error));
+            let _ = stdout(&lock(&self.ledger).failed(&error));
         }
     }
 
@@ -146,7 +161,7 @@ impl Shell {
 impl Report for Shell {
     fn say(&self, line: &str) {
         if !self.quiet {
-            self.stderr(line);
+            self.stderr(&self.given.complete(line));
         }
     }
 

@@ -3,11 +3,12 @@
 
 use std::str::FromStr;
 
-use super::Domain;
 use crate::value::shown_as_text;
 
 /// The longest name or value, in bytes.
 const NAME_MAX: usize = 63;
+/// The longest prefix, in bytes: a DNS subdomain's whole length, whatever its labels have.
+const PREFIX_MAX: usize = 253;
 
 /// A label's key: `NAME` or `PREFIX/NAME`, the prefix a DNS name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +64,18 @@ fn is_name(text: &str) -> bool {
     text.len() <= NAME_MAX && text.chars().all(inner) && ends(text.chars().next()) && ends(text.chars().next_back())
 }
 
+/// As the API server's `IsDNS1123Subdomain` takes it. It is no name of a host: single labels may be longer than DNS has them,
+/// and no word in it is kept for somebody.
+fn why_no_prefix(prefix: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_part = |part: &str| !part.is_empty() && part.chars().all(allowed) && !part.starts_with('-') && !part.ends_with('-');
+    match prefix.len() {
+        length if length > PREFIX_MAX => Some(format!("its prefix has {length} bytes; {PREFIX_MAX} are allowed")),
+        _ if prefix.split('.').all(is_part) => None,
+        _ => Some("its prefix must be a DNS name in lower case: parts of a-z, 0-9 and inner `-`, with dots between".to_owned()),
+    }
+}
+
 impl FromStr for LabelKey {
     type Err = String;
 
@@ -70,9 +83,9 @@ impl FromStr for LabelKey {
         let wrong = |why: &str| Err(format!("label key `{}`: {why}", text.escape_debug()));
         let name = match text.split_once('/') {
             None => text,
-            Some((prefix, name)) => match prefix.parse::<Domain>() {
-                Ok(_) => name,
-                Err(why) => return wrong(&why),
+            Some((prefix, name)) => match why_no_prefix(prefix) {
+                None => name,
+                Some(why) => return wrong(&why),
             },
         };
         match is_name(name) {

@@ -5,11 +5,13 @@
 
 mod check;
 mod choice;
+mod data;
 mod derive;
 mod label;
 mod mac;
 mod name;
 mod net;
+mod site;
 mod spec;
 mod ssh;
 mod warn;
@@ -22,10 +24,12 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 pub use choice::{PodNetwork, ProxyMode};
+pub use data::{DataDisk, DataMount};
 pub use label::{LabelKey, LabelValue, Taint};
 pub use mac::Mac;
 pub use name::{ApiName, Bridge, ClusterName, Domain, HostName, Interface};
 pub use net::{Net, Range};
+pub use site::{Direct, HostRef, Mirror, Proxy, Registry, Site, WebUrl};
 pub use ssh::SshKey;
 
 use crate::document;
@@ -64,6 +68,8 @@ pub struct Cluster {
     pub exports: Vec<Export>,
     /// How long new certificates are valid.
     pub validity: Validity,
+    /// What nodes are told of their site.
+    pub site: Site,
     /// Only the check can give it.
     #[expect(dead_code, reason = "its presence is the proof")]
     checked: check::Passed,
@@ -76,8 +82,10 @@ pub struct Network {
     pub uuid: Guid,
     /// Its addresses.
     pub cidr: Net,
-    /// The host's address in it: the nodes' default gateway.
+    /// The host's address in it. The gateway's where the bridge is somebody else's and the file does not say it.
     pub host: Ipv4Addr,
+    /// The nodes' default gateway: the host, but on a bridge of somebody else's.
+    pub gateway: Ipv4Addr,
     /// Name servers of the nodes: the host, unless others are given.
     pub dns: Vec<Ipv4Addr>,
     /// The bridge's interface on the host.
@@ -90,6 +98,9 @@ pub struct Network {
     pub mtu: Option<u16>,
     /// Addresses that DHCP gives to strangers. The nodes have their own outside of it.
     pub dhcp: Option<Range>,
+    /// Whether the host's DNS says of an unknown name in the nodes' domain that it does not exist, instead of asking others
+    /// (libvirt's `localOnly`).
+    pub local_only: bool,
 }
 
 /// How the nodes' network is connected with the world (libvirt's forward modes).
@@ -111,6 +122,8 @@ pub enum Mode {
     Isolated,
     /// The host routes and filters nothing.
     Open,
+    /// The bridge is there already, and with it a network whose router, DHCP and DNS are none of the cluster's.
+    Bridged,
 }
 
 /// The API server's endpoint.
@@ -124,6 +137,8 @@ pub struct Api {
     pub is_vip: bool,
     /// The TCP port.
     pub port: u16,
+    /// What else its certificate answers for.
+    pub sans: Vec<HostRef>,
 }
 
 /// The virtual network of services.
@@ -188,6 +203,10 @@ pub struct Node {
     pub memory: Size,
     /// Disk.
     pub disk: Size,
+    /// A second disk for what outlives the first one.
+    pub data: Option<DataDisk>,
+    /// A file of additions to its user-data, beside the cluster file.
+    pub user_data: Option<String>,
     /// What starts it.
     pub firmware: Firmware,
     /// Its share of the pod network; none on nodes without a kubelet, and where kbake does not connect the pods.

@@ -199,6 +199,34 @@ impl Domain {
     }
 }
 
+/// Top-level names that no registry of the world sells: RFC 2606, RFC 6761, RFC 6762 appendix G, RFC 8375, RFC 9476, and
+/// ICANN's decisions on `internal`, `corp`, `home` and `mail`.
+const NOBODYS: [&str; 15] = [
+    "alt",
+    "arpa",
+    "corp",
+    "example",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "mail",
+    "onion",
+    "private",
+    "test",
+];
+
+impl Domain {
+    /// Whether it may be somebody's registered domain: two labels or more, below a top-level one that the world's DNS knows.
+    /// A single label is the start of no name that anyone has registered.
+    pub(super) fn may_be_registered(&self) -> bool {
+        self.0.rsplit_once('.').is_some_and(|(_, top)| !NOBODYS.contains(&top))
+    }
+}
+
 impl FromStr for Domain {
     type Err = String;
 

@@ -1,11 +1,14 @@
 //! `cluster.toml` as it was written: each value parsed, nothing derived, everything with its place.
 
+mod site;
+mod waits;
+
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use super::{
-    ApiName, Bridge, ClusterName, Domain, Firmware, HostName, Interface, LabelKey, LabelValue, Mac, Net, PodNetwork, ProxyMode, Range,
-    Role, SshKey, Taint, Validity,
+    ApiName, Bridge, ClusterName, DataMount, Domain, Firmware, HostName, HostRef, Interface, LabelKey, LabelValue, Mac, Net, PodNetwork,
+    ProxyMode, Range, Role, Site, SshKey, Taint, Validity,
 };
 use crate::document::{self, Located, Place, Section};
 use crate::error::Result;
@@ -32,27 +35,32 @@ pub(super) struct Spec {
     pub(super) ssh_keys: Vec<Located<SshKey>>,
     pub(super) exports: Vec<(Located<String>, Option<String>)>,
     pub(super) validity: Validity,
+    pub(super) site: Site,
 }
 
 pub(super) struct NetworkSpec {
     pub(super) cidr: Located<Net>,
     pub(super) host: Given<Ipv4Addr>,
     pub(super) dns: Vec<Located<Ipv4Addr>>,
-    pub(super) bridge: Option<Bridge>,
+    pub(super) gateway: Given<Ipv4Addr>,
+    pub(super) bridge: Given<Bridge>,
     pub(super) mac: Given<Mac>,
     pub(super) mode: Given<ModeName>,
     pub(super) uplink: Given<Interface>,
     pub(super) nat_ports: Given<Ports>,
     pub(super) mtu: Option<u16>,
     pub(super) dhcp: Given<Range>,
+    pub(super) local_only: Given<bool>,
 }
 
+#[derive(Default)]
 pub(super) struct ApiSpec {
     /// Where `[api]` stands, if it does.
     pub(super) place: Option<Place>,
     pub(super) name: Given<ApiName>,
     pub(super) vip: Given<Ipv4Addr>,
     pub(super) port: Given<u64>,
+    pub(super) sans: Vec<Located<HostRef>>,
 }
 
 pub(super) struct ServicesSpec {
@@ -82,6 +90,9 @@ pub(super) struct NodeSpec {
     pub(super) vcpus: Option<u32>,
     pub(super) memory: Given<Size>,
     pub(super) disk: Given<Size>,
+    pub(super) data_disk: Given<Size>,
+    pub(super) data_mount: Given<DataMount>,
+    pub(super) user_data: Given<String>,
     pub(super) firmware: Option<Firmware>,
     pub(super) pods: Given<Net>,
     pub(super) routes: Vec<RouteSpec>,
@@ -100,6 +111,7 @@ pub(super) enum ModeName {
     Route,
     Isolated,
     Open,
+    Bridge,
 }
 
 impl FromStr for ModeName {
@@ -111,7 +123,8 @@ impl FromStr for ModeName {
             "route" => Ok(ModeName::Route),
             "isolated" => Ok(ModeName::Isolated),
             "open" => Ok(ModeName::Open),
-            _ => Err(format!("unknown mode `{}`; known: nat, route, isolated, open", text.escape_debug())),
+            "bridge" => Ok(ModeName::Bridge),
+            _ => Err(format!("unknown mode `{}`; known: nat, route, isolated, open, bridge", text.escape_debug())),
         }
     }
 }
@@ -140,7 +153,25 @@ pub(super) fn channel_of(file: &str, text: &str) -> Result<Option<ChannelName>> 
 
 pub(super) fn read(file: &str, text: &str) -> Result<Spec> {
     let mut root = document::open(file, text, REMEDY)?;
-    root.only(&["name", "domain", "arch", "channel", "ssh-keys", "network", "api", "services", "pods", "pki", "node", "export"])?;
+    waits::refuse(&root, waits::ROOT)?;
+    root.only(&[
+        "name",
+        "domain",
+        "arch",
+        "channel",
+        "ssh-keys",
+        "ntp",
+        "ca-certificates",
+        "network",
+        "api",
+        "services",
+        "pods",
+        "pki",
+        "proxy",
+        "registry-mirror",
+        "node",
+        "export",
+    ])?;
     let name = root.required("name")?;
     let Some(network) = root.section("network")? else {
         return Err(root
@@ -168,6 +199,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<Spec> {
         ssh_keys: root.list("ssh-keys")?.into_iter().map(ssh_key).collect::<Result<_>>()?,
         exports: root.sections("export")?.into_iter().map(export).collect::<Result<_>>()?,
         validity: validity(root.section("pki")?)?,
+        site: site::read(&mut root)?,
     })
 }
 
@@ -181,12 +213,14 @@ fn narrow<T: TryFrom<u64>>(given: Given<u64>) -> Option<T> {
 }
 
 fn network_spec(mut section: Section) -> Result<NetworkSpec> {
-    section.only(&["cidr", "host", "dns", "bridge", "mac", "mode", "uplink", "nat-ports", "mtu", "dhcp"])?;
+    waits::refuse(&section, waits::NETWORK)?;
+    section.only(&["cidr", "host", "gateway", "dns", "bridge", "mac", "mode", "uplink", "nat-ports", "mtu", "dhcp", "local-only"])?;
     Ok(NetworkSpec {
         cidr: section.required("cidr")?,
         host: section.optional("host")?,
         dns: section.list("dns")?,
-        bridge: value(section.optional("bridge")?),
+        gateway: section.optional("gateway")?,
+        bridge: section.optional("bridge")?,
         mac: section.optional("mac")?,
         mode: section.optional("mode")?,
         uplink: section.optional("uplink")?,
@@ -194,17 +228,19 @@ fn network_spec(mut section: Section) -> Result<NetworkSpec> {
         // RFC 791: every link must carry 576 bytes. QEMU's virtio-net takes up to 65535.
         mtu: narrow(section.optional_number("mtu", 576..=65535)?),
         dhcp: section.optional("dhcp")?,
+        local_only: section.flag("local-only")?,
     })
 }
 
 fn api(section: Option<Section>) -> Result<ApiSpec> {
-    let Some(mut section) = section else { return Ok(ApiSpec { place: None, name: None, vip: None, port: None }) };
-    section.only(&["name", "vip", "port"])?;
+    let Some(mut section) = section else { return Ok(ApiSpec::default()) };
+    section.only(&["name", "vip", "port", "sans"])?;
     Ok(ApiSpec {
         place: Some(section.place().clone()),
         name: section.optional("name")?,
         vip: section.optional("vip")?,
         port: section.optional_number("port", 1..=65535)?,
+        sans: section.list("sans")?,
     })
 }
 
@@ -260,9 +296,26 @@ fn validity(section: Option<Section>) -> Result<Validity> {
 }
 
 fn node(mut section: Section) -> Result<NodeSpec> {
+    waits::refuse(&section, waits::NODE)?;
     section.only(&[
-        "role", "name", "count", "first", "image", "address", "mac", "vcpus", "memory", "disk", "firmware", "pod-cidr", "routes", "labels",
+        "role",
+        "name",
+        "count",
+        "first",
+        "image",
+        "address",
+        "mac",
+        "vcpus",
+        "memory",
+        "disk",
+        "data-disk",
+        "data-mount",
+        "firmware",
+        "pod-cidr",
+        "routes",
+        "labels",
         "taints",
+        "user-data",
     ])?;
     let role: Located<Role> = section.required("role")?;
     let count = section.optional_number("count", 1..=COUNT_MAX)?;
@@ -288,6 +341,9 @@ fn node(mut section: Section) -> Result<NodeSpec> {
         vcpus: narrow(section.optional_number("vcpus", 1..=512)?),
         memory: section.optional("memory")?,
         disk: section.optional("disk")?,
+        data_disk: section.optional("data-disk")?,
+        data_mount: section.optional("data-mount")?,
+        user_data: section.optional("user-data")?,
         firmware: value(section.optional("firmware")?),
         pods: section.optional("pod-cidr")?,
         routes: section.sections("routes")?.into_iter().map(route).collect::<Result<_>>()?,

@@ -44,16 +44,30 @@ pub(super) fn warnings(cluster: &Cluster) -> Vec<String> {
     if kubelets && (cluster.services.proxy, cluster.pods.network) == (ProxyMode::None, PodNetwork::Bridge) {
         found.push("no kube-proxy, and kbake's own pod network: nothing leads services to pods, the cluster's DNS included".to_owned());
     }
+    let (pods, count) = (&cluster.pods, cluster.nodes.iter().filter(|node| node.role.has_kubelet()).count());
+    let shares = 1_usize << (pods.node_prefix - pods.cidr.prefix());
+    if pods.network == PodNetwork::None && count > shares {
+        found.push(format!(
+            "the pod network {} has room for {shares} shares of {} bits, and {count} nodes want one",
+            pods.cidr, pods.node_prefix
+        ));
+    }
     for node in cluster.nodes.iter().filter(|node| node.firmware == Firmware::Uefi) {
         found.push(format!("node `{}` starts by UEFI, under which kbake's role images do not boot yet", node.name));
     }
     found
 }
 
-/// Name servers that do not know the nodes, or that cannot be reached.
+/// Name servers that do not know the nodes, that cannot be reached, or that hide what others know.
 fn dns_warnings(cluster: &Cluster, found: &mut Vec<String>) {
     let network = &cluster.network;
-    if !network.dns.contains(&network.host) {
+    if network.local_only && cluster.domain.may_be_registered() {
+        found.push(format!(
+            "domain `{0}` may be a registered one: of every name in it but the nodes', the nodes are told that it does not exist;              `local-only = false` in [network] asks other name servers, or take a domain such as `{1}.internal`",
+            cluster.domain, cluster.name
+        ));
+    }
+    if network.mode != Mode::Bridged && !network.dns.contains(&network.host) {
         found.push(format!("`dns` leaves out the host {}, whose DNS alone knows the nodes by name", network.host));
     }
     if network.mode == Mode::Isolated {
@@ -66,6 +80,10 @@ fn dns_warnings(cluster: &Cluster, found: &mut Vec<String>) {
 /// What libvirt's own network, which most hosts have, would be in the way of.
 fn host_warnings(cluster: &Cluster, found: &mut Vec<String>) {
     let network = &cluster.network;
+    if network.mode == Mode::Bridged {
+        // It may be that very network: then no other one is defined.
+        return;
+    }
     if network.cidr.contains(LIBVIRT) {
         found.push(format!("{} is the network `default` of libvirt itself; on a host that has it, this one will not start", network.cidr));
     }

@@ -136,6 +136,15 @@ impl Section {
         }
     }
 
+    /// `true` or `false`, if the key is there.
+    pub fn flag(&mut self, key: &str) -> Result<Option<Located<bool>>> {
+        let Some((place, value)) = self.take(key) else { return Ok(None) };
+        match value {
+            Raw::Flag(value) => Ok(Some(Located { value, place })),
+            other => Err(wrong_type(key, "true or false", &other, &place)),
+        }
+    }
+
     /// A TOML date-time.
     pub fn time(&mut self, key: &str) -> Result<Located<Datetime>> {
         let (place, value) = self.take(key).ok_or_else(|| self.missing(key))?;

@@ -10,11 +10,12 @@ pub(super) enum Raw {
     Text(String),
     /// Digits and their base: the number may be too large for any type.
     Number(String, u32),
+    Flag(bool),
     Time(Datetime),
     List(Vec<(Range<usize>, Raw)>),
     Table(Vec<RawKey>),
-    /// A kind that nothing here takes, by its TOML name.
-    Other(&'static str),
+    /// A fraction, which nothing here takes.
+    Other,
 }
 
 /// A key with the spans of itself and of its value.
@@ -33,8 +34,8 @@ impl Raw {
             DeValue::Datetime(time) => Raw::Time(time),
             DeValue::Array(items) => Raw::List(items.into_iter().map(|item| (item.span(), Raw::of(item.into_inner()))).collect()),
             DeValue::Table(table) => Raw::Table(keys_of(table)),
-            DeValue::Float(_) => Raw::Other("float"),
-            DeValue::Boolean(_) => Raw::Other("boolean"),
+            DeValue::Float(_) => Raw::Other,
+            DeValue::Boolean(value) => Raw::Flag(value),
         }
     }
 
@@ -46,8 +47,8 @@ impl Raw {
             Raw::Time(_) => "a date or time",
             Raw::List(_) => "an array",
             Raw::Table(_) => "a table",
-            Raw::Other("boolean") => "a boolean",
-            Raw::Other(_) => "a fraction",
+            Raw::Flag(_) => "a boolean",
+            Raw::Other => "a fraction",
         }
     }
 }

@@ -108,8 +108,10 @@ pub(super) fn failed(failed: &[(&Want, &Failed)], untried: &[&Want], wanted: usi
         error = error.detail(format!("{} more were not tried", untried.len()));
     }
     if let Some((want, _)) = mismatch {
-        error = error
-            .hint(format!("nothing was kept; if it was released anew, run `kbake lock --upgrade {}` and review the change", want.name));
+        error = error.hint(format!(
+            "nothing was kept; if it was released anew, run `kbake lock --upgrade {}` and review the change",
+            locked_as(want)
+        ));
     }
     error = advise(error, &whys);
     if class == Class::Network && whys.iter().all(|why| is_absent(why)) {
@@ -187,6 +189,15 @@ fn ways_out(mut error: Error, missing: &[&Want]) -> Error {
         error = error.hint(BY_BUNDLE);
     }
     own_file(error, missing)
+}
+
+/// The name by which a lock is told what to move: a package, an artifact and an image may have one name.
+fn locked_as(want: &Want) -> String {
+    match want.source {
+        Source::Pool(_) => format!("package:{}", want.name),
+        Source::Urls(_) => format!("artifact:{}", want.name),
+        Source::Registry { .. } => want.name.clone(),
+    }
 }
 
 /// An artifact may be a file that the user has.

@@ -9,6 +9,7 @@ mod copy;
 mod early;
 #[cfg(test)]
 pub(crate) mod fault;
+mod inside;
 mod open;
 mod private;
 mod stamp;
@@ -26,6 +27,7 @@ pub use batch::{Batch, place_all};
 pub(crate) use copy::copy_file;
 pub use copy::{copy_or_reflink, copy_verified};
 pub use early::EarlySync;
+pub use inside::Inside;
 pub(crate) use open::{Links, Opened, look, no_file, odd_at, open_if_present, read_all};
 pub use open::{TEXT_MAX, open_disk, open_given, open_read, read, read_given_to_string, read_if_present, read_to_string};
 pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
@@ -52,9 +54,17 @@ pub fn digest_and_stamp(path: &Path) -> Result<Option<(Sha256, u64, Stamp)>> {
 /// # Errors
 /// A stop; something that is no regular file; those of the disk.
 pub fn digest_until(path: &Path, cancel: &Cancel) -> Result<Option<(Sha256, u64, Stamp)>> {
-    let Some((file, meta)) = open_if_present(path)? else { return Ok(None) };
-    let (digest, size) = digest(&file, cancel).map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
-    Ok(Some((digest, size, Stamp::of_metadata(&meta))))
+    let Some((file, _)) = open_if_present(path)? else { return Ok(None) };
+    digest_of_open(&file, path, cancel).map(Some)
+}
+
+/// As [`digest_until`], of a file that is open and called `path` in messages.
+pub fn digest_of_open(file: &File, path: &Path, cancel: &Cancel) -> Result<(Sha256, u64, Stamp)> {
+    let read = |file: &File| {
+        let stamp = Stamp::of_metadata(&file.metadata()?);
+        digest(file, cancel).map(|(digest, size)| (digest, size, stamp))
+    };
+    read(file).map_err(|e| Error::io(format!("read {}", path.display()), &e))
 }
 
 /// The digest of what is in the file from where it stands, and how many bytes that is.

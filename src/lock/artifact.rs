@@ -135,7 +135,8 @@ fn unique<K: Ord + Clone>(places: &mut BTreeMap<K, Place>, key: &K, place: &Plac
     }
     if order == Order::Sorted && places.last_key_value().is_some_and(|(last, _)| key < last) {
         let error = place.error(format!("{shown} is out of order in `{file}`: entries are sorted by name"));
-        return Err(error.hint("if the file was merged by hand, run `kbake lock`: it sorts it and keeps what is locked"));
+        let again = super::read::command(file);
+        return Err(error.hint(format!("if the file was merged by hand, run `{again}`: it sorts it and keeps what is locked")));
     }
     places.insert(key.clone(), place.clone());
     Ok(())

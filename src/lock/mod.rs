@@ -10,6 +10,7 @@ mod moved;
 mod place;
 mod print;
 mod read;
+mod regroup;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,8 @@ pub use change::{Cause, Change, changes};
 pub use compare::{Difference, Kind, differences};
 pub use moved::{Moved, moved};
 pub use place::{Table, places};
-pub use request::{Request, WantedArtifact, packages};
+pub use regroup::regroup;
+pub use request::{Request, WantedArtifact, packages, recipes_for};
 
 /// The format that this kbake reads and writes.
 const FORMAT: u64 = 1;
@@ -199,7 +201,20 @@ impl Lock {
     /// # Errors
     /// A stale lock, with all that is missing and superfluous, and the command that mends it.
     pub fn check(&self, file: &str, request: &Request) -> Result<()> {
-        request::check(self, file, request)
+        request::check(self, file, request, request::Scope::All)
+    }
+
+    /// As [`Lock::check`], for a request that speaks of some roles only: the lock may have more for others.
+    ///
+    /// # Errors
+    /// As [`Lock::check`].
+    pub fn check_some(&self, file: &str, request: &Request) -> Result<()> {
+        request::check(self, file, request, request::Scope::Asked)
+    }
+
+    /// The names of a set's packages.
+    pub fn members(&self, set: &SetName) -> BTreeSet<PackageName> {
+        self.entries().filter(|entry| entry.sets.contains(set)).map(|entry| entry.name.clone()).collect()
     }
 }
 

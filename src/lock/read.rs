@@ -8,8 +8,19 @@ use crate::value::{PackageArch, PackageName};
 
 use super::{Entry, FORMAT, Lock, SetName};
 
-const REMEDY: &str =
-    "take one side of the whole file (`git checkout --theirs -- FILE`), then run `kbake lock`: it completes the rest from the recipes";
+/// What to do with a lockfile full of conflict markers.
+fn remedy(file: &str) -> String {
+    format!(
+        "take one side of the whole file (`git checkout --theirs -- {file}`), then run `{}`: it completes the rest from the recipes",
+        command(file)
+    )
+}
+
+/// The command that writes a lockfile anew: of the channel that the file's name says, which need not be the usual one.
+pub(super) fn command(file: &str) -> String {
+    let channel = file.rsplit('/').next().and_then(|name| name.strip_suffix(".lock"));
+    channel.map_or_else(|| "kbake lock".to_owned(), |channel| format!("kbake lock --channel {channel}"))
+}
 
 /// Whether entries must be sorted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,7 +30,7 @@ pub(super) enum Order {
 }
 
 pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
-    let mut root = document::open(file, text, &REMEDY.replace("FILE", file))?;
+    let mut root = document::open(file, text, &remedy(file))?;
     format(&mut root, file)?;
     root.only(&["channel", "suite", "components", "arch", "request", "artifact", "image", "package"])?;
     let channel = root.required("channel")?.value;
@@ -49,7 +60,9 @@ pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
         {
             // The bytes would be sound, but the next `kbake lock` would move lines that its change does not concern.
             let error = place.error(format!("`{}` stands after `{}` in `{file}`, but entries are sorted by name", entry.name, last.0));
-            return Err(error.hint("if the file was merged by hand, run `kbake lock`: it sorts it and keeps the locked versions"));
+            return Err(
+                error.hint(format!("if the file was merged by hand, run `{}`: it sorts it and keeps the locked versions", command(file)))
+            );
         }
         places.insert(key.clone(), place);
         entries.insert(key, entry);

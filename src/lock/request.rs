@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use crate::document::Located;
 use crate::recipe::{ChannelName, ImageContent, Origin, Recipe, Sources, Subject, Word, base_layers, role_layers, version};
-use crate::value::{Arch, ArtifactName, PackageName, Reference, ReleaseVersion};
+use crate::value::{Arch, ArtifactName, PackageName, Reference, ReleaseVersion, RoleName};
 use crate::{Error, Result};
 
 use super::{ArtifactSource, Lock, LockedArtifact, LockedImage, SetName, relock};
@@ -131,6 +131,15 @@ impl Request {
     }
 }
 
+/// The recipes of the base and of one role, with the parts of both: all that decides the role's image.
+///
+/// # Errors
+/// A part that has no recipe.
+pub fn recipes_for(recipes: &[Recipe], role: &RoleName) -> Result<Vec<Recipe>> {
+    let layers = [base_layers(recipes)?, role_layers(recipes, role)?].concat();
+    Ok(recipes.iter().filter(|recipe| layers.iter().any(|layer| layer.subject == recipe.subject)).cloned().collect())
+}
+
 type Artifacts = BTreeMap<(ArtifactName, Arch), WantedArtifact>;
 type Images = BTreeMap<ArtifactName, Reference>;
 
@@ -170,14 +179,24 @@ fn wanted(sources: &Sources, name: &Located<ArtifactName>) -> Result<Vec<((Artif
     })
 }
 
-pub(super) fn check(lock: &Lock, file: &str, request: &Request) -> Result<()> {
+/// How much of a lock a request speaks of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All of it: what is superfluous is wrong too.
+    All,
+    /// Some roles.
+    Asked,
+}
+
+pub(super) fn check(lock: &Lock, file: &str, request: &Request, scope: Scope) -> Result<()> {
     let mut lines = Vec::new();
     different(&mut lines, "channel", &request.channel, &lock.channel);
     different(&mut lines, "suite", &request.suite, &lock.suite);
     different(&mut lines, "components", &listed(&request.components), &listed(&lock.components));
     different(&mut lines, "arch", &request.arch, &lock.arch);
     let none = BTreeSet::new();
-    for set in request.sets.keys().chain(lock.request.keys()).collect::<BTreeSet<_>>() {
+    let unasked = lock.request.keys().filter(|_| scope == Scope::All);
+    for set in request.sets.keys().chain(unasked).collect::<BTreeSet<_>>() {
         let wanted = request.sets.get(set).unwrap_or(&none);
         let locked = lock.request.get(set).unwrap_or(&none);
         match (request.sets.contains_key(set), lock.request.contains_key(set)) {
@@ -185,12 +204,14 @@ pub(super) fn check(lock: &Lock, file: &str, request: &Request) -> Result<()> {
             (false, true) => lines.push(format!("{set}: locked, but there is no such recipe")),
             _ => {}
         }
-        for (names, what) in [(wanted.difference(locked), "is missing"), (locked.difference(wanted), "is no longer asked for")] {
-            lines.extend(names.map(|name| format!("{set}: `{name}` {what}")));
+        lines.extend(wanted.difference(locked).map(|name| format!("{set}: `{name}` is missing")));
+        // A tool may be there for another role's sake.
+        if scope == Scope::All || *set != SetName::Tool {
+            lines.extend(locked.difference(wanted).map(|name| format!("{set}: `{name}` is no longer asked for")));
         }
     }
     // A line removed by hand, or lost in a merge, leaves the request whole and the answer not.
-    for (set, names) in &lock.request {
+    for (set, names) in lock.request.iter().filter(|(set, _)| scope == Scope::All || request.sets.contains_key(*set)) {
         let answered = |name: &PackageName| {
             lock.entries().any(|entry| {
                 entry.name == *name && (entry.sets.contains(set) || (*set != SetName::Tool && entry.sets.contains(&SetName::Base)))
@@ -198,7 +219,10 @@ pub(super) fn check(lock: &Lock, file: &str, request: &Request) -> Result<()> {
         };
         lines.extend(names.iter().filter(|name| !answered(name)).map(|name| format!("{set}: `{name}` is asked for, but has no entry")));
     }
-    lines.extend(artifact_lines(lock, request));
+    lines.extend(missing_artifacts(lock, request));
+    if scope == Scope::All {
+        lines.extend(unasked_artifacts(lock, request));
+    }
     if lines.is_empty() {
         return Ok(());
     }
@@ -206,8 +230,8 @@ pub(super) fn check(lock: &Lock, file: &str, request: &Request) -> Result<()> {
     Err(lines.into_iter().fold(error, Error::detail).hint(relock(&request.channel)))
 }
 
-/// What the lock's artifacts and images lack, or have for nothing.
-fn artifact_lines(lock: &Lock, request: &Request) -> Vec<String> {
+/// What the lock's artifacts and images lack.
+fn missing_artifacts(lock: &Lock, request: &Request) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, wanted) in &request.artifacts {
         let shown = format!("artifact `{}` ({})", key.0, key.1);
@@ -231,12 +255,6 @@ fn artifact_lines(lock: &Lock, request: &Request) -> Vec<String> {
             }
         }
     }
-    for (key, entry) in &lock.artifacts {
-        let spare = request.spare_artifacts.get(key).is_some_and(|want| want.is_met_by(entry));
-        if !request.artifacts.contains_key(key) && !entry.is_own() && !spare {
-            lines.push(format!("artifact `{}` ({}): is no longer asked for", key.0, key.1));
-        }
-    }
     for (name, reference) in &request.images {
         match lock.images.get(name) {
             None => lines.push(format!("image `{name}`: is missing")),
@@ -244,6 +262,18 @@ fn artifact_lines(lock: &Lock, request: &Request) -> Vec<String> {
                 lines.push(format!("image `{name}`: expected {reference}, found {}", entry.reference));
             }
             Some(_) => {}
+        }
+    }
+    lines
+}
+
+/// The lock's artifacts and images that it has for nothing.
+fn unasked_artifacts(lock: &Lock, request: &Request) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (key, entry) in &lock.artifacts {
+        let spare = request.spare_artifacts.get(key).is_some_and(|want| want.is_met_by(entry));
+        if !request.artifacts.contains_key(key) && !entry.is_own() && !spare {
+            lines.push(format!("artifact `{}` ({}): is no longer asked for", key.0, key.1));
         }
     }
     let kept = |name: &ArtifactName, entry: &LockedImage| {

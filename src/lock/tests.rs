@@ -111,7 +111,7 @@ fn two_entries_of_one_package_name_both_lines() {
 fn entries_out_of_order_are_refused_but_for_kbake_lock() {
     let swapped = small().replace("\"aa\"\nv", "\"x\"\nv").replace("\"bb\"", "\"aa\"").replace("\"x\"", "\"bb\"");
     let shown = failure(&swapped);
-    assert!(shown.starts_with("`aa` stands after `bb` in `debian.lock`") && shown.contains("run `kbake lock`"), "{shown}");
+    assert!(shown.starts_with("`aa` stands after `bb` in `debian.lock`") && shown.contains("run `kbake lock --channel debian`"), "{shown}");
     let merged = Lock::parse_merged(&swapped, "debian.lock").unwrap();
     assert_eq!(Lock::parse(&merged.to_text(), "debian.lock").unwrap(), merged);
 }
@@ -120,7 +120,7 @@ fn entries_out_of_order_are_refused_but_for_kbake_lock() {
 fn a_conflict_left_in_the_lock_has_its_own_message() {
     let shown = failure(&small().replacen("version = \"1\"", "<<<<<<< HEAD\nversion = \"2\"\n=======\nversion = \"3\"\n>>>>>>> b", 1));
     assert!(shown.starts_with("`debian.lock` holds an unresolved merge conflict\n  debian.lock:16:1"), "{shown}");
-    assert!(shown.contains("then run `kbake lock`"), "{shown}");
+    assert!(shown.contains("then run `kbake lock --channel debian`"), "{shown}");
 }
 
 #[test]

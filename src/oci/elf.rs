@@ -41,6 +41,19 @@ const INTERPRETER: u32 = 3;
 /// Fails unless the file is a program for this machine that needs no loader and no library. `head` is the whole file or at
 /// least its first [`ELF_HEAD`] bytes. The error ends a sentence that begins with the file's name.
 pub fn elf_is_static(head: &[u8], arch: Arch) -> Result<(), String> {
+    match loader(head, arch)? {
+        Some(path) => Err(format!("is not static: it asks for {path}")),
+        None => Ok(()),
+    }
+}
+
+/// As [`elf_is_static`], for a program that may need a loader and libraries.
+pub fn elf_is_program(head: &[u8], arch: Arch) -> Result<(), String> {
+    loader(head, arch).map(drop)
+}
+
+/// The loader that a program for this machine asks for, if it does.
+fn loader(head: &[u8], arch: Arch) -> Result<Option<String>, String> {
     if !head.starts_with(MAGIC) {
         return Err("is no program (no ELF file)".into());
     }
@@ -64,24 +77,24 @@ pub fn elf_is_static(head: &[u8], arch: Arch) -> Result<(), String> {
     segments(head)
 }
 
-fn segments(head: &[u8]) -> Result<(), String> {
+fn segments(head: &[u8]) -> Result<Option<String>, String> {
     let first = u64_at(head, header::PROGRAM_HEADERS).unwrap_or_default();
     let count = u16_at(head, header::PROGRAM_HEADER_COUNT).unwrap_or_default();
     if u16_at(head, header::PROGRAM_HEADER_LEN) != Some(segment::LEN as u16) {
         return Err("is damaged: its program headers have an unknown size".into());
     }
-    let mut loads = false;
+    let (mut loads, mut loader) = (false, None);
     for number in 0..usize::from(count) {
         let at = usize::try_from(first).ok().and_then(|first| first.checked_add(number * segment::LEN));
         let entry =
             at.and_then(|at| head.get(at..)?.get(..segment::LEN)).ok_or("is damaged: its program headers are not where it begins")?;
         match u32_at(entry, segment::TYPE) {
             Some(LOAD) => loads = true,
-            Some(INTERPRETER) => return Err(format!("is not static: it asks for {}", interpreter(head, entry))),
+            Some(INTERPRETER) => loader = Some(interpreter(head, entry)),
             _ => {}
         }
     }
-    if loads { Ok(()) } else { Err("is no program: it has nothing to load".into()) }
+    if loads { Ok(loader) } else { Err("is no program: it has nothing to load".into()) }
 }
 
 /// The loader's path, for people.

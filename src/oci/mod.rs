@@ -22,7 +22,7 @@ mod tests;
 
 pub use archive::Image;
 pub use build::{Built, File};
-pub use elf::{ELF_HEAD, elf_is_static};
+pub use elf::{ELF_HEAD, elf_is_program, elf_is_static};
 pub use media::{MediaType, Role};
 pub use read::{Document, Index, Manifest, config_platform, document, index, manifest};
 pub use written::LAYOUT;

@@ -8,6 +8,9 @@ use super::issue::DAY;
 use super::key::Key;
 use super::wanted::Wanted;
 
+/// How problems call an address.
+const ADDRESS: &str = "address";
+
 /// Before so many days remain, people are told.
 pub const SOON_DAYS: i64 = 30;
 
@@ -95,7 +98,7 @@ fn differences(wanted: &Wanted, certificate: &Certificate, key: Option<&Key>, is
         found.push("has a key usage that does not allow TLS (digitalSignature is missing)".to_owned());
     }
     found.extend(set("name", &wanted.dns, &certificate.sans.dns));
-    found.extend(set("address", &wanted.addresses, &certificate.sans.addresses));
+    found.extend(set(ADDRESS, &wanted.addresses, &certificate.sans.addresses));
     if certificate.sans.others > 0 {
         found.push("answers for more than names and addresses".to_owned());
     }
@@ -106,6 +109,11 @@ fn differences(wanted: &Wanted, certificate: &Certificate, key: Option<&Key>, is
         found.push(format!("is not issued by the present `{}`, but by {}", wanted.issuer.name(), certificate.issuer));
     }
     found
+}
+
+/// Whether what is wrong is that the certificate has other addresses than it should.
+pub(super) fn is_about_addresses(what: &str) -> bool {
+    what.contains(&format!("for the {ADDRESS} "))
 }
 
 /// What is in one set of names only.

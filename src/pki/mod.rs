@@ -21,6 +21,7 @@ mod show;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod wanted;
 
 use std::path::Path;
@@ -31,6 +32,7 @@ pub use init::Report;
 pub use renew::Renewed;
 pub use secrets::{Identity, Secrets};
 pub use show::{Row, State};
+pub use trust::authorities;
 pub use wanted::{Authority, Name, Purpose, Usage, Wanted, text, wanted};
 
 use folder::Folder;

@@ -1,5 +1,6 @@
 //! Everything that is in the folder, read once and compared with what should be there.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -8,8 +9,9 @@ use super::certificate::Certificate;
 use super::folder::{Folder, refusal, shell_word};
 use super::issue::Signer;
 use super::key::{Key, TAKEN};
-use super::wanted::{ADMINS, Authority, MASTERS, Name, Wanted};
+use super::wanted::{ADMINS, Authority, MASTERS, Name, Purpose, Wanted};
 use super::{Inventory, Problem, check, pem};
+use crate::cluster::HostName;
 use crate::error::Result;
 
 /// Which halves of a pair are not there.
@@ -115,8 +117,45 @@ pub(super) fn survey(folder: &Folder, inventory: &Inventory, now: i64) -> Result
     if !reader.refused.is_empty() {
         return Err(refusal(folder.root(), &reader.refused));
     }
+    mend_moved_members(inventory, &mut leafs);
     let notes = notes(folder, inventory)?;
     Ok(Survey { authorities, accounts, encryption, encryption_problem, leafs, notes })
+}
+
+/// An etcd member whose address is another one than when its certificates were made.
+struct Moved<'a> {
+    node: &'a HostName,
+    from: IpAddr,
+}
+
+/// Members of a running etcd know each other by address: new certificates would not help when the address has moved, as
+/// one that is derived does when a node is put before it. So the address is what is to be mended, wherever it shows.
+fn mend_moved_members(inventory: &Inventory, leafs: &mut [Found]) {
+    let moved: Vec<Moved<'_>> = inventory.wanted.iter().zip(leafs.iter()).filter_map(|(wanted, found)| moved(wanted, found)).collect();
+    let Some(first) = moved.first() else { return };
+    for (wanted, found) in inventory.wanted.iter().zip(leafs) {
+        let own = moved.iter().find(|moved| matches!(&wanted.name, Name::Node(node, _) if node == moved.node));
+        for problem in found.problems.iter_mut().filter(|problem| check::is_about_addresses(&problem.what)) {
+            problem.mend = keep_address(own.unwrap_or(first));
+        }
+    }
+}
+
+fn moved<'a>(wanted: &'a Wanted, found: &Found) -> Option<Moved<'a>> {
+    let Name::Node(node, Purpose::EtcdPeer) = &wanted.name else { return None };
+    let was: Vec<IpAddr> = found.certificate.as_ref()?.sans.addresses.difference(&wanted.addresses).copied().collect();
+    match was[..] {
+        [from] => Some(Moved { node, from }),
+        _ => None,
+    }
+}
+
+fn keep_address(moved: &Moved<'_>) -> String {
+    let Moved { node, from } = moved;
+    format!(
+        "etcd's members know `{node}` by the address {from}: keep it with `address = \"{from}\"` in its [[node]] (of a group, the first \
+         node's); to move a member that runs, `etcdctl member update` first, then `kbake pki renew {node}`"
+    )
 }
 
 struct Reader<'a> {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::cluster::{Cluster, HostName, Node, ProxyMode, Role};
+use crate::cluster::{Cluster, HostName, HostRef, Node, ProxyMode, Role};
 
 /// Who signs. Each is a root of its own, so that a certificate is worth something to one kind of server only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -284,6 +284,12 @@ fn api_endpoint(cluster: &Cluster) -> (Vec<String>, Vec<IpAddr>) {
     if let Some(api) = &cluster.api {
         names.extend([api.name.to_string(), api.name.fqdn(&cluster.domain)]);
         addresses.extend(api.address.map(IpAddr::from));
+        for san in &api.sans {
+            match san {
+                HostRef::Name(name) => names.push(name.to_string()),
+                HostRef::Address(address) => addresses.push((*address).into()),
+            }
+        }
     }
     (names, addresses)
 }

@@ -41,6 +41,11 @@ impl Expected {
         Ok(Expected(entries))
     }
 
+    /// Whether anything was recorded of the role, be it of another plan.
+    pub fn names(&self, role: &RoleName) -> bool {
+        self.0.contains_key(role.as_str())
+    }
+
     /// The digests of tree and image that belong to `plan`, when this very plan was recorded.
     pub fn of(&self, role: &RoleName, plan: &Sha256) -> Option<(Sha256, Sha256)> {
         self.0.get(role.as_str()).filter(|entry| entry.plan == *plan).map(|entry| (entry.tree, entry.image))

@@ -7,16 +7,18 @@ mod expected;
 mod git;
 mod shipped;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use expected::{Expected, lines as expected_lines};
 pub use git::lockfiles_at;
 
 use crate::error::{Error, Result};
-use crate::fsx;
+use crate::fsx::{self, Inside};
 use crate::lock::Lock;
 use crate::recipe::{ChannelName, Recipe, Sources, Subject};
-use crate::value::{RoleName, Sha256};
+use crate::value::{Cancel, RoleName, Sha256, quote};
 
 /// Where a project's files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +41,10 @@ pub enum SourceFile {
 /// Knows the digests of files that are not held in memory.
 pub trait Digests {
     /// Will be asked for these. It may find out about several at once.
-    fn expect(&self, _paths: &[PathBuf]) {}
+    fn expect(&self, _files: &[OwnPath]) {}
 
     /// The digest and the size in bytes of a file; none when nothing is there.
-    fn of(&self, path: &Path) -> Result<Option<(Sha256, u64)>>;
+    fn of(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>>;
 }
 
 /// Reads every file that it is asked for.
@@ -50,8 +52,44 @@ pub trait Digests {
 pub struct Reading;
 
 impl Digests for Reading {
-    fn of(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
-        fsx::digest_if_present(path)
+    fn of(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>> {
+        let path = file.path();
+        let digest = |file: File| fsx::digest_of_open(&file, &path, &Cancel::new()).map(|(digest, size, _)| (digest, size));
+        file.open()?.map(digest).transpose()
+    }
+}
+
+/// Where a file of the user's is that goes into an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnPath {
+    /// In the project, wherever its links lead: it may come from a stranger.
+    Inside(Inside),
+    /// Where the user said by an absolute path.
+    Typed(PathBuf),
+}
+
+impl OwnPath {
+    /// The absolute path; of one in the project, without links.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            OwnPath::Inside(inside) => inside.path(),
+            OwnPath::Typed(path) => path.clone(),
+        }
+    }
+
+    /// Opens it; none when nothing is there.
+    ///
+    /// # Errors
+    /// It leads out of the project by now, or is no regular file.
+    pub fn open(&self) -> Result<Option<File>> {
+        match self {
+            OwnPath::Inside(inside) => inside.open(),
+            OwnPath::Typed(path) => match fsx::facts_followed(path)? {
+                None => Ok(None),
+                Some(facts) if facts.kind == fsx::Kind::File => fsx::open_read(path).map(Some),
+                Some(_) => Err(Error::user(format!("{} is no plain file", path.display()))),
+            },
+        }
     }
 }
 
@@ -80,7 +118,7 @@ const HELD_MAX: u64 = 1 << 20;
 /// What one channel's files say, read and checked one by one.
 #[derive(Debug, Clone)]
 pub struct Channel {
-    /// `recipes/base.toml`, then all of `recipes/roles/`, in order of their names.
+    /// `recipes/base.toml`, then all of `recipes/parts/`, then the roles that were asked for.
     pub recipes: Vec<Recipe>,
     /// `recipes/sources/<channel>.toml`.
     pub sources: Sources,
@@ -95,37 +133,65 @@ impl Project {
         match named {
             Some(folder) if is_project(folder)? => Ok(Project::Folder(folder.to_owned())),
             Some(folder) => Err(Error::user(format!("{} has no recipes/sources", folder.display()))
-                .hint(format!("`kbake init {}` writes the shipped recipes there", folder.display()))),
+                .hint(format!("`kbake init {}` writes the shipped recipes there", quote(&folder.display().to_string())))),
             None if is_project(current)? => Ok(Project::Folder(current.to_owned())),
             None => Ok(Project::Shipped),
         }
     }
 
     /// The bytes of a file, if it is there.
+    ///
+    /// # Errors
+    /// A link leads out of the project, or it is no regular file.
     pub fn bytes(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        match self {
-            Project::Folder(folder) => fsx::read_if_present(&folder.join(name)),
-            Project::Shipped => Ok(shipped::get(name).map(<[u8]>::to_vec)),
-        }
+        let folder = match self {
+            Project::Folder(folder) => folder,
+            Project::Shipped => return Ok(shipped::get(name).map(<[u8]>::to_vec)),
+        };
+        let Some((_, mut file)) = Inside::open_at(folder, Path::new(name))? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|e| Error::io(format!("read {}", folder.join(name).display()), &e))?;
+        Ok(Some(bytes))
     }
 
     /// A file that becomes a file of the image, if it is there.
     pub fn source(&self, name: &str, digests: &dyn Digests) -> Result<Option<SourceFile>> {
         match self.large(name)? {
-            Some(path) => Ok(digests.of(&path)?.map(|(digest, size)| SourceFile::Named(LargeFile { path, digest, size }))),
+            Some(file) => Ok(digests.of(&file)?.map(|(digest, size)| SourceFile::Named(LargeFile { path: file.path(), digest, size }))),
             None => Ok(self.bytes(name)?.map(SourceFile::Held)),
         }
     }
 
     /// Where a file is, if it is there and not held in memory.
-    pub fn large(&self, name: &str) -> Result<Option<PathBuf>> {
-        let Project::Folder(folder) = self else { return Ok(None) };
-        let path = folder.join(name);
-        Ok(fsx::size(&path)?.is_some_and(|size| size > HELD_MAX).then_some(path))
+    pub fn large(&self, name: &str) -> Result<Option<OwnPath>> {
+        Ok(self.inside(name)?.filter(|inside| inside.size() > HELD_MAX).map(OwnPath::Inside))
     }
 
-    /// Where a file of the user's own is that a lockfile names.
-    pub fn own_file(&self, name: &str) -> PathBuf {
+    /// A file of the project, if it is there; of what is shipped, none.
+    ///
+    /// # Errors
+    /// As [`Project::bytes`].
+    pub fn inside(&self, name: &str) -> Result<Option<Inside>> {
+        match self {
+            Project::Folder(folder) => Inside::find(folder, Path::new(name)),
+            Project::Shipped => Ok(None),
+        }
+    }
+
+    /// Where a file of the user's own is that a lockfile names, if it is there. A relative path stays in the project, an
+    /// absolute one was typed by whoever locked it.
+    ///
+    /// # Errors
+    /// As [`Project::bytes`].
+    pub fn own_file(&self, name: &str) -> Result<Option<OwnPath>> {
+        if Path::new(name).is_relative() {
+            return Ok(self.inside(name)?.map(OwnPath::Inside));
+        }
+        Ok(fsx::exists(Path::new(name))?.then(|| OwnPath::Typed(name.into())))
+    }
+
+    /// The path of a file of the user's own, be it there or not.
+    pub fn own_path(&self, name: &str) -> PathBuf {
         match self {
             Project::Folder(folder) => folder.join(name),
             Project::Shipped => name.into(),
@@ -147,15 +213,40 @@ impl Project {
         self.stems("recipes/roles")?.into_iter().map(parsed).collect()
     }
 
+    /// The names of the channels, sorted.
+    pub fn channels(&self) -> Result<Vec<String>> {
+        self.stems("recipes/sources")
+    }
+
+    /// Files that look like recipes or sources and are none: editors and other systems leave them under names with a dot
+    /// in front.
+    pub fn skipped(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for folder in ["recipes/parts", "recipes/roles", "recipes/sources"] {
+            let files = self.file_names(folder)?.into_iter().filter(|name| name.starts_with('.') && name.ends_with(".toml"));
+            found.extend(files.map(|name| format!("{folder}/{name}")));
+        }
+        Ok(found)
+    }
+
     /// The names of the TOML files right in `folder`, sorted, without their ending.
     fn stems(&self, folder: &str) -> Result<Vec<String>> {
-        let files: Vec<String> = match self {
+        let files = self.file_names(folder)?.into_iter().filter(|name| !name.starts_with('.'));
+        Ok(files.filter_map(|file| file.strip_suffix(".toml").map(str::to_owned)).collect())
+    }
+
+    fn file_names(&self, folder: &str) -> Result<Vec<String>> {
+        Ok(match self {
             // Not every project has parts of its own.
             Project::Folder(project) if !fsx::exists(&project.join(folder))? => Vec::new(),
             Project::Folder(project) => fsx::list(&project.join(folder))?.into_iter().filter_map(|name| name.into_string().ok()).collect(),
             Project::Shipped => shipped::in_folder(&format!("{folder}/")),
-        };
-        Ok(files.iter().filter_map(|file| file.strip_suffix(".toml")).map(str::to_owned).collect())
+        })
+    }
+
+    /// What the recipes of roles are called, sorted. One may be no role's name.
+    pub fn role_names(&self) -> Result<Vec<String>> {
+        self.stems("recipes/roles")
     }
 
     /// The role called `name`.
@@ -163,33 +254,39 @@ impl Project {
     /// # Errors
     /// A role without a recipe, with the known ones.
     pub fn role(&self, name: &str) -> Result<RoleName> {
-        let known = self.roles()?;
-        known.iter().find(|role| role.as_str() == name).cloned().ok_or_else(|| {
-            let list: Vec<&str> = known.iter().map(RoleName::as_str).collect();
-            Error::user(format!("unknown role `{}`", name.escape_debug()))
-                .detail(format!("known: {}", list.join(", ")))
-                .hint("a role is a recipe: recipes/roles/<role>.toml")
-        })
+        // Another recipe's name may be no role's.
+        let known = self.role_names()?;
+        if !known.iter().any(|role| role == name) {
+            return Err(Error::user(format!("unknown role `{}`", name.escape_debug()))
+                .detail(format!("known: {}", known.join(", ")))
+                .hint("a role is a recipe: recipes/roles/<role>.toml"));
+        }
+        name.parse().map_err(|why| Error::user(format!("recipes/roles/{name}.toml: {why}")))
     }
 
     /// Reads all that belongs to the channel `name`.
     pub fn channel(&self, name: &str) -> Result<Channel> {
-        self.read_channel(name, Lock::parse)
+        self.read_channel(name, &self.roles()?, Lock::parse)
+    }
+
+    /// As [`Project::channel`], with the recipes of these roles only: a mistake in another one is for whoever asks for it.
+    pub fn channel_for(&self, name: &str, roles: &[RoleName]) -> Result<Channel> {
+        self.read_channel(name, roles, Lock::parse)
     }
 
     /// As [`Project::channel`], for whoever writes the lockfile anew: entries that a merge by hand left out of order are
     /// accepted.
     pub fn channel_to_lock(&self, name: &str) -> Result<Channel> {
-        self.read_channel(name, Lock::parse_merged)
+        self.read_channel(name, &self.roles()?, Lock::parse_merged)
     }
 
-    fn read_channel(&self, name: &str, read_lock: fn(&str, &str) -> Result<Lock>) -> Result<Channel> {
+    fn read_channel(&self, name: &str, roles: &[RoleName], read_lock: fn(&str, &str) -> Result<Lock>) -> Result<Channel> {
         let required = |file: &str| {
             self.text(file)?.ok_or_else(|| Error::user(format!("{file} is missing")).hint("`kbake init` writes the shipped recipes"))
         };
         // The name becomes part of a path.
         let named: ChannelName = name.parse().map_err(|_| Error::user(format!("`{}` is no channel name", name.escape_debug())))?;
-        let known = self.stems("recipes/sources")?;
+        let known = self.channels()?;
         if !known.contains(&named.to_string()) {
             return Err(Error::user(format!("unknown channel `{named}`"))
                 .detail(format!("known: {}", known.join(", ")))
@@ -203,9 +300,9 @@ impl Project {
             let name = part.parse().map_err(|why| Error::user(format!("{file}: {why}")))?;
             recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Part(name))?);
         }
-        for role in self.roles()? {
+        for role in roles {
             let file = format!("recipes/roles/{role}.toml");
-            recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Role(role))?);
+            recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Role(role.clone()))?);
         }
         Ok(Channel {
             recipes,

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::document::{Located, Section};
 use crate::value::TreePath;
 
+use super::effect::{AUTHORITIES, why_dead};
 use super::{Mode, OwnerName, RecipePath};
 
 /// One wish about one path.
@@ -19,13 +20,32 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
     /// A regular file.
-    File { body: Located<Body>, mode: Mode, owner: OwnerName, group: OwnerName },
+    File { body: Located<Body>, mode: FileMode, owner: OwnerName, group: OwnerName },
     /// A folder.
     Dir { mode: Mode, owner: OwnerName, group: OwnerName },
     /// A symbolic link, with its target as it stands.
     Symlink { target: String },
     /// Nothing: whatever the base has there, and below, goes.
     Remove,
+}
+
+/// A file's permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileMode {
+    /// As the recipe says.
+    Said(Mode),
+    /// The recipe says nothing.
+    Usual,
+}
+
+impl FileMode {
+    /// The bits, at most 0o7777.
+    pub fn bits(self) -> u16 {
+        match self {
+            FileMode::Said(mode) => mode.bits(),
+            FileMode::Usual => 0o644,
+        }
+    }
 }
 
 /// Where a file's bytes come from.
@@ -82,9 +102,15 @@ pub(super) fn all(root: &mut Section) -> Result<Vec<Located<Entry>>> {
         for mut section in root.sections(key)? {
             let intent = read(&mut section)?;
             let path = section.required::<AbsolutePath>("path")?;
+            if matches!(intent, Intent::File { .. } | Intent::Symlink { .. })
+                && let Some((why, instead)) = why_dead(&path.value.0)
+            {
+                return Err(path.place.error(why).hint(instead));
+            }
             entries.push(Located { value: Entry { path: path.value.0, intent }, place: path.place });
         }
     }
+    entries.extend(authorities(root)?);
     entries.sort_by(|a, b| (&a.value.path, a.place.line()).cmp(&(&b.value.path, b.place.line())));
     for pair in entries.windows(2) {
         if let [first, second] = pair
@@ -108,8 +134,25 @@ fn file(section: &mut Section) -> Result<Intent> {
             return Err(text.place.note(error, "the other is here"));
         }
     };
+    let said = section.key_place("mode").is_some();
     let (mode, owner, group) = meta(section, 0o644)?;
+    let mode = if said { FileMode::Said(mode) } else { FileMode::Usual };
     Ok(Intent::File { body, mode, owner, group })
+}
+
+/// `ca-certificates`: files beside the recipes, each laid where Debian's tools look for an administrator's authorities.
+fn authorities(root: &mut Section) -> Result<Vec<Located<Entry>>> {
+    let mut found = Vec::new();
+    for source in root.list::<RecipePath>("ca-certificates")? {
+        let name = source.value.to_string();
+        let name = name.rsplit('/').next().unwrap_or_default();
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        let path = TreePath::parse(format!("{AUTHORITIES}/{stem}.crt").as_bytes(), false).map_err(|why| source.place.error(why))?;
+        let body = Located { value: Body::Source(source.value), place: source.place.clone() };
+        let (mode, owner, group) = (FileMode::Said(Mode::fixed(0o644)), OwnerName::root(), OwnerName::root());
+        found.push(Located { value: Entry { path, intent: Intent::File { body, mode, owner, group } }, place: source.place });
+    }
+    Ok(found)
 }
 
 fn dir(section: &mut Section) -> Result<Intent> {

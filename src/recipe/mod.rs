@@ -4,7 +4,9 @@
 //! says where a channel's artifacts come from and whose signature is believed. No I/O: texts come in by name.
 
 mod artifact;
+mod effect;
 mod entry;
+mod kernel;
 mod layer;
 mod name;
 mod sources;
@@ -19,7 +21,9 @@ use crate::document::{self, Located, Place, Section};
 use crate::value::{ArtifactName, PackageName, RoleName};
 
 pub use artifact::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Release, Template, Unpack, Versions, version};
-pub use entry::{Body, Entry, Intent};
+pub use effect::AUTHORITIES;
+pub use entry::{Body, Entry, FileMode, Intent};
+pub use kernel::{KernelArg, ModuleName};
 pub use layer::{base_layers, role_layers};
 pub use name::{Mode, OwnerName, RecipePath, UnitName};
 pub use sources::{ChannelName, Keyring, Sources, Word};
@@ -104,6 +108,10 @@ pub struct Recipe {
     pub entries: Vec<Located<Entry>>,
     /// What systemd starts, or must not.
     pub units: Units,
+    /// Arguments for the kernel, behind kbake's own and those of recipes before it.
+    pub kernel_args: Vec<Located<KernelArg>>,
+    /// Modules that are loaded at boot.
+    pub kernel_modules: Vec<Located<ModuleName>>,
 }
 
 /// The unit presets of a recipe, each in the order of the text.
@@ -125,6 +133,7 @@ impl Recipe {
     pub fn parse(file: &str, text: &str, subject: Subject) -> Result<Self> {
         let mut root = document::open(file, text, REMEDY)?;
         let mut known = vec!["description", "packages", "artifacts", "images", "user", "file", "dir", "symlink", "remove", "units"];
+        known.extend(["kernel-args", "kernel-modules", "ca-certificates"]);
         if !matches!(subject, Subject::Part(_)) {
             known.push("parts");
         }
@@ -149,7 +158,12 @@ impl Recipe {
         let users = user::all(&mut root)?;
         let entries = entry::all(&mut root)?;
         let units = Units::read(&mut root)?;
-        Ok(Recipe { file: file.to_owned(), subject, description, parts, packages, artifacts, images, users, entries, units })
+        let kernel_args = root.list("kernel-args")?;
+        refuse_twins(&kernel_args, "kernel argument")?;
+        let kernel_modules = root.list("kernel-modules")?;
+        refuse_twins(&kernel_modules, "kernel module")?;
+        let file = file.to_owned();
+        Ok(Recipe { file, subject, description, parts, packages, artifacts, images, users, entries, units, kernel_args, kernel_modules })
     }
 }
 

@@ -51,17 +51,30 @@ pub enum Upgrade {
     /// Nothing.
     #[default]
     Nothing,
-    /// These artifacts and images.
-    Names(BTreeSet<ArtifactName>),
+    /// These. One name may be an artifact's and an image's.
+    Names {
+        /// Artifacts.
+        artifacts: BTreeSet<ArtifactName>,
+        /// Container images.
+        images: BTreeSet<ArtifactName>,
+    },
     /// Everything.
     All,
 }
 
 impl Upgrade {
-    fn has(&self, name: &ArtifactName) -> bool {
+    fn has_artifact(&self, name: &ArtifactName) -> bool {
         match self {
             Upgrade::Nothing => false,
-            Upgrade::Names(names) => names.contains(name),
+            Upgrade::Names { artifacts, .. } => artifacts.contains(name),
+            Upgrade::All => true,
+        }
+    }
+
+    fn has_image(&self, name: &ArtifactName) -> bool {
+        match self {
+            Upgrade::Nothing => false,
+            Upgrade::Names { images, .. } => images.contains(name),
             Upgrade::All => true,
         }
     }
@@ -147,6 +160,12 @@ impl Run<'_> {
             if found.contains_key(key) {
                 continue;
             }
+            // The publisher is not asked for what a file of one's own replaces: not for the other machine either.
+            if found.values().any(|entry| entry.name == key.0 && entry.is_own()) && matches!(want.source, ArtifactSource::Url(_)) {
+                let locked = self.old.and_then(|lock| lock.artifacts.get(key)).filter(|entry| want.is_met_by(entry));
+                found.extend(locked.map(|entry| (key.clone(), entry.clone())));
+                continue;
+            }
             let entry = match &want.source {
                 ArtifactSource::Path(path) => self.own_of_sources(key, path)?,
                 ArtifactSource::Url(url) => self.release(key, want, url)?,
@@ -184,7 +203,7 @@ impl Run<'_> {
         let what = Shown(key, want).to_string();
         let locked = self.old.and_then(|lock| lock.artifacts.get(key)).filter(|entry| want.is_met_by(entry));
         let listed = self.listed(key, want, url);
-        if let Some(locked) = locked.filter(|_| !self.wishes.upgrade.has(&key.0)) {
+        if let Some(locked) = locked.filter(|_| !self.wishes.upgrade.has_artifact(&key.0)) {
             if let Some((list, listed)) = listed.filter(|(_, listed)| same_kind_differs(listed.digest, locked.digest)) {
                 (self.events)(Event::Disagrees { what, list: list.name.clone(), listed, locked: locked.digest });
             }
@@ -270,7 +289,7 @@ impl Run<'_> {
             }
         }
         for (name, reference) in &self.request.images {
-            let entry = match locked(name, reference).filter(|_| !self.wishes.upgrade.has(name)) {
+            let entry = match locked(name, reference).filter(|_| !self.wishes.upgrade.has_image(name)) {
                 Some(entry) => {
                     self.tell_if_moved(entry)?;
                     entry.clone()

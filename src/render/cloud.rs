@@ -7,9 +7,11 @@ use std::net::Ipv4Addr;
 
 use secrecy::SecretString;
 
-use super::NodeFile;
+use super::additions::{self, Additions};
 use super::yaml::Yaml;
+use super::{NodeFile, data_disk};
 use crate::cluster::{Cluster, Node, Role};
+use crate::error::Result;
 use crate::value::{Hasher, Sha256};
 
 /// What network-config calls the interface, which the MAC finds.
@@ -23,11 +25,36 @@ const NAME: &str = "lan0";
 /// How many hexadecimal digits of a digest tell one content of a seed from another.
 const ID_DIGITS: usize = 16;
 
-/// The `#cloud-config` document: names, who may log in, and the node's own `files`.
-pub fn user_data(cluster: &Cluster, node: &Node, files: &[NodeFile]) -> SecretString {
+/// The contents of files that the cluster file names, as far as they are one node's.
+#[derive(Default)]
+pub struct NamedFiles {
+    /// Certificates of authorities that the node believes, one PEM block each.
+    pub authorities: Vec<String>,
+    /// What is added to its user-data.
+    pub additions: Option<Additions>,
+}
+
+/// The user-data: a `#cloud-config` document with names, who may log in, and the node's own `files`; with a person's additions, if
+/// there are any.
+///
+/// # Errors
+/// Additions that write one of the `files`.
+pub fn user_data(cluster: &Cluster, node: &Node, files: &[NodeFile], named: &NamedFiles) -> Result<SecretString> {
+    let own = cloud_config(cluster, node, files, !named.authorities.is_empty());
+    let Some(additions) = &named.additions else { return Ok(own) };
+    additions.refuse_twins(files)?;
+    Ok(additions::joined(&own, additions))
+}
+
+fn cloud_config(cluster: &Cluster, node: &Node, files: &[NodeFile], authorities: bool) -> SecretString {
     let mut pairs = vec![("hostname", Yaml::text(&node.name)), ("fqdn", Yaml::text(&node.fqdn))];
     if !cluster.ssh_keys.is_empty() {
         pairs.push(("ssh_authorized_keys", Yaml::texts(&cluster.ssh_keys)));
+    }
+    pairs.extend(data_disk::boot_commands(node).map(|commands| ("bootcmd", commands)));
+    if authorities {
+        // The module, which has to be told something, brings the certificates among the files to where programs look.
+        pairs.push(("ca_certs", Yaml::Map(vec![("remove_defaults", Yaml::Bool(false))])));
     }
     pairs.push(("write_files", Yaml::List(files.iter().map(NodeFile::as_yaml).collect())));
     Yaml::Map(pairs).private_document("#cloud-config\n")
@@ -88,7 +115,7 @@ fn virtual_address(cluster: &Cluster, node: &Node) -> Option<Ipv4Addr> {
 /// node's. `to: default` is newer than Debian 12's cloud-init, and `gateway4` is deprecated in later ones.
 fn routes(cluster: &Cluster, node: &Node) -> Vec<Yaml<'static>> {
     let route = |to: String, via| Yaml::Map(vec![("to", Yaml::text(to)), ("via", Yaml::text(via))]);
-    let first = route("0.0.0.0/0".to_owned(), cluster.network.host);
+    let first = route("0.0.0.0/0".to_owned(), cluster.network.gateway);
     let others = cluster.routes(node).into_iter().map(|other| route(other.to.to_string(), other.via));
     std::iter::once(first).chain(others).collect()
 }

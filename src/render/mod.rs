@@ -4,8 +4,10 @@
 //! modules, goes into its seed, and must never reach an image. Whatever has a key in it is a
 //! [`SecretString`](secrecy::SecretString) before it is whole. Nothing here reads or writes.
 
+mod additions;
 mod cloud;
 mod columns;
+mod data_disk;
 mod etcd;
 mod file;
 mod gateway;
@@ -15,6 +17,7 @@ mod kubernetes;
 mod names;
 mod node;
 mod settings;
+mod site;
 mod table;
 mod xml;
 mod yaml;
@@ -22,7 +25,8 @@ mod yaml;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use cloud::{meta_data, network_config, user_data};
+pub use additions::Additions;
+pub use cloud::{NamedFiles, meta_data, network_config, user_data};
 pub use columns::{aligned, fitted};
 pub use etcd::{ETCD_PKI, EtcdStart, etcd_env};
 pub use file::{Content, NodeFile};
@@ -30,4 +34,5 @@ pub use gateway::{GATEWAY_CA, is_balancer};
 pub use image::{Entry, Facts, Owner, Runtime, base_entries, part_entries, static_pod_clashes};
 pub use kubernetes::{Caller, encryption, kubeconfig};
 pub use node::public_files;
+pub use site::site_files;
 pub use table::cluster_table;

@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 
 use super::NodeFile;
 use super::etcd::{self, EtcdStart};
-use crate::cluster::{Cluster, Node, Role};
+use crate::cluster::{Cluster, Node, PodNetwork, Role};
 use crate::error::{Error, Result};
 
 /// Of every node with a kubelet.
@@ -67,6 +67,9 @@ fn of_cluster(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Settin
         return Ok(settings);
     }
     settings.insert("LEADER_ELECT", elects_leaders(cluster).to_string());
+    let pods = &cluster.pods;
+    settings.insert("ALLOCATE_NODE_CIDRS", (pods.network == PodNetwork::None).to_string());
+    settings.insert("NODE_CIDR_MASK_SIZE", pods.node_prefix.to_string());
     if cluster.is_etcd_member(node) {
         // The API server depends on its own member only; one that cannot reach a majority fails its checks.
         settings.insert("ETCD_SERVERS", etcd::client_url(Ipv4Addr::LOCALHOST));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::columns::fitted;
-use crate::cluster::{Api, Cluster, Mode, Network, Node, PodNetwork, Pods, ProxyMode, Services};
+use crate::cluster::{Api, Cluster, HostRef, Mode, Network, Node, PodNetwork, Pods, ProxyMode, Services, Site};
 use crate::value::Size;
 
 /// The whole cluster: a few lines for what its nodes share, then a table of the nodes.
@@ -21,12 +21,14 @@ pub fn cluster_table(cluster: &Cluster) -> String {
     text
 }
 
-/// Labels and taints that the file gives, one line each.
+/// Labels, taints, second disks and additions that the file gives, one line each.
 fn marks(cluster: &Cluster) -> Vec<[String; 3]> {
     let of = |node: &Node| {
         let labels = node.labels.iter().map(|(key, value)| ("label", format!("{key}={value}")));
         let taints = node.taints.iter().map(|taint| ("taint", taint.to_string()));
-        labels.chain(taints).map(|(kind, text)| [node.name.to_string(), kind.to_owned(), text]).collect::<Vec<_>>()
+        let data = node.data.iter().map(|data| ("data", format!("{} at {}", exact(data.size), data.mount)));
+        let more = node.user_data.iter().map(|file| ("user-data", file.clone()));
+        labels.chain(taints).chain(data).chain(more).map(|(kind, text)| [node.name.to_string(), kind.to_owned(), text]).collect::<Vec<_>>()
     };
     cluster.nodes.iter().flat_map(of).collect()
 }
@@ -50,6 +52,23 @@ fn facts(cluster: &Cluster) -> impl Iterator<Item = (&'static str, String)> {
     .into_iter()
     .flatten()
     .chain(exports)
+    .chain(site(&cluster.site))
+}
+
+/// What nodes are told of their site.
+fn site(site: &Site) -> Vec<(&'static str, String)> {
+    let list = |items: &[HostRef]| items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let mut found = Vec::new();
+    found.extend(Some(("ntp", list(&site.ntp))).filter(|_| !site.ntp.is_empty()));
+    found.extend(Some(("trusts", site.authorities.join(" "))).filter(|_| !site.authorities.is_empty()));
+    for (scheme, url) in site.proxy.iter().flat_map(|proxy| [("http", &proxy.http), ("https", &proxy.https)]) {
+        found.extend(url.iter().map(|url| ("proxy", format!("{url} for {scheme}"))));
+    }
+    for mirror in &site.mirrors {
+        let urls: Vec<String> = mirror.urls.iter().map(ToString::to_string).collect();
+        found.push(("mirror", format!("{} for {}", urls.join(" "), mirror.registry)));
+    }
+    found
 }
 
 fn services_line(services: &Services) -> String {
@@ -69,19 +88,29 @@ fn pods(pods: &Pods) -> String {
 
 fn network(network: &Network) -> String {
     let mut text = format!("{}, host {}", network.cidr, network.host);
-    if network.dns != [network.host] {
+    if network.mode == Mode::Bridged {
+        text = format!("{}, gateway {}", network.cidr, network.gateway);
+        if network.host != network.gateway {
+            append(&mut text, format_args!(", host {}", network.host));
+        }
+    }
+    if network.dns != [network.gateway] {
         let servers: Vec<String> = network.dns.iter().map(ToString::to_string).collect();
         append(&mut text, format_args!(", dns {}", servers.join(" ")));
     }
     match network.dhcp {
         Some(dhcp) => append(&mut text, format_args!(", dhcp {dhcp}")),
+        None if network.mode == Mode::Bridged => {}
         None => text.push_str(", no dhcp for strangers"),
     }
     text
 }
 
 fn bridge(network: &Network) -> String {
-    let mut text = format!("{} {}", network.bridge, network.mac);
+    let mut text = match network.mode {
+        Mode::Bridged => network.bridge.to_string(),
+        _ => format!("{} {}", network.bridge, network.mac),
+    };
     let uplink = match &network.mode {
         Mode::Nat { uplink, ports } => {
             text.push_str(", nat");
@@ -102,6 +131,10 @@ fn bridge(network: &Network) -> String {
             text.push_str(", open");
             None
         }
+        Mode::Bridged => {
+            text.push_str(", which the host has already");
+            None
+        }
     };
     if let Some(uplink) = uplink {
         append(&mut text, format_args!(" through {uplink}"));
@@ -115,11 +148,16 @@ fn bridge(network: &Network) -> String {
 fn endpoint(cluster: &Cluster, api: &Api) -> String {
     let url = cluster.api_url().unwrap_or_default();
     let name = api.name.fqdn(&cluster.domain);
-    match (api.address, api.is_vip) {
+    let mut text = match (api.address, api.is_vip) {
         (Some(_), true) => format!("{url}, a virtual address on the gateway, name {name}"),
         (Some(_), false) => format!("{url}, name {name}"),
         (None, _) => format!("{url}, a name that is known elsewhere"),
+    };
+    if !api.sans.is_empty() {
+        let sans: Vec<String> = api.sans.iter().map(ToString::to_string).collect();
+        append(&mut text, format_args!(", also {}", sans.join(" ")));
     }
+    text
 }
 
 /// How the nodes are reached, with a head.
@@ -205,6 +243,24 @@ mod tests {
             let text =
                 table(&format!("name = 'x'\n[network]\ncidr = '10.1.0.0/24'\nmode = '{mode}'\nmtu = 9000\n[[node]]\nrole = 'etcd'\n"));
             assert!(text.contains(&format!(", {mode}, mtu 9000\n")) && !text.contains("services"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_site_has_is_shown() {
+        let text = table(
+            "name = 'x'\nntp = ['10.1.0.1', 't.test']\nca-certificates = ['corp.pem']\n[network]\ncidr = '10.1.0.0/24'\n[api]\nsans = ['a.test', '10.9.9.9']\n\
+             [proxy]\nhttps = 'http://p.test:3128'\n[[registry-mirror]]\nregistry = 'docker.io'\nurls = ['http://m.test', 'http://n.test']\n\
+             [[node]]\nrole = 'control-plane'\ndata-disk = '2 GiB'\ndata-mount = '/srv/x'\nuser-data = 'more.yaml'\n",
+        );
+        // Long values go on in a line of their own.
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for line in [
+            "name kubernetes.x.internal, also a.test 10.9.9.9 services",
+            "ntp 10.1.0.1 t.test trusts corp.pem proxy http://p.test:3128 for https mirror http://m.test http://n.test for docker.io NAME",
+            "control data 2 GiB at /srv/x control user-data more.yaml",
+        ] {
+            assert!(words.contains(line), "`{line}` is not in\n{text}");
         }
     }
 }

@@ -79,7 +79,8 @@ pub fn lock(wanted: Wanted<'_>, old: Option<&Lock>, options: &Options<'_>, event
     if let Some(pins) = &pins {
         state.pin(&pins.kept)?;
     }
-    let sets = resolve_sets(&state, wanted, events)?;
+    let known = old.filter(|_| options.upgrade == Upgrade::Nothing).map(|old| Known { old, available: &available });
+    let sets = resolve_sets(&state, wanted, known.as_ref(), events)?;
     let entries = entries(&state, &sets, old, &options.upgrade, &key)?;
     let lock = Lock::new(&Request::of(wanted.sources, wanted.recipes)?, entries)?;
     let changes = changes(old, &lock, pins.as_ref().map_or(&none, |pins| &pins.vanished));
@@ -186,11 +187,40 @@ fn not_there(state: &State<'_>, sources: &Sources, package: &Located<PackageName
 /// Package → version, and the sets that need it.
 type Resolved = BTreeMap<PackageName, (Version, BTreeSet<SetName>)>;
 
-/// The base's closure first; a role's set is what it adds to that.
-fn resolve_sets(state: &State<'_>, wanted: Wanted<'_>, events: &dyn Fn(Event)) -> Result<Resolved> {
+/// A lock of which nothing is to be upgraded, and what the archive has of it now.
+struct Known<'a> {
+    old: &'a Lock,
+    available: &'a BTreeMap<PackageName, BTreeSet<Version>>,
+}
+
+impl Known<'_> {
+    /// What a set resolved to before, where it asks for the same now and the archive still has all of it.
+    fn set(&self, set: &SetName, names: &BTreeSet<PackageName>) -> Option<BTreeMap<PackageName, Version>> {
+        let is_there =
+            |(name, version): (&PackageName, &Version)| self.available.get(name).is_some_and(|versions| versions.contains(version));
+        let entries = self.old.entries().filter(|entry| entry.sets.contains(set));
+        let members: BTreeMap<_, _> = entries.map(|entry| (entry.name.clone(), entry.version.clone())).collect();
+        let answered = |base: BTreeSet<PackageName>| names.iter().all(|name| members.contains_key(name) || base.contains(name));
+        let same = self.old.request.get(set) == Some(names) && answered(self.old.members(&SetName::Base));
+        (same && members.iter().all(is_there)).then_some(members)
+    }
+}
+
+/// The base's closure first; a role's set is what it adds to that. Sets that ask for what they asked for stay as they are:
+/// each takes apt seconds.
+fn resolve_sets(state: &State<'_>, wanted: Wanted<'_>, known: Option<&Known<'_>>, events: &dyn Fn(Event)) -> Result<Resolved> {
     let mut asked = Request::of(wanted.sources, wanted.recipes)?.sets;
-    events(Event::Resolving { set: SetName::Base });
-    let base = closure(state, &SetName::Base, asked.remove(&SetName::Base).unwrap_or_default())?;
+    let names = asked.remove(&SetName::Base).unwrap_or_default();
+    let kept = known.and_then(|known| known.set(&SetName::Base, &names));
+    // On another base, every role may add something else.
+    let known = known.filter(|_| kept.is_some());
+    let base = match kept {
+        Some(base) => base,
+        None => {
+            events(Event::Resolving { set: SetName::Base });
+            closure(state, &SetName::Base, names)?
+        }
+    };
     let mut found: Resolved = BTreeMap::new();
     let mut add = |set: &SetName, packages: BTreeMap<PackageName, Version>| {
         for (name, version) in packages {
@@ -199,6 +229,10 @@ fn resolve_sets(state: &State<'_>, wanted: Wanted<'_>, events: &dyn Fn(Event)) -
     };
     let tools = asked.remove(&SetName::Tool).unwrap_or_default();
     for (set, names) in asked {
+        if let Some(packages) = known.and_then(|known| known.set(&set, &names)) {
+            add(&set, packages);
+            continue;
+        }
         events(Event::Resolving { set: set.clone() });
         // The base goes in by name, so that a role's choice among alternatives cannot change it.
         let names = names.into_iter().chain(base.keys().cloned()).collect();
@@ -263,7 +297,7 @@ fn entry(stanza: Stanza, sets: BTreeSet<SetName>, before: Option<&Entry>, upgrad
         } else if !pins::is_wanted(upgrade, &name) {
             let error = Error::integrity(format!("the archive has other bytes for `{name}` {version} than the lockfile"));
             let error = error.detail(format!("expected sha256:{}  found sha256:{sha256}", before.sha256));
-            return Err(error.hint(format!("a version's bytes never change in Debian; if it was truly re-released, run `kbake lock --upgrade {name}` and review the change")));
+            return Err(error.hint(format!("a version's bytes never change in Debian; if it was truly re-released, run `kbake lock --upgrade package:{name}` and review the change")));
         }
     }
     Ok(Entry { name, version, arch, source, size, sha256, verified, sets })

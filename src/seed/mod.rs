@@ -19,7 +19,7 @@ pub use keyring::Keyring;
 use crate::cluster::{Cluster, HostName, Node};
 use crate::disk::{fat, iso9660};
 use crate::error::{Error, Result};
-use crate::render::{self, EtcdStart};
+use crate::render::{self, EtcdStart, NamedFiles};
 use crate::value::{Epoch, Sha256};
 
 /// The permissions of a seed's file: its owner may read and write, nobody else anything.
@@ -52,11 +52,12 @@ pub struct SeedVolume(SecretSlice<u8>);
 /// Makes the seed of `node`, which is one of the cluster's. The same cluster and keys give the same bytes.
 ///
 /// # Errors
-/// When the keyring lacks what the node's role needs.
-pub fn of(cluster: &Cluster, node: &Node, start: EtcdStart, keyring: &dyn Keyring) -> Result<Seed> {
-    let files = files::files(cluster, node, start, keyring)?;
+/// When the keyring lacks what the node's role needs, or `named` contradicts what is the seed's own.
+pub fn of(cluster: &Cluster, node: &Node, start: EtcdStart, keyring: &dyn Keyring, named: &NamedFiles) -> Result<Seed> {
+    let mut files = files::files(cluster, node, start, keyring)?;
+    files.extend(render::site_files(cluster, node, &named.authorities));
     let network_config = render::network_config(cluster, node);
-    let user_data = render::user_data(cluster, node, &files);
+    let user_data = render::user_data(cluster, node, &files, named)?;
     let meta_data = render::meta_data(node, Sha256::of(user_data.expose_secret()), &network_config);
     let documents = [("meta-data", meta_data.into()), ("network-config", network_config.into()), ("user-data", user_data)];
     Ok(Seed { node: node.name.clone(), documents })

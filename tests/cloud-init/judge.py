@@ -4,8 +4,8 @@
 
 PACKAGES is the folder with cloud-init's Python packages, ROOT an empty folder for the files that it writes. The input
 is a list of objects with the documents `user-data` and `network-config`, and `interfaces`: names by MAC address. The
-output says for each: `schema`, cloud-init's complaint about user-data or null; `files`, what its write_files module has
-written; `names`, what the interfaces are called after it has renamed them; `units`, what its networkd renderer would
+output says for each: `config`, what its handlers merge out of user-data's parts; `scripts`, the programs among these;
+`schema`, cloud-init's complaint about the former or null; `files`, what its write_files module has written; `names`, what the interfaces are called after it has renamed them; `units`, what its networkd renderer would
 then write. Release 22.4.2 has no schema for network-config: the renderer is
 the judge there, and a stricter one.
 """
@@ -19,9 +19,27 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
 
 import yaml  # noqa: E402
-from cloudinit import net, util  # noqa: E402
+from cloudinit import handlers, helpers, net, user_data, util  # noqa: E402
 from cloudinit.config import cc_write_files, schema  # noqa: E402
+from cloudinit.handlers.cloud_config import CloudConfigPartHandler  # noqa: E402
 from cloudinit.net import network_state, networkd  # noqa: E402
+from cloudinit.settings import PER_ALWAYS  # noqa: E402
+
+
+def taken_apart(text, root):
+    """The configuration and the scripts of a document, which may have several parts."""
+    paths = helpers.Paths({"cloud_dir": root + "/cloud", "run_dir": root + "/run"})
+    handler, scripts = CloudConfigPartHandler(paths, cloud_config_path="cloud_config"), []
+    handler.handle_part(None, handlers.CONTENT_START, None, None, None, None)
+    for part in user_data.UserDataProcessor(paths).process(text).walk():
+        kind, payload = part.get_content_type(), util.fully_decoded_payload(part)
+        if kind == "text/cloud-config":
+            handler.handle_part(None, kind, "part", util.decode_binary(payload), PER_ALWAYS, dict(part))
+        elif kind == "text/x-shellscript":
+            scripts.append(util.decode_binary(payload))
+        elif part.get_content_maintype() != "multipart":
+            raise ValueError(f"a part of type {kind}")
+    return handler.cloud_buf, scripts
 
 
 def complaint(config):
@@ -61,10 +79,12 @@ def units(network, interfaces):
 
 
 def judge(seed, root):
-    config = yaml.safe_load(seed["user-data"])
+    config, scripts = taken_apart(seed["user-data"], root)
     network = yaml.safe_load(seed["network-config"])
     names = renamed(network, seed["interfaces"])
     return {
+        "config": config,
+        "scripts": scripts,
         "schema": complaint(config),
         "files": written(config, root),
         "names": names,

@@ -185,3 +185,149 @@ fn the_host_s_side_follows_from_the_file_alone() {
         says(&site.fails(1, &[command[0], "worker9", "--cluster", "lab.toml"]), &["no node `worker9`", "did you mean"]);
     }
 }
+
+/// A cluster of one control-plane node, with these lines in its table and these tables before it.
+fn one_node(site: &Site, tables: &str, node: &str) {
+    let text = format!(
+        "name = \"lab\"\n[network]\ncidr = \"192.168.77.0/24\"\n{tables}\n[[node]]\nrole = \"control-plane\"\nimage = \"etcd\"\n{node}\n"
+    );
+    site.write("cluster.toml", &text);
+}
+
+/// What a command says beside its data.
+fn stderr(site: &Site, args: &[&str]) -> String {
+    let output = site.kbake(args).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {said}");
+    said
+}
+
+/// Files that the cluster file names are found beside it, and are as private as the seed that they go into.
+#[test]
+fn what_a_person_adds_goes_into_the_seed_only() {
+    let site = Site::new();
+    fs::create_dir(site.path("lab")).unwrap();
+    one_node(&site, "", "user-data = \"more.yaml\"");
+    let text = format!("ca-certificates = [\"corp.pem\"]\n{}", site.read("cluster.toml"));
+    site.write("lab/cluster.toml", &text);
+    let args = ["--cluster", "lab/cluster.toml"];
+    site.succeeds(&[&["pki", "init"], &args[..]].concat());
+    let seed = [&["seed", "--all", "--format", "dir", "--out", "out"], &args[..]].concat();
+    says(&site.fails(1, &seed), &["lab/corp.pem"]);
+    site.write("lab/corp.pem", &site.read("lab/secrets/lab/ca.crt"));
+    says(&site.fails(1, &seed), &["lab/more.yaml"]);
+    site.write("lab/corp.pem", &site.read("lab/secrets/lab/ca.key"));
+    let said = site.fails(1, &seed);
+    says(&said, &["lab/corp.pem holds a private key", "`ca-certificates` in lab/cluster.toml names it"]);
+    assert!(!said.contains(site.read("lab/secrets/lab/ca.key").lines().nth(1).unwrap()));
+    site.write("lab/corp.pem", &site.read("lab/secrets/lab/ca.crt"));
+    site.write("lab/more.yaml", "#cloud-config\nwrite_files:\n- path: /etc/more\n  content: hunter2\nhostname: hunter2\n");
+    let said = site.fails(1, &seed);
+    says(&said, &["lab/more.yaml:5: `hostname` is kbake's to say"]);
+    assert!(!said.contains("hunter2") && !site.path("out").exists());
+    site.write("lab/more.yaml", "#cloud-config\nwrite_files:\n- path: /etc/more\n  content: hunter2\n");
+    assert_eq!(site.succeeds(&seed), "out/control\n");
+    let user_data = site.read("out/control/user-data");
+    says(&user_data, &["hunter2", "/usr/local/share/ca-certificates/kbake-0.crt", "Content-Type: text/cloud-config"]);
+    assert_eq!(mode(site.path("out/control/user-data")), 0o600);
+    let copies = Command::new("grep").args(["-rl", "hunter2", "."]).current_dir(site.dir.path()).output().unwrap();
+    let mut copies: Vec<&str> = std::str::from_utf8(&copies.stdout).unwrap().lines().collect();
+    copies.sort();
+    assert_eq!(copies, ["./lab/more.yaml", "./out/control/user-data"], "and nowhere else, the store included");
+}
+
+#[test]
+fn a_data_disk_is_made_once_and_stays() {
+    let site = Site::new();
+    one_node(&site, "", "data-disk = \"1 GiB\"\ndata-mount = \"/var/lib/etcd\"");
+    let image = site.path("images/etcd.qcow2");
+    let made = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&image).arg("20G").status();
+    assert!(made.unwrap_or_else(|e| panic!("qemu-img is missing: run tests/setup.sh ({e})")).success());
+    let (disk, data) = ("images/disks/lab/control.qcow2", "images/disks/lab/control.data.qcow2");
+    says(
+        &stderr(&site, &["domain-xml", "control"]),
+        &["the data disk ", "control.data.qcow2 is not there yet; `kbake disk control` makes it"],
+    );
+    assert_eq!(site.succeeds(&["disk", "--all"]), format!("{disk}\n{data}\n"));
+    assert_eq!(mode(site.path(data)), 0o600);
+    site.write(data, "what the machine has written");
+    fs::remove_file(site.path(disk)).unwrap();
+    says(&stderr(&site, &["disk", "control"]), &["control: its data disk is there, and stays as it is"]);
+    assert_eq!(site.read(data), "what the machine has written", "a new disk, and the old data");
+    for command in ["domain-xml", "qemu"] {
+        let text = site.succeeds(&[command, "control"]);
+        says(&text, &[site.path(data).to_str().unwrap(), "kbake-data"]);
+    }
+}
+
+/// A port that somebody has is said before QEMU is started, with a command that works as it is typed.
+#[test]
+fn a_taken_port_is_noticed_and_other_ports_can_be_had() {
+    let site = Site::new();
+    one_node(&site, "", "");
+    let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = own.local_addr().unwrap().port();
+    let first = port.min(59_536).to_string();
+    let usual = ["qemu", "control", "--net", "user"];
+    let args = [&usual[..], &["--ports", &first]].concat();
+    if port <= 59_536 {
+        let said = stderr(&site, &args);
+        let line = said
+            .lines()
+            .find(|line| line.contains(&format!("port {port} of 127.0.0.1 cannot be listened on")))
+            .unwrap_or_else(|| panic!("{said}"));
+        let hint = line.split('`').nth(1).unwrap();
+        let typed: Vec<&str> = hint.split(' ').skip(1).collect();
+        assert!(!stderr(&site, &typed).contains("cannot be listened on"), "{hint}");
+    }
+    let text = site.succeeds(&[&usual[..], &["--ports", "30000"]].concat());
+    says(
+        &text,
+        &["hostfwd=tcp:127.0.0.1:30000-192.168.77.10:22", "127.0.0.1:32000-192.168.77.10:2379", "127.0.0.1:34000-192.168.77.10:6443"],
+    );
+    says(&site.fails(2, &["qemu", "control", "--ports", "30000"]), &["`--ports` goes with `--net user`"]);
+    for bad in ["80", "59537", "70000", "x"] {
+        says(&site.fails(2, &[&usual[..], &["--ports", bad]].concat()), &["--ports"]);
+    }
+}
+
+/// The machine says where its API server is, and a kubeconfig for there is believed.
+#[test]
+fn a_kubeconfig_leads_to_where_the_api_server_is_reached() {
+    let site = Site::new();
+    one_node(&site, "[api]\nsans = [\"api.example.org\", \"203.0.113.7\"]", "");
+    site.succeeds(&["pki", "init"]);
+    let said = stderr(&site, &["qemu", "control", "--net", "user"]);
+    let hint = said.split('`').find(|text| text.starts_with("kbake kubeconfig")).unwrap_or_else(|| panic!("{said}"));
+    let typed: Vec<&str> = hint.split(' ').skip(1).collect();
+    says(&site.succeeds(&typed), &["server: \"https://127.0.0.1:26000\""]);
+    for server in ["https://api.example.org", "https://203.0.113.7:443", "https://control.lab.internal:6443"] {
+        says(&site.succeeds(&["kubeconfig", "--server", server]), &[&format!("server: \"{server}\"")]);
+    }
+    let said = site.fails(1, &["kubeconfig", "--server", "https://other.example.org"]);
+    says(&said, &["no API server's certificate answers for other.example.org", "`sans` in [api] of cluster.toml"]);
+    says(&site.fails(2, &["kubeconfig", "--server", "127.0.0.1:26000"]), &["https://HOST:PORT"]);
+    // The certificate really has them.
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args(["x509", "-noout", "-ext", "subjectAltName", "-in", "secrets/lab/nodes/control/apiserver.crt"])
+        .current_dir(site.dir.path());
+    let shown = openssl.output().unwrap_or_else(|e| panic!("openssl is missing: run tests/setup.sh ({e})"));
+    says(&String::from_utf8_lossy(&shown.stdout), &["DNS:api.example.org", "IP Address:203.0.113.7", "IP Address:127.0.0.1"]);
+    // One that comes later is said, with the command.
+    site.write("cluster.toml", &site.read("cluster.toml").replace("\"203.0.113.7\"", "\"203.0.113.8\""));
+    says(&site.fails(1, &["seed", "--all"]), &["does not answer for the address `203.0.113.8`", "hint: kbake pki renew control/apiserver"]);
+}
+
+#[test]
+fn a_network_of_somebody_else_s_gets_no_dhcp_server() {
+    let site = Site::new();
+    one_node(&site, "mode = \"bridge\"\nbridge = \"br0\"\ngateway = \"192.168.77.254\"", "address = \"192.168.77.20\"");
+    says(&site.fails(1, &["dnsmasq"]), &["the network of bridge br0 has DHCP and DNS of its own", "kbake hosts"]);
+    says(&stderr(&site, &["net-xml"]), &["no machine needs this network"]);
+    says(&site.succeeds(&["net-xml"]), &["<forward mode='bridge'/>", "<bridge name='br0'/>"]);
+    says(&site.succeeds(&["domain-xml", "control"]), &["<interface type='bridge'>", "<source bridge='br0'/>"]);
+    says(&site.succeeds(&["qemu", "control"]), &["bridge,id=net,br=br0"]);
+    says(&site.succeeds(&["cluster"]), &["192.168.77.0/24, gateway 192.168.77.254", "br0, which the host has already"]);
+    says(&site.succeeds(&["hosts"]), &["192.168.77.20 control.lab.internal control"]);
+}

@@ -319,7 +319,11 @@ fn takes_ones_own(project: &Project, work: &Path) {
     goes_where_no_network_is(project);
     project.write("mine", "#!/bin/sh\necho my other kubelet\n");
     for args in [&["plan", "node"][..], &["build", "node", "--offline"]] {
-        project.fails(USER, args, &["mine is no longer the file that was locked as `kubelet`", "kbake lock --set kubelet=mine"]);
+        project.fails(
+            USER,
+            args,
+            &["mine is no longer the file that was locked as `kubelet`", "`kbake lock --set kubelet=", "/mine` and review"],
+        );
     }
     project.ok(&["lock", "--unset", "kubelet"]);
     // The publisher is asked again, and says what it said.

@@ -382,7 +382,13 @@ fn qemu(setup: &Setup, forwards: &[Forward], folder: &Path) -> Command {
         .args(["-machine", machine, "-cpu", "qemu64", "-smp", "1", "-m", &setup.memory_mib.to_string()])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial"])
         .arg(format!("file:{}", option(&folder.join("console"))));
-    for disk in setup.disks {
+    for (number, disk) in setup.disks.iter().enumerate() {
+        // As `kbake qemu` gives it to the machine, which knows it by its serial number.
+        if disk.to_str().is_some_and(|name| name.ends_with(".data.qcow2")) {
+            command.args(["-drive", &format!("if=none,id=data{number},format=qcow2,snapshot=on,file={}", option(disk))]);
+            command.args(["-device", &format!("virtio-blk-pci,drive=data{number},serial=kbake-data")]);
+            continue;
+        }
         let format = if disk.extension().is_some_and(|end| end == "qcow2") { "qcow2" } else { "raw" };
         command.args(["-drive", &format!("if=virtio,format={format},snapshot=on,file={}", option(disk))]);
     }

@@ -1,6 +1,7 @@
 //! A large file is not read again while nothing can have written to it, and is read whenever something may have.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
@@ -155,7 +156,7 @@ fn a_memory_that_is_damaged_or_cannot_be_written_is_none() {
 #[test]
 fn a_link_that_comes_to_lead_elsewhere_is_followed() {
     let site = Site::new();
-    let files = ["one", "two"].map(|name| site.0.path().join(name));
+    let files = ["one", "two"].map(|name| site.0.path().join("project").join(name));
     let mut digests = Vec::new();
     for (file, byte) in files.iter().zip([b'1', b'2']) {
         fs::write(file, vec![byte; LARGE]).unwrap();
@@ -176,8 +177,24 @@ fn a_file_that_is_gone_is_missed_as_ever() {
     let cancel = Cancel::new();
     let store = Store::open(&site.0.path().join("store"), Access::Shared, &cancel, &|| {}).unwrap();
     let recall = Recall { store: &store, jobs: 1, found: Mutex::default(), read: Mutex::default() };
-    assert!(recall.of(&site.large()).unwrap().is_some());
+    let typed = OwnPath::Typed(site.large());
+    assert!(recall.of(&typed).unwrap().is_some());
     fs::remove_file(site.large()).unwrap();
-    assert!(recall.of(&site.large()).unwrap().is_some(), "one command sees one state");
-    assert_eq!(recall.of(&site.large().with_extension("other")).unwrap(), None);
+    assert!(recall.of(&typed).unwrap().is_some(), "one command sees one state");
+    assert_eq!(recall.of(&OwnPath::Typed(site.large().with_extension("other"))).unwrap(), None);
+}
+
+#[test]
+fn a_source_that_a_link_leads_out_of_the_project_is_never_read() {
+    let site = Site::new();
+    let token = site.0.path().join("token");
+    let project = Project::Folder(site.0.path().join("project"));
+    let channel = project.channel("debian").unwrap();
+    for size in [7, LARGE] {
+        fs::write(&token, vec![b't'; size]).unwrap();
+        fs::remove_file(site.large()).unwrap();
+        std::os::unix::fs::symlink(&token, site.large()).unwrap();
+        let error = super::super::resolve(&project, &channel, &"etcd".parse().unwrap()).unwrap_err();
+        assert!(error.message().contains("recipes/large leads out of the project's folder"), "{error}");
+    }
 }

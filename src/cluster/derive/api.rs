@@ -2,8 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use super::super::check::refuse_repeats;
 use super::super::spec::ApiSpec;
-use super::super::{Api, ApiName, Domain, Node, Role};
+use super::super::{Api, ApiName, Domain, HostRef, Node, Role};
 use super::nodes::Draft;
 use crate::document::Located;
 use crate::error::{Error, Result};
@@ -32,17 +33,19 @@ pub(super) fn api(spec: &ApiSpec, (domain, services): (&Domain, &Domain), drafts
     let name = name(spec, domain, services)?;
     refuse_twin(&name, spec, drafts)?;
     let port = port(spec)?;
+    refuse_repeats(spec.sans.iter().map(|san| (&san.value, format!("the name {}", san.value), &san.place)))?;
+    let sans: Vec<HostRef> = spec.sans.iter().map(|san| san.value.clone()).collect();
     let gateways: Vec<(&Draft<'_>, &Node)> = with(Role::Gateway, drafts, nodes);
     if let Some(vip) = &spec.vip {
         check_vip(vip, &gateways)?;
-        return Ok(Some(Api { name, address: Some(vip.value), is_vip: true, port }));
+        return Ok(Some(Api { name, address: Some(vip.value), is_vip: true, port, sans }));
     }
     if matches!(name, ApiName::Full(_)) {
-        return Ok(Some(Api { name, address: None, is_vip: false, port }));
+        return Ok(Some(Api { name, address: None, is_vip: false, port, sans }));
     }
     let control = with(Role::ControlPlane, drafts, nodes);
     match (gateways.as_slice(), control.as_slice()) {
-        ([(_, front)], _) | ([], [(_, front)]) => Ok(Some(Api { name, address: Some(front.address), is_vip: false, port })),
+        ([(_, front)], _) | ([], [(_, front)]) => Ok(Some(Api { name, address: Some(front.address), is_vip: false, port, sans })),
         _ => Err(no_endpoint(spec, drafts, &gateways, &control)),
     }
 }

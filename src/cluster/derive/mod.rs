@@ -5,6 +5,7 @@
 
 mod api;
 pub(super) mod free;
+mod lan;
 mod network;
 mod nodes;
 mod routes;
@@ -25,6 +26,7 @@ pub(super) fn resolve(file: &str, spec: Spec) -> Result<Cluster> {
     let name = &spec.name.value;
     let is_kubernetes = spec.nodes.iter().any(|node| node.role.value != Role::Etcd);
     let mut claims = Vec::new();
+    lan::check(&spec)?;
     let network = network::network(name, &spec.network, &mut claims)?;
     let drafts = nodes::drafts(&spec.nodes)?;
     nodes::refuse_twin_names(&drafts)?;
@@ -56,6 +58,7 @@ pub(super) fn resolve(file: &str, spec: Spec) -> Result<Cluster> {
         pods,
         nodes,
         validity: spec.validity,
+        site: spec.site,
     })
 }
 

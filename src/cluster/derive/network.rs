@@ -33,11 +33,11 @@ pub(super) fn network(name: &ClusterName, spec: &NetworkSpec, claims: &mut Vec<C
     for (owner, address) in [("the network's own address", cidr.first()), ("the network's broadcast address", cidr.last())] {
         claims.push(claim(spec, owner, &Located { value: address, place: spec.cidr.place.clone() })?);
     }
-    let host = host(spec, claims)?;
+    let (host, gateway) = host(spec, claims)?;
     if let Some(dhcp) = &spec.dhcp {
         claims.push(range_claim(spec, "the DHCP range", dhcp)?);
     }
-    let bridge = spec.bridge.clone().unwrap_or_else(|| Interface::derived(name));
+    let bridge = spec.bridge.as_ref().map_or_else(|| Interface::derived(name), |given| given.value.clone());
     if let Some(uplink) = spec.uplink.as_ref().filter(|uplink| uplink.value == bridge) {
         let error = uplink.place.error(format!("the uplink `{bridge}` is the network's own bridge"));
         return Err(error.hint("`uplink` is the host's interface to the world, such as eth0"));
@@ -49,34 +49,43 @@ pub(super) fn network(name: &ClusterName, spec: &NetworkSpec, claims: &mut Vec<C
         uuid: Guid::derived("kbake libvirt network", name.as_str()),
         cidr,
         host,
-        dns: name_servers(spec, host, claims)?,
+        gateway,
+        dns: name_servers(spec, [host, gateway], claims)?,
         bridge,
         // No node's name has a space.
         mac: spec.mac.as_ref().map_or_else(|| Mac::derived(name.as_str(), "the bridge"), |mac| mac.value),
         mode: mode(spec)?,
         mtu: spec.mtu,
         dhcp: spec.dhcp.as_ref().map(|dhcp| dhcp.value),
+        local_only: mode(spec)? != Mode::Bridged && spec.local_only.as_ref().is_none_or(|given| given.value),
     })
 }
 
-fn host(spec: &NetworkSpec, claims: &mut Vec<Claim>) -> Result<Ipv4Addr> {
+/// The host's address, and the gateway's.
+fn host(spec: &NetworkSpec, claims: &mut Vec<Claim>) -> Result<(Ipv4Addr, Ipv4Addr)> {
+    if let Some(gateway) = &spec.gateway {
+        claims.push(claim(spec, "the gateway", gateway)?);
+        let Some(host) = &spec.host else { return Ok((gateway.value, gateway.value)) };
+        claims.push(claim(spec, "the host", host)?);
+        return Ok((host.value, gateway.value));
+    }
     let Some(host) = &spec.host else {
         let cidr = spec.cidr.value;
         // A prefix of at most 29 has eight addresses at least.
         let host = Located { value: cidr.nth(1).unwrap_or(cidr.first()), place: spec.cidr.place.clone() };
         claims.push(Claim { default_of: Some("`host` in [network]"), ..claim(spec, "the host (by default)", &host)? });
-        return Ok(host.value);
+        return Ok((host.value, host.value));
     };
     claims.push(claim(spec, "the host", host)?);
-    Ok(host.value)
+    Ok((host.value, host.value))
 }
 
-fn name_servers(spec: &NetworkSpec, host: Ipv4Addr, claims: &mut Vec<Claim>) -> Result<Vec<Ipv4Addr>> {
+fn name_servers(spec: &NetworkSpec, [host, gateway]: [Ipv4Addr; 2], claims: &mut Vec<Claim>) -> Result<Vec<Ipv4Addr>> {
     if spec.dns.is_empty() {
-        return Ok(vec![host]);
+        return Ok(vec![gateway]);
     }
     refuse_repeats(spec.dns.iter().map(|server| (server.value, format!("the name server {}", server.value), &server.place)))?;
-    for server in spec.dns.iter().filter(|server| server.value != host) {
+    for server in spec.dns.iter().filter(|server| ![host, gateway].contains(&server.value)) {
         refuse_reserved_address("name server", server)?;
         claims.push(match spec.cidr.value.contains(server.value) {
             true => claim(spec, "the name server", server)?,
@@ -98,7 +107,7 @@ fn mode(spec: &NetworkSpec) -> Result<Mode> {
     if let (Some(ports), true) = (&spec.nat_ports, name != ModeName::Nat) {
         return refused(&ports.place, "`nat-ports` means something with mode = \"nat\" only");
     }
-    if let (Some(uplink), ModeName::Isolated | ModeName::Open) = (&spec.uplink, name) {
+    if let (Some(uplink), ModeName::Isolated | ModeName::Open | ModeName::Bridge) = (&spec.uplink, name) {
         return refused(&uplink.place, "`uplink` means something with mode = \"nat\" or \"route\" only");
     }
     let uplink = spec.uplink.as_ref().map(|uplink| uplink.value.clone());
@@ -107,6 +116,7 @@ fn mode(spec: &NetworkSpec) -> Result<Mode> {
         ModeName::Route => Mode::Route { uplink },
         ModeName::Isolated => Mode::Isolated,
         ModeName::Open => Mode::Open,
+        ModeName::Bridge => Mode::Bridged,
     })
 }
 
@@ -170,7 +180,6 @@ pub(super) fn pods(spec: &PodsSpec, network: &NetworkSpec, is_used: bool, claims
     let Some(given) = &spec.node_prefix else {
         return Ok(Pods { cidr, node_prefix: cidr.prefix().max(24), network: connected });
     };
-    refuse_shares(connected, "`node-prefix`", &given.place, spec)?;
     // More than 16 bits between both is more shares than the controller manager takes.
     let most = (cidr.prefix() + 16).min(28);
     match u8::try_from(given.value) {
@@ -186,15 +195,15 @@ pub(super) fn pods(spec: &PodsSpec, network: &NetworkSpec, is_used: bool, claims
     }
 }
 
-/// Refuses what is said about shares of the pod network where nobody gets one.
-pub(super) fn refuse_shares(network: PodNetwork, what: &str, place: &Place, spec: &PodsSpec) -> Result<()> {
+/// Refuses a node's share of the pod network where kbake does not connect the pods.
+pub(super) fn refuse_share(network: PodNetwork, place: &Place, spec: &PodsSpec) -> Result<()> {
     let PodNetwork::None = network else { return Ok(()) };
-    let error = place.error(format!("{what} means something with network = \"bridge\" in [pods] only: with \"none\" no node has a share"));
+    let error = place.error("`pod-cidr` means something with network = \"bridge\" in [pods] only");
     Err(match &spec.network {
         Some(network) => network.place.note(error, "`network` is here"),
         None => error,
     }
-    .hint("what takes the place of kbake's network shares out the pods' addresses itself"))
+    .hint("with \"none\" the controller manager shares `cidr` out, in shares of `node-prefix` bits"))
 }
 
 /// What was given with its place, or else the default, which stands for `fallback`.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::super::check::{Claim, Layer, refuse_repeats, refuse_twins};
 use super::super::spec::{NetworkSpec, NodeSpec, host_name};
-use super::super::{ClusterName, Domain, Firmware, HostName, Mac, Network, Node, Role};
+use super::super::{ClusterName, DataDisk, Domain, Firmware, HostName, Mac, Network, Node, Role};
 use super::free::{self, Taken};
 use super::network::claim;
 use crate::document::{Located, Place};
@@ -18,6 +18,8 @@ const FIRST_NODE: u32 = 10;
 const MEMORY_MIN: Size = Size(256 << 20);
 /// The virtual size of role images, below which a disk over them cannot go.
 const DISK_MIN: Size = Size(20 << 30);
+/// The smallest second disk: ext4 with a journal and some room.
+const DATA_MIN: Size = Size(64 << 20);
 /// More than this is a slip of the unit. Of ext4 with 4 KiB blocks and 32-bit numbers, it is the end.
 const SIZE_MAX: Size = Size(16 << 40);
 /// A certificate's common name has 64 characters (RFC 5280, appendix A.1), and a kubelet's begins with `system:node:`.
@@ -185,6 +187,8 @@ fn node(cluster: &ClusterName, domain: &Domain, draft: &Draft<'_>, address: Ipv4
         vcpus: spec.vcpus.unwrap_or(vcpus),
         memory: size(draft, "memory", spec.memory.as_ref(), MEMORY_MIN, memory)?,
         disk: size(draft, "disk", spec.disk.as_ref(), DISK_MIN, DISK_MIN)?,
+        data: data_disk(draft)?,
+        user_data: spec.user_data.as_ref().map(|file| file.value.clone()),
         firmware: spec.firmware.unwrap_or(Firmware::Bios),
         pods: None,
         routes: spec.routes.iter().map(|route| super::Route { to: route.to.value, via: route.via.value }).collect(),
@@ -192,6 +196,19 @@ fn node(cluster: &ClusterName, domain: &Domain, draft: &Draft<'_>, address: Ipv4
         taints: spec.taints.iter().map(|taint| taint.value.clone()).collect(),
         name: draft.name.clone(),
     })
+}
+
+/// The second disk: a size and a place, or neither.
+fn data_disk(draft: &Draft<'_>) -> Result<Option<DataDisk>> {
+    match (&draft.spec.data_disk, &draft.spec.data_mount) {
+        (None, None) => Ok(None),
+        (Some(given), Some(mount)) => {
+            let size = size(draft, "data-disk", Some(given), DATA_MIN, DATA_MIN)?;
+            Ok(Some(DataDisk { size, mount: mount.value.clone() }))
+        }
+        (Some(size), None) => Err(size.place.error("`data-disk` goes with `data-mount`").hint("as in `data-mount = \"/var/lib/etcd\"`")),
+        (None, Some(mount)) => Err(mount.place.error("`data-mount` goes with `data-disk`").hint("as in `data-disk = \"20 GiB\"`")),
+    }
 }
 
 /// A size that was given, within what is possible, or the default.

@@ -4,7 +4,7 @@ use super::super::check::{Claim, Layer};
 use super::super::spec::PodsSpec;
 use super::super::{Net, Node, PodNetwork, Pods, Range};
 use super::free::{self, Taken};
-use super::network::refuse_shares;
+use super::network::refuse_share;
 use super::nodes::Draft;
 use crate::document::Located;
 use crate::error::Result;
@@ -17,7 +17,7 @@ pub(super) fn shares(nodes: &mut [Node], drafts: &[Draft<'_>], pods: &Pods, spec
     let mut taken: Vec<Range> = Vec::new();
     for (node, draft) in nodes.iter_mut().zip(drafts) {
         let Some(given) = &draft.spec.pods else { continue };
-        refuse_shares(pods.network, "`pod-cidr`", &given.place, spec)?;
+        refuse_share(pods.network, &given.place, spec)?;
         let share = share(draft, given, pods, spec)?;
         let owner = format!("the pod share of node `{}`", node.name);
         claims.push(Claim { owner, range: share.range(), place: given.place.clone(), layer: Layer::Shares, default_of: None });

@@ -212,3 +212,19 @@ fn large_files_are_read_at_once() {
         println!("{count} nodes: {took:?}");
     }
 }
+
+#[test]
+fn a_lan_s_router_and_name_servers_are_its_own() {
+    let text = "mode = \"bridge\"\nbridge = \"br0\"\ngateway = \"192.168.7.254\"\ndhcp = \"192.168.7.100-192.168.7.200\"\n";
+    let nodes = node("control-plane", "count = 3\naddress = \"192.168.7.11\"\n") + &node("gateway", "address = \"192.168.7.10\"\n");
+    let cluster = read(&file(&format!("{text}{nodes}")));
+    let network = &cluster.network;
+    assert_eq!((&network.mode, network.bridge.as_str(), network.local_only), (&Mode::Bridged, "br0", false));
+    assert_eq!(
+        (network.gateway.to_string(), network.host, network.dns.as_slice()),
+        ("192.168.7.254".into(), network.gateway, &[network.gateway][..])
+    );
+    let with_host =
+        read(&file(&format!("{text}host = \"192.168.7.2\"\ndns = [\"192.168.7.2\", \"192.168.7.254\", \"192.0.2.1\"]\n{nodes}")));
+    assert_eq!((with_host.network.host.to_string(), with_host.network.dns.len()), ("192.168.7.2".into(), 3));
+}

@@ -6,7 +6,8 @@ const DOCUMENT: &str = include_str!("../../../docs/cluster.md");
 
 /// Every key that the reader knows, from its own lists.
 fn keys() -> Vec<&'static str> {
-    let lists = include_str!("../spec.rs").split("only(&[").skip(1).map(|rest| rest.split(']').next().unwrap());
+    let readers = [include_str!("../spec.rs"), include_str!("../spec/site.rs")];
+    let lists = readers.iter().flat_map(|text| text.split("only(&[").skip(1)).map(|rest| rest.split(']').next().unwrap());
     lists.flat_map(|list| list.split('"').skip(1).step_by(2)).collect()
 }
 
@@ -18,7 +19,7 @@ fn example() -> &'static str {
 fn every_key_is_explained_and_in_the_example() {
     let keys = keys();
     assert!(keys.len() > 45 && keys.contains(&"load-balancer-pool"), "{keys:?}");
-    let tables = ["network", "api", "services", "pods", "pki", "node", "export"];
+    let tables = ["network", "api", "services", "pods", "pki", "proxy", "registry-mirror", "node", "export"];
     for key in keys {
         let (explained, used) = match tables.contains(&key) {
             true => (format!("[{key}]"), format!("[{key}]")),
@@ -48,6 +49,7 @@ fn the_defaults_are_as_documented() {
         "dns = [\"192.168.30.1\"]\n",
         "bridge = \"kb-lab\"\n",
         "mode = \"nat\"\n",
+        "local-only = true\n",
         "name = \"kubernetes\"\n",
         "port = 6443\n",
         "cidr = \"10.96.0.0/16\"\n",

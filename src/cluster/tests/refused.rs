@@ -64,7 +64,7 @@ fn unknown_words() {
         (file("[[nodes]]\nrole = \"etcd\""), &["unknown key `nodes`", "did you mean `node`?"], &[4]),
         (file(&node("wroker", "")), &["unknown role `wroker`; did you mean `worker`?"], &[5]),
         (file(&node("master", "")), &["unknown role `master`; known: etcd, control-plane, worker, gateway"], &[5]),
-        (network("mode = \"bridge\""), &["unknown mode `bridge`; known: nat, route, isolated, open"], &[4]),
+        (network("mode = \"macvtap\""), &["unknown mode `macvtap`; known: nat, route, isolated, open, bridge"], &[4]),
         (network("[services]\nproxy = \"ipvs\""), &["unknown proxy mode `ipvs`; known: nftables, iptables, none"], &[5]),
         (network("[pods]\nnetwork = \"cilium\""), &["unknown pod network `cilium`; known: bridge, none"], &[5]),
         (format!("channel = \"up stream\"\n{}", network("")), &["channel", "up stream"], &[1]),
@@ -398,11 +398,14 @@ fn labels_taints_keys_exports_and_days() {
             &["`pod-cidr` means something with", "`network` is here"],
             &[8, 10],
         ),
-        (worker("[pods]\nnode-prefix = 25\nnetwork = \"none\""), &["`node-prefix` means something with", "shares out"], &[9, 10]),
         (file(&node("gateway", "labels = { a = \"b\" }")), &["a node of role gateway has no kubelet, so it cannot have labels"], &[5, 6]),
         (file(&node("etcd", "taints = [\"a:NoSchedule\"]")), &["so it cannot have taints"], &[5, 6]),
         (worker("labels = { \"node-role.kubernetes.io/worker\" = \"\" }"), &["no kubelet may give its own node the label", "hint: "], &[8]),
         (worker("labels = { \"a/b/c\" = \"\" }"), &["label key `a/b/c`"], &[8]),
+        (worker("labels = { \"A.example/b\" = \"\" }"), &["its prefix must be a DNS name in lower case"], &[8]),
+        (worker("labels = { \"-a.example/b\" = \"\" }"), &["its prefix must be a DNS name"], &[8]),
+        (worker("labels = { \"/b\" = \"\" }"), &["its prefix must be a DNS name"], &[8]),
+        (worker(&format!("labels = {{ \"{}/b\" = \"\" }}", "a".repeat(254))), &["has 254 bytes; 253 are allowed"], &[8]),
         (
             worker("taints = [\"a=1:NoSchedule\",\n\"a=2:NoSchedule\"]"),
             &["key `a` and effect NoSchedule is given twice", "first here"],
@@ -468,4 +471,103 @@ fn a_private_key_is_never_repeated() {
         assert!(!shown.contains(canary), "{shown}");
         assert!(shown.contains("bad `ssh-keys`: this is a PRIVATE key") && shown.contains("c.toml:1:13"), "{shown}");
     }
+}
+
+/// A bridge with somebody else's network on it: nothing about it is guessed.
+#[test]
+fn a_bridge_that_is_there_already() {
+    let lan = |lines: &str, nodes: &str| file(&format!("mode = \"bridge\"\n{lines}\n{nodes}"));
+    let (bridge, gateway) = ("bridge = \"br0\"", "gateway = \"192.168.7.1\"");
+    let both = format!("{bridge}\n{gateway}");
+    let etcd = node("etcd", "address = \"192.168.7.9\"");
+    refused(&[
+        (lan("", &etcd), &["mode = \"bridge\" needs the name of a bridge", "`ip link show type bridge`"], &[4]),
+        (lan(bridge, &etcd), &["needs the address of that network's router", "`ip route show default`"], &[4]),
+        (lan(&both, &node("etcd", "")), &["needs an `address`", "the mode is here", "which addresses are free"], &[4, 7]),
+        (lan(&format!("{both}\nmac = \"52:54:00:00:00:09\""), &etcd), &["`mac` means nothing", "leave it out"], &[4, 7]),
+        (lan(&format!("{both}\nuplink = \"eth0\""), &etcd), &["`uplink` means nothing"], &[4, 7]),
+        (lan(&format!("{both}\nnat-ports = \"1-2\""), &etcd), &["`nat-ports` means nothing"], &[4, 7]),
+        (lan(&format!("{both}\nlocal-only = true"), &etcd), &["`local-only` means nothing"], &[4, 7]),
+        (lan(&both, &format!("{etcd}\n[[export]]\npath = \"/srv\"")), &["needs the host's own address", "`ip address`"], &[4, 11]),
+        (lan(&both, &node("etcd", "address = \"192.168.7.1\"")), &["node `etcd` and the gateway have the same address"], &[6, 9]),
+        (lan(&format!("{both}\nhost = \"192.168.7.1\""), &etcd), &["the host and the gateway have the same address"], &[6, 7]),
+        (network(gateway), &["`gateway` means something with mode = \"bridge\" only", "`host`"], &[4]),
+        (network("local-only = \"no\""), &["`local-only` must be true or false, not a string"], &[4]),
+    ]);
+}
+
+#[test]
+fn names_of_the_api_server_data_disks_and_additions() {
+    refused(&[
+        (worker("[api]\nsans = [\"a.example\", \"a.example\"]"), &["the name a.example is given twice"], &[9]),
+        (worker("[api]\nsans = [\"2001:db8::1\"]"), &["IPv6", "IPv4 addresses so far"], &[9]),
+        (worker("[api]\nsans = [\"*.example\"]"), &["`*` is not allowed"], &[9]),
+        (worker("data-disk = \"20 GiB\""), &["`data-disk` goes with `data-mount`", "/var/lib/etcd"], &[8]),
+        (worker("data-mount = \"/srv/a\""), &["`data-mount` goes with `data-disk`"], &[8]),
+        (
+            worker("data-mount = \"/srv/a\"\ndata-disk = \"1 MiB\""),
+            &["`data-disk` of node `worker` is 1.0 MiB; it takes 64 MiB at least"],
+            &[9],
+        ),
+        (worker("data-disk = \"1 GiB\"\ndata-mount = \"srv\""), &["must be an absolute path"], &[9]),
+        (worker("data-disk = \"1 GiB\"\ndata-mount = \"/srv/../etc\""), &["must be an absolute path"], &[9]),
+        (worker("data-disk = \"1 GiB\"\ndata-mount = \"/srv/a b\""), &["must be an absolute path"], &[9]),
+        (worker("data-disk = \"1 GiB\"\ndata-mount = \"/etc\""), &["`/etc` is not below /var/lib/", "would hide what the image has"], &[9]),
+        (worker("data-disk = \"1 GiB\"\ndata-mount = \"/var/lib/cloud/x\""), &["would hide /var/lib/cloud"], &[9]),
+        (worker("user-data = [\"a\"]"), &["`user-data` must be a string"], &[8]),
+    ]);
+}
+
+#[test]
+fn the_site() {
+    let root = |lines: &str| format!("{lines}\n{}", worker(""));
+    refused(&[
+        (root("ntp = [\"a\", \"a\"]"), &["the time server a is given twice"], &[1]),
+        (root("ntp = [\"2001:db8::1\"]"), &["IPv4 addresses so far"], &[1]),
+        (root("ca-certificates = [\"a.pem\", \"a.pem\"]"), &["the file a.pem is given twice"], &[1]),
+        (worker("[proxy]\nno-proxy = [\"a\"]"), &["[proxy] has neither `http` nor `https`"], &[8]),
+        (worker("[proxy]\nhttp = \"http://p\"\nno-proxy = [\"*\"]"), &["`*` is no host"], &[10]),
+        (worker("[[registry-mirror]]\nregistry = \"a/b\"\nurls = [\"http://m\"]"), &["a registry is HOST or HOST:PORT"], &[9]),
+        (worker("[[registry-mirror]]\nregistry = \"a\"\nurls = []"), &["has no key `urls`"], &[8]),
+        (
+            worker("[[registry-mirror]]\nregistry = \"a\"\nurls = [\"http://m\", \"http://m/\"]"),
+            &["the mirror http://m is given twice"],
+            &[10],
+        ),
+        (
+            worker(
+                "[[registry-mirror]]\nregistry = \"a\"\nurls = [\"http://m\"]\n[[registry-mirror]]\nregistry = \"a\"\nurls = [\"http://n\"]",
+            ),
+            &["the registry a is given twice"],
+            &[9, 12],
+        ),
+    ]);
+    for url in [
+        "hunter2",
+        "ftp://hunter2",
+        "http://user:hunter2@p:3128",
+        "http://p/?hunter2",
+        "http://p/a//hunter2",
+        "http://p:0/hunter2",
+        "http://hunter2$(x)",
+    ] {
+        for text in [format!("[proxy]\nhttp = \"{url}\""), format!("[[registry-mirror]]\nregistry = \"a\"\nurls = [\"{url}\"]")] {
+            let shown = refusal(&worker(&text));
+            assert!(shown.contains("it must be http://HOST:PORT/PATH or the like"), "{shown}");
+            assert!(!shown.contains("hunter2"), "an address may hold a login: {shown}");
+        }
+    }
+}
+
+/// What people look for and kbake does not have yet is not called a misspelt word.
+#[test]
+fn what_waits_is_refused_with_its_own_words() {
+    refused(&[
+        (worker("swap = \"1 GiB\""), &["kbake has no `swap` here", "no swap so far"], &[8]),
+        (worker("kernel-args = [\"quiet\"]"), &["`kernel-args` is a key of recipes"], &[8]),
+        (worker("nics = []"), &["one interface so far"], &[8]),
+        (worker("ipv6 = true"), &["dual stack wait"], &[8]),
+        (network("ipv6 = \"fd00::/64\""), &["dual stack wait"], &[4]),
+        (format!("swap = true\n{}", network("")), &["no swap so far"], &[1]),
+    ]);
 }

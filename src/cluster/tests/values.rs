@@ -42,6 +42,19 @@ fn host_names() {
     ]);
 }
 
+/// All that the API server takes before the `/`, which is more than a domain of nodes may be.
+#[test]
+fn label_prefixes_are_what_kubernetes_takes() {
+    let longest = [&"a".repeat(100), &"b".repeat(100), &"c".repeat(51)].map(String::as_str).join(".");
+    assert_eq!(longest.len(), 253);
+    for prefix in [longest.as_str(), "a", "10", "localhost", "x.10", "0.example"] {
+        let key = format!("{prefix}/name");
+        assert_eq!(key.parse::<LabelKey>().unwrap().to_string(), key);
+        let taint = format!("{key}=a:NoSchedule");
+        assert_eq!(taint.parse::<Taint>().unwrap().to_string(), taint);
+    }
+}
+
 #[test]
 fn domains() {
     for good in ["kbake.test", "lan", "a.b-c.d2"] {

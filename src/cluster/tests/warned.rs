@@ -23,6 +23,12 @@ fn each_warning_has_its_cause() {
         (format!("{KEY}{}", file(&format!("{}{}", etcd(3), node("gateway", "")))), "the gateway has nothing to stand before"),
         (format!("{KEY}{}", file(&format!("{control}firmware = \"uefi\"\n"))), "node `control` starts by UEFI"),
         (format!("{KEY}{}", file(&format!("{control}[services]\nproxy = \"none\"\n"))), "nothing leads services to pods"),
+        (
+            format!("{KEY}{}", file(&format!("{control}{}[pods]\ncidr = \"10.9.0.0/24\"\nnetwork = \"none\"\n", node("worker", "")))),
+            "the pod network 10.9.0.0/24 has room for 1 shares of 24 bits, and 2 nodes want one",
+        ),
+        (format!("domain = \"example.com\"\n{good}"), "`local-only = false` in [network] asks other name servers"),
+        (format!("domain = \"k8s.corp.de\"\n{good}"), "domain `k8s.corp.de` may be a registered one"),
         (good.replace("cidr", "dns = [\"9.9.9.9\"]\ncidr"), "`dns` leaves out the host 192.168.7.1"),
         (good.replace("cidr", "mode = \"isolated\"\ndns = [\"192.168.7.1\", \"9.9.9.9\"]\ncidr"), "9.9.9.9 cannot be reached"),
         (good.replace("192.168.7.0", "192.168.122.0"), "192.168.122.0/24 is the network `default` of libvirt"),
@@ -32,4 +38,18 @@ fn each_warning_has_its_cause() {
         let warnings = read(&text).warnings();
         assert!(warnings.len() == 1 && warnings[0].contains(words), "{words}: {warnings:?}\n{text}");
     }
+}
+
+/// Domains that nobody has registered, and one whose other names are asked for, are no reason to warn.
+#[test]
+fn not_every_domain_may_be_somebody_s() {
+    let good = format!("{KEY}{}", file(&node("etcd", "")));
+    for domain in ["lab.internal", "kubenet", "a.test", "b.example", "home.arpa", "x.home.arpa", "my.lan", "a.corp", "k.private"] {
+        assert_eq!(read(&format!("domain = \"{domain}\"\n{good}")).warnings(), Vec::<String>::new(), "{domain}");
+    }
+    let forwarded = format!("domain = \"example.com\"\n{}", good.replace("cidr", "local-only = false\ncidr"));
+    assert_eq!(read(&forwarded).warnings(), Vec::<String>::new());
+    let lan = "mode = \"bridge\"\nbridge = \"br0\"\ngateway = \"192.168.7.1\"\n";
+    let lan = format!("domain = \"example.com\"\n{KEY}{}", file(&format!("{lan}{}", node("etcd", "address = \"192.168.7.9\"\n"))));
+    assert_eq!(read(&lan).warnings(), Vec::<String>::new(), "names are the LAN's matter");
 }

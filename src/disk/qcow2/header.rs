@@ -25,6 +25,8 @@ const BACKING_FORMAT: u32 = 0xe279_2aca;
 pub(super) enum Kind<'a> {
     /// A disk, in clusters compressed with zstd.
     Whole,
+    /// A disk that nothing has been written to, and that lies on nothing.
+    Empty,
     /// How a disk differs from that of a backing file of this name and format.
     Overlay { backing: &'a str, format: &'a str },
 }
@@ -50,6 +52,7 @@ impl Header<'_> {
     pub fn to_bytes(&self) -> Vec<u8> {
         let (extensions, backing, incompatible, compression) = match self.kind {
             Kind::Whole => (feature_names(), "", INCOMPATIBLE_COMPRESSION, COMPRESSION_ZSTD),
+            Kind::Empty => (feature_names(), "", 0, 0),
             // What QEMU may compress into an overlay is zlib, the type that needs no feature bit.
             Kind::Overlay { backing, format } => ([backing_format(format), feature_names()].concat(), backing, 0, 0),
         };

@@ -8,7 +8,7 @@
 //! [`write`] does all of it. Who has some clusters in stored form already goes by parts: [`compress`] makes the other frames, and
 //! [`Composer`] says where each frame goes, and what stands around them. Both ways give the same bytes.
 //!
-//! [`overlay`] makes the other kind of file: an empty one over a backing file, whose name is in it.
+//! [`overlay`] makes the other kind of file: an empty one over a backing file, whose name is in it. [`empty`] lies on nothing.
 
 mod codec;
 mod frames;
@@ -21,7 +21,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 pub use codec::{Codec, Compressed, LEVEL};
 pub use frames::{FramesWriter, Kept, index};
-pub use overlay::{Backing, Format, overlay};
+pub use overlay::{Backing, Format, empty, overlay};
 
 use super::cluster::{CLUSTER, data_len};
 use super::{ContentSource, Pieces};

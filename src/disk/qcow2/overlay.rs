@@ -56,13 +56,26 @@ pub fn overlay(backing: &Backing, virtual_size: u64) -> Result<Vec<u8>> {
         ))
         .hint(format!("make it at least as large, and a multiple of 512 up to {MAX_VIRTUAL_SIZE}")));
     }
+    Ok(file(virtual_size, Kind::Overlay { backing: backing.name, format: backing.format.name() }))
+}
+
+/// The whole file of a disk of `virtual_size` zeros. It lies on no other, and is as large as an overlay.
+///
+/// # Errors
+/// A size that is no multiple of 512, or beyond 2 PiB.
+pub fn empty(virtual_size: u64) -> Result<Vec<u8>> {
+    check_size(0, virtual_size)?;
+    Ok(file(virtual_size, Kind::Empty))
+}
+
+fn file(virtual_size: u64, kind: Kind) -> Vec<u8> {
     let mut file = Vec::new();
-    for (offset, bytes) in Layout::new().finish(virtual_size, Kind::Overlay { backing: backing.name, format: backing.format.name() }) {
+    for (offset, bytes) in Layout::new().finish(virtual_size, kind) {
         let (start, end) = (offset as usize, offset as usize + bytes.len());
         file.resize(file.len().max(end), 0);
         file[start..end].copy_from_slice(&bytes);
     }
-    Ok(file)
+    file
 }
 
 fn check_name(name: &str) -> Result<()> {

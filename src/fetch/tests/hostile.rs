@@ -14,7 +14,7 @@ fn wrong_bytes_are_not_kept_and_the_next_source_is_asked() {
     assert!(shown.contains(&format!("expected sha256:{}", Sha256::of(&bytes))), "{shown}");
     assert_eq!(shown.matches(&format!("found sha256:{}", Sha256::of(&wrong))).count(), 2, "for each source: {shown}");
     assert_eq!(shown.matches(&format!("from {}/{POOL}", bad.base())).count(), 2, "{shown}");
-    assert!(shown.contains("hint: nothing was kept") && shown.contains("kbake lock --upgrade etcd-server"), "{shown}");
+    assert!(shown.contains("hint: nothing was kept") && shown.contains("kbake lock --upgrade package:etcd-server"), "{shown}");
     assert!(case.tmp().is_empty());
     assert_eq!(bad.requests().len(), 2, "asking again would give the same");
     case.options.mirrors = vec![bad.base(), good.base()];

@@ -110,7 +110,7 @@ fn one_failure_does_not_keep_the_others_away() {
         assert_eq!(error.class(), Class::Integrity);
         let shown = error.to_string();
         assert!(shown.starts_with("cannot fetch 2 of 12 artifacts; hash mismatch for `artifact-5`\n  artifact-3 ("), "{shown}");
-        assert!(shown.contains("  artifact-5 (") && shown.contains("kbake lock --upgrade artifact-5"), "{shown}");
+        assert!(shown.contains("  artifact-5 (") && shown.contains("kbake lock --upgrade package:artifact-5"), "{shown}");
         let here = all.iter().filter(|(_, _, want)| case.store.resolve(&want.digest, None).unwrap().is_some()).count();
         assert_eq!(here, 10, "{jobs} jobs");
     }

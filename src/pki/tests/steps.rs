@@ -80,6 +80,18 @@ fn another_address_is_reported_and_mended_by_the_command_that_is_named() {
 }
 
 #[test]
+fn an_address_that_moved_under_an_etcd_member_is_kept_and_not_certified_anew() {
+    let mut place = Place::full("kubenet");
+    let node = place.cluster.nodes.iter_mut().find(|node| node.name.as_str() == "control0").unwrap();
+    let from = std::mem::replace(&mut node.address, "192.168.3.77".parse().unwrap());
+    let error = place.pki().load(NOW).unwrap_err();
+    let keep = format!("etcd's members know `control0` by the address {from}: keep it with `address = \"{from}\"` in its [[node]]");
+    let hints = error.hints().join("\n");
+    assert!(hints.contains(&keep) && hints.contains("`etcdctl member update` first, then `kbake pki renew control0`"), "{error}");
+    assert!(!hints.starts_with("kbake pki renew") && !hints.contains("\nkbake pki renew"), "no certificate mends it: {error}");
+}
+
+#[test]
 fn renewing_changes_key_and_certificate_of_what_is_named_only() {
     let place = Place::full("kubenet");
     let before = place.snapshot();

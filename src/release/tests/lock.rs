@@ -194,7 +194,8 @@ fn an_upgrade_asks_again_and_says_when_a_release_changed() {
     lock.artifacts.get_mut(&key("kubelet", Arch::Amd64)).unwrap().verified = Verified::Recorded("a/b".into());
     table.texts.insert("https://host.example/v1.36.2/arm64/kubelet.sha256".into(), Sha256::of("other").to_string());
     table.tags.insert("registry.example/pause:3.10.2".into(), Sha256::of("moved"));
-    let one = Wishes { upgrade: Upgrade::Names(["kubelet".parse().unwrap()].into()), ..Wishes::default() };
+    let one =
+        Wishes { upgrade: Upgrade::Names { artifacts: ["kubelet".parse().unwrap()].into(), images: BTreeSet::new() }, ..Wishes::default() };
     let (new, events, _) = run(&request, Some(&lock), &one, &table);
     let other = events.iter().filter(|event| matches!(event, Event::OtherBytes { .. })).count();
     assert_eq!(other, 1, "{events:?}");

@@ -24,14 +24,16 @@ pub fn dnsmasq_conf(cluster: &Cluster) -> String {
         // The host's own /etc/hosts is none of the cluster's business.
         "no-hosts".to_owned(),
         format!("domain={domain}"),
-        format!("local=/{domain}/"),
-        "dhcp-authoritative".to_owned(),
-        format!("dhcp-range={range}"),
     ];
+    // Of names in it that are not here, no other server is asked.
+    lines.extend(network.local_only.then(|| format!("local=/{domain}/")));
+    lines.extend(["dhcp-authoritative".to_owned(), format!("dhcp-range={range}")]);
     match network.mode {
         // An empty router option: there is no way out.
         Mode::Isolated => lines.push("dhcp-option=option:router".to_owned()),
-        Mode::Nat { .. } | Mode::Route { .. } | Mode::Open => lines.push(format!("dhcp-option=option:router,{}", network.host)),
+        Mode::Nat { .. } | Mode::Route { .. } | Mode::Open | Mode::Bridged => {
+            lines.push(format!("dhcp-option=option:router,{}", network.gateway));
+        }
     }
     let servers: String = network.dns.iter().map(|server| format!(",{server}")).collect();
     lines.push(format!("dhcp-option=option:dns-server{servers}"));

@@ -2,9 +2,10 @@
 //!
 //! Says what matters and leaves PCI addresses, controllers and the emulator to libvirt.
 
+use super::super::data_disk::DATA_SERIAL;
 use super::super::xml::Element;
 use super::{Accel, EMULATED_CPU, HostPath, MachineFiles};
-use crate::cluster::{Cluster, Firmware, Node};
+use crate::cluster::{Cluster, Firmware, Mode, Node};
 use crate::value::{Arch, Size};
 
 /// The machine's name for libvirt and QEMU: with the cluster's, for two clusters on a host may both have a `worker0`.
@@ -74,21 +75,32 @@ fn cpu(accel: Accel) -> Element {
 }
 
 fn devices(cluster: &Cluster, node: &Node, files: &MachineFiles) -> Element {
-    let interface = Element::new("interface")
-        .with("type", "network")
-        .child(Element::new("mac").with("address", node.mac))
-        .child(Element::new("source").with("network", &cluster.name))
-        .child(Element::new("model").with("type", "virtio"));
     let pty = |name| Element::new(name).with("type", "pty");
     Element::new("devices")
         .child(disk(files))
         .children(files.seed.as_ref().map(seed))
+        .children(files.data.as_ref().map(data))
         .child(Element::new("controller").with("type", "usb").with("model", "none"))
-        .child(interface)
+        .child(interface(cluster, node))
         .child(pty("serial").child(Element::new("target").with("type", "isa-serial").with("port", 0)))
         .child(pty("console").child(Element::new("target").with("type", "serial").with("port", 0)))
         // Keys and certificates are made in the first seconds, when a machine without this has no randomness yet.
         .child(Element::new("rng").with("model", "virtio").child(Element::text("backend", "/dev/urandom").with("model", "random")))
+}
+
+/// On the cluster's network; or on the bridge itself where that is somebody else's: so it needs no network of libvirt's, and
+/// works in `qemu:///session` as well, by QEMU's bridge helper.
+fn interface(cluster: &Cluster, node: &Node) -> Element {
+    let source = Element::new("source");
+    let (kind, source) = match cluster.network.mode {
+        Mode::Bridged => ("bridge", source.with("bridge", &cluster.network.bridge)),
+        Mode::Nat { .. } | Mode::Route { .. } | Mode::Isolated | Mode::Open => ("network", source.with("network", &cluster.name)),
+    };
+    Element::new("interface")
+        .with("type", kind)
+        .child(Element::new("mac").with("address", node.mac))
+        .child(source)
+        .child(Element::new("model").with("type", "virtio"))
 }
 
 fn file(path: &HostPath, driver: Element) -> Element {
@@ -102,6 +114,13 @@ fn disk(files: &MachineFiles) -> Element {
     file(&files.disk, driver)
         .child(Element::new("target").with("dev", "vda").with("bus", "virtio"))
         .child(Element::new("boot").with("order", 1))
+}
+
+/// The data disk: the node knows it by its serial number, on whatever place of the bus it is.
+fn data(path: &HostPath) -> Element {
+    file(path, Element::new("driver").with("name", "qemu").with("type", "qcow2").with("discard", "unmap"))
+        .child(Element::new("target").with("dev", "vdc").with("bus", "virtio"))
+        .child(Element::text("serial", DATA_SERIAL))
 }
 
 /// The seed: cloud-init looks for a volume of its label on any disk.

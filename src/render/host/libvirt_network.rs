@@ -13,15 +13,19 @@ use crate::cluster::{Cluster, Mode, Network, Node};
 /// The network as XML for `virsh net-define`.
 pub fn network_xml(cluster: &Cluster) -> String {
     let network = &cluster.network;
-    Element::new("network")
+    let head = Element::new("network")
         .child(Element::text("name", &cluster.name))
         .child(Element::text("uuid", network.uuid))
-        .children(forward(&network.mode))
-        .child(Element::new("bridge").with("name", &network.bridge).with("stp", "on").with("delay", 0))
+        .children(forward(&network.mode));
+    if network.mode == Mode::Bridged {
+        // libvirt takes no address, name or lease for a network that is somebody else's.
+        return head.child(Element::new("bridge").with("name", &network.bridge)).document();
+    }
+    head.child(Element::new("bridge").with("name", &network.bridge).with("stp", "on").with("delay", 0))
         .children(network.mtu.map(|mtu| Element::new("mtu").with("size", mtu)))
         .child(Element::new("mac").with("address", network.mac))
-        // What is not found in the domain is not asked of other servers.
-        .child(Element::new("domain").with("name", &cluster.domain).with("localOnly", "yes"))
+        // With `yes`, what is not found in the domain is not asked of other servers.
+        .child(Element::new("domain").with("name", &cluster.domain).with("localOnly", if network.local_only { "yes" } else { "no" }))
         .child(Element::new("dns").children(names(cluster).iter().map(dns_host)))
         .child(ip(network, &cluster.nodes))
         .children(cluster.nodes.iter().filter_map(route))
@@ -34,6 +38,7 @@ fn forward(mode: &Mode) -> Option<Element> {
     match mode {
         Mode::Isolated => None,
         Mode::Open => Some(forward("open")),
+        Mode::Bridged => Some(forward("bridge")),
         Mode::Route { uplink } => Some(forward("route").with_some("dev", uplink.as_ref())),
         Mode::Nat { uplink, ports } => {
             let port = |&(start, end): &(u16, u16)| Element::new("port").with("start", start).with("end", end);

@@ -12,6 +12,7 @@ mod libvirt_network;
 mod place;
 mod qemu;
 mod shell;
+mod user_net;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,8 @@ pub use inventory::inventory;
 pub use libvirt_domain::{domain_name, domain_xml};
 pub use libvirt_network::network_xml;
 pub use place::{HostPath, MachineFiles};
-pub use qemu::{Forward, Link, qemu_command};
+pub use qemu::{Link, qemu_command};
+pub use user_net::Forward;
 
 use super::names::{Named, names};
 

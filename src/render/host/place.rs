@@ -16,6 +16,8 @@ pub struct MachineFiles {
     pub disk: HostPath,
     /// Its seed. A machine without one boots with DHCP and no name of its own.
     pub seed: Option<HostPath>,
+    /// Its second disk, if it has one: a qcow2 file that lies on nothing.
+    pub data: Option<HostPath>,
 }
 
 impl HostPath {

@@ -6,9 +6,12 @@
 
 use std::net::Ipv4Addr;
 
+use super::super::data_disk::DATA_SERIAL;
 use super::shell::option_value;
+use super::user_net::{self, Forward};
 use super::{Accel, EMULATED_CPU, MachineFiles, domain_name};
-use crate::cluster::{Cluster, Firmware, Mode, Node, Role};
+use crate::cluster::{Cluster, Firmware, Mode, Node};
+use crate::error::Result;
 use crate::value::{Arch, quote};
 
 /// How the machine reaches the others.
@@ -29,35 +32,16 @@ pub enum Link {
     Multicast,
 }
 
-/// A port of 127.0.0.1 that leads to one of the node's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forward {
-    /// The port on the host.
-    pub host: u16,
-    /// The port of the node.
-    pub node: u16,
-}
-
 /// The group that machines of one cluster meet in: of the block that is free for use within a site (RFC 2365 section 6.2).
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 75, 66);
 
 impl Link {
-    /// A network of the node's own, with what its role serves forwarded from [`Forward::usual`]'s ports.
-    pub fn user(cluster: &Cluster, node: &Node) -> Self {
-        Link::User { forwards: Forward::usual(cluster, node) }
-    }
-}
-
-impl Forward {
-    /// What a node serves, from ports of the host that no other node of the cluster has: SSH from 22000, etcd from 24000 and
-    /// the API server from 26000, plus the node's place in the cluster file.
-    pub fn usual(cluster: &Cluster, node: &Node) -> Vec<Forward> {
-        let place = cluster.nodes.iter().position(|other| other.name == node.name).unwrap_or(0);
-        let api_port = cluster.api.as_ref().map(|api| api.port).filter(|_| matches!(node.role, Role::ControlPlane | Role::Gateway));
-        let etcd_port = Some(2379).filter(|_| cluster.is_etcd_member(node));
-        let served = [(22_000, Some(22)), (24_000, etcd_port), (26_000, api_port)];
-        let forward = |(base, port): (usize, Option<u16>)| Some(Forward { host: u16::try_from(base + place).ok()?, node: port? });
-        served.into_iter().filter_map(forward).collect()
+    /// A network of the node's own, with what its role serves forwarded from the ports of [`Forward::from`].
+    ///
+    /// # Errors
+    /// As [`Forward::from`].
+    pub fn user(first: u16, cluster: &Cluster, node: &Node) -> Result<Self> {
+        Ok(Link::User { forwards: Forward::from(first, cluster, node)? })
     }
 }
 
@@ -111,6 +95,10 @@ fn disks(files: &MachineFiles) -> Vec<Words> {
         options.push(drive("seed", "format=raw,readonly=on", seed.as_str()));
         options.push(option("-device", "virtio-blk-pci,drive=seed"));
     }
+    if let Some(data) = &files.data {
+        options.push(drive("data", "format=qcow2,discard=unmap", data.as_str()));
+        options.push(option("-device", format!("virtio-blk-pci,drive=data,serial={DATA_SERIAL}")));
+    }
     options
 }
 
@@ -118,7 +106,7 @@ fn network(cluster: &Cluster, node: &Node, link: &Link) -> Vec<Words> {
     let network = &cluster.network;
     let back = match link {
         Link::Bridge => format!("bridge,id=net,br={}", network.bridge),
-        Link::User { forwards } => user(cluster, node, forwards),
+        Link::User { forwards } => user_net::netdev(cluster, node, forwards),
         Link::Vmnet => {
             // The first address is the host's, the others go to whoever asks by DHCP.
             let kind = if network.mode == Mode::Isolated { "vmnet-host" } else { "vmnet-shared" };
@@ -131,37 +119,6 @@ fn network(cluster: &Cluster, node: &Node, link: &Link) -> Vec<Words> {
     };
     let mtu = network.mtu.map(|mtu| format!(",host_mtu={mtu}")).unwrap_or_default();
     vec![option("-netdev", back), option("-device", format!("virtio-net-pci,netdev=net,mac={}{mtu}", node.mac))]
-}
-
-/// QEMU's own network stack with the cluster's addresses. An isolated cluster stays so.
-fn user(cluster: &Cluster, node: &Node, forwards: &[Forward]) -> String {
-    let network = &cluster.network;
-    let restrict = if network.mode == Mode::Isolated { "on" } else { "off" };
-    // Its DHCP server gives the only machine that can ask the reserved address, should it have no seed.
-    let mut text = format!(
-        "user,id=net,ipv6=off,net={},host={},dns={},dhcpstart={},restrict={restrict}",
-        network.cidr,
-        network.host,
-        resolver(cluster),
-        node.address
-    );
-    for Forward { host, node: port } in forwards {
-        text.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-{}:{port}", node.address));
-    }
-    text
-}
-
-/// QEMU wants an address for its name server that is not the host's: the last one that nobody has.
-fn resolver(cluster: &Cluster) -> Ipv4Addr {
-    let network = &cluster.network;
-    let taken = |address: Ipv4Addr| {
-        let vip = cluster.api.as_ref().and_then(|api| api.address);
-        address == network.host || vip == Some(address) || cluster.nodes.iter().any(|node| node.address == address)
-    };
-    let (first, last) = (network.cidr.first().to_bits(), network.cidr.last().to_bits());
-    let free = (first + 1..last).rev().map(Ipv4Addr::from).find(|&address| !taken(address));
-    // In a network without one, a node that is not this machine gives up its own.
-    free.unwrap_or(Ipv4Addr::from(last - 1))
 }
 
 /// The same for all nodes of a cluster, and most likely another for another cluster: above the ports that are given by

@@ -43,6 +43,7 @@ const EVERYWHERE: [&str; 11] = [
     "SERVICE_ACCOUNT_ISSUER",
     "SERVICE_CIDR",
 ];
+const SHARES: [&str; 2] = ["ALLOCATE_NODE_CIDRS", "NODE_CIDR_MASK_SIZE"];
 const STACKED: [&str; 4] = ["ETCD_INITIAL_CLUSTER", "ETCD_INITIAL_CLUSTER_STATE", "ETCD_INITIAL_CLUSTER_TOKEN", "ETCD_SERVERS"];
 
 #[test]
@@ -58,8 +59,11 @@ fn each_node_is_told_what_its_role_needs() {
                     continue;
                 }
                 Role::Worker => {}
-                Role::ControlPlane if cluster.is_etcd_member(node) => expected.extend(STACKED.iter().chain(&["LEADER_ELECT"])),
-                Role::ControlPlane => expected.extend(["ETCD_SERVERS", "LEADER_ELECT"]),
+                Role::ControlPlane => {
+                    expected.extend(SHARES);
+                    expected.push("LEADER_ELECT");
+                    expected.extend(if cluster.is_etcd_member(node) { &STACKED[..] } else { &["ETCD_SERVERS"] });
+                }
             }
             expected.sort();
             let text = text.unwrap();
@@ -133,6 +137,24 @@ fn a_node_registers_with_its_taints() {
     assert_eq!(taints(&two, "control"), "node-role.kubernetes.io/control-plane:NoSchedule");
     // Alone, it must run pods.
     assert_eq!(taints(&example("one-node"), "monokube1"), "");
+}
+
+/// Shares of the pod network have one source: the seeds with kbake's own network, else the controller manager, from which
+/// networks such as flannel read them.
+#[test]
+fn shares_are_allocated_where_no_seed_has_them() {
+    let cluster = |network: &str| {
+        let pods = format!("[pods]\ncidr = '10.8.0.0/13'\nnode-prefix = 26\nnetwork = '{network}'\n");
+        let text = format!("name = 'x'\n[network]\ncidr = '10.1.0.0/24'\n{pods}[[node]]\nrole = 'control-plane'\nname = 'a'\n");
+        Cluster::read("x.toml", &text).unwrap()
+    };
+    for (network, allocates) in [("bridge", "false"), ("none", "true")] {
+        let cluster = cluster(network);
+        let text = text(&cluster, "a", CLUSTER_ENV, EtcdStart::New).unwrap();
+        assert_eq!(value(&text, "ALLOCATE_NODE_CIDRS").as_deref(), Some(allocates));
+        assert_eq!(value(&text, "NODE_CIDR_MASK_SIZE").as_deref(), Some("26"));
+        assert_eq!(cluster.nodes[0].pods.is_none(), allocates == "true");
+    }
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn other_bytes_of_a_locked_version_are_refused() {
     let error = archive.lock("app", "", Some(&old), Upgrade::Nothing).unwrap_err();
     assert_eq!(error.class(), Class::Integrity);
     let text = error.to_string();
-    assert!(text.contains("other bytes for `app` 1 than the lockfile") && text.contains("kbake lock --upgrade app"), "{text}");
+    assert!(text.contains("other bytes for `app` 1 than the lockfile") && text.contains("kbake lock --upgrade package:app"), "{text}");
     let (_, changes) = archive.lock("app", "", Some(&old), names(&["app"])).unwrap();
     assert_eq!(changes, ["move    app 1 -> 1"]);
 }

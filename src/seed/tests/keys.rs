@@ -24,7 +24,7 @@ fn a_seed_holds_its_nodes_keys_and_no_other() {
         let cluster = example(name);
         for node in &cluster.nodes {
             let keyring = Fake::of(&cluster);
-            let seed = of(&cluster, node, crate::render::EtcdStart::New, &keyring).unwrap();
+            let seed = of(&cluster, node, crate::render::EtcdStart::New, &keyring, &NamedFiles::default()).unwrap();
             let own = crate::pki::wanted(&cluster).into_iter().map(|wanted| wanted.name);
             let mut expected: BTreeSet<String> =
                 own.filter(|wanted| matches!(wanted, Name::Node(of, _) if *of == node.name)).map(|wanted| wanted.to_string()).collect();
@@ -67,7 +67,7 @@ fn files_with_keys_are_private_and_the_others_are_not() {
 fn the_instance_id_follows_the_content() {
     let cluster = example("kubenet");
     let id = |keyring: &Fake, cluster: &Cluster, name: &str| {
-        let seed = of(cluster, cluster.node(name).unwrap(), crate::render::EtcdStart::New, keyring).unwrap();
+        let seed = of(cluster, cluster.node(name).unwrap(), crate::render::EtcdStart::New, keyring, &NamedFiles::default()).unwrap();
         text(&seed, "meta-data").lines().next().unwrap().to_owned()
     };
     let same = Fake::of(&cluster);

@@ -14,7 +14,7 @@ fn epoch() -> Epoch {
 }
 
 fn seed(cluster: &Cluster, name: &str) -> Seed {
-    of(cluster, cluster.node(name).unwrap(), crate::render::EtcdStart::New, &Fake::of(cluster)).unwrap()
+    of(cluster, cluster.node(name).unwrap(), crate::render::EtcdStart::New, &Fake::of(cluster), &NamedFiles::default()).unwrap()
 }
 
 /// A document's text.

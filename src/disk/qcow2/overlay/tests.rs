@@ -224,3 +224,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn qemu_sees_an_empty_disk_that_lies_on_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (dir.path().join("ours.qcow2"), dir.path().join("theirs.qcow2"));
+    std::fs::write(&ours, empty(5 << 20).unwrap()).unwrap();
+    check(&ours);
+    judge::run("qemu-img", &[&"create", &"-f", &"qcow2", &theirs, &"5M"]);
+    judge::run("qemu-img", &[&"compare", &"-s", &"-f", &"qcow2", &"-F", &"qcow2", &ours, &theirs]);
+    assert!(read(&ours) == vec![0; 5 * MIB]);
+    let found = info(&ours);
+    assert_eq!((&found["virtual-size"], &found["backing-filename"]), (&Value::from(5 << 20), &Value::Null));
+    // What a machine writes to it is there.
+    judge::run("qemu-io", &[&"-f", &"qcow2", &"-c", &"write -P 7 65536 65536", &ours]);
+    check(&ours);
+    assert!(read(&ours)[65536..131072] == [7; 65536]);
+    assert!(empty(513).is_err() && empty(1 << 60).is_err());
+}

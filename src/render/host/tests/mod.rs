@@ -25,7 +25,17 @@ fn shipped() -> Vec<(String, Cluster)> {
 }
 
 /// What the shipped ones do not have: every mode with every option, and the odd cases.
-const ODD: [(&str, &str); 8] = [
+const ODD: [(&str, &str); 10] = [
+    (
+        "lan",
+        "[network]\ncidr = '192.168.66.0/24'\nmode = 'bridge'\nbridge = 'br0'\ngateway = '192.168.66.254'\n\
+         [[node]]\nrole = 'worker'\naddress = '192.168.66.20'\n",
+    ),
+    (
+        "real-domain",
+        "domain = 'k8s.example.org'\n[network]\ncidr = '192.168.67.0/24'\nlocal-only = false\ndns = ['192.168.67.53', '192.168.67.1']\n\
+         [[node]]\nrole = 'worker'\ndata-disk = '1 GiB'\ndata-mount = '/srv/data'\n",
+    ),
     (
         "nat",
         "[network]\ncidr = '192.168.60.0/24'\nuplink = 'en.p1_s0-x'\nnat-ports = '20000-30000'\nmtu = 9000\nmac = '52:54:00:aa:bb:cc'\n",
@@ -44,7 +54,8 @@ const ODD: [(&str, &str); 8] = [
 
 fn odd() -> impl Iterator<Item = (String, Cluster)> {
     ODD.into_iter().map(|(name, rest)| {
-        let text = format!("name = '{name}'\n{rest}[[node]]\nrole = 'control-plane'\ncount = 1\n");
+        let address = if name == "lan" { "address = '192.168.66.10'\n" } else { "" };
+        let text = format!("name = '{name}'\n{rest}[[node]]\nrole = 'control-plane'\ncount = 1\n{address}");
         (name.to_owned(), Cluster::read(name, &text).unwrap_or_else(|error| panic!("{name}: {error}")))
     })
 }
@@ -67,6 +78,7 @@ fn files_in(folder: &str, node: &Node) -> MachineFiles {
     MachineFiles {
         disk: path(&format!("{folder}/disks/{}.qcow2", node.name)),
         seed: Some(path(&format!("{folder}/seeds/{}.iso", node.name))),
+        data: node.data.as_ref().map(|_| path(&format!("{folder}/disks/{}.data.qcow2", node.name))),
     }
 }
 
@@ -109,7 +121,7 @@ fn the_hosts_side_is_as_recorded() {
         for node in one_per_role(&cluster) {
             let files = files_in("/srv/kbake", node);
             documents.push((format!("{}.domain.xml", node.name), domain_xml(&cluster, node, &files, Accel::Kvm)));
-            let link = Link::user(&cluster, node);
+            let link = Link::user(Forward::FIRST, &cluster, node).unwrap();
             documents.push((format!("{}.qemu.sh", node.name), qemu_command(&cluster, node, &files, Accel::Kvm, &link)));
         }
         failures.extend(documents.iter().filter_map(|(file, text)| golden(&format!("cluster/{name}/{file}"), text).err()));
@@ -147,7 +159,7 @@ fn a_large_cluster_takes_no_time() {
         for node in &cluster.nodes {
             let files = files_in("/srv", node);
             all.push(domain_xml(&cluster, node, &files, Accel::Kvm));
-            all.push(qemu_command(&cluster, node, &files, Accel::Kvm, &Link::user(&cluster, node)));
+            all.push(qemu_command(&cluster, node, &files, Accel::Kvm, &Link::user(Forward::FIRST, &cluster, node).unwrap()));
         }
         all
     };

@@ -20,6 +20,9 @@ fn lay_out(folder: &Path, node: &Node) -> MachineFiles {
     // As kbake makes it: the backing file is named from the disk's own folder.
     run_ok(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "../base.qcow2", files.disk.as_str()]), b"");
     std::fs::write(files.seed.as_ref().unwrap().as_str(), vec![0; 64 << 10]).unwrap();
+    if let Some(data) = &files.data {
+        run_ok(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", data.as_str(), "1G"]), b"");
+    }
     files
 }
 
@@ -42,7 +45,7 @@ fn ask(shell: &str, script: &str, questions: &[&str]) -> Option<String> {
 fn ask_node(shell: &str, cluster: &Cluster, node: &Node, files: &MachineFiles) -> (Vec<Forward>, String) {
     let questions = ["info name", "info uuid", "info network", "info usernet", "info block", "info mtree -f"];
     for _ in 0..5 {
-        let usual = Forward::usual(cluster, node);
+        let usual = Forward::from(Forward::FIRST, cluster, node).unwrap();
         let forwards: Vec<Forward> = usual.iter().map(|forward| Forward { host: free_port(), ..*forward }).collect();
         let script = qemu_command(cluster, node, files, Accel::Emulated, &Link::User { forwards: forwards.clone() });
         if let Some(said) = ask(shell, &script, &questions) {
@@ -79,6 +82,9 @@ fn qemu_runs_the_printed_command() {
         }
         assert!(said.contains("disk (#block") && said.contains(&format!("{} (qcow2)", files.disk)), "{name}: {said}");
         assert!(said.contains(&format!("{} (raw, read-only)", files.seed.as_ref().unwrap())), "{name}: {said}");
+        if let Some(data) = &files.data {
+            assert!(said.contains(&format!("{data} (qcow2)")), "{name}: {said}");
+        }
         assert!(said.contains("Backing file:") && said.contains("base.qcow2"), "{name}: {said}");
         assert!(said.contains(&format!("{:#018x}", (256u64 << 20) - 1).replace("0x", "")), "{name}: {said}");
     }
@@ -98,15 +104,21 @@ fn machines_meet_by_multicast() {
 #[test]
 fn ports_of_the_host_differ_from_node_to_node() {
     for (name, cluster) in all() {
-        let mut ports: Vec<u16> =
-            cluster.nodes.iter().flat_map(|node| Forward::usual(&cluster, node)).map(|forward| forward.host).collect();
+        let mut ports: Vec<u16> = cluster
+            .nodes
+            .iter()
+            .flat_map(|node| Forward::from(Forward::FIRST, &cluster, node).unwrap())
+            .map(|forward| forward.host)
+            .collect();
         let count = ports.len();
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), count, "{name}");
     }
     let (_, cluster) = shipped().into_iter().find(|(name, _)| name == "kubenet").unwrap();
-    let usual = |name: &str| Forward::usual(&cluster, cluster.node(name).unwrap()).iter().map(|f| (f.host, f.node)).collect::<Vec<_>>();
+    let usual = |name: &str| {
+        Forward::from(Forward::FIRST, &cluster, cluster.node(name).unwrap()).unwrap().iter().map(|f| (f.host, f.node)).collect::<Vec<_>>()
+    };
     assert_eq!(usual("gateway"), [(22000, 22), (26000, 6443)]);
     assert_eq!(usual("control1"), [(22002, 22), (24002, 2379), (26002, 6443)]);
     assert_eq!(usual("worker2"), [(22006, 22)]);
@@ -118,24 +130,107 @@ fn an_isolated_cluster_stays_so() {
         let node = &cluster.nodes[0];
         let command = |link| qemu_command(&cluster, node, &files_in("/srv", node), Accel::Hvf, &link);
         let isolated = cluster.network.mode == crate::cluster::Mode::Isolated;
-        assert_eq!(command(Link::user(&cluster, node)).contains("restrict=on"), isolated, "{name}");
+        assert_eq!(command(Link::user(Forward::FIRST, &cluster, node).unwrap()).contains("restrict=on"), isolated, "{name}");
         assert_eq!(command(Link::Vmnet).contains("vmnet-host,"), isolated, "{name}");
         assert_eq!(command(Link::Vmnet).contains("vmnet-shared,"), !isolated, "{name}");
     }
 }
 
-/// What QEMU takes for its name server must be nobody's, and within the smallest network, too.
+/// The value of an option of `-netdev user`.
+fn user_option(cluster: &Cluster, option: &str) -> Ipv4Addr {
+    let node = &cluster.nodes[0];
+    let text = qemu_command(cluster, node, &files_in("/srv", node), Accel::Kvm, &Link::User { forwards: vec![] });
+    let at = text.find(&format!(",{option}=")).unwrap() + option.len() + 2;
+    text[at..].split(',').next().unwrap().parse().unwrap()
+}
+
+/// The seed names a gateway and name servers. QEMU answers for two addresses: the name server is the seed's, and the other one
+/// is the gateway or nobody's.
 #[test]
-fn the_resolver_is_nobody_else() {
+fn the_network_in_qemu_fits_the_seed() {
     for (name, cluster) in all() {
+        let (network, host, dns) = (&cluster.network, user_option(&cluster, "host"), user_option(&cluster, "dns"));
+        let inner: Vec<Ipv4Addr> = network.dns.iter().copied().filter(|server| network.cidr.contains(*server)).collect();
+        match inner.first() {
+            Some(server) => assert_eq!(dns, *server, "{name}"),
+            None => assert_eq!(host, network.gateway, "{name}"),
+        }
+        assert!([host, dns].contains(&network.gateway) && host != dns, "{name}: {host} {dns}");
+        for address in [host, dns] {
+            assert!(
+                network.cidr.contains(address) && address != network.cidr.first() && address != network.cidr.last(),
+                "{name}: {address}"
+            );
+            assert!(cluster.nodes.iter().all(|node| node.address != address), "{name}: {address}");
+        }
+    }
+}
+
+/// An Ethernet frame that asks who has `target` (RFC 826).
+fn who_has(target: Ipv4Addr, sender: Ipv4Addr) -> Vec<u8> {
+    let mac = [0x52, 0x54, 0, 1, 2, 3];
+    let mut frame = [&[0xff; 6][..], &mac, &[8, 6], &[0, 1, 8, 0, 6, 4, 0, 1], &mac, &sender.octets(), &[0; 6], &target.octets()].concat();
+    frame.resize(60, 0);
+    frame
+}
+
+/// QEMU itself answers at the addresses that the seed names, and at no third one.
+#[test]
+fn qemu_answers_for_the_seed_s_gateway_and_name_server() {
+    for (name, cluster) in all().into_iter().filter(|(name, _)| ["etcd", "real-domain", "elsewhere", "lan"].contains(&name.as_str())) {
         let node = &cluster.nodes[0];
         let text = qemu_command(&cluster, node, &files_in("/srv", node), Accel::Kvm, &Link::User { forwards: vec![] });
-        let at = text.find(",dns=").unwrap() + ",dns=".len();
-        let address: Ipv4Addr = text[at..].split(',').next().unwrap().parse().unwrap();
-        assert!(cluster.network.cidr.contains(address) && address != cluster.network.host, "{name}: {address}");
-        assert!(cluster.nodes.iter().all(|node| node.address != address), "{name}: {address}");
-        assert!(address != cluster.network.cidr.first() && address != cluster.network.cidr.last(), "{name}: {address}");
+        let netdev = text.split("-netdev ").nth(1).unwrap().split(' ').next().unwrap();
+        let ours = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let theirs = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let wire = format!("socket,id=wire,udp={},localaddr={theirs}", ours.local_addr().unwrap());
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-machine", "none", "-display", "none", "-nodefaults", "-no-user-config", "-monitor", "none"]);
+        command.args(["-netdev", netdev, "-netdev", &wire]);
+        command.args(["-netdev", "hubport,hubid=0,id=a,netdev=net", "-netdev", "hubport,hubid=0,id=b,netdev=wire"]);
+        let mut qemu = command.stdin(Stdio::null()).spawn().unwrap_or_else(|e| panic!("QEMU is missing: run tests/setup.sh ({e})"));
+        ours.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+        let answers = |target: Ipv4Addr, tries: u32| {
+            for _ in 0..tries {
+                ours.send_to(&who_has(target, node.address), theirs).unwrap();
+                let mut frame = [0; 2048];
+                while let Ok(length) = ours.recv(&mut frame) {
+                    // An answer (28 bytes of ARP behind 14 of Ethernet) whose sender is who was asked for.
+                    if length >= 42 && frame[12..14] == [8, 6] && frame[20..22] == [0, 2] && frame[28..32] == target.octets() {
+                        return true;
+                    }
+                }
+            }
+            false
+        };
+        let network = &cluster.network;
+        let inner = network.dns.iter().copied().filter(|server| network.cidr.contains(*server));
+        let expected: Vec<Ipv4Addr> = inner.take(1).chain([network.gateway]).collect();
+        // The first question may come before QEMU listens.
+        let found: Vec<bool> = expected.iter().map(|address| answers(*address, 120)).collect();
+        let other = answers(network.cidr.nth(200).unwrap(), 1);
+        qemu.kill().unwrap();
+        qemu.wait().unwrap();
+        assert!(found.iter().all(|found| *found) && !other, "{name}: {expected:?} {found:?} {other}");
     }
+}
+
+/// Two clusters on a host: their ports follow from where they begin, and nothing is left out in silence.
+#[test]
+fn ports_begin_where_they_are_told_to() {
+    let (_, cluster) = shipped().into_iter().find(|(name, _)| name == "kubenet").unwrap();
+    let ports =
+        |first| Forward::from(first, &cluster, cluster.node("control1").unwrap()).unwrap().iter().map(|f| f.host).collect::<Vec<_>>();
+    assert_eq!(ports(22_000), [22_002, 24_002, 26_002]);
+    assert_eq!(ports(30_000), [30_002, 32_002, 34_002]);
+    assert_eq!(ports(Forward::FIRST_MAX), [Forward::FIRST_MAX + 2, Forward::FIRST_MAX + 2_002, Forward::FIRST_MAX + 4_002]);
+    assert!(Forward::from(Forward::FIRST_MAX + 1, &cluster, &cluster.nodes[0]).is_err());
+    let groups: String = (0..5).map(|n| format!("[[node]]\nrole = 'etcd'\nname = 'e{n}-'\ncount = 500\n")).collect();
+    let large = Cluster::read("x", &format!("name = 'x'\n[network]\ncidr = '10.0.0.0/16'\n{groups}")).unwrap();
+    let forwards = |at: usize| Forward::from(Forward::FIRST_MAX, &large, &large.nodes[at]);
+    assert_eq!(forwards(1999).unwrap().iter().map(|f| f.host).collect::<Vec<_>>(), [61_535, 63_535]);
+    let error = forwards(2000).unwrap_err().to_string();
+    assert!(error.contains("no port of this host is left for node `e4-0`") && error.contains("--net bridge"), "{error}");
 }
 
 /// As pasted: no line is a comment, ends the shell or changes it.

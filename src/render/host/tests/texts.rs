@@ -22,6 +22,9 @@ fn dnsmasq_knows_what_libvirt_knows() {
         let expected: Vec<String> = cluster.nodes.iter().map(|node| format!("{},{},{}", node.mac, node.address, node.name)).collect();
         assert_eq!(values("dhcp-host"), expected, "{name}");
         assert_eq!(values("interface"), [cluster.network.bridge.to_string()]);
+        // Without the line, unknown names in the domain are asked of others.
+        let local = format!("/{}/", cluster.domain);
+        assert_eq!(values("local"), cluster.network.local_only.then_some(local.as_str()).into_iter().collect::<Vec<_>>(), "{name}");
         assert_eq!(values("dhcp-range").len(), 1, "{name}");
         assert_eq!(values("dhcp-range")[0].contains(",static,"), cluster.network.dhcp.is_none(), "{name}");
         for node in &cluster.nodes {

@@ -61,7 +61,8 @@ pub(super) fn filled(text: &str) -> Vec<Value> {
 }
 
 /// What a cluster may say.
-pub(super) const VALUES: [(&str, &str); 18] = [
+pub(super) const VALUES: [(&str, &str); 20] = [
+    ("ALLOCATE_NODE_CIDRS", "true"),
     ("API_ENDPOINT", "kubernetes.kubenet:6443"),
     ("API_PORT", "6443"),
     ("CLUSTER_CIDR", "10.0.0.0/12"),
@@ -76,6 +77,7 @@ pub(super) const VALUES: [(&str, &str); 18] = [
     ("LOAD_BALANCER_POOL", "192.168.3.30-192.168.3.254"),
     ("NFS_PATH", "/srv/nfs/kubenet"),
     ("NFS_SERVER", "192.168.3.1"),
+    ("NODE_CIDR_MASK_SIZE", "24"),
     ("NODE_NAME", "control0"),
     ("PROXY_MODE", "nftables"),
     ("SERVICE_ACCOUNT_ISSUER", "https://kubernetes.default.svc.cluster.local"),

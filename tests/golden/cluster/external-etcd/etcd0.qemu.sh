@@ -11,7 +11,7 @@ qemu-system-x86_64 \
   -device virtio-blk-pci,drive=disk,bootindex=1 \
   -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/etcd0.iso \
   -device virtio-blk-pci,drive=seed \
-  -netdev user,id=net,ipv6=off,net=192.168.70.0/24,host=192.168.70.1,dns=192.168.70.254,dhcpstart=192.168.70.11,restrict=off,hostfwd=tcp:127.0.0.1:22001-192.168.70.11:22,hostfwd=tcp:127.0.0.1:24001-192.168.70.11:2379 \
+  -netdev user,id=net,ipv6=off,net=192.168.70.0/24,host=192.168.70.254,dns=192.168.70.1,dhcpstart=192.168.70.11,restrict=off,hostfwd=tcp:127.0.0.1:22001-192.168.70.11:22,hostfwd=tcp:127.0.0.1:24001-192.168.70.11:2379 \
   -device virtio-net-pci,netdev=net,mac=52:54:00:d1:ba:38 \
   -device virtio-rng-pci \
   -rtc base=utc \

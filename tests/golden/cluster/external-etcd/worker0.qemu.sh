@@ -11,7 +11,7 @@ qemu-system-x86_64 \
   -device virtio-blk-pci,drive=disk,bootindex=1 \
   -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/worker0.iso \
   -device virtio-blk-pci,drive=seed \
-  -netdev user,id=net,ipv6=off,net=192.168.70.0/24,host=192.168.70.1,dns=192.168.70.254,dhcpstart=192.168.70.16,restrict=off,hostfwd=tcp:127.0.0.1:22006-192.168.70.16:22 \
+  -netdev user,id=net,ipv6=off,net=192.168.70.0/24,host=192.168.70.254,dns=192.168.70.1,dhcpstart=192.168.70.16,restrict=off,hostfwd=tcp:127.0.0.1:22006-192.168.70.16:22 \
   -device virtio-net-pci,netdev=net,mac=52:54:00:46:1c:1b \
   -device virtio-rng-pci \
   -rtc base=utc \

@@ -11,7 +11,7 @@ qemu-system-x86_64 \
   -device virtio-blk-pci,drive=disk,bootindex=1 \
   -drive if=none,id=seed,format=raw,readonly=on,file=/srv/kbake/seeds/control.iso \
   -device virtio-blk-pci,drive=seed \
-  -netdev user,id=net,ipv6=off,net=192.168.40.0/24,host=192.168.40.1,dns=192.168.40.254,dhcpstart=192.168.40.10,restrict=off,hostfwd=tcp:127.0.0.1:22000-192.168.40.10:22,hostfwd=tcp:127.0.0.1:24000-192.168.40.10:2379,hostfwd=tcp:127.0.0.1:26000-192.168.40.10:6443 \
+  -netdev user,id=net,ipv6=off,net=192.168.40.0/24,host=192.168.40.254,dns=192.168.40.1,dhcpstart=192.168.40.10,restrict=off,hostfwd=tcp:127.0.0.1:22000-192.168.40.10:22,hostfwd=tcp:127.0.0.1:24000-192.168.40.10:2379,hostfwd=tcp:127.0.0.1:26000-192.168.40.10:6443 \
   -device virtio-net-pci,netdev=net,mac=52:54:00:15:07:17,host_mtu=1450 \
   -device virtio-rng-pci \
   -rtc base=utc \

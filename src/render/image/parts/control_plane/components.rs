@@ -168,11 +168,13 @@ fn local(kubeconfig: &str) -> Vec<(&'static str, String)> {
 fn controller_manager(image: &str) -> Pod {
     const CONF: &str = "/etc/kubernetes/controller-manager.conf";
     let mut arguments = local(CONF);
-    // A node's share of the pods' network is in its seed. A second one, chosen here, could only differ from it.
+    // With kbake's own pod network a node's share is in its seed, and a second one, chosen here, could only differ from it.
+    // Another network may read the shares from the nodes' `spec.podCIDR`, which only this controller fills.
     arguments.extend(own(&[
-        ("allocate-node-cidrs", "false"),
+        ("allocate-node-cidrs", "@ALLOCATE_NODE_CIDRS@"),
         ("cluster-cidr", "@CLUSTER_CIDR@"),
         ("cluster-name", "@CLUSTER_NAME@"),
+        ("node-cidr-mask-size", "@NODE_CIDR_MASK_SIZE@"),
         ("service-cluster-ip-range", "@SERVICE_CIDR@"),
         ("use-service-account-credentials", "true"),
     ]));

@@ -90,6 +90,17 @@ fn kubectl_knows_every_field() {
     }
 }
 
+/// Both values come with the seed: which of them is right depends on the cluster's pod network.
+#[test]
+fn shares_of_pods_are_the_clusters_to_allocate() {
+    let controller = pods().into_iter().find(|pod| pod["metadata"]["name"] == "kube-controller-manager").unwrap();
+    let command = container(&controller).command.unwrap();
+    assert_eq!(
+        ["allocate-node-cidrs", "node-cidr-mask-size", "cluster-cidr"].map(|name| flag(&command, name)),
+        ["true", "24", "10.0.0.0/12"]
+    );
+}
+
 /// What a program is told to read is mounted, where the seed and the image put it.
 #[test]
 fn every_file_that_is_named_is_mounted() {

@@ -142,6 +142,14 @@ fn turns() -> Vec<Arg> {
     TURNS.map(|(name, value)| Arg { name, value }).into()
 }
 
+/// Who allocates nodes' shares of the pods' network.
+fn shares() -> Vec<Arg> {
+    vec![
+        Arg { name: "allocate-node-cidrs", value: "@ALLOCATE_NODE_CIDRS@" },
+        Arg { name: "node-cidr-mask-size", value: "@NODE_CIDR_MASK_SIZE@" },
+    ]
+}
+
 fn cluster(facts: &Facts) -> ClusterConfiguration {
     // Where the image has the control plane, there is a version; kubeadm would ask the internet for the newest.
     let version = facts.image("kube-apiserver").map_or_else(String::new, |image| image.tag().to_owned());
@@ -161,8 +169,8 @@ fn cluster(facts: &Facts) -> ClusterConfiguration {
         certificates_dir: "/etc/kubernetes/pki",
         cluster_name: "@CLUSTER_NAME@",
         control_plane_endpoint: "@API_ENDPOINT@",
-        // A node's share of the pods' network is in its seed.
-        controller_manager: Component { extra_args: [vec![Arg { name: "allocate-node-cidrs", value: "false" }], turns()].concat() },
+        // As of kbake's own control plane: shares are allocated where no seed has them.
+        controller_manager: Component { extra_args: [shares(), turns()].concat() },
         etcd: Etcd {
             external: ExternalEtcd {
                 ca_file: "/etc/kubernetes/pki/etcd/ca.crt",

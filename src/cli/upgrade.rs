@@ -1,0 +1,231 @@
+//! What `kbake lock --upgrade` names: a package, an artifact or a container image, which may have one name.
+
+use std::collections::BTreeSet;
+
+use crate::document::nearest;
+use crate::error::{Class, Error, Result};
+use crate::lock::{Lock, Request};
+use crate::recipe::ChannelName;
+use crate::release;
+use crate::resolve;
+use crate::value::{ArtifactName, PackageName};
+
+/// One thing to upgrade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    Package(PackageName),
+    Artifact(ArtifactName),
+    Image(ArtifactName),
+}
+
+/// What the names mean: `NAME`, `package:NAME`, `artifact:NAME`, `image:NAME`, an image's full name; an empty one means all.
+///
+/// # Errors
+/// A name that means several things, or nothing; one that a file of the user's own is locked for.
+pub fn upgrades(names: &[String], request: &Request, old: Option<&Lock>) -> Result<(resolve::Upgrade, release::Upgrade)> {
+    if names.is_empty() {
+        return Ok((resolve::Upgrade::Nothing, release::Upgrade::Nothing));
+    }
+    if names.iter().any(String::is_empty) {
+        return Ok((resolve::Upgrade::All, release::Upgrade::All));
+    }
+    let known = Known { request, old };
+    let (mut packages, mut artifacts, mut images) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for text in names {
+        match known.target(text)? {
+            Target::Package(name) => _ = packages.insert(name),
+            Target::Artifact(name) => _ = artifacts.insert(name),
+            Target::Image(name) => _ = images.insert(name),
+        }
+    }
+    let packages = if packages.is_empty() { resolve::Upgrade::Nothing } else { resolve::Upgrade::Names(packages) };
+    Ok((packages, release::Upgrade::Names { artifacts, images }))
+}
+
+/// What there is to upgrade.
+struct Known<'a> {
+    request: &'a Request,
+    old: Option<&'a Lock>,
+}
+
+impl Known<'_> {
+    fn target(&self, text: &str) -> Result<Target> {
+        let bad = |why: String| Error::new(Class::Usage, format!("--upgrade: {why}"));
+        // An image's full name is what messages about its parts have.
+        if let Some((name, _)) = self.request.images.iter().find(|(_, reference)| reference.to_string() == text) {
+            return Ok(Target::Image(name.clone()));
+        }
+        let target = match text.split_once(':') {
+            Some(("package", name)) => return Ok(Target::Package(name.parse().map_err(bad)?)),
+            Some(("artifact", name)) => self.artifact(name.parse().map_err(bad)?)?,
+            Some(("image", name)) => self.image(name.parse().map_err(bad)?)?,
+            Some((kind, _)) => {
+                let error = bad(format!("`{}` is no kind of locked thing", kind.escape_debug()));
+                return Err(error.hint("the kinds are `package:NAME`, `artifact:NAME` and `image:NAME`"));
+            }
+            None => self.untyped(text)?,
+        };
+        match &target {
+            Target::Artifact(name) => self.refuse_own(name)?,
+            Target::Package(_) | Target::Image(_) => {}
+        }
+        Ok(target)
+    }
+
+    /// What a bare name means, which must be one thing. An unknown one is taken for a package, whose names are many.
+    fn untyped(&self, text: &str) -> Result<Target> {
+        let mut found = Vec::new();
+        if let Ok(name) = text.parse::<ArtifactName>() {
+            found.extend(self.artifacts().contains(&name).then(|| Target::Artifact(name.clone())));
+            found.extend(self.images().contains(&name).then_some(Target::Image(name)));
+        }
+        if self.old.is_some_and(|lock| lock.entries().any(|entry| entry.name.as_str() == text)) {
+            found.extend(text.parse().ok().map(Target::Package));
+        }
+        match &found[..] {
+            [] => text.parse().map(Target::Package).map_err(|why| Error::new(Class::Usage, format!("--upgrade: {why}"))),
+            [one] => Ok(one.clone()),
+            several => Err(self.ambiguous(text, several)),
+        }
+    }
+
+    fn ambiguous(&self, text: &str, several: &[Target]) -> Error {
+        let words: Vec<&str> = several.iter().map(Target::kind).collect();
+        let error = Error::new(Class::Usage, format!("--upgrade: `{text}` is {} in the channel `{}`", words.join(" and "), self.channel()));
+        several.iter().fold(error, |error, target| error.hint(format!("kbake lock --upgrade {target} --channel {}", self.channel())))
+    }
+
+    fn artifact(&self, name: ArtifactName) -> Result<Target> {
+        let known = self.artifacts();
+        if known.contains(&name) { Ok(Target::Artifact(name)) } else { Err(unknown("artifact", &name, &known)) }
+    }
+
+    fn image(&self, name: ArtifactName) -> Result<Target> {
+        let known = self.images();
+        if known.contains(&name) { Ok(Target::Image(name)) } else { Err(unknown("image", &name, &known)) }
+    }
+
+    /// Nobody publishes a file of the user's own.
+    fn refuse_own(&self, name: &ArtifactName) -> Result<()> {
+        let own = self.old.iter().flat_map(|lock| lock.artifacts.values()).find(|entry| entry.name == *name && entry.is_own());
+        let Some(entry) = own else { return Ok(()) };
+        let channel = self.channel();
+        Err(Error::user(format!("`{name}` is locked as a file of your own, {}: no publisher is asked for it", entry.source))
+            .hint(format!("to take the file as it is now: kbake lock --set {name}=FILE --channel {channel}"))
+            .hint(format!("to take the publisher's again: kbake lock --unset {name} --channel {channel}")))
+    }
+
+    /// The names of all artifacts that publishers are asked for.
+    fn artifacts(&self) -> BTreeSet<ArtifactName> {
+        let asked = self.request.artifacts.keys().map(|(name, _)| name.clone());
+        asked.chain(self.old.iter().flat_map(|lock| lock.artifacts.keys()).map(|(name, _)| name.clone())).collect()
+    }
+
+    fn images(&self) -> BTreeSet<ArtifactName> {
+        self.request.images.keys().cloned().collect()
+    }
+
+    fn channel(&self) -> &ChannelName {
+        &self.request.channel
+    }
+}
+
+fn unknown(kind: &str, name: &ArtifactName, known: &BTreeSet<ArtifactName>) -> Error {
+    let error = Error::user(format!("cannot upgrade the {kind} `{name}`: no recipe of the channel asks for it"));
+    match nearest(name.as_str(), known.iter().map(ArtifactName::as_str)) {
+        Some(meant) => error.hint(format!("did you mean `{kind}:{meant}`?")),
+        None => error.hint(format!("known: {}", known.iter().map(ArtifactName::as_str).collect::<Vec<_>>().join(", "))),
+    }
+}
+
+impl Target {
+    fn kind(&self) -> &'static str {
+        match self {
+            Target::Package(_) => "a package",
+            Target::Artifact(_) => "an artifact",
+            Target::Image(_) => "a container image",
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Package(name) => write!(f, "package:{name}"),
+            Target::Artifact(name) => write!(f, "artifact:{name}"),
+            Target::Image(name) => write!(f, "image:{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{ArtifactSource, Verified};
+    use crate::project::Project;
+    use crate::value::Arch;
+
+    fn shipped() -> (Request, Lock) {
+        let channel = Project::Shipped.channel("upstream").unwrap();
+        (crate::bake::request(&channel).unwrap(), channel.lock.unwrap())
+    }
+
+    fn asked(names: &[&str], request: &Request, old: &Lock) -> Result<(resolve::Upgrade, release::Upgrade)> {
+        upgrades(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), request, Some(old))
+    }
+
+    fn of(names: &[&str]) -> BTreeSet<ArtifactName> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_name_of_two_things_is_refused_with_both() {
+        let (request, lock) = shipped();
+        let error = asked(&["kube-proxy"], &request, &lock).unwrap_err();
+        assert!(error.message().contains("`kube-proxy` is an artifact and a container image"), "{error}");
+        let hints = ["artifact", "image"].map(|kind| format!("kbake lock --upgrade {kind}:kube-proxy --channel upstream"));
+        assert_eq!(error.hints(), hints);
+        for (name, artifacts, images) in
+            [("artifact:kube-proxy", of(&["kube-proxy"]), of(&[])), ("image:kube-proxy", of(&[]), of(&["kube-proxy"]))]
+        {
+            let (packages, releases) = asked(&[name], &request, &lock).unwrap();
+            assert_eq!((packages, releases), (resolve::Upgrade::Nothing, release::Upgrade::Names { artifacts, images }));
+        }
+    }
+
+    #[test]
+    fn kinds_and_names_that_are_none_are_named() {
+        let (request, lock) = shipped();
+        let full = request.images[&"pause".parse().unwrap()].to_string();
+        assert_eq!(asked(&[&full], &request, &lock).unwrap().1, release::Upgrade::Names { artifacts: of(&[]), images: of(&["pause"]) });
+        let package = asked(&["package:openssh-server"], &request, &lock).unwrap().0;
+        assert_eq!(package, resolve::Upgrade::Names(["openssh-server".parse().unwrap()].into()));
+        assert_eq!(asked(&["openssh-server"], &request, &lock).unwrap().0, package);
+        for (name, words) in [
+            ("artifact:kubelett", "did you mean `artifact:kubelet`?"),
+            ("image:corednss", "did you mean `image:coredns`?"),
+            ("artifact:coredns", "no recipe of the channel asks for it"),
+            ("blob:kubelet", "`blob` is no kind of locked thing"),
+            ("package:Not_one", "is no Debian package name"),
+        ] {
+            let error = asked(&[name], &request, &lock).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_ones_own_is_asked_of_no_publisher() {
+        let (request, mut lock) = shipped();
+        let key = ("kubelet".parse().unwrap(), Arch::Amd64);
+        let entry = lock.artifacts.get_mut(&key).unwrap();
+        (entry.source, entry.verified, entry.version) = (ArtifactSource::Path("mine".into()), Verified::Local, None);
+        for name in ["kubelet", "artifact:kubelet"] {
+            let error = asked(&[name], &request, &lock).unwrap_err().to_string();
+            assert!(
+                error.contains("a file of your own, mine") && error.contains("kbake lock --unset kubelet --channel upstream"),
+                "{error}"
+            );
+        }
+        assert!(asked(&["kubectl"], &request, &lock).is_ok());
+    }
+}

@@ -1,0 +1,47 @@
+//! A node's second disk: for what outlives the first one, which is made anew with each new image.
+
+use std::str::FromStr;
+
+use crate::value::{Size, shown_as_text};
+
+/// A disk that the node makes a filesystem on, once, and mounts before its services start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDisk {
+    /// Its size.
+    pub size: Size,
+    /// Where it is mounted.
+    pub mount: DataMount,
+}
+
+/// A folder that a disk may be mounted on: absolute, below one of [`DataMount::BELOW`], of characters that a shell leaves alone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DataMount(String);
+
+shown_as_text!(DataMount);
+
+impl DataMount {
+    /// Where services keep data. Elsewhere a mount would hide what the image has.
+    const BELOW: [&str; 4] = ["/var/lib/", "/srv/", "/mnt/", "/data/"];
+    /// Below these the image has its own state, of cloud-init, dpkg, apt and systemd.
+    const KEPT: [&str; 4] = ["/var/lib/apt", "/var/lib/cloud", "/var/lib/dpkg", "/var/lib/systemd"];
+}
+
+impl FromStr for DataMount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = text.escape_debug();
+        let is_plain =
+            |part: &str| !["", ".", ".."].contains(&part) && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        if !text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_plain)) {
+            return Err(format!("`{shown}` must be an absolute path of letters, digits and `/._-`, without empty parts"));
+        }
+        if !DataMount::BELOW.iter().any(|folder| text.starts_with(folder)) {
+            return Err(format!("`{shown}` is not below {}, and would hide what the image has", DataMount::BELOW.join(", ")));
+        }
+        match DataMount::KEPT.iter().find(|kept| text == **kept || text.starts_with(&format!("{kept}/"))) {
+            Some(kept) => Err(format!("`{shown}` would hide {kept}, which the image needs")),
+            None => Ok(DataMount(text.to_owned())),
+        }
+    }
+}
