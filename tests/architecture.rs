@@ -203,3 +203,70 @@ fn imports_are_understood() {
     let used = used_modules("use crate::{disk::{gpt, raw}, tree::Tree};\nlet x = crate::plan::Plan; // crate::cli\nuse crate::Result;");
     assert_eq!(used, ["disk", "plan", "tree"].map(String::from).into());
 }
+
+/// Where the program is started for tests, with nothing of the user's.
+const STARTER: &str = "tests/program/mod.rs";
+
+/// Why a line of a test reads what users have left in their checkout or environment, if it does.
+fn reads_the_users(line: &str) -> Option<&'static str> {
+    let code = line.split("//").next().unwrap();
+    let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
+    if has(&["CARGO_BIN_EXE_", "target/debug/kbake", "target/release/kbake"]) {
+        return Some("starts the program by itself: `program::kbake` clears the environment first");
+    }
+    let in_checkout = has(&["ROOT", "CARGO_MANIFEST_DIR"]);
+    if in_checkout && has(&["--project", "Project::find", "current_dir"]) {
+        return Some("works in the checkout, where `cluster.toml` is the user's: `program::project()` is a copy");
+    }
+    names_in_checkout(code).any(|name| USERS.iter().any(|users| name.starts_with(users))).then_some("reads a user's file")
+}
+
+/// Paths in the checkout that a user makes, as a text of the source may begin with them.
+const USERS: [&str; 5] = ["cluster.toml", "secrets", "images\"", "images/disks", "images/seeds"];
+
+/// The texts that follow the checkout's folder, as in `Path::new(ROOT).join("name")` and `"{ROOT}/name"`.
+fn names_in_checkout(code: &str) -> impl Iterator<Item = &str> {
+    let after = |mark: &'static str| code.match_indices(mark).map(move |(at, _)| &code[at + mark.len()..]);
+    let word = |rest: &'_ str| rest.find(char::is_alphanumeric).unwrap_or(rest.len());
+    after("ROOT").chain(after("CARGO_MANIFEST_DIR")).map(move |rest| {
+        let rest = &rest[word(rest)..];
+        rest.strip_prefix("join").map_or(rest, |rest| &rest[word(rest)..])
+    })
+}
+
+#[test]
+fn no_test_reads_what_a_user_left_in_the_checkout() {
+    let files = [rust_files(&Path::new(ROOT).join("tests")), rust_files(&Path::new(ROOT).join("src"))].concat();
+    let mut wrong = Vec::new();
+    for file in files {
+        let shown = file.strip_prefix(ROOT).unwrap().display().to_string();
+        if [STARTER, "tests/architecture.rs"].contains(&shown.as_str()) || shown.starts_with("tests/fuzz/") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        wrong.extend(text.lines().enumerate().filter_map(|(at, line)| Some(format!("{shown}:{}: {}", at + 1, reads_the_users(line)?))));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let starter = fs::read_to_string(Path::new(ROOT).join(STARTER)).unwrap();
+    assert!(starter.matches("Command::new(").count() == 1 && starter.contains("env_clear()"), "one way, with a clear environment");
+}
+
+#[test]
+fn what_is_the_users_is_recognised() {
+    for line in [
+        "Command::new(env!(\"CARGO_BIN_EXE_kbake\"))",
+        "Command::new(format!(\"{ROOT}/target/debug/kbake\"))",
+        "Project::find(Some(Path::new(ROOT)), dir)",
+        "command.args([\"seed\", \"--project\", ROOT])",
+        "command.current_dir(env!(\"CARGO_MANIFEST_DIR\"))",
+        "fs::read_to_string(Path::new(ROOT).join(\"cluster.toml\"))",
+        "Path::new(ROOT).join(\"images\")",
+    ] {
+        assert!(reads_the_users(line).is_some(), "{line}");
+    }
+    for line in
+        ["Path::new(ROOT).join(\"images/expected.toml\")", "site.write(\"cluster.toml\", &good); // in ROOT", "command.current_dir(dir)"]
+    {
+        assert_eq!(reads_the_users(line), None, "{line}");
+    }
+}

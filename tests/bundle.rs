@@ -6,6 +6,7 @@
 
 mod baked;
 mod docker;
+mod program;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
-use baked::{KBAKE, fresh_folder, judge, ok, path, text};
+use baked::{fresh_folder, judge, ok, path, text};
 use docker::Registry;
 use kbake::bundle::{self, Content, Outline, pieces::Files};
 use kbake::store::{Access, Store, StoreSource};
@@ -94,10 +95,10 @@ impl Site {
 
     /// Runs kbake without any network but loopback, and without a project but the one that it is given.
     fn run(&self, args: &[&str], stdin: Stdio) -> Output {
-        let mut command = Command::new("unshare");
-        let user = if judge("id", &["-u"]).trim() == "0" { &[][..] } else { &["--map-root-user"] };
-        command.arg("--net").args(user).arg(KBAKE).args(args).arg("--store").arg(self.folder.join("store"));
-        command.current_dir(&self.folder).env("KBAKE_CHANNEL", "debian").stdin(stdin);
+        let words = if judge("id", &["-u"]).trim() == "0" { &["--net"][..] } else { &["--net", "--map-root-user"] };
+        let mut command = program::kbake_by("unshare", words, &self.folder);
+        command.args(args).arg("--store").arg(self.folder.join("store"));
+        command.env("KBAKE_CHANNEL", "debian").stdin(stdin);
         command.output().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})"))
     }
 
@@ -363,7 +364,7 @@ fn the_same_bytes_wherever_a_bundle_is_made() {
     let _cleanup = Cleanup(folder.clone());
     // The other user must be able to reach everything, and shall find nothing of the checkout.
     fs::create_dir(&folder).unwrap();
-    fs::copy(KBAKE, folder.join("kbake")).unwrap();
+    program::copy_to(&folder);
     judge("cp", &["-r", path(&made.file("project")), &format!("{}/p r o j", path(&folder))]);
     judge("cp", &["-r", path(&made.file("store")), &format!("{}/s t o r e", path(&folder))]);
     // Times and modes of the files are no part of it.

@@ -5,6 +5,7 @@
 mod clusters;
 mod disks;
 mod packages;
+mod program;
 mod site;
 mod web;
 
@@ -18,7 +19,6 @@ use packages::{deb, tar};
 use site::{ONE, Site, TOOL, TWO, contents, mirror, said, says};
 use web::{Answer, Web};
 
-const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// What a fetched role has in the store: three packages, its plan, and the causes of the plan's lines.
 const FETCHED: usize = 5;
@@ -94,15 +94,8 @@ fn a_shorter_file_and_a_portal() {
 fn offline_lists_all_that_is_missing_and_opens_no_socket() {
     let site = Site::new();
     let trace = site.path("trace");
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "trace=socket,connect", "-o"]).arg(&trace).arg(KBAKE).args([
-        "build",
-        "etcd",
-        "--offline",
-        "--channel",
-        "debian",
-    ]);
-    strace.current_dir(site.dir.path()).env_clear().env("HOME", site.path("home")).env("PATH", "/usr/bin:/bin");
+    let mut strace = site.kbake_by("strace", &["-f", "-qq", "-e", "trace=socket,connect", "-o", trace.to_str().unwrap()]);
+    strace.args(["build", "etcd", "--offline"]);
     let text = said(3, &strace.output().unwrap_or_else(|e| panic!("strace is missing: run tests/setup.sh ({e})")));
     says(
         &text,
@@ -235,10 +228,8 @@ fn a_full_disk_has_its_own_exit_code() {
     fs::create_dir(&small).unwrap();
     // A disk of 1 MiB, in namespaces where anyone may mount one.
     let script = "mount -t tmpfs -o size=1m none \"$1\" && shift && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(&small).arg(KBAKE);
+    let mut command = site.kbake_by("unshare", &["--map-root-user", "--mount", "sh", "-c", script, "sh", small.to_str().unwrap()]);
     command.args(["fetch", "etcd", "--mirror", &web.base, "--store"]).arg(small.join("store"));
-    command.current_dir(site.dir.path()).env("APT_CONFIG", site.path("home/apt.conf")).env("KBAKE_CHANNEL", "debian");
     let text = said(5, &command.output().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})")));
     says(&text, &["error: not enough space for the store", "hint: "]);
 }
@@ -263,10 +254,8 @@ fn a_disk_that_fills_up_on_the_way_keeps_nothing_half_written() {
         rm "$disk/other"
         "$@" >&2 || code=99
         exit $code"#;
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(&small).arg(KBAKE);
+    let mut command = site.kbake_by("unshare", &["--map-root-user", "--mount", "sh", "-c", script, "sh", small.to_str().unwrap()]);
     command.args(["fetch", "etcd", "--mirror", &web.base, "--store"]).arg(small.join("store"));
-    command.current_dir(site.dir.path()).env("APT_CONFIG", site.path("home/apt.conf")).env("KBAKE_CHANNEL", "debian");
     let text = said(5, &command.output().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})")));
     says(
         &text,
@@ -385,14 +374,36 @@ fn the_plan_does_not_depend_on_who_asks() {
     let plan = site.succeeds(&["plan", "etcd"]);
     assert_eq!(site.succeeds(&["plan", "etcd", "--key"]).trim(), Sha256::of(&plan).to_string());
     let elsewhere = tempfile::tempdir().unwrap();
-    let mut command = Command::new("sh");
-    command.args(["-c", "umask 077; exec \"$@\"", "sh", KBAKE, "plan", "etcd", "--project"]).arg(site.dir.path());
-    command.current_dir(elsewhere.path()).env("HOME", elsewhere.path()).env("TZ", "Asia/Tokyo").env("LC_ALL", "tr_TR.UTF-8");
-    command.env("KBAKE_CHANNEL", "debian");
+    let mut command = program::kbake_by("sh", &["-c", "umask 077; exec \"$@\"", "sh"], elsewhere.path());
+    command.args(["plan", "etcd", "--project"]).arg(site.dir.path());
+    command.env("TZ", "Asia/Tokyo").env("LC_ALL", "tr_TR.UTF-8").env("KBAKE_CHANNEL", "debian");
     assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), plan);
     // Where no project is, the shipped one serves.
-    let shipped = |args: &[&str], folder: &Path| Command::new(KBAKE).args(args).current_dir(folder).output().unwrap().stdout;
-    assert_eq!(shipped(&["plan", "etcd"], elsewhere.path()), shipped(&["plan", "etcd"], Path::new(ROOT)));
+    let planned = |folder: &Path| {
+        let output = program::kbake(folder).args(["plan", "etcd"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    assert_eq!(planned(elsewhere.path()), planned(program::project()));
+}
+
+/// Otherwise a test passes or fails by who runs it.
+#[test]
+fn tests_see_nothing_of_who_runs_them() {
+    let home = tempfile::tempdir().unwrap();
+    let output = program::kbake_by("sh", &["-c", "env", "sh"], home.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    // The shell's own are not the environment's.
+    let mut seen: Vec<&str> =
+        text.lines().filter(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|own| line.starts_with(own))).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [format!("HOME={}", home.path().display()).as_str(), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
+    let mut files: Vec<String> =
+        fs::read_dir(program::project()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    assert_eq!(files, ["images", "lockfiles", "recipes"]);
+    let images: Vec<_> = fs::read_dir(program::project().join("images")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(images, ["expected.toml"]);
 }
 
 #[test]
@@ -672,8 +683,7 @@ fn usage_and_pipes() {
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let output = site.kbake(&["plan", "etcd"]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "a full disk behind stdout is no success");
-    let mut pipe = Command::new("sh");
-    pipe.args(["-c", "\"$1\" plan etcd --channel debian | head -n 1", "sh", KBAKE]).current_dir(site.dir.path());
+    let mut pipe = site.kbake_by("sh", &["-c", "\"$1\" plan etcd --channel debian | head -n 1", "sh"]);
     let output = pipe.output().unwrap();
     assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"kbake-plan 1\n"[..], &b""[..]));
 }

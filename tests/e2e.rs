@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
 mod baked;
+mod program;
 #[path = "e2e/proof.rs"]
 mod proof;
 mod vm;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
-use baked::{BOOT_DEADLINE, KBAKE, canaries, fresh_folder, holds_no_identity, holds_no_secret, judge, ok, path, text};
+use baked::{BOOT_DEADLINE, canaries, fresh_folder, holds_no_identity, holds_no_secret, judge, ok, path, text};
 use kbake::bake::{self, Bake, Resolved};
 use kbake::disk::raw;
 use kbake::fetch;
@@ -72,7 +73,7 @@ fn copy_store(from: &Path, to: &Path) {
 
 /// A kbake that works in `folder`, with its own store there.
 fn kbake(folder: &Path, args: &[&str]) -> Command {
-    baked::kbake(Path::new(ROOT), folder, args)
+    baked::kbake(program::project(), folder, args)
 }
 
 /// The digest in the line `images/etcd.qcow2 sha256:…` on stdout.
@@ -181,7 +182,7 @@ fn foreign_tools_find_no_fault() {
 fn write_raw(to: &Path) {
     let cancel = Cancel::new();
     let store = Store::open(&BUILT.store(), Access::Shared, &cancel, &|| ()).unwrap();
-    let project = Project::find(Some(Path::new(ROOT)), Path::new(ROOT)).unwrap();
+    let project = Project::find(Some(program::project()), program::project()).unwrap();
     let channel = project.channel("debian").unwrap();
     let resolved = bake::resolve(&project, &channel, &project.role("etcd").unwrap()).unwrap();
     let offline = fetch::Options { offline: true, ..fetch::Options::default() };
@@ -236,7 +237,7 @@ fn the_same_image_wherever_and_however_it_is_built() {
     let _cleanup = Cleanup(folder.clone());
     // The other user must be able to reach the program, and shall find nothing of the checkout.
     fs::create_dir(&folder).unwrap();
-    fs::copy(KBAKE, folder.join("kbake")).unwrap();
+    program::copy_to(&folder);
     let is_root = text(judge("id", &["-u"]).trim().as_bytes()) == "0";
     let fetch = "set -eu; umask 077; cd \"$1\"; mkdir home; export HOME=\"$1/home\"; exec ./kbake fetch etcd --channel debian --store \"$1/s t o r e\"";
     let as_other: &[&str] = if is_root { &["setpriv", "--reuid", OTHER_USER, "--regid", OTHER_USER, "--init-groups", "--"] } else { &[] };
@@ -327,7 +328,7 @@ fn the_node_boots_and_etcd_speaks_mutual_tls_only() {
     let file = |name: &str| path(&secrets.join(name)).to_owned();
     let etcdctl = |scheme: &str, pair: Option<&str>, args: &[&str]| {
         let mut command = Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={scheme}://127.0.0.1:{port}"));
+        command.arg(format!("--endpoints={scheme}://127.0.0.1:{port}"));
         command.args(["--command-timeout=60s", "--dial-timeout=30s", "--cacert", &file("etcd-ca.crt")]);
         if let Some(pair) = pair {
             command.args(["--cert", &file(&format!("{pair}.crt")), "--key", &file(&format!("{pair}.key"))]);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
+mod program;
 mod seeded;
 
 use std::fs;
@@ -31,7 +32,6 @@ for n in 0 1 2; do
   eval "member$n=$!"
 done
 pki=$1/secrets/etcd-lab
-export ETCDCTL_API=3
 ctl() { etcdctl --command-timeout=10s --dial-timeout=5s --cacert="$pki/etcd-ca.crt" "$@"; }
 admin() { ctl --cert="$pki/etcd-admin.crt" --key="$pki/etcd-admin.key" "$@"; }
 first=https://192.168.30.10:2379 second=https://192.168.30.11:2379 third=https://192.168.30.12:2379

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
+mod program;
 mod raw;
 mod site;
 mod web;
@@ -17,7 +18,6 @@ use serde_json::Value;
 use site::{ONE, Site, TOOL, TWO, contents, mirror, says};
 use web::{Answer, Web};
 
-const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 const OUTCOMES: [&str; 10] = ["cached", "fetched", "built", "written", "imported", "verified", "damaged", "repaired", "removed", "failed"];
@@ -271,16 +271,12 @@ fn bars_and_events_do_not_mix_on_a_terminal() {
     }
     // Both streams are one terminal here, as for a person who tries it out.
     let on_terminal = |options: &str| {
-        let mut command = site.kbake(&[]);
-        let line = format!("{KBAKE} fetch etcd --mirror {} {options}", web.base);
-        let mut script = std::process::Command::new("script");
-        script.args(["-qec", &line, "/dev/null"]).env_clear().stdin(Stdio::null());
-        script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
-        script.current_dir(site.dir.path());
+        let line = format!("{{}} fetch etcd --mirror {} {options}", web.base);
+        let mut script = site.at_home(program::kbake_in_line("script", &["-qec"], &line, site.dir.path()));
+        script.arg("/dev/null").env("TERM", "xterm");
         let output = script.output().unwrap_or_else(|e| panic!("script is missing: run tests/setup.sh ({e})"));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         fs::remove_dir_all(site.path("home/.cache")).unwrap();
-        _ = command.arg("unused");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let bars = on_terminal("");
@@ -297,13 +293,10 @@ fn bars_and_events_do_not_mix_on_a_terminal() {
 fn messages_have_colours_where_a_terminal_wants_them() {
     let site = Site::new();
     let said = |variable: &str, on_terminal: bool| {
-        let words = format!("env {variable} {KBAKE} plan nothing");
-        let mut command = std::process::Command::new(if on_terminal { "script" } else { "sh" });
-        match on_terminal {
-            true => command.args(["-qec", &words, "/dev/null"]),
-            false => command.args(["-c", &words]),
-        };
-        let output = command.current_dir(site.dir.path()).env_clear().env("TERM", "xterm").env("PATH", "/usr/bin:/bin").output();
+        let line = format!("env {variable} {{}} plan nothing");
+        let (tool, words) = if on_terminal { ("script", ["-qec"]) } else { ("sh", ["-c"]) };
+        let mut command = program::kbake_in_line(tool, &words, &line, site.dir.path());
+        let output = command.args(on_terminal.then_some("/dev/null")).env("TERM", "xterm").output();
         let output = output.unwrap_or_else(|e| panic!("script is missing: run tests/setup.sh ({e})"));
         let text = [output.stdout, output.stderr].concat();
         assert!(String::from_utf8_lossy(&text).contains("unknown role"), "{}", String::from_utf8_lossy(&text));

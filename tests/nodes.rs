@@ -7,6 +7,7 @@
 mod baked;
 mod cri;
 mod docker;
+mod program;
 mod upstream;
 mod vm;
 
@@ -163,7 +164,9 @@ fn a_worker_starts_pods_without_any_network() {
     };
     let mut vm = Vm::start(&setup);
     boots(&mut vm, "worker");
-    for unit in ["containerd", "kbake-images", "kbake-settings"] {
+    // The kubelet does not wait for all images; this test does.
+    vm.ssh_ok(key, "sudo systemctl start kbake-images-rest");
+    for unit in ["containerd", "kbake-images", "kbake-images-rest", "kbake-settings"] {
         assert_eq!(vm.ssh_ok(key, &format!("systemctl show --property=Result --value {unit}")).trim(), "success", "{unit}");
     }
     assert_eq!(vm.ssh_ok(key, "systemctl is-active containerd kbake-images kbake-settings").trim(), "active\nactive\nactive");

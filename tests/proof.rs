@@ -8,6 +8,7 @@ mod audit;
 #[path = "proof/explain.rs"]
 mod explain;
 mod packages;
+mod program;
 mod site;
 mod web;
 
@@ -24,7 +25,6 @@ use packages::{deb, tar};
 use site::{ONE, Site, TOOL, TWO, contents, fetched, mirror, says, store_of};
 use web::{Answer, Web};
 
-const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn open(site: &Site) -> Store {

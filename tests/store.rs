@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, dead_code, reason = "a test looks at the host, and prints")]
 
 mod packages;
+mod program;
 mod site;
 mod web;
 
@@ -12,7 +13,6 @@ use std::path::{Path, PathBuf};
 use kbake::value::Sha256;
 use site::{ONE, Site, TOOL, TWO, contents, fetched, said, says, store_of};
 
-const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The cells of the line that begins so.

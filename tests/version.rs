@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "cargo calls its main")]
 #[path = "../build.rs"]
 mod build;
+mod program;
 
 use std::fs;
 use std::path::Path;
@@ -46,7 +47,7 @@ fn a_commit_is_named_where_the_checkout_is_its_own() {
 fn a_version_names_its_commit() {
     assert_eq!(version("1.2.3", None), "1.2.3");
     assert_eq!(version("1.2.3", Some("0123456789ab")), "1.2.3 (0123456789ab)");
-    let output = Command::new(env!("CARGO_BIN_EXE_kbake")).arg("--version").output().unwrap();
+    let output = program::kbake(&std::env::temp_dir()).arg("--version").output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.starts_with(concat!("kbake ", env!("CARGO_PKG_VERSION"))), "{said}");
 }

@@ -416,6 +416,15 @@ pub struct PkiArgs {
     pub secrets: Secrets,
 }
 
+/// A person with all rights in a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Admin {
+    /// For daily use: the cluster can take the rights of its group away
+    Admin,
+    /// For emergencies: nobody can, before the certificate ends
+    SuperAdmin,
+}
+
 #[derive(Debug, Args)]
 pub struct Manual {
     /// The command that the page is about [default: kbake itself]
@@ -428,9 +437,9 @@ pub struct Manual {
 
 #[derive(Debug, Args)]
 pub struct Kubeconfig {
-    /// Whose: only `admin`; those of nodes and components are in the seeds
-    #[arg(value_parser = ["admin"], default_value = "admin")]
-    pub user: String,
+    /// Whose; those of nodes and components are in the seeds
+    #[arg(value_enum, default_value = "admin")]
+    pub user: Admin,
     /// A file to write it to, mode 0600 [default: print it]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,

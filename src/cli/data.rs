@@ -209,6 +209,7 @@ fn certificate(row: &Row) -> Value {
         State::Good => ("good", Vec::new()),
         State::WithoutKey => ("without-key", Vec::new()),
         State::Expiring(problem) => ("expiring", vec![problem]),
+        State::Lasting(problem) => ("not-revocable", vec![problem]),
         State::Missing => ("missing", Vec::new()),
         State::Bad(problems) => ("bad", problems.iter().collect()),
     };

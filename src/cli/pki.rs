@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::args::{Kubeconfig, Pki as Command, PkiArgs};
+use super::args::{Admin, Kubeconfig, Pki as Command, PkiArgs};
 use super::cluster::pasteable;
 use super::{Session, data};
 use crate::error::{Class, Error, Result};
@@ -73,12 +73,16 @@ impl Session<'_> {
                 State::Good => "good",
                 State::WithoutKey => "good, key elsewhere",
                 State::Missing => {
-                    missing += 1;
+                    missing += u32::from(!row.optional);
                     "missing"
                 }
                 State::Expiring(problem) => {
                     soon.push(problem.clone());
                     "ends soon"
+                }
+                State::Lasting(problem) => {
+                    soon.push(problem.clone());
+                    "good, not revocable"
                 }
                 State::Bad(problems) => {
                     bad.extend(problems.iter().cloned());
@@ -119,14 +123,17 @@ impl Session<'_> {
         let cluster = self.cluster(&args.cluster)?;
         let server = self.server(args, &cluster)?;
         let secrets = self.secrets(&cluster, &args.cluster, &args.secrets)?;
-        let admin = secrets.admin();
+        let (user, identity) = match args.user {
+            Admin::Admin => ("kubernetes-admin", secrets.admin()),
+            Admin::SuperAdmin => ("kubernetes-super-admin", secrets.super_admin().ok_or_else(|| no_super_admin(args))?),
+        };
         let text = render::kubeconfig(&Caller {
             cluster: cluster.name.as_str(),
-            user: "kubernetes-admin",
+            user,
             server: &server,
             authority: secrets.authority(Authority::Cluster),
-            certificate: admin.certificate(),
-            key: admin.key(),
+            certificate: identity.certificate(),
+            key: identity.key(),
         });
         match &args.out {
             None => self.shell.data(text.expose_secret()),
@@ -143,6 +150,12 @@ impl Session<'_> {
             self.shell.notice(&format!("warning: {} {} ({})", problem.name, problem.what, problem.mend));
         }
     }
+}
+
+/// Folders of earlier versions have everything but this.
+fn no_super_admin(args: &Kubeconfig) -> Error {
+    let error = Error::user("the cluster has no certificate `super-admin` yet: an earlier version made its certificates");
+    pasteable(error.hint("kbake pki init"), &args.cluster, &args.secrets)
 }
 
 /// Seconds since 1970: when certificates begin, and whether they have ended.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::net::IpAddr;
 
 use super::certificate::{Certificate, subject_text};
 use super::issue::DAY;
@@ -61,8 +60,21 @@ pub(super) fn authority(certificate: &Certificate, key: Option<&Key>) -> Vec<Str
     found
 }
 
-/// What is wrong with a certificate, its dates aside. `issuer` is none when that one is not usable itself.
+/// What is wrong with a certificate, its dates aside. `issuer` is none when that one is not usable itself. What fits as
+/// earlier versions made it, fits.
 pub(super) fn leaf(wanted: &Wanted, certificate: &Certificate, key: Option<&Key>, issuer: Option<&Certificate>) -> Vec<String> {
+    let found = differences(wanted, certificate, key, issuer);
+    let fits = |earlier: &Wanted| differences(earlier, certificate, key, issuer).is_empty();
+    if !found.is_empty() && wanted.earlier().as_ref().is_some_and(fits) { Vec::new() } else { found }
+}
+
+/// Whether the certificate is in the group that it should be in.
+pub(super) fn has_group(wanted: &Wanted, certificate: &Certificate) -> bool {
+    let group = wanted.organization.map(|group| ("O".to_owned(), group.to_owned()));
+    certificate.subject.iter().find(|(attribute, _)| attribute == "O") == group.as_ref()
+}
+
+fn differences(wanted: &Wanted, certificate: &Certificate, key: Option<&Key>, issuer: Option<&Certificate>) -> Vec<String> {
     let mut found = Vec::new();
     let mut differs = |what: &str, expected: &dyn Display, is: &dyn Display| {
         found.push(format!("has another {what}: expected {expected}, found {is}"));
@@ -85,9 +97,8 @@ pub(super) fn leaf(wanted: &Wanted, certificate: &Certificate, key: Option<&Key>
     if !certificate.may_sign {
         found.push("has a key usage that does not allow TLS (digitalSignature is missing)".to_owned());
     }
-    let addresses: BTreeSet<IpAddr> = wanted.addresses.iter().map(|&address| IpAddr::V4(address)).collect();
     found.extend(set("name", &wanted.dns, &certificate.sans.dns));
-    found.extend(set(ADDRESS, &addresses, &certificate.sans.addresses));
+    found.extend(set(ADDRESS, &wanted.addresses, &certificate.sans.addresses));
     if certificate.sans.others > 0 {
         found.push("answers for more than names and addresses".to_owned());
     }

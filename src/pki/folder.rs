@@ -59,7 +59,7 @@ impl Folder {
     /// Where a certificate and its key are, without ending.
     pub(super) fn stem(&self, name: &Name) -> PathBuf {
         match name {
-            Name::Admin | Name::EtcdAdmin => self.root.join(name.to_string()),
+            Name::Admin | Name::EtcdAdmin | Name::SuperAdmin => self.root.join(name.to_string()),
             Name::Node(..) => self.root.join("nodes").join(name.to_string()),
         }
     }

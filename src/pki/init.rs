@@ -92,11 +92,9 @@ fn may_go_on(survey: &Survey, inventory: &Inventory) -> Result<()> {
         return Err(error.hint("bring the files back from a backup; or, to begin anew, move the whole folder away first"));
     }
     let unsigned = |authority: Authority| {
-        let missing = inventory
-            .wanted
-            .iter()
-            .zip(&survey.leafs)
-            .filter(|(wanted, found)| wanted.issuer == authority && found.lacks != Lacks::Nothing && found.problems.is_empty());
+        let missing = inventory.wanted.iter().zip(&survey.leafs).filter(|(wanted, found)| {
+            wanted.issuer == authority && !wanted.name.is_optional() && found.lacks != Lacks::Nothing && found.problems.is_empty()
+        });
         missing.map(|(wanted, _)| wanted.name.to_string()).collect::<Vec<_>>()
     };
     for authority in Authority::ALL {
@@ -150,10 +148,13 @@ fn make(folder: &Folder, inventory: &Inventory, survey: &mut Survey, report: &mu
     let Survey { authorities, leafs, .. } = survey;
     for (wanted, found) in inventory.wanted.iter().zip(leafs) {
         let ca = &authorities[wanted.issuer as usize];
-        let (Some(certificate), Some(key)) = (&ca.certificate, &ca.key) else { continue };
         if found.lacks == Lacks::Nothing || !found.problems.is_empty() || !ca.problems.is_empty() {
             continue;
         }
+        let (Some(certificate), Some(key)) = (&ca.certificate, &ca.key) else {
+            report.notes.push(format!("{} is not made: the key of `{}` is kept elsewhere", found.name, ca.name));
+            continue;
+        };
         let signer = Signer { certificate, key };
         complete(folder, &folder.stem(&wanted.name), found, |key| issue::leaf(wanted, key, signer, inventory.validity.certificates, now))?;
         report.made.push(found.name.clone());

@@ -1,6 +1,5 @@
 //! Making certificates. What comes out is read back and checked before anybody gets it.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use rcgen::{
@@ -59,7 +58,7 @@ pub(super) fn leaf(wanted: &Wanted, key: &Key, signer: Signer<'_>, days: u32, no
     for dns in &wanted.dns {
         params.subject_alt_names.push(SanType::DnsName(dns.as_str().try_into().map_err(|_| failed())?));
     }
-    params.subject_alt_names.extend(wanted.addresses.iter().map(|&address| SanType::IpAddress(IpAddr::V4(address))));
+    params.subject_alt_names.extend(wanted.addresses.iter().map(|&address| SanType::IpAddress(address)));
     if !ca.plain_subject {
         return Err(failed());
     }

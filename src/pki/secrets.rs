@@ -77,9 +77,14 @@ impl Secrets {
         &self.encryption_key
     }
 
-    /// A person with all rights in the cluster.
+    /// A person with all rights in the cluster, which can be taken away.
     pub fn admin(&self) -> &Identity {
         &self.identities[&Name::Admin]
+    }
+
+    /// A person with all rights in the cluster, which cannot. None in folders of earlier versions.
+    pub fn super_admin(&self) -> Option<&Identity> {
+        self.identities.get(&Name::SuperAdmin)
     }
 
     /// A person with all rights in etcd.
@@ -119,7 +124,7 @@ impl Pki {
         }
         let _lock = self.begin_reading()?;
         let survey = survey::survey(&self.folder, &self.inventory, now)?;
-        let missing = missing(&survey);
+        let missing = missing(&survey, &self.inventory);
         let problems: Vec<&Problem> = survey.problems().chain(&missing).collect();
         if !problems.is_empty() {
             let root = self.folder.root().display();
@@ -129,8 +134,9 @@ impl Pki {
     }
 }
 
-fn missing(survey: &Survey) -> Vec<Problem> {
-    let pairs = survey.authorities.iter().chain([&survey.accounts]).chain(&survey.leafs);
+fn missing(survey: &Survey, inventory: &Inventory) -> Vec<Problem> {
+    let leafs = survey.leafs.iter().zip(&inventory.wanted).filter(|(_, wanted)| !wanted.name.is_optional()).map(|(found, _)| found);
+    let pairs = survey.authorities.iter().chain([&survey.accounts]).chain(leafs);
     let names = pairs.filter(|found| found.lacks != Lacks::Nothing && found.problems.is_empty()).map(|found| found.name.as_str());
     let encryption = (survey.encryption.is_none() && survey.encryption_problem.is_none()).then_some(survey::ENCRYPTION);
     let problem = |name: &str| Problem { name: name.to_owned(), what: "is missing".to_owned(), mend: "kbake pki init".to_owned() };
@@ -147,8 +153,13 @@ fn secrets(survey: Survey, inventory: &Inventory) -> Option<Secrets> {
         }
     }
     for (wanted, found) in inventory.wanted.iter().zip(survey.leafs) {
-        let identity = Identity { certificate: found.certificate?.pem(), key: found.key?.into_pem() };
-        identities.insert(wanted.name.clone(), identity);
+        let (Some(certificate), Some(key)) = (found.certificate, found.key) else {
+            if wanted.name.is_optional() {
+                continue;
+            }
+            return None;
+        };
+        identities.insert(wanted.name.clone(), Identity { certificate: certificate.pem(), key: key.into_pem() });
     }
     let accounts = survey.accounts.key?;
     Some(Secrets {

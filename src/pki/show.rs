@@ -18,6 +18,8 @@ pub struct Row {
     pub sans: Vec<String>,
     /// Its last second, since 1970.
     pub not_after: Option<i64>,
+    /// Whether the cluster can do without it.
+    pub optional: bool,
     /// Whether it can be used.
     pub state: State,
 }
@@ -31,6 +33,8 @@ pub enum State {
     WithoutKey,
     /// It can be used, but soon no more.
     Expiring(Problem),
+    /// It can be used, and will be longer than one may want.
+    Lasting(Problem),
     /// It is not there: `kbake pki init` makes it.
     Missing,
     /// It cannot be used.
@@ -45,25 +49,28 @@ impl Pki {
     pub fn show(&self, now: i64) -> Result<Vec<Row>> {
         let _lock = self.begin_reading()?;
         let survey = survey::survey(&self.folder, &self.inventory, now)?;
-        let mut rows: Vec<Row> = survey.authorities.iter().chain([&survey.accounts]).map(row).collect();
+        let mut rows: Vec<Row> = survey.authorities.iter().chain([&survey.accounts]).map(|found| row(found, false)).collect();
         let state = match (&survey.encryption, &survey.encryption_problem) {
             (_, Some(problem)) => State::Bad(vec![problem.clone()]),
             (None, None) => State::Missing,
             (Some(_), None) => State::Good,
         };
-        rows.push(Row { name: ENCRYPTION.to_owned(), subject: None, issuer: None, sans: Vec::new(), not_after: None, state });
-        rows.extend(survey.leafs.iter().map(row));
+        let name = ENCRYPTION.to_owned();
+        rows.push(Row { name, subject: None, issuer: None, sans: Vec::new(), not_after: None, optional: false, state });
+        rows.extend(survey.leafs.iter().zip(&self.inventory.wanted).map(|(found, wanted)| row(found, wanted.name.is_optional())));
         Ok(rows)
     }
 }
 
-fn row(found: &Found) -> Row {
+fn row(found: &Found, optional: bool) -> Row {
     let state = if !found.problems.is_empty() {
         State::Bad(found.problems.clone())
     } else if found.lacks != Lacks::Nothing {
         State::Missing
     } else if let Some(soon) = &found.soon {
         State::Expiring(soon.clone())
+    } else if let Some(lasting) = &found.lasting {
+        State::Lasting(lasting.clone())
     } else if found.key.is_none() {
         State::WithoutKey
     } else {
@@ -80,6 +87,7 @@ fn row(found: &Found) -> Row {
         issuer: certificate.map(|certificate| certificate.issuer.clone()),
         sans: certificate.map(sans).unwrap_or_default(),
         not_after: certificate.map(|certificate| certificate.not_after),
+        optional,
         state,
     }
 }

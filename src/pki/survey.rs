@@ -1,6 +1,5 @@
 //! Everything that is in the folder, read once and compared with what should be there.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use super::certificate::Certificate;
 use super::folder::{Folder, refusal, shell_word};
 use super::issue::Signer;
 use super::key::{Key, TAKEN};
-use super::wanted::{Authority, Name, Purpose, Wanted};
+use super::wanted::{ADMINS, Authority, MASTERS, Name, Purpose, Wanted};
 use super::{Inventory, Problem, check, pem};
 use crate::cluster::HostName;
 use crate::error::Result;
@@ -37,6 +36,8 @@ pub(super) struct Found {
     pub problems: Vec<Problem>,
     /// It can be used, but not for long.
     pub soon: Option<Problem>,
+    /// It can be used, and will be longer than one may want.
+    pub lasting: Option<Problem>,
 }
 
 /// The folder's contents.
@@ -83,9 +84,9 @@ impl Survey {
         pairs.chain(&self.encryption_problem).chain(self.leafs.iter().flat_map(|found| &found.problems))
     }
 
-    /// What will hinder soon.
+    /// What hinders nobody yet.
     pub(super) fn warnings(&self) -> impl Iterator<Item = &Problem> {
-        self.authorities.iter().chain(&self.leafs).filter_map(|found| found.soon.as_ref())
+        self.authorities.iter().chain(&self.leafs).flat_map(|found| found.soon.iter().chain(&found.lasting))
     }
 
     /// The authority as one that can sign; none when its certificate or key is not there or not usable.
@@ -142,8 +143,7 @@ fn mend_moved_members(inventory: &Inventory, leafs: &mut [Found]) {
 
 fn moved<'a>(wanted: &'a Wanted, found: &Found) -> Option<Moved<'a>> {
     let Name::Node(node, Purpose::EtcdPeer) = &wanted.name else { return None };
-    let now: BTreeSet<IpAddr> = wanted.addresses.iter().map(|&address| IpAddr::V4(address)).collect();
-    let was: Vec<IpAddr> = found.certificate.as_ref()?.sans.addresses.difference(&now).copied().collect();
+    let was: Vec<IpAddr> = found.certificate.as_ref()?.sans.addresses.difference(&wanted.addresses).copied().collect();
     match was[..] {
         [from] => Some(Moved { node, from }),
         _ => None,
@@ -200,7 +200,7 @@ impl Reader<'_> {
         };
         let certificate = crt_text.and_then(|text| Certificate::parse(&text).map_err(|what| trouble(&crt, what)).ok());
         let key = key_text.and_then(|text| Key::parse(&text).map_err(|what| trouble(&key, &format!("{what} (expected {TAKEN})"))).ok());
-        Ok(Found { name, certificate, key, lacks, problems, soon: None })
+        Ok(Found { name, certificate, key, lacks, problems, soon: None, lasting: None })
     }
 
     fn authority(&mut self, authority: Authority, now: i64) -> Result<Found> {
@@ -244,6 +244,13 @@ impl Reader<'_> {
             let ca = issuer.certificate.as_ref().filter(|ca| ca.not_after <= certificate.not_after);
             let mend = ca.map_or(renew.clone(), |_| format!("see what a new authority entails: kbake pki renew {}", issuer.name));
             found.soon = Some(Problem { mend, ..problem(expires(certificate, days)) });
+        }
+        // As an earlier version made it. It fits, so that is the only other group that it can have.
+        if found.problems.is_empty() && wanted.name == Name::Admin && !check::has_group(wanted, certificate) {
+            let what =
+                format!("is in the group {MASTERS}, whose rights nobody can take away before {}", check::date(certificate.not_after));
+            let mend = format!("when the cluster has the ClusterRoleBinding {ADMINS}: {renew}");
+            found.lasting = Some(Problem { mend, ..problem(what) });
         }
         Ok(found)
     }

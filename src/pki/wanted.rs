@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::cluster::{Cluster, HostName, HostRef, Node, ProxyMode, Role};
 
@@ -90,10 +90,13 @@ impl Purpose {
 /// Which certificate. As text it is what `kbake pki renew` takes: `admin`, `control0/apiserver`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {
-    /// A person with all rights.
+    /// A person with all rights, which the cluster gives to its group and can take away.
     Admin,
     /// A person, or a health check, as a client of etcd.
     EtcdAdmin,
+    /// A person with all rights for as long as the certificate is valid, whatever the cluster says: for the day when
+    /// nobody else has any.
+    SuperAdmin,
     /// One of a node's.
     Node(HostName, Purpose),
 }
@@ -103,10 +106,26 @@ impl fmt::Display for Name {
         match self {
             Name::Admin => f.write_str("admin"),
             Name::EtcdAdmin => f.write_str("etcd-admin"),
+            Name::SuperAdmin => f.write_str("super-admin"),
             Name::Node(node, purpose) => write!(f, "{node}/{}", purpose.name()),
         }
     }
 }
+
+impl Name {
+    /// Whether a cluster can do without it: seeds do not need it, and folders of earlier versions have none.
+    pub fn is_optional(&self) -> bool {
+        *self == Name::SuperAdmin
+    }
+}
+
+/// The group of the certificate for daily use. The add-on `rbac` binds it to `cluster-admin`; without that it may do
+/// nothing.
+pub(super) const ADMINS: &str = "kbake:cluster-admins";
+
+/// The group that may do everything, whatever is bound: no one in it can be kept from anything before the certificate ends
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles>).
+pub(super) const MASTERS: &str = "system:masters";
 
 /// What a certificate may be used for in TLS (RFC 5280 section 4.2.1.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +172,7 @@ pub struct Wanted {
     /// The DNS names that it answers for.
     pub dns: BTreeSet<String>,
     /// The addresses that it answers for.
-    pub addresses: BTreeSet<Ipv4Addr>,
+    pub addresses: BTreeSet<IpAddr>,
     /// What it may be used for.
     pub usage: Usage,
 }
@@ -161,8 +180,9 @@ pub struct Wanted {
 /// All certificates of a cluster, sorted by name.
 pub fn wanted(cluster: &Cluster) -> Vec<Wanted> {
     let mut all = vec![
-        client(Name::Admin, Authority::Cluster, "kubernetes-admin", Some("system:masters")),
+        client(Name::Admin, Authority::Cluster, "kubernetes-admin", Some(ADMINS)),
         client(Name::EtcdAdmin, Authority::Etcd, "etcd-admin", None),
+        client(Name::SuperAdmin, Authority::Cluster, "kubernetes-super-admin", Some(MASTERS)),
     ];
     for node in &cluster.nodes {
         if node.role.has_kubelet() {
@@ -172,7 +192,7 @@ pub fn wanted(cluster: &Cluster) -> Vec<Wanted> {
             all.push(kube_proxy(node));
         }
         if cluster.applies_addons(node) {
-            all.push(client(name(node, Purpose::Addons), Authority::Cluster, "kbake-addons", Some("system:masters")));
+            all.push(client(name(node, Purpose::Addons), Authority::Cluster, "kbake-addons", Some(MASTERS)));
         }
         if node.role == Role::ControlPlane {
             all.extend(control_plane(cluster, node));
@@ -197,7 +217,32 @@ fn name(node: &Node, purpose: Purpose) -> Name {
 /// Makes `wanted` one that answers for this node, too.
 fn serving(node: &Node, wanted: Wanted, usage: Usage) -> Wanted {
     let dns = [node.name.to_string(), node.fqdn.clone()].into();
-    Wanted { dns, addresses: [node.address].into(), usage, ..wanted }
+    Wanted { dns, addresses: [node.address.into()].into(), usage, ..wanted }
+}
+
+/// Makes `wanted` one that answers on its own machine, by whichever name it is called there.
+fn on_loopback(wanted: &mut Wanted) {
+    wanted.dns.insert(LOCALHOST.to_owned());
+    wanted.addresses.extend([IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()]);
+}
+
+const LOCALHOST: &str = "localhost";
+
+impl Wanted {
+    /// The certificate as earlier versions made it, which clusters keep that have it.
+    pub(super) fn earlier(&self) -> Option<Wanted> {
+        let mut earlier = self.clone();
+        match &self.name {
+            Name::Admin => earlier.organization = Some(MASTERS),
+            Name::Node(_, Purpose::Apiserver) => {
+                earlier.dns.remove(LOCALHOST);
+                earlier.addresses.remove(&Ipv6Addr::LOCALHOST.into());
+            }
+            Name::Node(_, Purpose::EtcdServer) => _ = earlier.addresses.remove(&Ipv6Addr::LOCALHOST.into()),
+            _ => return None,
+        }
+        Some(earlier)
+    }
 }
 
 fn kubelet(node: &Node) -> Wanted {
@@ -217,6 +262,7 @@ fn control_plane(cluster: &Cluster, node: &Node) -> [Wanted; 6] {
     let (names, addresses) = api_endpoint(cluster);
     server.dns.extend(names);
     server.addresses.extend(addresses);
+    on_loopback(&mut server);
     let (manager, scheduler) = ("system:kube-controller-manager", "system:kube-scheduler");
     [
         server,
@@ -229,19 +275,19 @@ fn control_plane(cluster: &Cluster, node: &Node) -> [Wanted; 6] {
 }
 
 /// By what an API server is called beside its node's own name: by pods as the service `kubernetes`, by all others as
-/// the endpoint, and by what runs on its node as 127.0.0.1.
-fn api_endpoint(cluster: &Cluster) -> (Vec<String>, Vec<Ipv4Addr>) {
+/// the endpoint.
+fn api_endpoint(cluster: &Cluster) -> (Vec<String>, Vec<IpAddr>) {
     let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
     let mut names = Vec::from(service);
     names.push(format!("kubernetes.default.svc.{}", cluster.services.domain));
-    let mut addresses = vec![cluster.services.api(), Ipv4Addr::LOCALHOST];
+    let mut addresses = vec![cluster.services.api().into()];
     if let Some(api) = &cluster.api {
         names.extend([api.name.to_string(), api.name.fqdn(&cluster.domain)]);
-        addresses.extend(api.address);
+        addresses.extend(api.address.map(IpAddr::from));
         for san in &api.sans {
             match san {
                 HostRef::Name(name) => names.push(name.to_string()),
-                HostRef::Address(address) => addresses.push(*address),
+                HostRef::Address(address) => addresses.push((*address).into()),
             }
         }
     }
@@ -251,8 +297,7 @@ fn api_endpoint(cluster: &Cluster) -> (Vec<String>, Vec<Ipv4Addr>) {
 fn etcd(node: &Node) -> [Wanted; 2] {
     let of = |purpose| client(name(node, purpose), Authority::Etcd, node.name.as_str(), None);
     let mut server = serving(node, of(Purpose::EtcdServer), Usage::Both);
-    server.dns.insert("localhost".to_owned());
-    server.addresses.insert(Ipv4Addr::LOCALHOST);
+    on_loopback(&mut server);
     [server, serving(node, of(Purpose::EtcdPeer), Usage::Both)]
 }
 
@@ -260,7 +305,7 @@ fn etcd(node: &Node) -> [Wanted; 2] {
 pub fn text(wanted: &[Wanted]) -> String {
     let line = |want: &Wanted| {
         let group = want.organization.map(|group| format!("O={group}, ")).unwrap_or_default();
-        let names = want.dns.iter().cloned().chain(want.addresses.iter().map(Ipv4Addr::to_string));
+        let names = want.dns.iter().cloned().chain(want.addresses.iter().map(IpAddr::to_string));
         let names: String = names.map(|name| format!(" {name}")).collect();
         format!("{} {} {group}CN={} {}{names}\n", want.name, want.issuer.name(), want.common_name, want.usage)
     };

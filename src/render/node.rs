@@ -17,7 +17,7 @@ pub fn public_files(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<
         files.push(NodeFile::public(ETCD_ENV, etcd_env(cluster, node, start)));
     }
     if node.role.has_kubelet() {
-        files.push(NodeFile::public(KUBELET_ENV, kubelet_env(cluster, node)));
+        files.push(NodeFile::public(KUBELET_ENV, kubelet_env(node)));
     }
     files.extend(settings::files(cluster, node, start)?);
     files.extend(haproxy(cluster, node));
@@ -31,30 +31,16 @@ pub fn public_files(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<
 /// Where the kubelet's unit looks for what is the node's own.
 const KUBELET_ENV: &str = "/etc/kubernetes/kubelet.env";
 
-/// Keeps ordinary pods off the control plane
-/// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#node-role-kubernetes-io-control-plane-taint>).
-const CONTROL_PLANE_TAINT: &str = "node-role.kubernetes.io/control-plane:NoSchedule";
-
-/// The kubelet's arguments that differ from node to node: name, address, labels and taints. The rest of its
-/// configuration is the role image's.
+/// The kubelet's arguments that differ from node to node and exist as flags only: name, address and labels. Taints are
+/// in cluster.env, from which the image's configuration file gets them; the rest of that file is the role image's.
 ///
-/// One line `NAME=value`, whose words systemd splits where the unit says `$KUBELET_NODE_ARGS`; no label or taint has a
-/// space. All four exist as flags only, but for the taints, whose flag is deprecated in favour of the configuration
-/// file. That one is the image's and knows no node, and kubeadm gives its nodes' taints by the flag, too. A node's role
-/// is no label here: the kubelet would not start; it is set through the API, by the names in addons.env.
-fn kubelet_env(cluster: &Cluster, node: &Node) -> String {
+/// One line `NAME=value`, whose words systemd splits where the unit says `$KUBELET_NODE_ARGS`; no label has a space. A
+/// node's role is no label here: the kubelet would not start; it is set through the API, by the names in addons.env.
+fn kubelet_env(node: &Node) -> String {
     let mut words = vec![format!("--hostname-override={}", node.name), format!("--node-ip={}", node.address)];
     if !node.labels.is_empty() {
         let labels: Vec<String> = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         words.push(format!("--node-labels={}", labels.join(",")));
-    }
-    let mut taints: Vec<String> = node.taints.iter().map(ToString::to_string).collect();
-    // A cluster without workers has nowhere else to run pods.
-    if node.role == Role::ControlPlane && cluster.with_role(Role::Worker).next().is_some() {
-        taints.insert(0, CONTROL_PLANE_TAINT.to_owned());
-    }
-    if !taints.is_empty() {
-        words.push(format!("--register-with-taints={}", taints.join(",")));
     }
     format!("# Written from the node's seed; read by kubelet.service.\nKUBELET_NODE_ARGS={}\n", words.join(" "))
 }

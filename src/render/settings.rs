@@ -21,6 +21,10 @@ const CLUSTER_ENV: &str = "/etc/kubernetes/cluster.env";
 /// Of the first control-plane node only.
 const ADDONS_ENV: &str = "/etc/kubernetes/addons.env";
 
+/// Keeps ordinary pods off the control plane
+/// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#node-role-kubernetes-io-control-plane-taint>).
+const CONTROL_PLANE_TAINT: &str = "node-role.kubernetes.io/control-plane:NoSchedule";
+
 /// Settings by key.
 type Settings = BTreeMap<&'static str, String>;
 
@@ -53,6 +57,7 @@ fn of_cluster(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Settin
         ("CLUSTER_DOMAIN", services.domain.to_string()),
         ("CLUSTER_NAME", cluster.name.to_string()),
         ("NODE_CIDR", cluster.network.cidr.to_string()),
+        ("NODE_TAINTS", taints(cluster, node).join(",")),
         ("PROXY_MODE", services.proxy.to_string()),
         // The name by which pods call the API server. It stands in every token, so it must not change with addresses.
         ("SERVICE_ACCOUNT_ISSUER", format!("https://kubernetes.default.svc.{}", services.domain)),
@@ -61,6 +66,7 @@ fn of_cluster(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Settin
     if node.role != Role::ControlPlane {
         return Ok(settings);
     }
+    settings.insert("LEADER_ELECT", elects_leaders(cluster).to_string());
     let pods = &cluster.pods;
     settings.insert("ALLOCATE_NODE_CIDRS", (pods.network == PodNetwork::None).to_string());
     settings.insert("NODE_CIDR_MASK_SIZE", pods.node_prefix.to_string());
@@ -75,6 +81,20 @@ fn of_cluster(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Settin
         settings.insert("ETCD_SERVERS", members.join(","));
     }
     Ok(settings)
+}
+
+/// The taints with which a node registers: `KEY=VALUE:EFFECT` or `KEY:EFFECT`.
+fn taints(cluster: &Cluster, node: &Node) -> Vec<String> {
+    // A cluster without workers has nowhere else to run pods.
+    let reserved = node.role == Role::ControlPlane && cluster.with_role(Role::Worker).next().is_some();
+    let own = node.taints.iter().map(ToString::to_string);
+    reserved.then(|| CONTROL_PLANE_TAINT.to_owned()).into_iter().chain(own).collect()
+}
+
+/// Controllers and schedulers of several nodes take turns. Those of the only node have nobody to yield to: a lease could
+/// only be lost, and who loses it ends and starts anew, which makes a slow machine slower.
+fn elects_leaders(cluster: &Cluster) -> bool {
+    cluster.with_role(Role::ControlPlane).nth(1).is_some()
 }
 
 /// What is applied to the API once it answers, and with which values.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-pub const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
+use super::program;
+
 /// From power-on to the answer of a service in the emulated machine, on a busy host.
 pub const BOOT_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -23,8 +24,9 @@ pub fn fresh_folder(name: &str) -> PathBuf {
 
 /// A kbake that works in `folder`, with its own store there, and the recipes of `project`.
 pub fn kbake(project: &Path, folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(KBAKE);
-    command.args(args).arg("--project").arg(project).arg("--store").arg(folder.join("store")).current_dir(folder);
+    let mut command = program::kbake(folder);
+    program::by_the_hosts_way(&mut command);
+    command.args(args).arg("--project").arg(project).arg("--store").arg(folder.join("store"));
     command.env("KBAKE_CHANNEL", "debian");
     command
 }

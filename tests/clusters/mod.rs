@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::ROOT;
 use super::site::{Site, says};
-use super::{KBAKE, ROOT};
 
 /// A site with the shipped cluster of three etcd members, and its keys.
 fn site_with_keys() -> Site {
@@ -26,8 +26,8 @@ fn mode(path: PathBuf) -> u32 {
 #[test]
 fn seeds_are_private_and_the_same_every_time() {
     let site = site_with_keys();
-    let mut command = Command::new("sh");
-    command.args(["-c", "umask 0; exec \"$@\"", "sh", KBAKE, "seed", "--all"]).current_dir(site.dir.path());
+    let mut command = site.kbake_by("sh", &["-c", "umask 0; exec \"$@\"", "sh"]);
+    command.args(["seed", "--all"]);
     let output = command.output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -18,7 +18,7 @@ fn open(store: &Path) -> Store {
 }
 
 fn etcd() -> Resolved {
-    let project = Project::find(Some(Path::new(ROOT)), Path::new(ROOT)).unwrap();
+    let project = Project::find(Some(program::project()), program::project()).unwrap();
     let channel = project.channel("debian").unwrap();
     bake::resolve(&project, &channel, &project.role("etcd").unwrap()).unwrap()
 }

@@ -7,7 +7,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
+use super::program;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Where tests/setup.sh unpacks what must not be installed.
 pub const JUDGES: &str = "/usr/local/lib/kbake-tests";
@@ -21,8 +22,8 @@ pub fn write_nodes(dir: &Path, cluster: &str, nodes: &[&str]) {
     let cluster = kbake::cluster::Cluster::read("cluster.toml", &text).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     kbake::pki::Pki::new(&dir.join("secrets"), &cluster).init(now as i64).unwrap();
-    let mut command = Command::new(KBAKE);
-    command.args(["seed", "--all", "--format", "dir", "--out", "seeds", "--project", ROOT]).current_dir(dir);
+    let mut command = program::kbake(dir);
+    command.args(["seed", "--all", "--format", "dir", "--out", "seeds", "--project"]).arg(program::project());
     let out = command.output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let seed = |node: &&str| {

@@ -2,16 +2,17 @@
 
 #![allow(dead_code, reason = "every test crate uses its own part")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use kbake::lock::{Entry, Lock, Request, SetName};
 use kbake::recipe::{Recipe, Sources, Subject};
 use kbake::value::Sha256;
 
 use super::web::{Answer, Web};
-use super::{KBAKE, ROOT};
+use super::{ROOT, program};
 
 pub const ONE: &str = "pool/main/o/one/one_1_all.deb";
 pub const TWO: &str = "pool/main/t/two/two_1_all.deb";
@@ -85,9 +86,19 @@ impl Site {
     }
 
     pub fn kbake(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(KBAKE);
-        command.args(args).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
-        command.env("HOME", self.path("home")).env("APT_CONFIG", self.path("home/apt.conf")).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let mut command = self.at_home(program::kbake(self.dir.path()));
+        command.args(args);
+        command
+    }
+
+    /// kbake, run by `tool` with `words` before it.
+    pub fn kbake_by<W: AsRef<OsStr>>(&self, tool: &str, words: &[W]) -> Command {
+        self.at_home(program::kbake_by(tool, words, self.dir.path()))
+    }
+
+    /// A command in this project with its own home.
+    pub fn at_home(&self, mut command: Command) -> Command {
+        command.env("HOME", self.path("home")).env("APT_CONFIG", self.path("home/apt.conf"));
         // Its sources file is that channel's, with other tools.
         command.env("KBAKE_CHANNEL", "debian");
         command

@@ -62,8 +62,7 @@ impl Project {
 
     fn run(&self, args: &[&str]) -> Output {
         let mut command = baked::kbake(&self.folder, &self.folder, args);
-        command.env("KBAKE_CHANNEL", "fake").env("KBAKE_CONFIG", "").env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
-        command.env("HOME", &self.folder).env_remove("XDG_CONFIG_HOME");
+        command.env("KBAKE_CHANNEL", "fake").env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
         command.output().unwrap()
     }
 
@@ -355,10 +354,9 @@ fn goes_where_no_network_is(project: &Project) {
         }
     }
     let run = |args: &[&str]| {
-        let mut command = std::process::Command::new("unshare");
-        let user = if judge("id", &["-u"]).trim() == "0" { &[][..] } else { &["--map-root-user"] };
-        command.arg("--net").args(user).arg(baked::KBAKE).args(args).args(["--store", path(&site.join("store"))]);
-        command.current_dir(&site).env("KBAKE_CHANNEL", "fake").env("KBAKE_CONFIG", "").env("HOME", &site).env_remove("XDG_CONFIG_HOME");
+        let words = if judge("id", &["-u"]).trim() == "0" { &["--net"][..] } else { &["--net", "--map-root-user"] };
+        let mut command = crate::program::kbake_by("unshare", words, &site);
+        command.args(args).args(["--store", path(&site.join("store"))]).env("KBAKE_CHANNEL", "fake");
         ok(command.output().expect("unshare is missing: run tests/setup.sh"))
     };
     let imported = run(&["bundle", "import", path(&project.folder.join("node.bundle")), "--project-to", "project"]);

@@ -87,7 +87,9 @@ fn extensions_are_as_openssl_reads_them() {
         ],
     );
     assert_ne!(key_id(&leaf), key_id(&ca));
-    has(&text("admin.crt"), &["Subject: O = system:masters, CN = kubernetes-admin"]);
+    has(&text("admin.crt"), &["Subject: O = kbake:cluster-admins, CN = kubernetes-admin"]);
+    has(&text("super-admin.crt"), &["Subject: O = system:masters, CN = kubernetes-super-admin"]);
+    has(&text("nodes/control0/apiserver.crt"), &["DNS:localhost", "IP Address:0:0:0:0:0:0:0:1"]);
     has(&text("nodes/control0/etcd-server.crt"), &["TLS Web Server Authentication, TLS Web Client Authentication"]);
 }
 

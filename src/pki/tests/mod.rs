@@ -1,5 +1,6 @@
 mod attack;
 mod crash;
+mod earlier;
 mod import;
 mod judge;
 mod steps;

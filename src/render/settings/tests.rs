@@ -30,7 +30,7 @@ fn assert_plain(text: &str) {
     assert!(text.ends_with('\n') && !text.contains("\n\n"), "{text}");
 }
 
-const EVERYWHERE: [&str; 10] = [
+const EVERYWHERE: [&str; 11] = [
     "API_PORT",
     "API_URL",
     "CLUSTER_CIDR",
@@ -38,6 +38,7 @@ const EVERYWHERE: [&str; 10] = [
     "CLUSTER_DOMAIN",
     "CLUSTER_NAME",
     "NODE_CIDR",
+    "NODE_TAINTS",
     "PROXY_MODE",
     "SERVICE_ACCOUNT_ISSUER",
     "SERVICE_CIDR",
@@ -60,6 +61,7 @@ fn each_node_is_told_what_its_role_needs() {
                 Role::Worker => {}
                 Role::ControlPlane => {
                     expected.extend(SHARES);
+                    expected.push("LEADER_ELECT");
                     expected.extend(if cluster.is_etcd_member(node) { &STACKED[..] } else { &["ETCD_SERVERS"] });
                 }
             }
@@ -90,7 +92,9 @@ fn the_values_are_the_clusters() {
         ("ETCD_INITIAL_CLUSTER_STATE", "new"),
         ("ETCD_INITIAL_CLUSTER_TOKEN", "kbake-kubenet"),
         ("ETCD_SERVERS", "https://127.0.0.1:2379"),
+        ("LEADER_ELECT", "true"),
         ("NODE_CIDR", "192.168.3.0/24"),
+        ("NODE_TAINTS", "node-role.kubernetes.io/control-plane:NoSchedule"),
         ("PROXY_MODE", "nftables"),
         ("SERVICE_ACCOUNT_ISSUER", "https://kubernetes.default.svc.cluster.local"),
         ("SERVICE_CIDR", "10.32.0.0/16"),
@@ -109,6 +113,30 @@ fn the_values_are_the_clusters() {
     assert_eq!(value(&control, "PROXY_MODE").as_deref(), Some("iptables"));
     let text = text(&example("cilium"), "worker0", CLUSTER_ENV, EtcdStart::New).unwrap();
     assert_eq!(value(&text, "PROXY_MODE").as_deref(), Some("none"));
+}
+
+/// Whose lease could only be lost need not elect.
+#[test]
+fn leaders_are_elected_where_there_are_several_control_plane_nodes() {
+    for name in EXAMPLES {
+        let cluster = example(name);
+        let nodes: Vec<&Node> = cluster.with_role(Role::ControlPlane).collect();
+        for node in &nodes {
+            let text = text(&cluster, node.name.as_str(), CLUSTER_ENV, EtcdStart::New).unwrap();
+            assert_eq!(value(&text, "LEADER_ELECT").unwrap(), (nodes.len() > 1).to_string(), "{name}/{}", node.name);
+        }
+    }
+    assert_eq!(example("one-node").with_role(Role::ControlPlane).count(), 1, "both are tried");
+}
+
+#[test]
+fn a_node_registers_with_its_taints() {
+    let taints = |cluster: &Cluster, node: &str| value(&text(cluster, node, CLUSTER_ENV, EtcdStart::New).unwrap(), "NODE_TAINTS").unwrap();
+    let two = example("two-node");
+    assert_eq!(taints(&two, "worker"), "example.test/dedicated=builds:NoSchedule");
+    assert_eq!(taints(&two, "control"), "node-role.kubernetes.io/control-plane:NoSchedule");
+    // Alone, it must run pods.
+    assert_eq!(taints(&example("one-node"), "monokube1"), "");
 }
 
 /// Shares of the pod network have one source: the seeds with kbake's own network, else the controller manager, from which

@@ -1,7 +1,7 @@
 //! What is applied to the API once it answers, by a unit on the first control-plane node.
 //!
-//! An add-on is what its publisher releases, `/usr/share/kbake/addons/NAME.yaml`, and then kbake's manifests of it,
-//! `/usr/share/kbake/addons/NAME/NAME.yaml`, which hold `@KEY@` for values of the cluster. The unit fills in those of the
+//! An add-on is what the cluster gets once and for all, in `/usr/share/kbake/addons/NAME/once/`, what its publisher
+//! releases, `/usr/share/kbake/addons/NAME.yaml`, and then kbake's manifests of it, `/usr/share/kbake/addons/NAME/NAME.yaml`, which hold `@KEY@` for values of the cluster. The unit fills in those of the
 //! add-ons that the node's seed names, and no others: a cluster without a pool of addresses has no value for one.
 
 mod coredns;
@@ -22,8 +22,8 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
         super::program("usr/lib/kbake/addons", include_str!("addons/addons.sh")),
         text("etc/systemd/system/kbake-addons.service", include_bytes!("addons/kbake-addons.service")),
         unit_link("multi-user.target.wants/kbake-addons.service", "/etc/systemd/system/kbake-addons.service"),
-        rbac()?,
     ];
+    entries.extend(rbac()?);
     if let Some(image) = facts.image("coredns") {
         entries.push(addon("coredns", coredns::ABOUT, &coredns::objects(&image.to_string())?)?);
     }
@@ -36,13 +36,17 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The one add-on without which nobody sees a pod's log.
-pub(super) fn rbac() -> Result<Entry> {
-    addon("rbac", rbac::ABOUT, &rbac::objects()?)
+/// The one add-on without which nobody with the certificate `admin` may do anything, and nobody sees a pod's log.
+pub(super) fn rbac() -> Result<[Entry; 2]> {
+    Ok([addon("rbac", rbac::ABOUT, &rbac::objects()?)?, manifest("rbac/once/cluster-admins", rbac::ABOUT_ADMINS, &rbac::admins()?)?])
 }
 
 fn addon(name: &str, about: &str, objects: &[Value]) -> Result<Entry> {
-    Ok(text(&format!("usr/share/kbake/addons/{name}/{name}.yaml"), documents(about, objects)?.as_bytes()))
+    manifest(&format!("{name}/{name}"), about, objects)
+}
+
+fn manifest(name: &str, about: &str, objects: &[Value]) -> Result<Entry> {
+    Ok(text(&format!("usr/share/kbake/addons/{name}.yaml"), documents(about, objects)?.as_bytes()))
 }
 
 #[cfg(test)]

@@ -27,15 +27,19 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
 }
 
 /// Its configuration ([config.md](https://github.com/containerd/containerd/blob/main/docs/cri/config.md)). Version 2 of
-/// the file is read by containerd 1.3 and later, version 3 by 2.0 and later, which would convert the older one.
+/// the file is read by containerd 1.3 and later, version 3 by 2.0 and later, version 4 by 2.3 and later. Each converts an
+/// older one at every start, with a warning. Version 4 differs from version 3 in sections that are not used here: where
+/// the daemon listens.
 fn config(version: &ReleaseVersion, sandbox: &str) -> String {
     if version.major() < 2 {
         return include_str!("containerd/config-2.toml").replace("{sandbox}", sandbox);
     }
+    let format = if (version.major(), version.minor()) < (2, 3) { "3" } else { "4" };
     // 2.4 no longer knows the one, 2.0 does not know the other yet.
     let folders = match (version.major(), version.minor()) {
         (2, 0) => "bin_dir = \"/opt/cni/bin\"",
         _ => "bin_dirs = [\"/opt/cni/bin\"]",
     };
-    include_str!("containerd/config-3.toml").replace("{sandbox}", sandbox).replace("{plugin-folders}", folders)
+    let text = include_str!("containerd/config-3.toml").replace("{format}", format);
+    text.replace("{sandbox}", sandbox).replace("{plugin-folders}", folders)
 }

@@ -3,7 +3,7 @@
 //! A manifest is the same on all control-plane nodes of all clusters. What is the node's own comes by the downward API,
 //! what is the cluster's from the node's seed. A component whose container image the channel lacks has no manifest.
 
-mod components;
+pub(super) mod components;
 mod etcd;
 mod pod;
 
@@ -18,7 +18,7 @@ use super::template;
 pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
     let mut entries = vec![
         text("etc/kubernetes/audit-policy.yaml", include_bytes!("control_plane/audit-policy.yaml")),
-        text("etc/kubernetes/scheduler.yaml", include_bytes!("control_plane/scheduler.yaml")),
+        template("control-plane/etc/kubernetes/scheduler.yaml", include_str!("control_plane/scheduler.yaml")),
         // Who did what, and to which secret: for root only.
         Entry::Dir { path: TreePath::fixed("var/log/kubernetes"), mode: 0o700, owner: Owner::ROOT },
     ];

@@ -7,19 +7,28 @@ use crate::value::TreePath;
 /// The container image that holds pods' namespaces, by its short name.
 const SANDBOX: &str = "pause";
 
-/// The unit, its script and crictl's settings. `engine` is shell text with the functions `digest_of`, `drop` and `bring`.
+/// Units of all runtimes: the kubelet waits for the first one only. Their texts say `{runtime}`.
+const UNITS: [(&str, &str); 2] = [
+    ("kbake-images.service", include_str!("images/kbake-images.service")),
+    ("kbake-images-rest.service", include_str!("images/kbake-images-rest.service")),
+];
+
+/// The units, their script and crictl's settings. `engine` is shell text with the functions `digest_of`, `drop` and `bring`.
 pub(super) fn entries(runtime: Runtime, engine: &str) -> Vec<Entry> {
-    let unit = include_str!("images/kbake-images.service").replace("{runtime}", runtime.unit());
     let script = [include_str!("images/head.sh"), engine, include_str!("images/tail.sh")].concat();
     let crictl = include_str!("images/crictl.yaml").replace("{endpoint}", runtime.endpoint());
-    vec![
+    let mut entries = vec![
         text("etc/crictl.yaml", crictl.as_bytes()),
-        text("etc/systemd/system/kbake-images.service", unit.as_bytes()),
-        unit_link("multi-user.target.wants/kbake-images.service", "/etc/systemd/system/kbake-images.service"),
         super::program("usr/lib/kbake/images", &script),
         // Whether or not a role preloads any.
         Entry::Dir { path: TreePath::fixed("usr/share/kbake/images"), mode: 0o755, owner: Owner::ROOT },
-    ]
+    ];
+    for (name, unit) in UNITS {
+        let path = format!("etc/systemd/system/{name}");
+        entries.push(text(&path, unit.replace("{runtime}", runtime.unit()).as_bytes()));
+        entries.push(unit_link(&format!("multi-user.target.wants/{name}"), &format!("/{path}")));
+    }
+    entries
 }
 
 /// The full name of the sandbox image, which `part` has to be told.

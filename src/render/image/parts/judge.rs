@@ -61,7 +61,7 @@ pub(super) fn filled(text: &str) -> Vec<Value> {
 }
 
 /// What a cluster may say.
-pub(super) const VALUES: [(&str, &str); 19] = [
+pub(super) const VALUES: [(&str, &str); 20] = [
     ("ALLOCATE_NODE_CIDRS", "true"),
     ("API_ENDPOINT", "kubernetes.kubenet:6443"),
     ("API_PORT", "6443"),
@@ -73,6 +73,7 @@ pub(super) const VALUES: [(&str, &str); 19] = [
     ("ETCD_INITIAL_CLUSTER_STATE", "new"),
     ("ETCD_INITIAL_CLUSTER_TOKEN", "kbake-kubenet"),
     ("ETCD_SERVERS", "https://192.168.3.11:2379,https://192.168.3.12:2379"),
+    ("LEADER_ELECT", "true"),
     ("LOAD_BALANCER_POOL", "192.168.3.30-192.168.3.254"),
     ("NFS_PATH", "/srv/nfs/kubenet"),
     ("NFS_SERVER", "192.168.3.1"),

@@ -81,6 +81,12 @@ pub(super) fn texts(texts: &[&str]) -> Option<Vec<String>> {
     Some(texts.iter().map(|text| (*text).to_owned()).collect())
 }
 
+/// The pull policy of images that the role has preloaded. They come from there or not at all: a registry may have something
+/// else under the same name than the lockfile says. A pod that is early is tried again every ten seconds.
+pub(super) fn preloaded() -> Option<String> {
+    Some("Never".to_owned())
+}
+
 /// A question by HTTP, without thresholds.
 pub(super) fn http_get(scheme: &str, host: Option<&str>, port: IntOrString, path: &str) -> Probe {
     let http_get = HTTPGetAction {

@@ -3,8 +3,8 @@
 # kbake-addons.service with the settings of /etc/kubernetes/addons.env in the environment: ADDONS, CONTROL_PLANES and
 # WORKERS are names with commas between them.
 #
-# An add-on is what its publisher released (NAME.yaml), then kbake's own manifests of it (NAME/), in which @KEY@ stands
-# for a value of cluster.env or addons.env.
+# An add-on is what the cluster gets once and for all (NAME/once/), what its publisher released (NAME.yaml), and then kbake's
+# own manifests of it (NAME/), in which @KEY@ stands for a value of cluster.env or addons.env.
 #
 # It may be ended at any time: what is applied twice is the same. When all is applied it says so in a stamp, which holds as
 # long as the manifests are the same ones: from then on they are the administrator's. Labels have a stamp of their own, so
@@ -15,7 +15,10 @@ export LC_ALL
 
 # For tests: another root, and no time to lose.
 root=${KBAKE_ROOT:-}
-pause=${KBAKE_PAUSE:-5}
+# Seconds between two attempts; the last ones go on for ever. The API server starts while this waits, on the same processors,
+# and each question by kubectl costs as much as many by `listens`.
+listen_pauses=${KBAKE_PAUSES:-1 2 4 5}
+pauses=${KBAKE_PAUSES:-2 4 8 15 30 60}
 : "${ADDONS=}" "${CONTROL_PLANES=}" "${WORKERS=}"
 
 addons=$root/usr/share/kbake/addons
@@ -58,8 +61,26 @@ fill() {
     echo "$filled/$1"
 }
 
+# Begins to wait anew, with the pauses $1.
+begin_waiting() {
+    waits=$1
+}
+
+# Waits for longer each time.
+wait_longer() {
+    # Words, on purpose.
+    # shellcheck disable=SC2086
+    set -- $waits
+    sleep "$1"
+    shift
+    [ $# -eq 0 ] || waits=$*
+}
+
 # What of the add-on $1 is to be applied, in this order.
 parts() {
+    for once in "$addons/$1/once"/*.yaml; do
+        if [ -f "$once" ]; then echo "$once"; fi
+    done
     if [ -f "$addons/$1.yaml" ]; then echo "$addons/$1.yaml"; fi
     if [ -d "$addons/$1" ]; then fill "$1" || return 1; fi
 }
@@ -74,14 +95,57 @@ digest() {
     } | sha256sum | cut -d ' ' -f 1
 }
 
+# Whether anybody takes connections at the API's port.
+listens() {
+    timeout 5 bash -c ": </dev/tcp/127.0.0.1/$port" 2>/dev/null
+}
+
 wait_for_api() {
-    until api get --raw /readyz >/dev/null 2>&1; do
-        sleep "$pause"
+    port=$(sed -n 's/^API_PORT=\([0-9]\{1,5\}\)$/\1/p' "$root/etc/kubernetes/cluster.env")
+    : "${port:=6443}"
+    begin_waiting "$listen_pauses"
+    until listens; do wait_longer; done
+    begin_waiting "$pauses"
+    until api get --raw /readyz >/dev/null 2>&1; do wait_longer; done
+}
+
+# Pods of add-ons are to find their images here: one that is early would ask a registry, and where there is none ask again
+# minutes later. After ten minutes something is wrong with the images, and the rest must not suffer.
+wait_for_images() {
+    begin_waiting "${KBAKE_PAUSES:-5}"
+    attempt=0
+    until [ -e "$root/run/kbake-images/done" ] || [ "$attempt" -ge 120 ]; do
+        attempt=$((attempt + 1))
+        wait_longer
     done
+    begin_waiting "$pauses"
+    wait_for_images() { :; }
+}
+
+# One manifest that is the administrator's from the beginning: it is made, and never changed, when it is there.
+create() {
+    if api create -f "$1" >"$state/addons.log" 2>&1; then
+        say "$1 is made"
+    elif grep -q '(AlreadyExists)' "$state/addons.log"; then
+        say "$1 is there, and stays as it is"
+    else
+        say "$1 is not taken yet: $(tail -n 1 "$state/addons.log")"
+        return 1
+    fi
 }
 
 # One file or folder of manifests, once.
 apply() {
+    case $1 in
+        */addons/rbac*) ;;
+        *) wait_for_images ;;
+    esac
+    case $1 in
+        */once/*)
+            create "$1"
+            return
+            ;;
+    esac
     if api apply --server-side --force-conflicts --field-manager=kbake -f "$1" >"$state/addons.log" 2>&1; then
         say "$1 is applied"
         return 0
@@ -95,6 +159,7 @@ apply() {
 # waiting.
 apply_all() {
     waiting=$1
+    begin_waiting "$pauses"
     while [ -n "$waiting" ]; do
         left=
         while read -r part; do
@@ -103,10 +168,9 @@ apply_all() {
         done <<END
 $(echo "$waiting" | sed '/^$/d')
 END
+        [ "$left" = "$waiting" ] || begin_waiting "$pauses"
         waiting=$left
-        if [ -n "$waiting" ]; then
-            sleep "$pause"
-        fi
+        if [ -n "$waiting" ]; then wait_longer; fi
     done
 }
 
@@ -120,6 +184,7 @@ label() {
 label_all() {
     waiting="$(names "$CONTROL_PLANES" | sed 's/$/ control-plane/')
 $(names "$WORKERS" | sed 's/$/ worker/')"
+    begin_waiting "$pauses"
     while [ -n "$waiting" ]; do
         registered=$(api get nodes --output=name) || registered=
         left=
@@ -132,10 +197,9 @@ $(names "$WORKERS" | sed 's/$/ worker/')"
         done <<END
 $waiting
 END
+        [ "$left" = "$waiting" ] || begin_waiting "$pauses"
         waiting=$left
-        if [ -n "$waiting" ]; then
-            sleep "$pause"
-        fi
+        if [ -n "$waiting" ]; then wait_longer; fi
     done
 }
 

@@ -15,7 +15,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
-use super::super::manifest::{capabilities, default_seccomp, http_get, meta, meta_in, object, pairs, quantities, selector, texts};
+use super::super::manifest::{
+    capabilities, default_seccomp, http_get, meta, meta_in, object, pairs, preloaded, quantities, selector, texts,
+};
 use super::rbac::{account, cluster_role};
 use crate::error::Result;
 
@@ -137,7 +139,7 @@ fn container(image: &str) -> Container {
     Container {
         name: "coredns".to_owned(),
         image: Some(image.to_owned()),
-        image_pull_policy: Some("IfNotPresent".to_owned()),
+        image_pull_policy: preloaded(),
         args: texts(&["-conf", "/etc/coredns/Corefile"]),
         liveness_probe: Some(seconds(Some(60), Some(5), Some(5), probe(8080, "/health"))),
         readiness_probe: Some(probe(8181, "/ready")),

@@ -7,12 +7,12 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy}
 use k8s_openapi::api::core::v1::{
     Container, EnvVar, NFSVolumeSource, Namespace, PodSpec, PodTemplateSpec, ResourceRequirements, ServiceAccount, Volume, VolumeMount,
 };
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-use super::super::manifest::{default_seccomp, meta, meta_in, object, pairs, quantities, selector, texts};
+use super::super::manifest::{default_seccomp, meta, meta_in, object, pairs, preloaded, quantities, selector, texts};
 use super::coredns::on_the_control_plane;
 use super::rbac::{account, cluster_role};
 use crate::error::Result;
@@ -27,18 +27,11 @@ const LABELS: [(&str, &str); 1] = [("app.kubernetes.io/name", NAME)];
 /// All objects.
 pub(super) fn objects(image: &str) -> Result<Vec<Value>> {
     let account = || Some(vec![account(NAME, NAME)]);
-    let role = RoleRef { kind: "Role".to_owned(), ..cluster_role(NAME) };
     Ok(vec![
         object(&Namespace { metadata: meta(NAME, &LABELS), ..Namespace::default() })?,
         object(&ServiceAccount { metadata: named(), ..ServiceAccount::default() })?,
         object(&ClusterRole { metadata: meta(NAME, &LABELS), rules: Some(cluster_rules()), ..ClusterRole::default() })?,
         object(&ClusterRoleBinding { metadata: meta(NAME, &LABELS), role_ref: cluster_role(NAME), subjects: account() })?,
-        // One at a time works, and who it is stands in an object of this old kind.
-        object(&Role {
-            metadata: named(),
-            rules: Some(vec![rule("", &["endpoints"], &["get", "list", "watch", "create", "update", "patch"])]),
-        })?,
-        object(&RoleBinding { metadata: named(), role_ref: role, subjects: account() })?,
         object(&deployment(image))?,
         object(&class())?,
     ])
@@ -94,11 +87,17 @@ fn pod(image: &str) -> PodSpec {
 
 fn container(image: &str) -> Container {
     let env = |(name, value): (&str, &str)| EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None };
-    let settings = [("PROVISIONER_NAME", PROVISIONER), ("NFS_SERVER", "@NFS_SERVER@"), ("NFS_PATH", "@NFS_PATH@")];
+    let settings = [
+        ("PROVISIONER_NAME", PROVISIONER),
+        ("NFS_SERVER", "@NFS_SERVER@"),
+        ("NFS_PATH", "@NFS_PATH@"),
+        // The only one has nobody to yield to, and would end when it loses a lease.
+        ("ENABLE_LEADER_ELECTION", "false"),
+    ];
     Container {
         name: NAME.to_owned(),
         image: Some(image.to_owned()),
-        image_pull_policy: Some("IfNotPresent".to_owned()),
+        image_pull_policy: preloaded(),
         env: Some(settings.map(env).into()),
         resources: Some(ResourceRequirements {
             requests: quantities(&[("cpu", "10m"), ("memory", "32Mi")]),

@@ -1,4 +1,4 @@
-//! What the API server may do at kubelets.
+//! What people with the certificate `admin` may do in the cluster, and what the API server may do at kubelets.
 //!
 //! kube-proxy's identity has its rights by default: `system:node-proxier` is bound to `system:kube-proxy`.
 
@@ -8,7 +8,28 @@ use serde_json::Value;
 use super::super::manifest::{meta, object};
 use crate::error::Result;
 
+/// The group of the certificate `admin`, and the name of its binding.
+const ADMINS: &str = "kbake:cluster-admins";
+
 pub(super) const ABOUT: &str = "Lets the API server into kubelets, for logs, exec and metrics. Its certificate has a name and no group.";
+
+/// For people who read the manifest of the group for daily use.
+pub(super) const ABOUT_ADMINS: &str =
+    "Gives all rights to the group of the certificate `admin`, as long as this stands. It is made when it is not there,
+and never changed: to take the rights away for good, remove the subjects and leave the binding.";
+
+/// The binding of the group for daily use. The group `system:masters`, of the certificate `super-admin`, needs none and
+/// cannot be kept from anything.
+pub(super) fn admins() -> Result<Vec<Value>> {
+    let group = Subject {
+        api_group: Some("rbac.authorization.k8s.io".to_owned()),
+        kind: "Group".to_owned(),
+        name: ADMINS.to_owned(),
+        namespace: None,
+    };
+    let binding = ClusterRoleBinding { metadata: meta(ADMINS, &[]), role_ref: cluster_role("cluster-admin"), subjects: Some(vec![group]) };
+    Ok(vec![object(&binding)?])
+}
 
 /// All objects.
 pub(super) fn objects() -> Result<Vec<Value>> {

@@ -143,9 +143,23 @@ fn audit() -> Vec<(&'static str, String)> {
     ])
 }
 
+/// How components of which one works at a time take turns, where there are several: names and values, in seconds.
+///
+/// A leader that has not renewed its lease for 40 s ends, and its successor begins 60 to 72 s after the last renewal. The
+/// defaults (10 s and 15 s) cost a restart whenever a busy machine stands still for as long; a minute without a leader
+/// costs less, as pods of a node that is gone are replaced after five. A leader that works must be able to ask more than
+/// once before its time is up: each attempt has half of it.
+pub(in crate::render::image::parts) const TURNS: [(&str, &str); 4] = [
+    ("leader-elect", "@LEADER_ELECT@"),
+    ("leader-elect-lease-duration", "60s"),
+    ("leader-elect-renew-deadline", "40s"),
+    ("leader-elect-retry-period", "10s"),
+];
+
 /// The flags of what serves metrics on loopback only, and calls the API server as `/etc/kubernetes/NAME.conf` says.
 fn local(kubeconfig: &str) -> Vec<(&'static str, String)> {
-    let mut flags = own(&[("bind-address", "127.0.0.1"), ("leader-elect", "true"), ("profiling", "false")]);
+    let mut flags = own(&[("bind-address", "127.0.0.1"), ("profiling", "false")]);
+    flags.extend(own(&TURNS));
     flags.extend(["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"].map(|flag| (flag, kubeconfig.to_owned())));
     flags.extend(authorities());
     flags

@@ -27,7 +27,8 @@ pub(super) fn pod(image: &Reference) -> Pod {
         ],
         requests: &[("cpu", "100m"), ("memory", "100Mi")],
         capabilities: &[],
-        probes: Probes { startup: probe(live), liveness: probe(live), readiness: Some(probe(ready)) },
+        // It has started when it serves; that it is alive is asked from then on only.
+        probes: Probes { startup: probe(ready), liveness: probe(live), readiness: Some(probe(ready)) },
     })
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
     VolumeMount,
 };
 
-use super::super::manifest::{capabilities, default_seccomp, meta_in, quantities};
+use super::super::manifest::{capabilities, default_seccomp, meta_in, preloaded, quantities};
 
 /// The node's address on the cluster's network.
 pub(super) const HOST_IP: (&str, &str) = ("HOST_IP", "status.hostIP");
@@ -88,8 +88,7 @@ fn container(component: Component) -> Container {
     Container {
         name: component.name.to_owned(),
         image: Some(component.image.to_owned()),
-        // Preloaded, or not at all: what a registry has under the same name is not what the lockfile says.
-        image_pull_policy: Some("Never".to_owned()),
+        image_pull_policy: preloaded(),
         command: Some(command),
         env: (!env.is_empty()).then_some(env),
         volume_mounts: Some(component.mounts.iter().map(mounted).collect()),

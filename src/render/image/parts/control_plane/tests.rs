@@ -15,6 +15,9 @@ const MANIFESTS: [(&str, &str); 4] = [
     ("control-plane", "kube-scheduler"),
 ];
 
+/// Its place in the image.
+const SCHEDULER: &str = "/usr/share/kbake/templates/control-plane/etc/kubernetes/scheduler.yaml";
+
 fn template_of(group: &str, name: &str) -> String {
     let path = format!("/usr/share/kbake/templates/{group}/etc/kubernetes/manifests/{name}.yaml");
     texts(Part::ControlPlane, &facts("upstream"))[&path].clone()
@@ -45,7 +48,7 @@ fn files_are_as_recorded() {
 #[test]
 fn what_the_channel_lacks_is_left_out() {
     let paths: Vec<String> = texts(Part::ControlPlane, &facts("debian")).into_keys().collect();
-    assert_eq!(paths, ["/etc/kubernetes/audit-policy.yaml", "/etc/kubernetes/scheduler.yaml"]);
+    assert_eq!(paths, ["/etc/kubernetes/audit-policy.yaml", SCHEDULER]);
 }
 
 /// Another parser reads back what was typed, and nothing in it is unknown to the types.
@@ -182,7 +185,7 @@ fn etcd_gets_the_flags_of_its_version() {
         let reference: Reference = format!("registry.k8s.io/etcd:{tag}").parse().unwrap();
         let container = etcd::pod(&reference).spec.unwrap().containers.remove(0);
         let path = |probe: Option<k8s_openapi::api::core::v1::Probe>| probe.unwrap().http_get.unwrap().path.unwrap();
-        (path(container.liveness_probe), path(container.readiness_probe))
+        (path(container.startup_probe), path(container.liveness_probe), path(container.readiness_probe))
     };
     for (tag, live, ready) in [
         ("3.4.23", "/health", "/health"),
@@ -191,7 +194,7 @@ fn etcd_gets_the_flags_of_its_version() {
         ("3.5.11", "/livez", "/readyz"),
         ("3.6.8-0", "/livez", "/readyz"),
     ] {
-        assert_eq!(path(tag), (live.to_owned(), ready.to_owned()), "{tag}");
+        assert_eq!(path(tag), (ready.to_owned(), live.to_owned(), ready.to_owned()), "{tag}: it has started when it serves");
     }
 }
 
@@ -237,4 +240,24 @@ fn the_scheduler_is_configured_by_its_file() {
     assert_eq!(config["kind"], "KubeSchedulerConfiguration");
     assert_eq!(config["apiVersion"], "kubescheduler.config.k8s.io/v1");
     assert_eq!(config["clientConnection"]["kubeconfig"], "/etc/kubernetes/scheduler.conf");
+    assert_eq!(config["leaderElection"]["leaderElect"], true, "a value of the cluster's, and no text");
+}
+
+/// <https://github.com/kubernetes/client-go/blob/v0.34.0/tools/leaderelection/leaderelection.go>: the lease is longer than the
+/// deadline, and the deadline than 1.2 pauses. Half of the deadline is an attempt's time.
+#[test]
+fn leaders_have_the_patience_of_a_slow_machine() {
+    let seconds = |value: &str| value.strip_suffix('s').unwrap().parse::<u32>().unwrap();
+    let manager = container(&pods()[2]).command.unwrap();
+    assert_eq!(flag(&manager, "leader-elect"), "true", "the cluster's value");
+    let scheduler = filled(include_str!("scheduler.yaml"))[0]["leaderElection"].clone();
+    let mut times = Vec::new();
+    for (name, key) in [("lease-duration", "leaseDuration"), ("renew-deadline", "renewDeadline"), ("retry-period", "retryPeriod")] {
+        let value = flag(&manager, &format!("leader-elect-{name}"));
+        assert_eq!(scheduler[key], value, "{name}: both are alike");
+        times.push(seconds(&value));
+    }
+    let [lease, deadline, pause] = times[..] else { panic!("{times:?}") };
+    assert!(lease > deadline && deadline > pause * 12 / 10 && deadline > 30, "{times:?}");
+    assert!(lease <= 60, "a cluster without a leader is found one before its pods are missed: {times:?}");
 }

@@ -3,15 +3,18 @@
 
 use serde::Serialize;
 
+use super::super::control_plane::components::TURNS;
 use super::super::manifest::{documents, object};
 use crate::error::Result;
 use crate::render::image::Facts;
 
 const VERSION: &str = "kubeadm.k8s.io/v1beta4";
 
-const ABOUT: &str = "On the first control-plane node, once etcd answers:
+const ABOUT: &str = "On every control-plane node, first; it returns when all preloaded images are there:
+  systemctl start kbake-images-rest
+On the first control-plane node, once etcd answers:
   kubeadm init --config /etc/kubernetes/kubeadm.yaml
-  kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f /usr/share/kbake/addons/rbac
+  kubectl --kubeconfig /etc/kubernetes/admin.conf apply --recursive -f /usr/share/kbake/addons/rbac
 On each further one:
   kubeadm init phase control-plane all --config /etc/kubernetes/kubeadm.yaml
   kubeadm init phase mark-control-plane --config /etc/kubernetes/kubeadm.yaml
@@ -57,6 +60,7 @@ struct ClusterConfiguration {
     etcd: Etcd,
     kubernetes_version: String,
     networking: Networking,
+    scheduler: Component,
 }
 
 #[derive(Serialize)]
@@ -72,7 +76,7 @@ struct Component {
     extra_args: Vec<Arg>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Arg {
     name: &'static str,
     value: &'static str,
@@ -133,6 +137,19 @@ fn init(facts: &Facts) -> Result<InitConfiguration> {
     })
 }
 
+/// Whether and how patiently leaders are elected, in place of kubeadm's own.
+fn turns() -> Vec<Arg> {
+    TURNS.map(|(name, value)| Arg { name, value }).into()
+}
+
+/// Who allocates nodes' shares of the pods' network.
+fn shares() -> Vec<Arg> {
+    vec![
+        Arg { name: "allocate-node-cidrs", value: "@ALLOCATE_NODE_CIDRS@" },
+        Arg { name: "node-cidr-mask-size", value: "@NODE_CIDR_MASK_SIZE@" },
+    ]
+}
+
 fn cluster(facts: &Facts) -> ClusterConfiguration {
     // Where the image has the control plane, there is a version; kubeadm would ask the internet for the newest.
     let version = facts.image("kube-apiserver").map_or_else(String::new, |image| image.tag().to_owned());
@@ -153,12 +170,7 @@ fn cluster(facts: &Facts) -> ClusterConfiguration {
         cluster_name: "@CLUSTER_NAME@",
         control_plane_endpoint: "@API_ENDPOINT@",
         // As of kbake's own control plane: shares are allocated where no seed has them.
-        controller_manager: Component {
-            extra_args: vec![
-                Arg { name: "allocate-node-cidrs", value: "@ALLOCATE_NODE_CIDRS@" },
-                Arg { name: "node-cidr-mask-size", value: "@NODE_CIDR_MASK_SIZE@" },
-            ],
-        },
+        controller_manager: Component { extra_args: [shares(), turns()].concat() },
         etcd: Etcd {
             external: ExternalEtcd {
                 ca_file: "/etc/kubernetes/pki/etcd/ca.crt",
@@ -169,5 +181,6 @@ fn cluster(facts: &Facts) -> ClusterConfiguration {
         },
         kubernetes_version: version,
         networking: Networking { dns_domain: "@CLUSTER_DOMAIN@", pod_subnet: "@CLUSTER_CIDR@", service_subnet: "@SERVICE_CIDR@" },
+        scheduler: Component { extra_args: turns() },
     }
 }

@@ -25,6 +25,12 @@ fn kubeadm_is_told_what_the_seed_knows() {
     assert_eq!(cluster["controlPlaneEndpoint"], "kubernetes.kubenet:6443");
     let members = json!(["https://192.168.3.11:2379", "https://192.168.3.12:2379"]);
     assert_eq!(cluster["etcd"]["external"]["endpoints"], members, "a list");
+    // kubeadm's own are `true` and the defaults, for one node as for several.
+    for component in ["controllerManager", "scheduler"] {
+        let arguments = cluster[component]["extraArgs"].as_array().unwrap();
+        let of = |name: &str| arguments.iter().find(|argument| argument["name"] == name).unwrap()["value"].clone();
+        assert_eq!((of("leader-elect"), of("leader-elect-renew-deadline")), (json!("true"), json!("40s")), "{component}");
+    }
     assert_eq!(found.iter().filter(|document| has_null(document)).count(), 0);
 }
 
@@ -50,7 +56,7 @@ fn a_worker_has_the_drop_in_only() {
 fn systemd_accepts_the_drop_in() {
     let mut files = texts(Part::Kubelet, &facts("upstream"));
     files.extend(texts(Part::Kubeadm, &Facts::default()));
-    for unit in ["containerd.service", "kbake-images.service"] {
+    for unit in ["containerd.service", "kbake-images.service", "kbake-images-rest.service"] {
         files.insert(format!("/usr/lib/systemd/system/{unit}"), "[Service]\nExecStart=/bin/true\n".to_owned());
     }
     systemd_accepts("kubelet.service", &files, &["usr/bin/kubelet", "usr/local/bin/kubelet", "bin/true", "usr/bin/true"]);

@@ -66,6 +66,26 @@ api_endpoint() {
     if [ -n "$endpoint" ]; then echo "API_ENDPOINT=$endpoint" >>"$work/values"; fi
 }
 
+# The node's taints, KEY=VALUE:EFFECT or KEY:EFFECT with commas between them, as a list of the kubelet's configuration.
+# In quotes: a taint may have the value `true` or `1`, and the kubelet takes texts only.
+register_with_taints() {
+    list=
+    for taint in $(sed -n 's/^NODE_TAINTS=//p' "$work/values" | tr ',' ' '); do
+        what=${taint%:*}
+        case $what in
+            *=*) value=", value: \"${what#*=}\"" ;;
+            *) value= ;;
+        esac
+        list="$list${list:+, }{key: \"${what%%=*}\"$value, effect: \"${taint##*:}\"}"
+    done
+    echo "REGISTER_WITH_TAINTS=[$list]" >>"$work/values"
+}
+
+# Seeds of earlier versions do not say whether leaders are elected. Where there are several, they must be.
+leader_elect() {
+    has LEADER_ELECT || echo "LEADER_ELECT=true" >>"$work/values"
+}
+
 # Whether the cluster has a value for $1. An empty one is none.
 has() {
     grep -q "^$1=." "$work/values"
@@ -128,6 +148,8 @@ echo "# KEY=value" >"$work/values"
 check
 node_name
 api_endpoint
+register_with_taints
+leader_elect
 
 for folder in "$templates"/*/; do
     [ -d "$folder" ] || continue

@@ -59,7 +59,16 @@ impl Node {
         fs::create_dir(dir.path().join("images")).unwrap();
         let shown = dir.path().display();
         let path = format!("{PROGRAMS}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
-        let environment = vec![("PATH", path), ("KBAKE_IMAGES", format!("{shown}/images")), ("KBAKE_BROUGHT", format!("{shown}/brought"))];
+        let own = [("IMAGES", "images"), ("MANIFESTS", "manifests"), ("BROUGHT", "brought"), ("BOOT", "boot")];
+        let own = own.map(|(key, file)| (key, format!("{shown}/{file}")));
+        let [images, manifests, brought, boot] = own.map(|(_, path)| path);
+        let environment = vec![
+            ("PATH", path),
+            ("KBAKE_IMAGES", images),
+            ("KBAKE_MANIFESTS", manifests),
+            ("KBAKE_BROUGHT", brought),
+            ("KBAKE_BOOT", boot),
+        ];
         Node { dir, environment }
     }
 
@@ -67,9 +76,23 @@ impl Node {
         archive(&self.dir.path().join("images").join(file), name, content)
     }
 
+    /// What the last boot knew is gone.
+    fn reboot(&self) {
+        fs::remove_dir_all(self.dir.path().join("boot")).unwrap();
+    }
+
+    fn is_done(&self) -> bool {
+        self.dir.path().join("boot/done").exists()
+    }
+
     fn run(&self) -> Result<String, String> {
+        self.run_with(&[])
+    }
+
+    fn run_with(&self, arguments: &[&str]) -> Result<String, String> {
         let environment = self.environment.iter().map(|(key, value)| (*key, value.as_str()));
-        let out = Command::new("dash").arg(self.dir.path().join("script")).envs(environment).env("LC_ALL", "C").output();
+        let mut command = Command::new("dash");
+        let out = command.arg(self.dir.path().join("script")).args(arguments).envs(environment).output();
         let out = out.unwrap_or_else(|e| panic!("dash is missing: run tests/setup.sh ({e})"));
         let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         if out.status.success() { Ok(said) } else { Err(said) }
@@ -91,9 +114,13 @@ fn brings_images(node: &Node, digest: &dyn Fn(&str) -> String, remove: &dyn Fn(&
     assert_eq!(node.run().unwrap(), "", "a second boot costs nothing");
 
     // The power went before the images were on disk.
+    node.reboot();
     fs::remove_file(node.dir.path().join("brought")).unwrap();
     assert!(node.run().unwrap().contains(&format!("{PAUSE} may have been brought by halves: once more\n")));
     assert_eq!(digest(PAUSE), pause);
+    assert_eq!(node.run().unwrap(), "");
+
+    node.reboot();
     assert_eq!(node.run().unwrap(), "");
 
     remove(DNS);
@@ -106,13 +133,51 @@ fn brings_images(node: &Node, digest: &dyn Fn(&str) -> String, remove: &dyn Fn(&
     assert_eq!(digest(PAUSE), newer);
     assert_eq!(node.run().unwrap(), "");
 
+    by_need(node, digest, remove);
+
+    // One that is broken keeps no other waiting, and costs no other anything when it is tried again.
     fs::write(node.dir.path().join("images/x.tar"), b"no archive").unwrap();
-    assert!(node.run().unwrap_err().contains("x.tar is no OCI archive"));
+    node.reboot();
+    remove(DNS);
+    let said = node.run().unwrap_err();
+    assert!(said.contains("x.tar is no OCI archive") && said.contains(DNS) && !node.is_done(), "{said}");
+    let again = node.run().unwrap_err();
+    assert!(!again.contains(DNS) && !again.contains(PAUSE), "{again}");
     fs::write(node.dir.path().join("images/x.tar"), tar(&[("index.json", b"{\"manifests\":[]}")])).unwrap();
     assert!(node.run().unwrap_err().contains("x.tar does not say which image it has"));
     let text = format!("{{\"digest\":\"sha256:00\",\"io.containerd.image.name\":\"{PAUSE}x\"}}");
     fs::write(node.dir.path().join("images/x.tar"), tar(&[("index.json", text.as_bytes())])).unwrap();
     assert!(node.run().unwrap_err().contains(&format!("cannot bring {PAUSE}x")));
+}
+
+/// The names of the script's own lines `NAME (DIGEST)`. The runtime says more.
+fn brought(said: &str) -> Vec<&str> {
+    said.lines().filter_map(|line| line.split_once(" (")).map(|(name, _)| name).filter(|name| !name.contains(' ')).collect()
+}
+
+/// What the kubelet waits for: the image of every pod, and those of its static ones, however they are written.
+fn by_need(node: &Node, digest: &dyn Fn(&str) -> String, remove: &dyn Fn(&str)) {
+    let (agent, server) = ("docker.io/library/agent:1", "registry.k8s.io/kube-apiserver:v1.36.2");
+    let archives = [("agent.tar", agent), ("kube-apiserver.tar", server)].map(|(file, name)| node.archive(file, name, file.as_bytes()));
+    [PAUSE, DNS].iter().for_each(|name| remove(name));
+    node.reboot();
+    put(node.dir.path(), "manifests/kube-apiserver.yaml", format!("spec:\n  containers:\n  - image: \"{server}\"\n").as_bytes(), 0o600);
+    put(node.dir.path(), "manifests/agent.json", br#"{"spec":{"containers":[{"image":"agent:1"}]}}"#, 0o600);
+    let said = node.run_with(&["first"]).unwrap();
+    assert_eq!(brought(&said), [PAUSE, agent, server], "the sandbox's first, and what no static pod names not at all");
+    assert_eq!([digest(agent), digest(server)], archives);
+    assert!(!node.is_done());
+    assert_eq!(node.run_with(&["first"]).unwrap(), "");
+
+    // Beside it the kubelet begins, and pods use what is here. So nothing that is here is touched, though it be in no book.
+    fs::write(node.dir.path().join("brought"), "").unwrap();
+    let said = node.run().unwrap();
+    assert_eq!(brought(&said), [DNS], "{said}");
+    assert!(!said.contains("by halves") && node.is_done(), "{said}");
+    let book = fs::read_to_string(node.dir.path().join("brought")).unwrap();
+    assert_eq!(book.lines().count(), 4, "{book}");
+    node.reboot();
+    assert_eq!((node.run_with(&["first"]).unwrap(), node.run().unwrap()), (String::new(), String::new()));
 }
 
 #[test]

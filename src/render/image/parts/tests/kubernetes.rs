@@ -31,7 +31,8 @@ fn config(path: &str, facts: &Facts) -> Value {
     let parts = [Part::Kubelet, Part::KubeProxy];
     let text = content(&entries(&parts, facts), &format!("{TEMPLATES}/node/{path}"));
     let values = [("CLUSTER_DNS", "10.32.0.10"), ("CLUSTER_DOMAIN", "cluster.local"), ("CLUSTER_CIDR", "10.0.0.0/12")];
-    let all = values.into_iter().chain([("PROXY_MODE", "nftables"), ("NODE_NAME", "worker0")]);
+    let node = [("NODE_NAME", "worker0"), ("REGISTER_WITH_TAINTS", "[]")];
+    let all = values.into_iter().chain(node).chain([("PROXY_MODE", "nftables")]);
     let text = all.fold(text, |text, (key, value)| text.replace(&format!("@{key}@"), value));
     assert!(!text.contains('@'), "{text}");
     pyyaml(&[text]).remove(0)
@@ -61,8 +62,10 @@ fn the_kubelet_has_every_field_that_it_is_given() {
             ("cgroupDriver", json!("systemd")),
             ("failSwapOn", json!(true)),
             ("readOnlyPort", json!(0)),
+            ("registerWithTaints", json!([])),
             ("resolvConf", json!("/run/systemd/resolve/resolv.conf")),
             ("rotateCertificates", json!(false)),
+            ("seccompDefault", json!(true)),
             ("staticPodPath", json!("/etc/kubernetes/manifests")),
         ] {
             assert_eq!(config[key], value, "{key}");

@@ -98,7 +98,7 @@ fn no_part_writes_what_another_does() {
         assert!(
             all.iter().all(|entry| !matches!(entry, Entry::File { bytes, .. } if bytes.contains(&b'{') && {
                 let text = String::from_utf8_lossy(bytes);
-                ["{runtime}", "{endpoint}", "{sandbox}", "{pinned}", "{plugin-folders}"].iter().any(|gap| text.contains(gap))
+                ["{runtime}", "{endpoint}", "{sandbox}", "{pinned}", "{plugin-folders}", "{format}"].iter().any(|gap| text.contains(gap))
             })),
             "{kind}: a gap is left"
         );
@@ -115,10 +115,20 @@ fn what_is_needed_is_asked_for() {
     assert!(message(Part::Crio, &Facts::default()).contains("needs the container image `pause`"));
 }
 
-/// <https://github.com/containerd/containerd/blob/main/RELEASES.md>: the one key is gone in 2.4, the other new in 2.1.
+/// <https://github.com/containerd/containerd/blob/main/RELEASES.md>: the one key is gone in 2.4, the other new in 2.1. An older
+/// format is converted at each start with a warning, a newer one refused.
 #[test]
-fn each_containerd_is_told_of_plugins_in_its_own_words() {
-    for (version, key, format) in [("1.7.28", "bin_dir", 2), ("2.0.6", "bin_dir", 3), ("2.1.0", "bin_dirs", 3), ("3.0.0", "bin_dirs", 3)] {
+fn each_containerd_gets_the_newest_format_that_it_reads() {
+    for (version, key, format) in [
+        ("1.6.20", "bin_dir", 2),
+        ("1.7.28", "bin_dir", 2),
+        ("2.0.6", "bin_dir", 3),
+        ("2.1.0", "bin_dirs", 3),
+        ("2.2.4", "bin_dirs", 3),
+        ("2.3.0", "bin_dirs", 4),
+        ("2.10.0", "bin_dirs", 4),
+        ("3.0.0", "bin_dirs", 4),
+    ] {
         let facts = facts(&[("containerd", version)], &[("pause", "registry.k8s.io/pause:3.10.2")], Runtime::Containerd);
         let config: toml::Table = content(&entries(&[Part::Containerd], &facts), "etc/containerd/config.toml").parse().unwrap();
         assert_eq!(config["version"].as_integer(), Some(format), "{version}");
@@ -154,7 +164,7 @@ fn systemd_accepts_the_units() {
             put(root.path(), &path, &bytes, u32::from(mode));
             names.extend(path.strip_prefix("etc/systemd/system/").map(str::to_owned));
         }
-        assert_eq!(names.len(), 6, "{names:?}");
+        assert_eq!(names.len(), 7, "{names:?}");
         for unit in &names {
             let out = systemd_analyze(root.path(), &["verify", "--man=no", unit]);
             let complaint = String::from_utf8_lossy(&out.stderr).into_owned();

@@ -142,6 +142,41 @@ fn values_are_not_filled_in_themselves() {
     assert!(read(root.path(), KUBELET).contains("  - \"@CLUSTER_NAME@\"\n"));
 }
 
+/// Taints are objects of texts, whatever the words of a text may mean elsewhere.
+#[test]
+fn taints_reach_the_kubelets_configuration() {
+    let list = |settings: &str| {
+        let root = root(&format!("{GOOD}{settings}"));
+        let (good, said) = run(root.path());
+        assert!(good, "{settings}: {said}");
+        crate::render::tests::pyyaml(&[read(root.path(), KUBELET)]).remove(0)["registerWithTaints"].clone()
+    };
+    let taint = |key: &str, value: &str, effect: &str| serde_json::json!({ "key": key, "value": value, "effect": effect });
+    let role = serde_json::json!({ "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" });
+    for (taints, expected) in [
+        ("", vec![]),
+        ("node-role.kubernetes.io/control-plane:NoSchedule", vec![role.clone()]),
+        ("gpu=true:NoExecute", vec![taint("gpu", "true", "NoExecute")]),
+        ("a=1:NoSchedule,a=1:NoExecute", vec![taint("a", "1", "NoSchedule"), taint("a", "1", "NoExecute")]),
+        ("x.test/on=:PreferNoSchedule", vec![taint("x.test/on", "", "PreferNoSchedule")]),
+    ] {
+        assert_eq!(list(&format!("NODE_TAINTS={taints}\n")), serde_json::Value::from(expected), "{taints}");
+    }
+    // A seed of an earlier version gives them to the kubelet as an argument, which counts more.
+    assert_eq!(list(""), serde_json::json!([]));
+}
+
+/// A seed of an earlier version does not say it, and may be one of several.
+#[test]
+fn leaders_are_elected_unless_the_seed_says_otherwise() {
+    for (settings, expected) in [("", "true"), ("LEADER_ELECT=false\n", "false"), ("LEADER_ELECT=true\n", "true")] {
+        let root = root(&format!("{GOOD}{settings}"));
+        put(root.path(), &format!("{TEMPLATES}/control-plane/etc/kubernetes/x"), b"@LEADER_ELECT@\n", 0o644);
+        assert!(run(root.path()).0);
+        assert_eq!(read(root.path(), "etc/kubernetes/x"), format!("{expected}\n"), "{settings}");
+    }
+}
+
 /// What seeds say of a node's arguments is what the script finds in them.
 #[test]
 fn the_node_has_its_kubelets_name() {

@@ -26,7 +26,7 @@ fn files_are_as_recorded() {
 #[test]
 fn what_the_channel_lacks_is_left_out() {
     let paths: Vec<String> = texts(Part::Addons, &facts("debian")).into_keys().filter(|path| path.contains("/addons/")).collect();
-    assert_eq!(paths, ["/usr/share/kbake/addons/rbac/rbac.yaml"]);
+    assert_eq!(paths, ["/usr/share/kbake/addons/rbac/once/cluster-admins.yaml", "/usr/share/kbake/addons/rbac/rbac.yaml"]);
 }
 
 /// The user is the subject of a certificate that seeds bring.
@@ -37,6 +37,21 @@ fn the_api_server_gets_into_kubelets() {
     let user = binding["subjects"][0]["name"].as_str().unwrap();
     let certificates = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/pki/kubenet.txt"));
     assert!(certificates.contains(&format!("apiserver-kubelet-client ca CN={user} client")), "{user}");
+}
+
+/// The group is the one of a certificate in the user's folder; the other one of the two needs no binding.
+#[test]
+fn the_admins_of_the_cluster_have_rights_that_can_be_taken_away() {
+    let text = &texts(Part::Addons, &facts("upstream"))["/usr/share/kbake/addons/rbac/once/cluster-admins.yaml"];
+    let binding = one(&filled(text), "ClusterRoleBinding");
+    assert_eq!((&binding["roleRef"]["kind"], &binding["roleRef"]["name"]), (&json!("ClusterRole"), &json!("cluster-admin")));
+    let subjects = binding["subjects"].as_array().unwrap();
+    assert_eq!((subjects.len(), &subjects[0]["kind"]), (1, &json!("Group")));
+    let group = subjects[0]["name"].as_str().unwrap();
+    let certificates = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/pki/kubenet.txt"));
+    assert!(certificates.starts_with(&format!("admin ca O={group}, CN=kubernetes-admin client\n")), "{group}");
+    assert!(certificates.contains("\nsuper-admin ca O=system:masters, CN=kubernetes-super-admin client\n"));
+    assert!(!group.starts_with("system:"), "what begins so is Kubernetes's own");
 }
 
 #[test]
@@ -87,10 +102,21 @@ fn volumes_come_from_the_clusters_export() {
     let class = one(&objects, "StorageClass");
     assert_eq!(class["provisioner"], of("PROVISIONER_NAME"));
     assert_eq!(class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"], "true");
-    for binding in ["RoleBinding", "ClusterRoleBinding"] {
-        let binding = one(&objects, binding);
-        let role = one(&objects, binding["roleRef"]["kind"].as_str().unwrap());
-        assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    let binding = one(&objects, "ClusterRoleBinding");
+    let role = one(&objects, binding["roleRef"]["kind"].as_str().unwrap());
+    assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    // The only one of its kind, and the next comes when it has gone: there is nobody to elect it from.
+    let deployment = one(&objects, "Deployment");
+    let one_at_a_time = (&deployment["spec"]["replicas"], &deployment["spec"]["strategy"]["type"]);
+    assert_eq!((one_at_a_time, of("ENABLE_LEADER_ELECTION")), ((&json!(1), &json!("Recreate")), json!("false")));
+}
+
+/// No registry is asked for what the image has preloaded, however early a pod is.
+#[test]
+fn pods_have_their_preloaded_images_or_none() {
+    for name in ["coredns", "nfs"] {
+        let container = one(&manifests(name), "Deployment")["spec"]["template"]["spec"]["containers"][0].clone();
+        assert_eq!(container["imagePullPolicy"], "Never", "{name}");
     }
 }
 

@@ -1,12 +1,14 @@
 //! The script, run by dash against a kubectl that notes what it is asked for.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use super::super::super::judge::{put, run};
 
-/// It answers when `readyz` has counted down, takes a file when `refuse-NAME` has, and knows the nodes in `nodes`.
+/// It answers when `readyz` has counted down, takes a file when `refuse-NAME` has, has made what `made-NAME` stands for, and
+/// knows the nodes in `nodes`.
 const KUBECTL: &str = r#"#!/bin/sh
 here=${0%/bin/kubectl}
 [ "$1 $3" = "--kubeconfig --request-timeout=60s" ] || { echo "bad arguments: $*" >&2; exit 9; }
@@ -25,26 +27,38 @@ case "$1 $2" in
         for file; do :; done
         count_down "$here/refuse-${file##*/}" || { echo "first line"; echo "no matches for kind"; exit 1; } >&2
         ;;
+    "create -f")
+        [ -e "$here/made-${3##*/}" ] || { : >"$here/made-${3##*/}"; exit 0; }
+        echo 'Error from server (AlreadyExists): error when creating "x": clusterrolebindings "x" already exists' >&2
+        exit 1
+        ;;
     "label --overwrite") count_down "$here/refuse-label" ;;
     *) echo "what is $*?" >&2; exit 9 ;;
 esac
 "#;
 
-struct Root(tempfile::TempDir);
+/// A node's root, and who takes connections where the API server does.
+struct Root(tempfile::TempDir, TcpListener);
 
 impl Root {
     fn new(addons_env: &str) -> Self {
-        let root = Root(tempfile::tempdir().unwrap());
+        let root = Root(tempfile::tempdir().unwrap(), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         root.put("bin/kubectl", KUBECTL, 0o755);
         root.put("usr/lib/kbake/addons", include_str!("../addons.sh"), 0o755);
         root.put("etc/kubernetes/addons.env", addons_env, 0o644);
-        root.put("etc/kubernetes/cluster.env", "API_PORT=6443\nCLUSTER_DNS=10.32.0.10\n", 0o644);
+        root.put("etc/kubernetes/cluster.env", &root.settings("10.32.0.10"), 0o644);
+        root.put("run/kbake-images/done", "", 0o644);
+        root.put("usr/share/kbake/addons/rbac/once/admins.yaml", "all rights\n", 0o644);
         root.put("usr/share/kbake/addons/rbac/rbac.yaml", "rights\n", 0o644);
         root.put("usr/share/kbake/addons/coredns/coredns.yaml", "at @CLUSTER_DNS@, again @CLUSTER_DNS@\n", 0o644);
         root.put("usr/share/kbake/addons/metallb.yaml", "the publisher's, with @LOAD_BALANCER_POOL@\n", 0o644);
         root.put("usr/share/kbake/addons/metallb/metallb.yaml", "pool @LOAD_BALANCER_POOL@\n", 0o644);
         root.put("nodes", "node/control0\nnode/worker0\nnode/worker10\n", 0o644);
         root
+    }
+
+    fn settings(&self, dns: &str) -> String {
+        format!("API_PORT={}\nCLUSTER_DNS={dns}\n", self.1.local_addr().unwrap().port())
     }
 
     fn path(&self) -> &Path {
@@ -63,7 +77,7 @@ impl Root {
     fn command(&self) -> Command {
         let mut command = Command::new("dash");
         command.arg(self.path().join("usr/lib/kbake/addons")).env_clear();
-        command.env("KBAKE_ROOT", self.path()).env("KBAKE_PAUSE", "0.02");
+        command.env("KBAKE_ROOT", self.path()).env("KBAKE_PAUSES", "0.02");
         command.env("PATH", format!("{}:/usr/bin:/bin", self.path().join("bin").display()));
         for (key, value) in self.read("etc/kubernetes/addons.env").lines().filter_map(|line| line.split_once('=')) {
             command.env(key, value);
@@ -79,11 +93,12 @@ impl Root {
     fn asked(&self) -> Vec<String> {
         let log = self.read("log");
         let _ = std::fs::remove_file(self.path().join("log"));
-        log.lines().map(|line| line.replace("apply --server-side --force-conflicts --field-manager=kbake -f ", "apply ")).collect()
+        let short = |line: &str| line.replace("apply --server-side --force-conflicts --field-manager=kbake -f ", "apply ");
+        log.lines().map(|line| short(line).replace("create -f ", "create ")).collect()
     }
 
     fn applied(&self) -> Vec<String> {
-        self.asked().into_iter().filter(|line| line.starts_with("apply")).collect()
+        self.asked().into_iter().filter(|line| line.starts_with("apply") || line.starts_with("create")).collect()
     }
 
     fn stamped(&self) -> bool {
@@ -92,6 +107,7 @@ impl Root {
 }
 
 const ALL: &str = "ADDONS=rbac,coredns,metallb\nCONTROL_PLANES=control0\nLOAD_BALANCER_POOL=10.0.0.1-10.0.0.9\nNFS_PATH=\nNFS_SERVER=\nWORKERS=worker0,worker10\n";
+const ADMINS: &str = "create /usr/share/kbake/addons/rbac/once/admins.yaml";
 const RBAC: &str = "apply /var/lib/kbake/addons/rbac";
 const COREDNS: &str = "apply /var/lib/kbake/addons/coredns";
 const METALLB: &str = "apply /usr/share/kbake/addons/metallb.yaml";
@@ -109,8 +125,8 @@ fn add_ons_are_applied_in_order_and_once() {
     assert!(out.status.success(), "{}", said(&out));
     let asked = root.asked();
     assert!(asked[..4].iter().all(|line| line == "get --raw /readyz"), "{asked:?}");
-    let applied: Vec<&String> = asked.iter().filter(|line| line.starts_with("apply")).collect();
-    assert_eq!(applied, [RBAC, COREDNS, METALLB, POOL]);
+    let applied: Vec<&String> = asked.iter().filter(|line| line.starts_with("apply") || line.starts_with("create")).collect();
+    assert_eq!(applied, [ADMINS, RBAC, COREDNS, METALLB, POOL]);
     let labelled: Vec<&String> = asked.iter().filter(|line| line.starts_with("label")).collect();
     let label = |node: &str, role: &str| format!("label --overwrite node {node} node-role.kubernetes.io/{role}=");
     assert_eq!(labelled, [&label("control0", "control-plane"), &label("worker0", "worker"), &label("worker10", "worker")]);
@@ -124,18 +140,18 @@ fn add_ons_are_applied_in_order_and_once() {
 
 #[test]
 fn what_changes_is_applied_again() {
+    let root = Root::new(ALL);
     let changes: [(&str, &str); 3] = [
         ("usr/share/kbake/addons/rbac/rbac.yaml", "more rights\n"),
         ("usr/share/kbake/addons/metallb.yaml", "a newer one\n"),
-        ("etc/kubernetes/cluster.env", "API_PORT=6443\nCLUSTER_DNS=10.32.0.11\n"),
+        ("etc/kubernetes/cluster.env", &root.settings("10.32.0.11")),
     ];
-    let root = Root::new(ALL);
     assert!(root.run().status.success());
     for (path, text) in changes {
         root.asked();
         root.put(path, text, 0o644);
         assert!(root.run().status.success(), "{path}");
-        assert_eq!(root.applied(), [RBAC, COREDNS, METALLB, POOL], "{path}");
+        assert_eq!(root.applied(), [ADMINS, RBAC, COREDNS, METALLB, POOL], "{path}");
     }
 }
 
@@ -160,6 +176,62 @@ fn a_label_that_is_refused_is_put_on_again() {
     assert!(out.status.success(), "{}", said(&out));
     assert_eq!(root.asked().iter().filter(|line| line.starts_with("label")).count(), 5, "three, and two of them twice");
     assert_eq!(said(&out).matches("is labelled").count(), 3, "{}", said(&out));
+}
+
+/// Rights that were taken away stay so when an image brings newer manifests: an empty binding is one that is there.
+#[test]
+fn what_is_made_once_is_never_changed() {
+    let root = Root::new(ALL);
+    assert!(root.run().status.success());
+    root.asked();
+    root.put("usr/share/kbake/addons/rbac/once/admins.yaml", "other rights\n", 0o644);
+    let out = root.run();
+    assert!(out.status.success() && said(&out).contains("admins.yaml is there, and stays as it is"), "{}", said(&out));
+    assert_eq!(root.applied().iter().filter(|line| *line == ADMINS).count(), 1, "asked once, and never applied");
+}
+
+/// Each question by kubectl costs a slow machine a second or two of its processor, while the API server starts on it.
+#[test]
+fn the_api_is_asked_more_and_more_seldom() {
+    let root = Root::new(ALL);
+    root.put("bin/sleep", "#!/bin/sh\necho \"$1\" >>\"${0%/bin/sleep}/slept\"\n", 0o755);
+    root.put("readyz", "8", 0o644);
+    assert!(root.command().env_remove("KBAKE_PAUSES").output().unwrap().status.success());
+    assert_eq!(root.read("slept"), "2\n4\n8\n15\n30\n60\n60\n60\n");
+    assert_eq!(root.asked().iter().filter(|line| line.contains("/readyz")).count(), 9);
+}
+
+/// The others of these tests have somebody who listens, and the real bash.
+#[test]
+fn nobody_starts_kubectl_before_the_api_listens() {
+    let root = Root::new(ALL);
+    let bash = "#!/bin/sh\nhere=${0%/bin/bash}\necho \"$*\" >>\"$here/log\"\n[ \"$(wc -l <\"$here/log\")\" -ge 4 ]\n";
+    root.put("bin/bash", bash, 0o755);
+    assert!(root.run().status.success());
+    let asked = root.asked();
+    let port = root.1.local_addr().unwrap().port();
+    assert!(asked[..4].iter().all(|line| *line == format!("-c : </dev/tcp/127.0.0.1/{port}")), "{asked:?}");
+    assert_eq!(asked[4], "get --raw /readyz");
+}
+
+/// A pod that comes before its preloaded image would ask a registry. Rights need no image.
+#[test]
+fn add_ons_with_pods_wait_for_the_preloaded_images() {
+    let root = Root::new(ALL);
+    std::fs::remove_file(root.path().join("run/kbake-images/done")).unwrap();
+    let mut child = root.command().env("KBAKE_PAUSES", "0.1").stderr(Stdio::null()).spawn().unwrap();
+    wait_for(|| root.read("log").contains("/rbac\n"));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!root.read("log").contains("coredns") && child.try_wait().unwrap().is_none());
+    root.put("run/kbake-images/done", "", 0o644);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(root.applied(), [ADMINS, RBAC, COREDNS, METALLB, POOL]);
+
+    // They do not wait for ever.
+    let root = Root::new(ALL);
+    std::fs::remove_file(root.path().join("run/kbake-images/done")).unwrap();
+    assert!(root.command().env("KBAKE_PAUSES", "0").output().unwrap().status.success());
+    assert_eq!(root.applied(), [ADMINS, RBAC, COREDNS, METALLB, POOL]);
 }
 
 /// A kind that is not known yet keeps nothing else waiting.
@@ -221,9 +293,13 @@ fn wait_for(done: impl Fn() -> bool) {
 #[test]
 fn what_is_missing_is_said_and_the_rest_is_done() {
     for (settings, complaint, applied) in [
-        (ALL.replace("rbac,", "nfs,rbac,"), "this image has no add-on `nfs`", vec![RBAC, COREDNS, METALLB, POOL]),
-        (ALL.replace("=10.0.0.1-10.0.0.9", "="), "no value for @LOAD_BALANCER_POOL@ , which the add-on `metallb`", vec![RBAC, COREDNS]),
-        (ALL.replace("=10.0.0.1-10.0.0.9", "=$(reboot)|e"), "no value for @LOAD_BALANCER_POOL@", vec![RBAC, COREDNS]),
+        (ALL.replace("rbac,", "nfs,rbac,"), "this image has no add-on `nfs`", vec![ADMINS, RBAC, COREDNS, METALLB, POOL]),
+        (
+            ALL.replace("=10.0.0.1-10.0.0.9", "="),
+            "no value for @LOAD_BALANCER_POOL@ , which the add-on `metallb`",
+            vec![ADMINS, RBAC, COREDNS],
+        ),
+        (ALL.replace("=10.0.0.1-10.0.0.9", "=$(reboot)|e"), "no value for @LOAD_BALANCER_POOL@", vec![ADMINS, RBAC, COREDNS]),
     ] {
         let root = Root::new(&settings);
         let out = root.run();
