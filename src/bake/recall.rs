@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::fsx::{self, Stamp};
 use crate::project::{Channel, Digests, Project};
 use crate::store::Store;
-use crate::value::{RoleName, Sha256};
+use crate::value::{Cancel, RoleName, Sha256};
 
 impl Bake<'_> {
     /// As [`super::resolve()`] for each of `roles`. But a file that is as it was when it was read last is not read again.
@@ -25,7 +25,7 @@ impl Bake<'_> {
     }
 
     fn recalling<T>(&self, work: impl FnOnce(&Recall) -> T) -> T {
-        let recall = Recall { store: self.store, jobs: self.jobs, found: Mutex::default(), read: Mutex::default() };
+        let recall = Recall { store: self.store, cancel: self.cancel, jobs: self.jobs, found: Mutex::default(), read: Mutex::default() };
         let done = work(&recall);
         // What cannot be remembered is read again, and nothing worse.
         let _ = self.store.put_settled_stamps(&recall.read.into_inner().unwrap_or_else(PoisonError::into_inner));
@@ -36,6 +36,7 @@ impl Bake<'_> {
 /// What one command knows of files.
 struct Recall<'a> {
     store: &'a Store,
+    cancel: &'a Cancel,
     /// How many files are read at once.
     jobs: usize,
     /// By the paths that were asked for. Each is looked at once, so that all roles have it alike.
@@ -76,14 +77,14 @@ impl Recall<'_> {
     fn find(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
         // What is gone, or no file, has no memory.
         if Stamp::of(path)?.is_none() {
-            return fsx::digest_if_present(path);
+            return Ok(fsx::digest_until(path, self.cancel)?.map(|(digest, size, _)| (digest, size)));
         }
         // A store serves many folders, and a link may come to lead elsewhere.
         let path = fsx::canonical(path)?;
         if let Some(known) = self.store.known(&path)? {
             return Ok(Some(known));
         }
-        let Some((digest, size, stamp)) = fsx::digest_and_stamp(&path)? else { return Ok(None) };
+        let Some((digest, size, stamp)) = fsx::digest_until(&path, self.cancel)? else { return Ok(None) };
         if stamp.size == size {
             lock(&self.read).push((path, stamp, digest));
         }

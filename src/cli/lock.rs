@@ -148,7 +148,7 @@ impl Publisher for Online<'_> {
     }
 
     fn own_file(&self, path: &str) -> Result<(Sha256, u64)> {
-        fsx::digest_if_present(&self.project.own_file(path))?.ok_or_else(|| {
+        fsx::digest_until(&self.project.own_file(path), self.cancel)?.map(|(digest, size, _)| (digest, size)).ok_or_else(|| {
             Error::user(format!("{path} is not there")).hint("the channel's sources name it: put the file there, or change its `path`")
         })
     }

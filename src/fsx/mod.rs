@@ -53,8 +53,13 @@ pub fn digest_and_stamp(path: &Path) -> Result<Option<(Sha256, u64, Stamp)>> {
 /// A stop; something that is no regular file; those of the disk.
 pub fn digest_until(path: &Path, cancel: &Cancel) -> Result<Option<(Sha256, u64, Stamp)>> {
     let Some((file, meta)) = open_if_present(path)? else { return Ok(None) };
-    let (digest, size) = digest(&file, cancel).map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
+    let (digest, size) = digest_of(&file, path, cancel)?;
     Ok(Some((digest, size, Stamp::of_metadata(&meta))))
+}
+
+/// The digest of what is in `file`, opened at `path`, from where it stands, and how many bytes that is.
+pub fn digest_of(file: &File, path: &Path, cancel: &Cancel) -> Result<(Sha256, u64)> {
+    digest(file, cancel).map_err(|e| Error::io(format!("read {}", path.display()), &e))
 }
 
 /// The digest of what is in the file from where it stands, and how many bytes that is.
