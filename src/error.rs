@@ -19,7 +19,7 @@ pub enum Class {
     Network,
     /// Bytes are not what their digest says.
     Integrity,
-    /// The disk or the quota is full.
+    /// The disk or the quota is full, or a file may not become so large.
     NoSpace,
     /// Stopped by a signal.
     Interrupted,
@@ -94,17 +94,21 @@ impl Error {
         if let Some(inner) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
             return inner.clone();
         }
-        use std::io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull};
+        use std::io::ErrorKind::{FileTooLarge, Interrupted, QuotaExceeded, StorageFull};
         let class = match error.kind() {
-            StorageFull | QuotaExceeded => Class::NoSpace,
+            // A limit on the size of files is a quota, too: what was asked for is right, and there is no room for it.
+            StorageFull | QuotaExceeded | FileTooLarge => Class::NoSpace,
             Interrupted => Class::Interrupted,
             _ => Class::User,
         };
         let found = Self::new(class, format!("cannot {what}: {error}"));
-        if class == Class::NoSpace {
-            return found.hint("nothing was kept half-written; free some space, or point $KBAKE_STORE at a larger disk");
+        match error.kind() {
+            FileTooLarge => {
+                found.hint("nothing was kept half-written; `ulimit -f` tells how large a file may become, and FAT takes 4 GiB at most")
+            }
+            _ if class == Class::NoSpace => found.hint("nothing was kept half-written; free some space on that disk"),
+            _ => found,
         }
-        found
     }
 
     /// Adds a line below the message: what was expected, what was found, from where.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::{Bake, Baked, IMAGE, Resolved};
 use crate::base;
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
 use crate::inspect::{self, Difference};
@@ -49,6 +49,23 @@ pub struct Differs {
 /// An entry that says something else than what was made: its kind, its key, and both for people.
 type Doubted = (String, Sha256, String);
 
+/// Makes an image with what a bake works with.
+type Make<'a> = &'a dyn Fn(&Bake) -> Result<Baked>;
+
+/// What came of a build from scratch, held against what the store says.
+struct Compared {
+    again: Baked,
+    /// How many entries were compared.
+    entries: usize,
+    doubted: Vec<Doubted>,
+}
+
+impl Compared {
+    fn is_as(&self, baked: &Baked) -> bool {
+        self.again.image == baked.image && self.doubted.is_empty()
+    }
+}
+
 impl Bake<'_> {
     /// Builds `resolved` from scratch, and compares with `baked`, which the store has for it. An image that differs is kept
     /// at the absolute path `keep`, and entries that said otherwise are removed, or no longer believed if they are a lower
@@ -57,6 +74,11 @@ impl Bake<'_> {
     /// # Errors
     /// Those of a build; inputs that cannot be fetched; a damaged image in the store.
     pub fn check(&self, resolved: &Resolved, baked: &Baked, keep: &Path) -> Result<Checked> {
+        self.check_by(resolved, baked, keep, &|bake| bake.image(resolved))
+    }
+
+    /// As [`Bake::check`], with what makes the image in a store that has the inputs alone.
+    pub(super) fn check_by(&self, resolved: &Resolved, baked: &Baked, keep: &Path, make: Make<'_>) -> Result<Checked> {
         let key = resolved.plan.key();
         let role = resolved.plan.role();
         let waiting = || self.report.say(&format!("{role}: another kbake is checking it; waiting"));
@@ -65,14 +87,16 @@ impl Bake<'_> {
         self.fetch_all(resolved)?;
         let folder = self.store.work_folder("check", &key)?;
         self.clear(resolved, &folder)?;
-        let checked = self.check_in(resolved, baked, keep, &folder);
+        let checked = self.check_in(resolved, baked, keep, &folder, make);
         let cleared = self.clear(resolved, &folder);
         let checked = checked?;
-        cleared?;
+        // Nobody else comes in as long as the plan's lock is held.
+        cleared.and_then(|()| fsx::remove_dir_all(&folder))?;
         Ok(checked)
     }
 
-    /// Removes what is in the folder, also what a killed process has left there.
+    /// Removes what is in the folder, also what a killed process has left there. The folder stays: other processes clean up
+    /// where nobody works, and know that by the lock on this very folder.
     fn clear(&self, resolved: &Resolved, folder: &Path) -> Result<()> {
         for key in [resolved.plan.base_key()].into_iter().chain(resolved.plan.ground_key()) {
             let installing = folder.join("tmp").join(format!("work-{}-{key}", super::BASE));
@@ -80,29 +104,28 @@ impl Bake<'_> {
                 base::clean(base::host_check(resolved.plan.arch())?, &installing)?;
             }
         }
-        fsx::remove_dir_all(folder)
+        fsx::empty_dir(folder)
     }
 
-    fn check_in(&self, resolved: &Resolved, baked: &Baked, keep: &Path, folder: &Path) -> Result<Checked> {
+    fn check_in(&self, resolved: &Resolved, baked: &Baked, keep: &Path, folder: &Path, make: Make<'_>) -> Result<Checked> {
         let role = resolved.plan.role();
         let fresh = Store::open(folder, Access::Shared, self.cancel, &|| {})?;
         self.report.say(&format!("{role}: building it from scratch, to compare"));
-        self.hand_over(resolved, &fresh)?;
-        let bake = Bake {
-            store: &fresh,
-            fetch: fetch::Options { offline: true, ..self.fetch.clone() },
-            host_mirrors: self.host_mirrors,
-            jobs: self.jobs,
-            report: self.report,
-            cancel: self.cancel,
-        };
-        let again = bake.image(resolved)?;
-        let (entries, doubted) = compare_entries(self.store, &fresh)?;
-        // The bytes that the store has, not only their name.
-        let gone = || Error::integrity(format!("the image of `{role}` is gone from the store")).hint("run the command again");
-        if !self.store.verify_blob(&baked.image.digest)? {
-            return Err(gone());
+        let made = self.make_and_compare(resolved, baked, &fresh, make);
+        // Before anything is said against the store, or of another cause.
+        let explains_itself = |error: &Error| matches!(error.class(), Class::Interrupted | Class::NoSpace);
+        if made.as_ref().map_or_else(|error| !explains_itself(error), |made| !made.is_as(baked))
+            && let Some(why) = self.disturbance(resolved, folder, &fresh)?
+        {
+            return Err(Error::user(format!("`{role}` could not be checked: what was made from scratch was disturbed"))
+                .detail(why)
+                .detail("of the store this says nothing")
+                .hint(format!(
+                    "run the command again; if it happens twice, look for what else cleans up in {}",
+                    self.store.root().display()
+                )));
         }
+        let Compared { again, entries, doubted } = made?;
         if again.image == baked.image && doubted.is_empty() {
             return Ok(Checked::Same { entries });
         }
@@ -110,7 +133,7 @@ impl Bake<'_> {
         if again.image != baked.image {
             fresh.export(&again.image.digest, keep, 0o644)?;
             // To be compared, and kept, it needs a file.
-            self.store.blob(&baked.image.digest)?.ok_or_else(gone)?;
+            self.store.blob(&baked.image.digest)?.ok_or_else(|| gone(resolved))?;
             inspect::compare(&self.store.path(&baked.image.digest), keep, self.cancel, &mut |difference| {
                 differences.push(difference);
                 if differences.len() < SHOWN { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -127,11 +150,50 @@ impl Bake<'_> {
         Ok(Checked::Differs(Box::new(Differs { cached: baked.image.digest, fresh: again.image.digest, entries, differences })))
     }
 
-    /// Copies all inputs into another store, by their digests.
-    fn hand_over(&self, resolved: &Resolved, to: &Store) -> Result<()> {
+    fn make_and_compare(&self, resolved: &Resolved, baked: &Baked, fresh: &Store, make: Make<'_>) -> Result<Compared> {
+        self.hand_over(resolved, fresh)?;
+        let bake = Bake {
+            store: fresh,
+            fetch: fetch::Options { offline: true, ..self.fetch.clone() },
+            host_mirrors: self.host_mirrors,
+            jobs: self.jobs,
+            report: self.report,
+            cancel: self.cancel,
+        };
+        let again = make(&bake)?;
+        let (entries, doubted) = compare_entries(self.store, fresh)?;
+        // The bytes that the store has, not only their name.
+        if !self.store.verify_blob(&baked.image.digest)? {
+            return Err(gone(resolved));
+        }
+        Ok(Compared { again, entries, doubted })
+    }
+
+    /// Why nothing follows from a build in the store `fresh` in `folder`, if somebody else, or the disk, had a hand in it.
+    ///
+    /// # Errors
+    /// A stop.
+    fn disturbance(&self, resolved: &Resolved, folder: &Path, fresh: &Store) -> Result<Option<String>> {
+        if !self.store.works_in(folder) || !fresh.is_in_place() {
+            return Ok(Some(format!("{} was taken away, or another folder is in its place", folder.display())));
+        }
+        let handed_over = self.handed_over(resolved)?;
+        match harm_of(fresh, &handed_over) {
+            Err(error) if error.class() != Class::Interrupted => Ok(Some(error.message().to_owned())),
+            found => found,
+        }
+    }
+
+    /// All inputs, by their names and digests.
+    fn handed_over(&self, resolved: &Resolved) -> Result<Vec<(String, Digest)>> {
         let inputs = self.inputs(resolved)?.into_iter().map(|input| (input.want.name, input.want.digest));
         let own = resolved.artifacts.own.iter().map(|(digest, own)| (own.name.to_string(), *digest));
-        for (name, digest) in inputs.chain(own) {
+        Ok(inputs.chain(own).collect())
+    }
+
+    /// Copies all inputs into another store, by their digests.
+    fn hand_over(&self, resolved: &Resolved, to: &Store) -> Result<()> {
+        for (name, digest) in self.handed_over(resolved)? {
             self.cancel.check()?;
             self.copy(&name, &digest, to)?;
         }
@@ -159,6 +221,30 @@ impl Bake<'_> {
         }
         partial.commit().map(drop)
     }
+}
+
+/// Some thing in a store that nobody but this process should have touched, and that is no longer as it was made.
+fn harm_of(fresh: &Store, inputs: &[(String, Digest)]) -> Result<Option<String>> {
+    for blob in fresh.blobs()? {
+        if let Some(found) = fresh.examine(&blob.digest, &[])?.damage {
+            return Ok(Some(format!("its blob sha256:{} is damaged: {found}", blob.digest)));
+        }
+    }
+    for found in fresh.actions()? {
+        if let Err(miss) = found.action {
+            return Ok(Some(format!("its entry {}-{} is damaged: {miss}", found.name.0, found.name.1)));
+        }
+    }
+    for (name, digest) in inputs {
+        if fresh.resolve(digest, None)?.is_none() {
+            return Ok(Some(format!("`{name}` is gone from it")));
+        }
+    }
+    Ok(None)
+}
+
+fn gone(resolved: &Resolved) -> Error {
+    Error::integrity(format!("the image of `{}` is gone from the store", resolved.plan.role())).hint("run the command again")
 }
 
 /// Holds the store's entries, and those of lower stores that it believes, against those of a build from scratch: how many

@@ -17,8 +17,8 @@ use crate::error::{Class, Error, Result};
 use crate::fsx;
 use crate::project::Expected;
 use crate::report::{Item, ItemKind, Outcome};
-use crate::store::{Action, Blob, Generation, History, ImageClaim, Lookup, Owner, Root, Unplaced};
-use crate::value::{RoleName, Sha256, Size, TreePath};
+use crate::store::{Action, Blob, COMPOSED, Generation, History, ImageClaim, Lookup, Owner, Root, Unplaced};
+use crate::value::{Cancel, RoleName, Sha256, Size, TreePath};
 
 /// Files of a project up to this size are read into memory to be written, in bytes.
 const SMALL: u64 = 1 << 20;
@@ -188,12 +188,18 @@ impl Bake<'_> {
         let before = self.store.root_of(&owner)?;
         let plan = content.parts.iter().find(|part| part.kind == Kind::Plan).map(blob);
         let plan = plan.ok_or_else(|| Error::internal("a bundle's role has no plan"))?;
-        let wanted = |part: &&Part| !matches!(part.kind, Kind::Plan | Kind::File);
-        let mut current = Generation {
-            history: History { plan, causes: None },
-            actions: [(IMAGE.to_owned(), description.plan)].into(),
-            inputs: content.parts.iter().filter(wanted).map(|part| part.digest).collect(),
-        };
+        let mut inputs = BTreeSet::new();
+        for part in &content.parts {
+            let wanted = match part.kind {
+                Kind::Plan | Kind::File => false,
+                Kind::Package | Kind::Artifact | Kind::ImagePart => true,
+                // What was made here is composed: its entry keeps it, and may be lost at any time.
+                Kind::Image | Kind::Tree => self.store.entry(COMPOSED, &part.digest).is_err(),
+            };
+            inputs.extend(wanted.then_some(part.digest));
+        }
+        let mut current =
+            Generation { history: History { plan, causes: None }, actions: [(IMAGE.to_owned(), description.plan)].into(), inputs };
         let (mut previous, mut outputs) = (None, BTreeSet::new());
         if let Some(before) = &before {
             // Those that are gone keep nothing.
@@ -324,7 +330,7 @@ impl Importer<'_> {
         }
         let files = project_files(outline)?;
         if let Some(folder) = self.how.project_to {
-            check_folder(folder, &files)?;
+            check_folder(folder, &files, self.bake.cancel)?;
         }
         self.check_left_out(outline)
     }
@@ -419,11 +425,16 @@ impl Importer<'_> {
 }
 
 /// Files that are there already must be the bundle's.
-fn check_folder(folder: &Path, files: &BTreeMap<String, &Part>) -> Result<()> {
+fn check_folder(folder: &Path, files: &BTreeMap<String, &Part>, cancel: &Cancel) -> Result<()> {
     let mut other: Vec<PathBuf> = Vec::new();
     for (name, part) in files {
         let path = folder.join(name);
-        if fsx::exists(&path)? && fsx::digest_if_present(&path)? != Some((part.digest, part.size)) {
+        if !fsx::exists(&path)? {
+            continue;
+        }
+        // A folder or a pipe in its place is another thing, too, and of another size.
+        let is_like = fsx::Stamp::of(&path)?.is_some_and(|stamp| stamp.size == part.size);
+        if !is_like || fsx::digest_until(&path, cancel)?.is_none_or(|(digest, ..)| digest != part.digest) {
             other.push(path);
         }
     }

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::fsx;
 use crate::plan::PlannedKind;
 use crate::project::Project;
-use crate::store::{Blob, Generation, History, Lookup, Owner, Root};
-use crate::value::RoleName;
+use crate::store::{Blob, COMPOSED, Generation, History, Lookup, Owner, Root};
+use crate::value::{RoleName, Sha256};
 
 /// Whose a build of a project's role is. `current` is the folder that relative paths are below.
 pub fn owner(project: &Project, current: &Path, channel: &str, role: &RoleName) -> Owner {
@@ -49,8 +49,10 @@ impl Bake<'_> {
             // Those that are gone keep nothing, and a new folder for each build would make a long list.
             root.outputs.extend(before.outputs.iter().filter(|path| fsx::exists(path).unwrap_or(true)).cloned());
             if before.current.history.plan == history.plan {
-                // One that is not there at the moment is needed all the same.
-                root.current.inputs.extend(&before.current.inputs);
+                // One that is not there at the moment is needed all the same. But an image that a bundle brought needs no file
+                // once it was made here: it is composed then.
+                let has_file = |digest: &&Sha256| self.store.entry(COMPOSED, digest).is_err();
+                root.current.inputs.extend(before.current.inputs.iter().filter(has_file));
             }
             // A plan that was only fetched for is no build that could be compared with.
             let built = || matches!(self.store.action(IMAGE, &before.current.history.plan.digest), Lookup::Hit(_));

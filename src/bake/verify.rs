@@ -96,7 +96,7 @@ impl Bake<'_> {
         work.lower_blobs()?;
         work.claims()?;
         work.collect_needs(&roots)?;
-        work.outputs(&actions);
+        work.outputs(&actions, &roots);
         work.rooted(&roots);
         work.derive(&actions, &roots)?;
         Ok(work.finish())
@@ -334,10 +334,15 @@ impl Work<'_> {
     }
 
     /// Blobs that entries name and that are not there.
-    fn outputs(&mut self, actions: &Actions) {
-        for action in actions.values() {
-            for blob in action.outputs.values() {
-                self.missing(&blob.digest, Some(blob.size));
+    fn outputs(&mut self, actions: &Actions, roots: &[Root]) {
+        for ((kind, _), action) in actions {
+            for (name, blob) in &action.outputs {
+                // An image that was made here is composed, by an entry that may be lost at any time. Only one that a bundle
+                // brought, and its root names, has been a file.
+                let was_file = || roots.iter().any(|root| root.current.inputs.contains(&blob.digest));
+                if kind != IMAGE || name != "image" || was_file() {
+                    self.missing(&blob.digest, Some(blob.size));
+                }
             }
         }
     }

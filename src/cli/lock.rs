@@ -168,12 +168,13 @@ impl Publisher for Online<'_> {
 
     fn own_file(&self, path: &str) -> Result<(Sha256, u64)> {
         let file = self.project.own_file(path)?;
-        if let Some(mut open) = file.as_ref().map(OwnPath::open).transpose()?.flatten() {
+        let open = || file.as_ref().map(OwnPath::open).transpose().map(Option::flatten);
+        if let Some(mut file) = open()? {
             for (name, _) in self.sources.artifacts.iter().filter(|(_, artifact)| is_at(artifact, path)) {
-                bake::check_own(self.sources, name, &mut open, path)?;
+                bake::check_own(self.sources, name, &mut file, path)?;
             }
         }
-        let found = file.map(|file| Reading.of(&file)).transpose()?.flatten();
+        let found = open()?.map(|file| fsx::digest_of(&file, Path::new(path), self.cancel)).transpose()?;
         found.ok_or_else(|| {
             Error::user(format!("{path} is not there")).hint("the channel's sources name it: put the file there, or change its `path`")
         })

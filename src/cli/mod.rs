@@ -72,6 +72,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cancel = Cancel::new();
     let outcome = signal::install(&cancel, &shell, cli.global.json)
         .and_then(|()| caught(|| run(&cli, &shell, &cancel)))
+        .map_err(|error| of_store(error, &cli.global))
         .and_then(|()| shell.end(cli.command.has_table()));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,6 +80,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             shell.error(&error);
             ExitCode::from(error.class().exit_code())
         }
+    }
+}
+
+/// Where it is the store's disk that is full, there is another way out.
+fn of_store(error: Error, global: &Global) -> Error {
+    let root = global.store.clone().or_else(|| default_store().ok()).and_then(|root| fsx::canonical(&root).ok());
+    let names = |root: PathBuf| error.message().contains("the store") || error.message().contains(&*root.to_string_lossy());
+    let is_it = error.class() == Class::NoSpace && !error.hints().iter().any(|hint| hint.contains("$KBAKE_STORE"));
+    match is_it && root.is_some_and(names) {
+        true => error.hint("or point $KBAKE_STORE at a larger disk"),
+        false => error,
     }
 }
 

@@ -11,11 +11,14 @@ use super::{Persisted, Stamp, Temp, change, digest, open_read};
 use crate::error::{Error, Result};
 use crate::value::{Cancel, Sha256};
 
+/// So many bytes are copied between two looks at whether to stop.
+const AT_ONCE: u64 = 64 << 20;
+
 /// Puts a copy of `from` at `to` with exactly `mode`, whole or not at all. The two never share an inode, so a
 /// user who writes into the copy cannot harm the original.
 pub fn copy_or_reflink(from: &Path, to: &Path, mode: u32) -> Result<()> {
     let source = open_read(from)?;
-    copy_file(&source, to, mode).map(drop).map_err(|error| error.detail(format!("copied from {}", from.display())))
+    copy_file(&source, to, mode, &Cancel::new()).map(drop).map_err(|error| error.detail(format!("copied from {}", from.display())))
 }
 
 /// As [`copy_or_reflink`], of a file that had this digest when it was looked at, and unless something is at `to` already.
@@ -24,7 +27,7 @@ pub fn copy_or_reflink(from: &Path, to: &Path, mode: u32) -> Result<()> {
 /// Of class `Integrity` when the copy has another digest: somebody has written to `from` or replaced it since.
 pub fn copy_verified(from: &Path, to: &Path, mode: u32, expected: &Sha256) -> Result<Persisted> {
     let source = open_read(from)?;
-    let temp = copied(&source, to)?;
+    let temp = copied(&source, to, &Cancel::new())?;
     let found = temp.file().seek(SeekFrom::Start(0)).and_then(|_| digest(temp.file(), &Cancel::new()));
     let (found, _) = found.map_err(|e| Error::io(format!("read {} back", temp.path().display()), &e))?;
     if found != *expected {
@@ -35,18 +38,18 @@ pub fn copy_verified(from: &Path, to: &Path, mode: u32, expected: &Sha256) -> Re
 }
 
 /// As [`copy_or_reflink`], from a file that is open.
-pub(crate) fn copy_file(source: &File, to: &Path, mode: u32) -> Result<Stamp> {
-    copied(source, to)?.replace(to, mode)
+pub(crate) fn copy_file(source: &File, to: &Path, mode: u32, cancel: &Cancel) -> Result<Stamp> {
+    copied(source, to, cancel)?.replace(to, mode)
 }
 
 /// A copy that has no name yet.
-fn copied(source: &File, to: &Path) -> Result<Temp> {
+fn copied(source: &File, to: &Path, cancel: &Cancel) -> Result<Temp> {
     let temp = Temp::beside(to)?;
-    copy_bytes(source, &temp).map_err(|e| Error::io(format!("write {}", to.display()), &e))?;
+    copy_bytes(source, &temp, cancel).map_err(|e| Error::io(format!("write {}", to.display()), &e))?;
     Ok(temp)
 }
 
-fn copy_bytes(source: &File, target: &Temp) -> io::Result<()> {
+fn copy_bytes(source: &File, target: &Temp, cancel: &Cancel) -> io::Result<()> {
     if change::clone(source, target.file(), target.path())? {
         return Ok(());
     }
@@ -54,6 +57,8 @@ fn copy_bytes(source: &File, target: &Temp) -> io::Result<()> {
     target.set_len(size)?;
     let mut at = 0;
     while let Some((start, end)) = next_data(source, at, size)? {
+        cancel.check()?;
+        let end = end.min(start.saturating_add(AT_ONCE));
         let copied = change::copy(source, target.file(), target.path(), start, end - start)?;
         if copied != end - start {
             return Err(io::Error::other(format!("the source shrank while it was copied ({} of {size} bytes)", start + copied)));

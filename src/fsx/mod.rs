@@ -60,11 +60,13 @@ pub fn digest_until(path: &Path, cancel: &Cancel) -> Result<Option<(Sha256, u64,
 
 /// As [`digest_until`], of a file that is open and called `path` in messages.
 pub fn digest_of_open(file: &File, path: &Path, cancel: &Cancel) -> Result<(Sha256, u64, Stamp)> {
-    let read = |file: &File| {
-        let stamp = Stamp::of_metadata(&file.metadata()?);
-        digest(file, cancel).map(|(digest, size)| (digest, size, stamp))
-    };
-    read(file).map_err(|e| Error::io(format!("read {}", path.display()), &e))
+    let stamp = Stamp::of_metadata(&file.metadata().map_err(|e| Error::io(format!("read {}", path.display()), &e))?);
+    digest_of(file, path, cancel).map(|(digest, size)| (digest, size, stamp))
+}
+
+/// The digest of what is in `file`, opened at `path`, from where it stands, and how many bytes that is.
+pub fn digest_of(file: &File, path: &Path, cancel: &Cancel) -> Result<(Sha256, u64)> {
+    digest(file, cancel).map_err(|e| Error::io(format!("read {}", path.display()), &e))
 }
 
 /// The digest of what is in the file from where it stands, and how many bytes that is.

@@ -160,6 +160,11 @@ impl Store {
         &self.root
     }
 
+    /// Whether its folder still has the lock that this process holds: no, when somebody has removed or replaced it.
+    pub fn is_in_place(&self) -> bool {
+        matches!(fsx::is_at(&self._lock, &self.root.join("lock")), Ok(true))
+    }
+
     /// The same store, in which actions that are looked up are marked as used at `now`. So the garbage collection can
     /// keep what is in use.
     pub fn marking_use(self, now: survey::Moment) -> Store {
@@ -394,7 +399,7 @@ impl Store {
             let right = if name.starts_with(WORK) { fsx::Kind::Folder } else { fsx::Kind::File };
             let is_odd = |path: &Path| matches!(fsx::facts(path), Ok(Some(facts)) if facts.kind != right);
             // What cannot be removed now is no reason to stop; it is only a file too many.
-            if is_odd(&path) {
+            if (name.starts_with(WORK) || name.starts_with(PARTIAL)) && is_odd(&path) {
                 // No process of ours works with it, and it would be in the way of the next one.
                 let _ = fsx::clear(&path, None, &is_odd);
             } else if name.starts_with(WORK) {

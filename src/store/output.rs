@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::small::{self, Small};
 use super::{FILE_MODE, Store};
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::fsx::{self, Stamp};
-use crate::value::{Sha256, unescape};
+use crate::value::{Sha256, Size, unescape};
 
 /// What is remembered of a file.
 #[derive(Serialize, Deserialize)]
@@ -29,8 +29,8 @@ impl Store {
     /// A blob that is missing or damaged.
     pub fn export(&self, digest: &Sha256, to: &Path, mode: u32) -> Result<()> {
         let stamp = match (self.sound(digest)?, self.composed(digest)?) {
-            (Some(blob), _) => fsx::copy_file(blob.file(), to, mode)?,
-            (None, Some(composed)) => composed.export(to, mode)?,
+            (Some(blob), _) => fsx::copy_file(blob.file(), to, mode, &self.cancel).map_err(|error| no_room(error, to, blob.size()))?,
+            (None, Some(composed)) => composed.export(to, mode).map_err(|error| no_room(error, to, composed.size()))?,
             (None, None) => {
                 return Err(Error::integrity(format!("blob {digest} is gone from the store {}", self.root().display()))
                     .hint("run the command again: what was lost is fetched or made anew"));
@@ -89,6 +89,19 @@ impl Store {
         }
         Ok(self.root().join("stamps").join(format!("{}.json", Sha256::of(path.as_os_str().as_bytes()))))
     }
+}
+
+/// Says of a full disk which one it is: outputs mostly lie on another one than the store.
+fn no_room(error: Error, to: &Path, needed: u64) -> Error {
+    if error.class() != Class::NoSpace {
+        return error;
+    }
+    let folder = to.parent().unwrap_or(to);
+    let free = fsx::free_space(folder).map_or_else(|_| "not known".to_owned(), |free| Size(free).to_string());
+    Error::new(Class::NoSpace, format!("not enough space in {} for {}", folder.display(), to.file_name().unwrap_or_default().display()))
+        .detail(format!("needed {}  free {free}", Size(needed)))
+        .detail(error.message())
+        .hint("nothing was kept half-written; free some space there, or name a folder on another disk")
 }
 
 fn stamp_text(path: &Path, stamp: &Stamp, digest: &Sha256) -> Result<Vec<u8>> {

@@ -28,6 +28,12 @@ impl Store {
         Ok(folder)
     }
 
+    /// Whether `folder` is still the one that [`Store::work_folder`] gave, with the lock that keeps others out.
+    pub fn works_in(&self, folder: &std::path::Path) -> bool {
+        let held = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().any(|held| matches!(fsx::is_at(held, folder), Ok(true)))
+    }
+
     /// Makes a finished temporary file a blob. It is read once more to be hashed: a writer that seeks cannot hash on
     /// the way.
     pub fn adopt(&self, mut temp: Temp, cancel: &Cancel) -> Result<Blob> {

@@ -176,7 +176,7 @@ fn a_file_that_is_gone_is_missed_as_ever() {
     site.digest();
     let cancel = Cancel::new();
     let store = Store::open(&site.0.path().join("store"), Access::Shared, &cancel, &|| {}).unwrap();
-    let recall = Recall { store: &store, jobs: 1, found: Mutex::default(), read: Mutex::default() };
+    let recall = Recall { store: &store, cancel: &cancel, jobs: 1, found: Mutex::default(), read: Mutex::default() };
     let typed = OwnPath::Typed(site.large());
     assert!(recall.of(&typed).unwrap().is_some());
     fs::remove_file(site.large()).unwrap();

@@ -217,8 +217,8 @@ fn image_files(sides: &[Side; 2], cancel: &Cancel, teller: &mut Teller<'_>) -> R
         return Ok(());
     }
     let digest = |disk: &Disk| -> Result<String> {
-        cancel.check()?;
-        Ok(fsx::digest_if_present(disk.path())?.map_or(NOTHING.into(), |(digest, size)| format!("sha256:{digest}, {size} bytes")))
+        let (digest, size) = fsx::digest_of(&fsx::open_disk(disk.path())?, disk.path(), cancel)?;
+        Ok(format!("sha256:{digest}, {size} bytes"))
     };
     let (a, b) = (digest(left)?, digest(right)?);
     if a == b { Ok(()) } else { teller.tell("image file", None, "content", a, b) }

@@ -1,5 +1,7 @@
 //! Blobs that changed on the disk: found before a reader has given the last byte, and out of the way after.
 
+use std::os::unix::fs::symlink;
+
 use super::*;
 
 type Damage = (&'static str, fn(&mut Vec<u8>));
@@ -200,10 +202,27 @@ fn a_blob_that_was_just_made_is_hashed_again_once_its_file_changed() {
 type Put = fn(&Path);
 
 /// What may be in a file's place and is none.
-const ODD: [(&str, Put); 3] = [
+pub(super) const ODD: [(&str, Put); 8] = [
     ("a pipe", |path| rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap()),
     ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
     ("a folder", |path| fs::create_dir(path).unwrap()),
+    ("a folder that is not empty", |path| {
+        fs::create_dir(path).unwrap();
+        fs::write(path.join("file"), "bytes").unwrap();
+    }),
+    ("a link to the very bytes", |path| {
+        // Of a name that does not move with it.
+        let bytes = path.with_file_name("bytes");
+        fs::write(&bytes, "bytes").unwrap();
+        symlink(bytes, path).unwrap();
+    }),
+    ("a link to other bytes of the size", |path| {
+        let other = path.with_file_name("other");
+        fs::write(&other, "octet").unwrap();
+        symlink(other, path).unwrap();
+    }),
+    ("a link to nothing", |path| symlink("nowhere", path).unwrap()),
+    ("a link to a device", |path| symlink("/dev/zero", path).unwrap()),
 ];
 
 #[test]
@@ -218,6 +237,7 @@ fn what_is_no_file_is_not_waited_for_and_makes_room() {
             ("examine", |store, digest| {
                 let damage = store.examine(digest, &[]).unwrap().damage.unwrap();
                 assert!(damage.contains("no regular file; moved to "), "{damage}");
+                assert!(!store.contains(digest).unwrap(), "it is out of the way");
             }),
             ("insert", |store, digest| assert_eq!(store.insert(b"bytes").unwrap().digest, *digest)),
         ];

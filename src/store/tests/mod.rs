@@ -7,6 +7,7 @@ mod damage;
 mod gc;
 mod lookup;
 mod lower;
+mod odd;
 mod root;
 mod usage;
 
@@ -331,9 +332,9 @@ fn a_work_folder_is_cleaned_when_nobody_works_in_it() {
     // Whoever comes while it is cleaned gets a new one.
     let root = store.root();
     std::thread::scope(|scope| {
-        for n in 0..4u8 {
+        for n in 0..8u8 {
             scope.spawn(move || {
-                for round in 0..50 {
+                for round in 0..100 {
                     let store = open(root);
                     let file = store.work_folder("base", &key).unwrap().join(format!("{n}-{round}"));
                     fs::write(&file, "work").unwrap();

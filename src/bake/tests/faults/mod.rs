@@ -1,12 +1,13 @@
 //! What a store promises, kept by the real verbs whatever happens: errors of the disk, kills and power cuts at every
-//! single change ([`steps`]), damage of everything that is stored ([`damage`]), pins that change ([`pins`]), and many
-//! processes at once ([`crowd`]).
+//! single change ([`steps`]), damage of everything that is stored ([`damage`]), pins that change ([`pins`]), builds
+//! from scratch beside other commands ([`scratch`]), and many processes at once ([`crowd`]).
 
 mod check;
 mod crowd;
 mod damage;
 mod frames;
 mod pins;
+mod scratch;
 mod site;
 mod steps;
 mod world;
