@@ -20,7 +20,8 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
     /// A regular file.
-    File { body: Located<Body>, mode: FileMode, owner: OwnerName, group: OwnerName },
+    /// `public` is why everyone may have it, although it looks like a secret or one machine's own.
+    File { body: Located<Body>, mode: FileMode, owner: OwnerName, group: OwnerName, public: Option<String> },
     /// A folder.
     Dir { mode: Mode, owner: OwnerName, group: OwnerName },
     /// A symbolic link, with its target as it stands.
@@ -90,6 +91,31 @@ impl std::str::FromStr for Target {
     }
 }
 
+/// A few words that say why.
+struct Reason(String);
+
+impl std::str::FromStr for Reason {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() { Err("this is the reason, in a few words".into()) } else { Ok(Reason(text.to_owned())) }
+    }
+}
+
+/// The paths of `[[clear]]`, sorted: what installation leaves there is taken out of the installed base.
+pub(super) fn cleared(root: &mut Section) -> Result<Vec<Located<TreePath>>> {
+    let mut paths = Vec::new();
+    for mut section in root.sections("clear")? {
+        section.only(&["path"])?;
+        let path = section.required::<AbsolutePath>("path")?;
+        paths.push(Located { value: path.value.0, place: path.place });
+    }
+    paths.sort_by(|a, b| (&a.value, a.place.line()).cmp(&(&b.value, b.place.line())));
+    super::refuse_twins(&paths, "path")?;
+    Ok(paths)
+}
+
 /// Reads what one kind of table wants at its path.
 type Reader = fn(&mut Section) -> Result<Intent>;
 
@@ -124,7 +150,7 @@ pub(super) fn all(root: &mut Section) -> Result<Vec<Located<Entry>>> {
 }
 
 fn file(section: &mut Section) -> Result<Intent> {
-    section.only(&["path", "mode", "owner", "group", "content", "source"])?;
+    section.only(&["path", "mode", "owner", "group", "content", "source", "public"])?;
     let body = match (section.optional::<String>("content")?, section.optional("source")?) {
         (Some(text), None) => Located { value: Body::Text(text.value), place: text.place },
         (None, Some(path)) => Located { value: Body::Source(path.value), place: path.place },
@@ -137,7 +163,8 @@ fn file(section: &mut Section) -> Result<Intent> {
     let said = section.key_place("mode").is_some();
     let (mode, owner, group) = meta(section, 0o644)?;
     let mode = if said { FileMode::Said(mode) } else { FileMode::Usual };
-    Ok(Intent::File { body, mode, owner, group })
+    let public = section.optional::<Reason>("public")?.map(|reason| reason.value.0);
+    Ok(Intent::File { body, mode, owner, group, public })
 }
 
 /// `ca-certificates`: files beside the recipes, each laid where Debian's tools look for an administrator's authorities.
@@ -150,7 +177,8 @@ fn authorities(root: &mut Section) -> Result<Vec<Located<Entry>>> {
         let path = TreePath::parse(format!("{AUTHORITIES}/{stem}.crt").as_bytes(), false).map_err(|why| source.place.error(why))?;
         let body = Located { value: Body::Source(source.value), place: source.place.clone() };
         let (mode, owner, group) = (FileMode::Said(Mode::fixed(0o644)), OwnerName::root(), OwnerName::root());
-        found.push(Located { value: Entry { path, intent: Intent::File { body, mode, owner, group } }, place: source.place });
+        let intent = Intent::File { body, mode, owner, group, public: None };
+        found.push(Located { value: Entry { path, intent }, place: source.place });
     }
     Ok(found)
 }

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use crate::Result;
 use crate::document::{self, Located, Place, Section};
-use crate::value::{ArtifactName, PackageName, RoleName};
+use crate::value::{ArtifactName, PackageName, RoleName, TreePath};
 
 pub use artifact::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Release, Template, Unpack, Versions, version};
 pub use effect::AUTHORITIES;
@@ -106,6 +106,8 @@ pub struct Recipe {
     pub users: Vec<Located<User>>,
     /// Files, folders, links and removals, sorted by path.
     pub entries: Vec<Located<Entry>>,
+    /// What is taken out of the base when its packages are installed, sorted.
+    pub cleared: Vec<Located<TreePath>>,
     /// What systemd starts, or must not.
     pub units: Units,
     /// Arguments for the kernel, behind kbake's own and those of recipes before it.
@@ -132,7 +134,7 @@ impl Recipe {
     /// Anything that is not TOML, unknown or missing keys, bad values, and duplicates, all with their place.
     pub fn parse(file: &str, text: &str, subject: Subject) -> Result<Self> {
         let mut root = document::open(file, text, REMEDY)?;
-        let mut known = vec!["description", "packages", "artifacts", "images", "user", "file", "dir", "symlink", "remove", "units"];
+        let mut known = vec!["description", "packages", "artifacts", "images", "user", "file", "dir", "symlink", "remove", "clear", "units"];
         known.extend(["kernel-args", "kernel-modules", "ca-certificates"]);
         if !matches!(subject, Subject::Part(_)) {
             known.push("parts");
@@ -157,13 +159,14 @@ impl Recipe {
         refuse_twins(&images, "container image")?;
         let users = user::all(&mut root)?;
         let entries = entry::all(&mut root)?;
+        let cleared = entry::cleared(&mut root)?;
         let units = Units::read(&mut root)?;
         let kernel_args = root.list("kernel-args")?;
         refuse_twins(&kernel_args, "kernel argument")?;
         let kernel_modules = root.list("kernel-modules")?;
         refuse_twins(&kernel_modules, "kernel module")?;
         let file = file.to_owned();
-        Ok(Recipe { file, subject, description, parts, packages, artifacts, images, users, entries, units, kernel_args, kernel_modules })
+        Ok(Recipe { file, subject, description, parts, packages, artifacts, images, users, entries, cleared, units, kernel_args, kernel_modules })
     }
 }
 
