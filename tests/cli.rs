@@ -496,9 +496,8 @@ fn a_hint_typed_as_it_stands_is_about_the_same_project_channel_and_store() {
     // A role that asks for what the base has: stale, and locked again without network.
     site.write("recipes/roles/new.toml", "description = \"new\"\npackages = [\"one\"]\n");
     let run = |args: &[String]| {
-        let mut command = Command::new(KBAKE);
-        command.args(args).current_dir(site.path("elsewhere")).env_clear().env("HOME", site.path("home")).env("PATH", "/usr/bin:/bin");
-        command.output().unwrap()
+        let mut command = program::kbake(&site.path("elsewhere"));
+        command.args(args).env("HOME", site.path("home")).output().unwrap()
     };
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let failed = said(1, &run(&words("plan new --project .. --channel other --store ../store")));

@@ -18,6 +18,8 @@ mod scripts;
 mod streams;
 mod tars;
 
+#[path = "../program/mod.rs"]
+mod program;
 #[path = "../site/mod.rs"]
 mod site;
 #[path = "../web/mod.rs"]
@@ -35,7 +37,6 @@ use std::time::{Duration, Instant};
 
 use row::{Place, Row};
 
-const KBAKE: &str = env!("CARGO_BIN_EXE_kbake");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Memory is measured of the whole process: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());

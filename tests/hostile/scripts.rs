@@ -12,7 +12,7 @@ use std::sync::{LazyLock, PoisonError};
 
 use super::site::{ONE, Site, TOOL, TWO, says};
 use super::web::{Answer, Web};
-use super::{ALONE, KBAKE};
+use super::{ALONE, program};
 
 const OTHER_USER: &str = "kbake-test";
 /// A setting of the kernel that harms nobody.
@@ -280,7 +280,7 @@ impl Host {
 
     /// Builds the role as `user`, with descriptors open that are no business of the build's: what was said.
     fn build(&self, user: Option<&str>, web: &Web) -> String {
-        fs::copy(KBAKE, self.site.path("kbake")).unwrap();
+        program::copy_to(self.site.dir.path());
         let mut command = Command::new(if user.is_some() { "setpriv" } else { "env" });
         if let Some(user) = user {
             ran(Command::new("chown").args(["-R", user]).arg(self.site.dir.path()));
@@ -338,7 +338,7 @@ fn scripts_of_packages_reach_nothing_of_the_host() {
 
 /// Runs a build in a mount namespace in which `script` has set something up, as a user for whom that is a hindrance.
 fn build_on(site: &Site, web: &Web, script: &str, user: Option<&str>) -> (Option<i32>, String) {
-    fs::copy(KBAKE, site.path("kbake")).unwrap();
+    program::copy_to(site.dir.path());
     fs::create_dir_all(site.path("disk")).unwrap();
     let mut command = Command::new("unshare");
     if !is_root() {
