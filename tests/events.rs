@@ -377,7 +377,7 @@ fn no_credential_is_said_whatever_servers_do() {
         (vec!["fetch".to_owned(), "etcd".into(), "--mirror".into(), format!("ftp://user:{SECRET}@h.test/?{SECRET}")], 2),
         (vec!["fetch".to_owned(), "etcd".into(), "--rewrite".into(), format!("x=http://user:{SECRET}@h.test/")], 2),
         (vec!["fetch".to_owned(), "etcd".into(), "--registry-mirror".into(), format!("a/b=http://user:{SECRET}@h.test/")], 2),
-        (vec!["lock".to_owned(), "--mirror".into(), format!("http://user:{SECRET}@127.0.0.1:9/debian/?{SECRET}")], 3),
+        (vec!["lock".to_owned(), "--upgrade".into(), "--mirror".into(), format!("http://user:{SECRET}@127.0.0.1:9/debian/?{SECRET}")], 3),
     ] {
         for json in [false, true] {
             let mut args: Vec<&str> = args.iter().map(String::as_str).collect();

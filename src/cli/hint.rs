@@ -73,7 +73,9 @@ impl Given {
         let takes = |name: &str| concerns(&path, name) || has_argument(name);
         let is = |word: &str, name: &str| word.strip_prefix("--").is_some_and(|word| word.split('=').next() == Some(name));
         let has = |name: &str| command.split_whitespace().any(|word| is(word, name));
-        let added = self.options.iter().filter(|(name, _)| takes(name) && !has(name));
+        // Where the result goes is said already.
+        let is_elsewhere = |name: &str| name == "images" && has("out");
+        let added = self.options.iter().filter(|(name, _)| takes(name) && !has(name) && !is_elsewhere(name));
         added.fold(text, |text, (name, value)| format!("{text} --{name} {}", quote(value)))
     }
 }
@@ -178,6 +180,7 @@ mod tests {
                 "then `kbake disk N && kbake qemu N > N.sh`",
                 "then `kbake disk N --cluster a/b.toml --images i && kbake qemu N --cluster a/b.toml --images i > N.sh`",
             ),
+            ("`kbake seed N --out o` makes it", "`kbake seed N --out o --cluster a/b.toml --secrets s` makes it"),
             ("kbake pki renew a b --cluster x", "kbake pki renew a b --cluster x --secrets s"),
         ] {
             assert_eq!(seed.complete(hint), expected);

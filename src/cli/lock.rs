@@ -14,7 +14,7 @@ use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
 use crate::lock::{Change, Lock, changes, moved, regroup};
-use crate::project::{self, Channel, Digests as _, OwnPath, Project, Reading};
+use crate::project::{self, Channel, OwnPath, Project};
 use crate::recipe::{Artifact, Install, Origin, Sources};
 use crate::release::{self, List, Own, Publisher, Wishes};
 use crate::report::{Item, ItemKind, Outcome, Report as _};

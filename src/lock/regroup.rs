@@ -65,7 +65,8 @@ mod tests {
 
     fn request(roles: &[(&str, &[&str])], base: &[&str]) -> Request {
         let sources = "channel = \"debian\"\nkind = \"debian-packages\"\nsuite = \"bookworm\"\ncomponents = [\"main\"]\narch = \"amd64\"\n\
-                       keyring = \"/k\"\nkeys = [\"4D64FEC119C2029067D6E791F8D2585B8783D481\"]\nepoch = 2026-01-01T00:00:00Z\ntools = [\"tool\"]\n";
+                       keyring = \"/k\"\nkeys = [\"4D64FEC119C2029067D6E791F8D2585B8783D481\"]\n\
+                       epoch = 2026-01-01T00:00:00Z\ntools = [\"tool\"]\n";
         let sources = Sources::parse("s", sources, None).unwrap();
         let recipe = |subject, packages: &[&str]| {
             let text = format!("description = \"d\"\npackages = {packages:?}\n");

@@ -37,7 +37,7 @@ pub use wanted::{Authority, Name, Purpose, Usage, Wanted, text, wanted};
 
 use folder::Folder;
 
-use crate::cluster::{Cluster, Validity};
+use crate::cluster::{Cluster, Net, Validity};
 use crate::fsx::Access;
 
 /// Something that does not fit, and what to do about it.
@@ -59,6 +59,8 @@ struct Inventory {
     /// Sorted by name.
     wanted: Vec<Wanted>,
     validity: Validity,
+    /// Where the nodes are.
+    network: Net,
 }
 
 /// One cluster's certificates and keys.
@@ -70,7 +72,8 @@ pub struct Pki {
 impl Pki {
     /// Those under `secrets/CLUSTER`, whether they are there yet or not.
     pub fn new(secrets: &Path, cluster: &Cluster) -> Pki {
-        let inventory = Inventory { cluster: cluster.name.to_string(), wanted: wanted(cluster), validity: cluster.validity };
+        let (name, network) = (cluster.name.to_string(), cluster.network.cidr);
+        let inventory = Inventory { cluster: name, wanted: wanted(cluster), validity: cluster.validity, network };
         Pki { folder: Folder::new(secrets, &inventory.cluster), inventory }
     }
 

@@ -1,6 +1,6 @@
 //! Everything that is in the folder, read once and compared with what should be there.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -125,13 +125,20 @@ pub(super) fn survey(folder: &Folder, inventory: &Inventory, now: i64) -> Result
 /// An etcd member whose address is another one than when its certificates were made.
 struct Moved<'a> {
     node: &'a HostName,
-    from: IpAddr,
+    from: Ipv4Addr,
 }
 
 /// Members of a running etcd know each other by address: new certificates would not help when the address has moved, as
 /// one that is derived does when a node is put before it. So the address is what is to be mended, wherever it shows.
 fn mend_moved_members(inventory: &Inventory, leafs: &mut [Found]) {
-    let moved: Vec<Moved<'_>> = inventory.wanted.iter().zip(leafs.iter()).filter_map(|(wanted, found)| moved(wanted, found)).collect();
+    let moved: Vec<Moved<'_>> = inventory
+        .wanted
+        .iter()
+        .zip(leafs.iter())
+        .filter_map(|(wanted, found)| moved(wanted, found))
+        // A cluster that moved to another network has no way back to the old addresses.
+        .filter(|moved| inventory.network.contains(moved.from))
+        .collect();
     let Some(first) = moved.first() else { return };
     for (wanted, found) in inventory.wanted.iter().zip(leafs) {
         let own = moved.iter().find(|moved| matches!(&wanted.name, Name::Node(node, _) if node == moved.node));
@@ -145,7 +152,7 @@ fn moved<'a>(wanted: &'a Wanted, found: &Found) -> Option<Moved<'a>> {
     let Name::Node(node, Purpose::EtcdPeer) = &wanted.name else { return None };
     let was: Vec<IpAddr> = found.certificate.as_ref()?.sans.addresses.difference(&wanted.addresses).copied().collect();
     match was[..] {
-        [from] => Some(Moved { node, from }),
+        [IpAddr::V4(from)] => Some(Moved { node, from }),
         _ => None,
     }
 }
