@@ -36,7 +36,7 @@ pub fn describe(debs: &[&Deb], jobs: usize, cancel: &Cancel) -> Result<Vec<Packa
         if !packages::is_name(&deb.name) {
             return Err(Error::user(format!("`{}` is no package name", deb.name.escape_debug())));
         }
-        let control = verified(deb, |bytes| deb::control(bytes, &what(deb)))?;
+        let control = verified(deb, cancel, |bytes| deb::control(bytes, &what(deb)))?;
         check_locked(deb, &control)?;
         Ok(Package::of(&control))
     })
@@ -52,7 +52,7 @@ pub fn unpack(debs: &[&Deb], folder: &Path, jobs: usize, cancel: &Cancel) -> Res
         let file = create(&path)?;
         let mut out = BufWriter::with_capacity(CHUNK, Output { file: &file, path: &path });
         let mut shipped = Shipped { what: what(deb), digests: BTreeSet::new() };
-        verified(deb, |bytes| deb::plain(bytes, &Policy::package(what(deb), Layer::Base), &mut shipped, &mut out))?;
+        verified(deb, cancel, |bytes| deb::plain(bytes, &Policy::package(what(deb), Layer::Base), &mut shipped, &mut out))?;
         out.flush().map_err(|e| Error::io(format_args!("write {}", path.display()), &e))?;
         Ok(shipped.digests)
     })?;
@@ -113,9 +113,13 @@ fn check_locked(deb: &Deb, control: &Control) -> Result<()> {
 }
 
 /// Lets `read` read a package, and gives what it made of it only when the same bytes are those that were locked.
-pub fn verified<T>(deb: &Deb, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
-    let mut input = Hashed { file: open(&deb.path)?, hasher: Hasher::new(), size: 0 };
+///
+/// # Errors
+/// Other bytes; those of `read`; a stop.
+pub fn verified<T>(deb: &Deb, cancel: &Cancel, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+    let mut input = Hashed { file: open(&deb.path)?, hasher: Hasher::new(), size: 0, cancel };
     let made = read(&mut input);
+    cancel.check()?;
     // Bytes that are not the locked ones explain every complaint about them.
     io::copy(&mut input, &mut io::sink()).map_err(|e| Error::io(format_args!("read {}", deb.path.display()), &e))?;
     let (found, found_size) = (input.hasher.finish(), input.size);
@@ -128,14 +132,16 @@ pub fn verified<T>(deb: &Deb, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> 
 }
 
 /// Hashes what goes through.
-struct Hashed {
+struct Hashed<'a> {
     file: File,
     hasher: Hasher,
     size: u64,
+    cancel: &'a Cancel,
 }
 
-impl Read for Hashed {
+impl Read for Hashed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check()?;
         let count = self.file.read(buffer)?;
         self.hasher.update(&buffer[..count]);
         self.size += count as u64;

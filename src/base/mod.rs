@@ -273,7 +273,8 @@ fn prepare<'a>(spec: &'a Spec<'_>, how: &How<'_>, work: &Path) -> Result<(Vec<&'
     }
     let policy = Policy::package(format!("mmdebstrap {}", spec.mmdebstrap.version), Layer::Base);
     let script = TreePath::fixed(SCRIPT);
-    let found = debs::verified(&spec.mmdebstrap, |bytes| deb::members(bytes, std::slice::from_ref(&script), SCRIPT_MAX, &policy))?;
+    let found =
+        debs::verified(&spec.mmdebstrap, how.cancel, |bytes| deb::members(bytes, std::slice::from_ref(&script), SCRIPT_MAX, &policy))?;
     write(&work.join("mmdebstrap"), &found[&script])?;
     let (first, later): (Vec<&Deb>, Vec<&Deb>) = all.into_iter().partition(|deb| essential.contains(&deb.name));
     let shipped = debs::unpack(&first, &work.join(DEBS), how.jobs, how.cancel)?;

@@ -26,7 +26,8 @@ impl Session<'_> {
             return Err(Error::user(format!("there is no cluster file {}", file.display()))
                 .hint("`kbake init` writes one, with more examples in recipes/clusters/; or name yours with `--cluster FILE`"));
         }
-        let text = fsx::read_given_to_string(file)?;
+        // What was not typed is found by its name, and a pipe there would be waited for.
+        let text = if args.cluster.is_some() { fsx::read_given_to_string(file)? } else { fsx::read_to_string(file)? };
         let cluster = Cluster::read(&file.display().to_string(), &text)?;
         for warning in cluster.warnings() {
             self.shell.notice(&format!("warning: {}: {warning}", file.display()));

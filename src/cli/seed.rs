@@ -85,8 +85,12 @@ fn write(seed: &seed::Seed, path: &Path, format: SeedFormat, epoch: Epoch, batch
         SeedFormat::Iso => Volume::Iso,
         SeedFormat::Vfat => Volume::Vfat,
         SeedFormat::Dir => {
-            open_folder(path, seed::FOLDER_MODE)?;
-            return seed.write_private(|name, bytes| batch.add(&path.join(name), seed::FILE_MODE, bytes));
+            // It is replaced as a whole, if it is one's own.
+            if fsx::exists(path)? {
+                open_folder(path, seed::FOLDER_MODE)?;
+            }
+            let folder = batch.folder(path, seed::FOLDER_MODE)?;
+            return seed.write_private(|name, bytes| folder.add(name, seed::FILE_MODE, bytes));
         }
     };
     seed.volume(volume, epoch)?.write_private(|bytes| batch.add(path, seed::FILE_MODE, bytes))

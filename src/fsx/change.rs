@@ -138,6 +138,11 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     make(Change::Rename { from, to }, || Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?))
 }
 
+/// Gives two files or folders each other's name.
+pub(crate) fn exchange(from: &Path, to: &Path) -> io::Result<()> {
+    make(Change::Rename { from, to }, || Ok(renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE)?))
+}
+
 /// Gives a file a second name.
 pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
     make(Change::Link { to }, || fs::hard_link(from, to))

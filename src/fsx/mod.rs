@@ -12,6 +12,7 @@ pub(crate) mod fault;
 mod inside;
 mod open;
 mod private;
+mod staged;
 mod stamp;
 mod temp;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use inside::Inside;
 pub(crate) use open::{Links, Opened, look, no_file, odd_at, open_if_present, read_all};
 pub use open::{TEXT_MAX, open_disk, open_given, open_read, read, read_given_to_string, read_if_present, read_to_string};
 pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
+pub use staged::Staged;
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap, reap_dir};
 pub(crate) use temp::{clear, empty_dir, is_at, try_lock, work_dir};

@@ -277,7 +277,7 @@ pub fn reap_dir(path: &Path) -> io::Result<bool> {
     change::remove_folder(path).map(|()| true)
 }
 
-fn open_dir(path: &Path) -> io::Result<File> {
+pub(super) fn open_dir(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits() as i32).open(path)
 }
 

@@ -5,6 +5,7 @@ use super::*;
 use crate::Class;
 
 mod open;
+mod staged;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use super::*;
 
-/// Puts something at a path that is no regular file; the word for it.
-pub(crate) const ODD: [(&str, fn(&Path)); 5] = [
+/// Puts something at a path.
+type Put = fn(&Path);
+
+/// What may be in a regular file's place, by the word for it.
+const ODD: [(&str, Put); 5] = [
     ("a pipe", |path| rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap()),
     ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
     ("a folder", |path| fs::create_dir(path).unwrap()),

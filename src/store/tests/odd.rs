@@ -213,7 +213,7 @@ fn a_file_that_may_not_be_read_gives_way() {
         let full = Full::new();
         for file in names(&full.store.root().join(folder)) {
             let path = full.store.root().join(folder).join(&file);
-            fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
             as_ordinary_user(|| {
                 full.store.survey().unwrap();
                 if folder.starts_with("blobs") {
