@@ -5,6 +5,7 @@
 
 mod docker;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -17,7 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use docker::{BLOB, DOCUMENT, INDEX, MANIFEST, Registry};
 use kbake::error::Class;
-use kbake::fetch::{self, Login, Options, Proxy, RegistryKind, Source, Want};
+use kbake::fetch::{self, Login, Options, RegistryKind, Source, Want};
 use kbake::store::{Access, Store};
 use kbake::value::{Cancel, Reference, Sha256};
 use serde_json::{Value, json};
@@ -63,13 +64,13 @@ struct Case {
 fn case() -> Case {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store"), Access::Shared, &Cancel::new(), &|| {}).unwrap();
-    let options = Options { proxy: Proxy::Direct, retries: 1, backoff: Duration::from_millis(10), ..Options::default() };
+    let options = Options { retries: 1, backoff: Duration::from_millis(10), ..Options::default() };
     Case { _dir: dir, store, options }
 }
 
 impl Case {
     fn login(mut self, registry: &Registry, password: &str) -> Case {
-        let login = Login { user: "me".to_owned(), password: password.into() };
+        let login = Login { user: "me".to_owned(), password: password.into(), token_hosts: BTreeSet::new() };
         self.options.logins.insert(registry.address.clone(), Arc::new(login));
         self
     }

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use super::args::Lock as Args;
 use super::commands::host;
 use super::config::web_options;
+use super::saved::{Folders, saved_image};
 use super::{Session, current_folder};
 use crate::bake;
 use crate::document::nearest;
@@ -15,7 +16,7 @@ use crate::fsx;
 use crate::lock::{Change, Lock, Request, moved};
 use crate::project::{self, Channel, Project};
 use crate::recipe::{Origin, Sources};
-use crate::release::{self, List, Own, Publisher, Wishes};
+use crate::release::{self, List, Own, OwnImage, Publisher, Wishes};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
 use crate::resolve;
 use crate::skew;
@@ -48,8 +49,8 @@ impl Session<'_> {
         self.check_versions(&project, &channel.sources)?;
         let request = bake::request(&channel)?;
         let (packages, releases) = upgrades(&args.upgrade, &request, channel.lock.as_ref())?;
-        let wishes = wishes(args, releases, &channel, &current_folder()?, folder)?;
-        let publisher = Online { project: &project, options: web_options(&args.web)?, cancel: self.cancel };
+        let wishes = wishes(args, releases, &channel, &current_folder()?, folder, self.cancel)?;
+        let publisher = Online { project: &project, options: web_options(&args.web, self.cancel)?, cancel: self.cancel };
         let say = |event: release::Event| self.shell.say(&event.to_string());
         let pins = release::lock(&request, channel.lock.as_ref(), &wishes, &publisher, &say)?;
         let kept = channel.lock.clone().filter(|_| only_releases(args, &packages)).map(|lock| pinned(lock, pins.clone()));
@@ -84,7 +85,9 @@ impl Session<'_> {
         // Open for as long as the folder is used.
         let store = self.store()?;
         let scratch = store.work_folder("lock", &Sha256::of(name))?;
-        let options = resolve::Options { host: &host, mirrors: &args.mirror, upgrade, scratch, cancel: self.cancel };
+        let web = web_options(&args.web, self.cancel)?;
+        let login = |mirror: &str| fetch::netrc(mirror, &web);
+        let options = resolve::Options { host: &host, mirrors: &args.mirror, upgrade, login: &login, scratch, cancel: self.cancel };
         let wanted = resolve::Wanted { recipes: &channel.recipes, sources: &channel.sources };
         resolve::lock(wanted, channel.lock.as_ref(), &options, &|event| self.shell.say(&lock_event(&event)))
     }
@@ -202,23 +205,28 @@ fn upgrades(names: &[String], request: &Request, old: Option<&Lock>) -> Result<(
 }
 
 /// What was typed, with the files that it names.
-fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &Path, folder: &Path) -> Result<Wishes> {
+fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &Path, folder: &Path, cancel: &Cancel) -> Result<Wishes> {
     let list = args.import.as_ref().map(|file| List::parse(&file.display().to_string(), &fsx::read_to_string(file)?)).transpose()?;
     let unset: BTreeSet<ArtifactName> = args.unset.iter().cloned().collect();
     for name in &unset {
         let is_own = channel.lock.iter().flat_map(|lock| lock.artifacts.values()).any(|entry| entry.name == *name && entry.is_own());
-        if !is_own {
+        let is_own_image = channel.lock.iter().any(|lock| lock.images.get(name).is_some_and(|image| image.is_own()));
+        if !is_own && !is_own_image {
             return Err(Error::user(format!("`{name}` is not locked as a file of one's own")).hint("there is nothing to unset"));
         }
     }
-    let mut own: Vec<Own> = Vec::new();
+    let (mut own, mut own_images): (Vec<Own>, Vec<OwnImage>) = (Vec::new(), Vec::new());
     for (name, file) in &args.set {
-        if unset.contains(name) || own.iter().any(|other| other.name == *name) {
+        let is_set = own.iter().any(|other| other.name == *name) || own_images.iter().any(|other| other.name == *name);
+        if unset.contains(name) || is_set {
             return Err(Error::new(Class::Usage, format!("`{name}` is set twice, or set and unset")));
         }
-        own.push(own_file(name, file, channel, current, folder)?);
+        match saved_image(name, file, channel, &Folders { current, project: folder }, cancel)? {
+            Some(image) => own_images.push(image),
+            None => own.push(own_file(name, file, channel, current, folder)?),
+        }
     }
-    Ok(Wishes { upgrade, list, own, unset, tags: args.tags })
+    Ok(Wishes { upgrade, list, own, own_images, unset, tags: args.tags })
 }
 
 /// A file that takes an artifact's place.
@@ -253,7 +261,7 @@ fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path,
 }
 
 /// The path without `.` and `..`, by its text alone.
-fn clean(path: &Path) -> PathBuf {
+pub(super) fn clean(path: &Path) -> PathBuf {
     let mut found = PathBuf::new();
     for part in path.components() {
         match part {
@@ -268,6 +276,9 @@ fn clean(path: &Path) -> PathBuf {
 fn lock_event(event: &resolve::Event) -> String {
     match event {
         resolve::Event::Asking { mirror } => format!("asking {mirror}"),
+        resolve::Event::NotTakenOver { setting } => {
+            format!("apt's {setting} is not taken over: name the mirror's authority by Acquire::https::CAInfo")
+        }
         resolve::Event::Refused { mirror, reason } => format!("{mirror}: {reason}"),
         resolve::Event::Resolving { set } => format!("resolving {set}"),
     }

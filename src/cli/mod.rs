@@ -13,6 +13,7 @@ mod inspect;
 mod keep;
 mod lock;
 mod pki;
+mod saved;
 mod scrub;
 mod seed;
 mod shell;
@@ -58,7 +59,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let shell = Arc::new(Shell::new(cli.global.quiet, cli.global.json));
-    let cancel = Cancel::new();
+    let cancel = Cancel::of_process().clone();
     let outcome = signal::install(&cancel, &shell, cli.global.json)
         .and_then(|()| caught(|| run(&cli, &shell, &cancel)))
         .and_then(|()| shell.end(cli.command.has_table()));

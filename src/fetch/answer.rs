@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::blocking::Response;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::source::{brief, shown};
 use crate::value::Size;
@@ -23,6 +23,10 @@ pub(super) struct Head {
     pub digest: Option<String>,
     /// Where the answer came from after redirections, if there were any. Fit to be shown.
     pub redirected: Option<String>,
+    /// The proxy that stands between, fit to be shown.
+    pub proxy: Option<String>,
+    /// How the body is packed, though it was asked for as it is.
+    pub packed: Option<String>,
 }
 
 /// What to do.
@@ -52,6 +56,8 @@ impl Head {
             authenticate: joined(response),
             digest: text(HeaderName::from_static("docker-content-digest")),
             redirected: (response.url() != asked).then(|| brief(&shown(response.url()))),
+            proxy: None,
+            packed: text(CONTENT_ENCODING).filter(|how| !how.eq_ignore_ascii_case("identity")),
         }
     }
 
@@ -170,6 +176,8 @@ pub(super) fn survive(status: u16, text: &str) {
         authenticate: said(),
         digest: said(),
         redirected: None,
+        proxy: said(),
+        packed: said(),
     };
     for (from, size) in [(0, None), (5, Some(10)), (5, length), (u64::MAX, Some(u64::MAX))] {
         head.judge(from, size);

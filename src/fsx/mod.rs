@@ -25,13 +25,13 @@ pub use batch::{Batch, place_all};
 pub(crate) use copy::copy_file;
 pub use copy::{copy_or_reflink, copy_verified};
 pub use early::EarlySync;
-pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
+pub use private::{Access, Facts, Kind, facts, facts_followed, read_followed, read_no_follow, try_lock_at, user, write_new};
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap, reap_dir};
 pub(crate) use temp::{is_at, try_lock, work_dir};
 
 use crate::error::{Error, Result};
-use crate::value::{Hasher, Sha256};
+use crate::value::{Cancel, Hasher, Sha256};
 
 /// The whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
@@ -82,6 +82,7 @@ pub fn digest_and_stamp(path: &Path) -> Result<Option<(Sha256, u64, Stamp)>> {
 fn digest(mut file: &File) -> std::io::Result<(Sha256, u64)> {
     let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, vec![0; 256 << 10]);
     loop {
+        Cancel::of_process().check()?;
         match file.read(&mut buffer) {
             Ok(0) => return Ok((hasher.finish(), size)),
             Ok(n) => {

@@ -84,9 +84,18 @@ pub fn facts_followed(path: &Path) -> Result<Option<Facts>> {
 /// The bytes of a regular file of `limit` bytes at most, and the facts of that very file. Of anything else, links
 /// included, and of larger files only the facts; none when nothing is there.
 pub fn read_no_follow(path: &Path, limit: u64) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
+    read_opened(path, limit, OFlags::NOFOLLOW)
+}
+
+/// As [`read_no_follow`], of what `path` leads to: the facts are those of the file at the end of all links.
+pub fn read_followed(path: &Path, limit: u64) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
+    read_opened(path, limit, OFlags::empty())
+}
+
+fn read_opened(path: &Path, limit: u64, flags: OFlags) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
     let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
     // NONBLOCK: a pipe in the file's place must not make us wait for a writer.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let flags = (flags | OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),

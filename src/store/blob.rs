@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::lower::Disposal;
 use crate::error::{Error, Result};
 use crate::fsx::{self, Stamp};
-use crate::value::{Hasher, Hasher512, Sha256, Sha512};
+use crate::value::{Cancel, Hasher, Hasher512, Sha256, Sha512};
 
 const BUFFER: usize = 256 << 10;
 
@@ -129,6 +129,7 @@ impl BlobFile {
     fn each_piece(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let (mut buffer, mut at) = (vec![0; BUFFER], 0);
         loop {
+            Cancel::of_process().check()?;
             match self.read_at(&mut buffer, at) {
                 Ok(0) => return Ok(()),
                 Ok(n) => {

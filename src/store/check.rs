@@ -41,6 +41,7 @@ impl Store {
                 Ok(Examined { damage: None, wrong_aliases })
             }
             Err(error) if error.class() == Class::Integrity => Ok(Examined { damage: Some(self.found_at(digest)?), ..Examined::default() }),
+            Err(error) if error.class() == Class::Interrupted => Err(error),
             // A sector that cannot be read: a blob all the same that nobody can use.
             Err(error) => {
                 file.dispose();

@@ -347,6 +347,7 @@ impl<'a> Composed<'a> {
     fn each(&self, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let (mut buffer, mut at) = (vec![0; BUFFER], 0);
         while at < self.size() {
+            Cancel::of_process().check()?;
             let len = usize::try_from(self.size() - at).unwrap_or(BUFFER).min(BUFFER);
             self.bytes.read_exact_at(&mut buffer[..len], at).map_err(|e| self.failed(&e))?;
             take(&buffer[..len])?;

@@ -1,7 +1,7 @@
 //! A request to stop, set by a signal handler and looked at by every long loop.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::error::{Class, Error, Result};
 
@@ -10,6 +10,13 @@ use crate::error::{Class, Error, Result};
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
+    /// The request to this process, which signals make. Loops deep down that no request is handed to look at this one: a
+    /// file that is hashed may be of any length.
+    pub fn of_process() -> &'static Cancel {
+        static PROCESS: OnceLock<Cancel> = OnceLock::new();
+        PROCESS.get_or_init(Cancel::default)
+    }
+
     /// Not asked to stop, yet.
     pub fn new() -> Self {
         Self::default()
