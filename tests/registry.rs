@@ -69,8 +69,13 @@ fn case() -> Case {
 }
 
 impl Case {
-    fn login(mut self, registry: &Registry, password: &str) -> Case {
-        let login = Login { user: "me".to_owned(), password: password.into(), token_hosts: BTreeSet::new() };
+    fn login(self, registry: &Registry, password: &str) -> Case {
+        self.login_for(registry, password, None)
+    }
+
+    fn login_for(mut self, registry: &Registry, password: &str, token_host: Option<String>) -> Case {
+        let token_hosts: BTreeSet<String> = token_host.into_iter().collect();
+        let login = Login { user: "me".to_owned(), password: password.into(), token_hosts };
         self.options.logins.insert(registry.address.clone(), Arc::new(login));
         self
     }
@@ -189,8 +194,12 @@ fn an_image_comes_with_tokens_that_a_server_signs() {
     };
     std::thread::scope(|scope| {
         scope.spawn(|| give_tokens(&listener, &signed));
-        assert_eq!(case().login(&registry, "hidden").pull(&reference(&registry)).unwrap(), all, "{}", registry.log());
-        let error = case().login(&registry, "guessed").pull(&reference(&registry)).unwrap_err().to_string();
+        let token_host = || Some(listener.local_addr().unwrap().to_string());
+        let error = case().login(&registry, "hidden").pull(&reference(&registry)).unwrap_err().to_string();
+        assert!(error.contains("no password was sent") && !error.contains("hidden"), "{error}");
+        let named = case().login_for(&registry, "hidden", token_host());
+        assert_eq!(named.pull(&reference(&registry)).unwrap(), all, "{}", registry.log());
+        let error = case().login_for(&registry, "guessed", token_host()).pull(&reference(&registry)).unwrap_err().to_string();
         assert!(error.contains("answered 401 Unauthorized to the login that is configured") && !error.contains("guessed"), "{error}");
         // Ends the token server.
         drop(TcpStream::connect(listener.local_addr().unwrap()));

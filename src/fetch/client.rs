@@ -126,14 +126,14 @@ fn proxy_url(proxies: &Proxies, url: &Url) -> Option<Url> {
 ///
 /// # Errors
 /// It is of a kind that is not spoken here. To go past it could be worse than to stop.
-pub(super) fn proxy(proxies: &Proxies, url: &Url) -> Result<Option<String>> {
+pub(super) fn proxy(proxies: &Proxies, url: &Url) -> Result<Option<Box<str>>> {
     let Some(text) = through(proxies, url) else { return Ok(None) };
     let proxy = Url::parse(text).ok().filter(Url::has_host).ok_or_else(|| {
         Error::user("the proxy's address cannot be understood").hint("write it as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")
     })?;
     let plain = shown(&proxy).trim_end_matches('/').to_owned();
     if source::WEB_SCHEMES.contains(&proxy.scheme()) {
-        return Ok(Some(plain));
+        return Ok(Some(plain.into()));
     }
     Err(Error::user(format!("the proxy {plain} is of a kind that kbake does not speak"))
         .detail("expected a proxy with http:// or https://")
@@ -174,7 +174,7 @@ pub(super) struct Ask {
     /// How the server is reached.
     pub lane: Lane,
     /// The proxy that stands before it, fit to be shown. [`super::web::Web::ask`] finds it.
-    pub proxy: Option<String>,
+    pub proxy: Option<Box<str>>,
 }
 
 impl Ask {

@@ -17,6 +17,7 @@ mod report;
 mod small;
 mod source;
 mod web;
+mod why;
 mod work;
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::login::{Login, host_key};
 use super::small::{self, Gave};
 use super::source::{self, Lane, Target, Unusable, is_loopback, shown};
 use super::web::Web;
-use super::work::Why;
+use super::why::Why;
 use super::{Options, RegistryKind, lock};
 use crate::error::Result;
 use crate::value::Reference;

@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use super::local::MISSING;
 use super::source::{host, server};
-use super::work::{Failed, Why};
+use super::why::{Failed, Why};
 use super::{Source, Want};
 use crate::error::{Class, Error};
 use crate::value::Size;

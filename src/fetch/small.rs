@@ -10,7 +10,7 @@ use super::pace::{Pace, backoff, pause};
 use super::registry::{self, Renewal};
 use super::source::{Target, Unusable, shown};
 use super::web::Web;
-use super::work::{Failed, Why, refused};
+use super::why::{Failed, Why, refused};
 use crate::error::Result;
 use crate::value::Size;
 
@@ -26,11 +26,7 @@ pub(super) enum Gave {
 /// Sends one request and takes all of its answer, up to `max` bytes.
 pub(super) fn once(web: &Web<'_>, ask: Ask, max: u64, has_choice: bool) -> Result<Gave> {
     let transfer = web.ask(ask)?;
-    let options = web.options;
-    let mut pace = match has_choice {
-        true => Pace::new(options.choice_rate.max(options.min_rate), options.choice_window.min(options.idle_timeout)),
-        false => Pace::new(options.min_rate, options.idle_timeout),
-    };
+    let mut pace = Pace::of(web.options, has_choice);
     let (mut head, mut body) = (Head::default(), Vec::new());
     loop {
         match transfer.next()? {

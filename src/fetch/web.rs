@@ -1,7 +1,7 @@
 //! What all asking needs: a client, the credentials, and an ear for the cancel request.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use reqwest::blocking::Client;
 
@@ -25,15 +25,15 @@ pub(super) struct Web<'a> {
 /// How the servers of a lane are reached.
 struct Reach {
     proxies: Proxies,
-    /// Made when it is needed: it reads all certificates of the host.
-    client: OnceLock<Client>,
+    /// Made when it is needed, and by one thread: it reads all certificates of the host.
+    client: Mutex<Option<Client>>,
 }
 
 impl<'a> Web<'a> {
     pub fn new(options: &'a Options, cancel: &'a Cancel) -> Web<'a> {
         let of_apt = options.apt.known().map_or_else(|| options.proxies.clone(), |apt| apt.proxies.clone());
         let of_apt = of_apt.map(|proxy| proxy_with_login(proxy, options));
-        let ways = [options.proxies.clone(), of_apt].map(|proxies| Reach { proxies, client: OnceLock::new() });
+        let ways = [options.proxies.clone(), of_apt].map(|proxies| Reach { proxies, client: Mutex::default() });
         Web { options, cancel, wallet: Wallet::default(), ways }
     }
 
@@ -41,15 +41,16 @@ impl<'a> Web<'a> {
     pub fn ask(&self, mut ask: Ask) -> Result<Transfer<'_>> {
         let Reach { proxies, client } = &self.ways[ask.lane as usize];
         ask.proxy = client::proxy(proxies, &ask.url)?;
-        let made = match client.get() {
-            Some(made) => made,
+        let mut held = lock(client);
+        let made = match &*held {
+            Some(made) => made.clone(),
             None => {
                 let apt = self.options.apt.known().filter(|_| ask.lane == Lane::Apt);
-                let made = client::build(self.options, proxies, apt)?;
-                client.get_or_init(|| made)
+                held.insert(client::build(self.options, proxies, apt)?).clone()
             }
         };
-        Ok(Transfer { messages: client::start(made, ask)?, cancel: self.cancel })
+        drop(held);
+        Ok(Transfer { messages: client::start(&made, ask)?, cancel: self.cancel })
     }
 
     /// A request for all of what is at `target`, with what is shown to it.

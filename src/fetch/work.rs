@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{Head, Verdict, looks_like_html};
-use super::client::{Ask, Broken, BrokenKind, Message, wants_login};
+use super::client::{Ask, BrokenKind, Message};
 use super::credential::Credential;
 use super::look::MAX_MANIFEST;
 use super::pace::{LOOK, Pace, backoff, pause};
 use super::registry::{self, Renewal};
-use super::source::{self, Target, server, shown, targets};
+use super::source::{Target, server, shown, targets};
+use super::why::{Failed, Why, refused};
 use super::{Job, RegistryKind, Source, Want, lock};
 use crate::error::Error;
 use crate::store::{Claim, Partial, Whole};
-use crate::value::{Digest, Size};
+use crate::value::Size;
 
 /// A download that broke off after so many new bytes goes on at once, and is not counted as a failure: a large
 /// file over a bad line comes in pieces.
@@ -30,64 +31,6 @@ pub(super) enum Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::Fatal(error)
-    }
-}
-
-/// What each source said at last.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub sources: Vec<(String, Why)>,
-}
-
-/// Why a source did not give an artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Why {
-    Mismatch(Digest),
-    Portal(String),
-    Unreachable(String),
-    /// It wants to know who we are, or does not believe it.
-    Login {
-        reason: String,
-        /// The server, as a login names it.
-        host: String,
-    },
-    /// It sends our login to another server.
-    TokenHost {
-        reason: String,
-        /// Whose login it is.
-        host: String,
-        /// Where it is to go.
-        token_host: String,
-    },
-    /// The proxy does not let us through.
-    Proxy(String),
-    /// It has more than is taken of what has no locked size.
-    Unsized(String),
-    Other(String),
-}
-
-/// Why `target` refuses, in words for who can mend it.
-pub(super) fn refused(target: &Target, head: &Head, reason: String) -> Why {
-    match (head.status, &head.proxy) {
-        (407, Some(proxy)) => Why::Proxy(wants_login(proxy)),
-        (401, _) if head.redirected.is_none() => {
-            let host = source::host(&target.url);
-            let why = if target.has_login() { "to the login that is configured for it" } else { "and no login is configured for it" };
-            Why::Login { reason: format!("{reason}{} {why}", if target.has_login() { "" } else { "," }), host }
-        }
-        _ => Why::Other(reason),
-    }
-}
-
-impl Broken {
-    /// The reason, and whether asking again is useless.
-    pub fn why(self) -> (Why, bool) {
-        match self.kind {
-            BrokenKind::Unreachable => (Why::Unreachable(self.reason), false),
-            BrokenKind::Cut => (Why::Other(self.reason), false),
-            BrokenKind::Final => (Why::Other(self.reason), true),
-            BrokenKind::Proxy => (Why::Proxy(self.reason), true),
-        }
     }
 }
 
@@ -299,7 +242,7 @@ impl<'a> Sources<'a> {
     fn ask_once(&mut self, n: usize, partial: &mut Partial<'_>) -> Result<Ended, Error> {
         self.total = None;
         let web = &self.job.web;
-        let mut pace = self.pace(n);
+        let mut pace = Pace::of(web.options, self.has_choice(n));
         let candidate = &mut self.candidates[n];
         let ask = Ask { from: partial.len(), ..web.request(&candidate.target) };
         candidate.credential.clone_from(&ask.credential);
@@ -422,15 +365,6 @@ impl<'a> Sources<'a> {
         most(self.job, self.want)
     }
 
-    /// How fast a source must be: it may be slow where there is no choice, or where the choice was no better.
-    fn pace(&self, n: usize) -> Pace {
-        let options = self.job.web.options;
-        match self.has_choice(n) {
-            true => Pace::new(options.choice_rate.max(options.min_rate), options.choice_window.min(options.idle_timeout)),
-            false => Pace::new(options.min_rate, options.idle_timeout),
-        }
-    }
-
     /// Whether there is another source that has not failed yet.
     fn has_choice(&self, n: usize) -> bool {
         self.candidates.iter().enumerate().any(|(other, candidate)| other != n && candidate.why.is_none())
@@ -449,20 +383,5 @@ impl<'a> Sources<'a> {
         }
         let asked = self.candidates.into_iter().filter_map(|candidate| Some((shown(&candidate.target.url), candidate.why?.0)));
         Failed { sources: asked.chain(self.unusable).collect() }
-    }
-}
-
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Why::Mismatch(found) => write!(f, "found {found}"),
-            Why::Login { reason: text, .. }
-            | Why::TokenHost { reason: text, .. }
-            | Why::Portal(text)
-            | Why::Unreachable(text)
-            | Why::Proxy(text)
-            | Why::Unsized(text)
-            | Why::Other(text) => f.write_str(text),
-        }
     }
 }

@@ -277,8 +277,9 @@ impl Run<'_> {
     }
 
     fn images(&self) -> Result<BTreeMap<ArtifactName, LockedImage>> {
-        let locked =
-            |name, reference: &Reference| self.old.and_then(|lock| lock.images.get(name)).filter(|entry| entry.reference == *reference);
+        let locked = |name, reference: &Reference| {
+            self.old.and_then(|lock| lock.images.get(name)).filter(|entry| entry.reference == *reference && !entry.is_own())
+        };
         let mut found = self.own_images();
         for (name, reference) in &self.request.spare_images {
             if found.contains_key(name) {

@@ -123,7 +123,7 @@ fn ask<'a>(sources: &Sources, options: &Options<'a>, events: &dyn Fn(Event)) -> 
             Err(error) if ![Class::Network, Class::Integrity].contains(&error.class()) => return Err(error),
             Err(error) => {
                 events(Event::Refused { mirror: shown(mirror), reason: error.message().to_owned() });
-                refusals.push((shown(mirror), error));
+                refusals.push((shown(mirror), way.explain(mirror, error)));
             }
         }
     }
@@ -157,13 +157,14 @@ fn no_mirror(sources: &Sources, refusals: Vec<(String, Error)>) -> Error {
     if refusals.is_empty() {
         error = error.detail("this host's apt has no mirror of Debian's archive among its sources");
     }
+    let mut remedies = BTreeSet::new();
     for (mirror, reason) in refusals {
         // Its lines, with the mirror before the first.
-        for (i, line) in reason.to_string().lines().enumerate() {
-            error = error.detail(if i == 0 { format!("{mirror}: {line}") } else { format!("  {}", line.trim_start()) });
-        }
+        error = error.detail(format!("{mirror}: {}", reason.message()));
+        error = reason.details().iter().fold(error, |error, line| error.detail(format!("  {}", line.trim_start())));
+        remedies.extend(reason.hints().iter().cloned());
     }
-    error.hint(hint)
+    remedies.into_iter().fold(error, Error::hint).hint(hint)
 }
 
 /// The versions that the archive has of everything asked for or locked, after refusing what it does not have at all.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::host::{Host, Output, run};
+use super::mirror::shown;
 use crate::error::Class;
 use crate::fsx;
 use crate::value::{Cancel, Proxies};
@@ -96,9 +97,7 @@ impl Way {
     pub(super) fn text(&self, mirror: &str) -> String {
         let mut text = self.carried.clone();
         if let Some((scheme, host)) = server(mirror) {
-            let port = mirror.split("://").nth(1).and_then(|rest| rest.split('/').next()?.rsplit_once(':')?.1.parse().ok());
-            let proxy = self.proxies.through(scheme, host, port.or(Some(if scheme == "http" { 80 } else { 443 })));
-            let proxy = proxy.unwrap_or("DIRECT");
+            let proxy = self.proxies.through(scheme, host, port(mirror, scheme)).unwrap_or("DIRECT");
             if !proxy.contains(['"', '\n']) && !host.contains(['"', ':']) {
                 // Writing to a string cannot fail.
                 let _ = writeln!(text, "Acquire::{scheme}::Proxy::{host} \"{proxy}\";");
@@ -107,16 +106,41 @@ impl Way {
         text
     }
 
+    /// Adds to what apt says of a mirror what would mend it: its own words name neither proxies nor logins.
+    pub(super) fn explain(&self, mirror: &str, mut error: Error) -> Error {
+        if error.class() != Class::Network {
+            return error;
+        }
+        let proxy = server(mirror).and_then(|(scheme, host)| self.proxies.through(scheme, host, port(mirror, scheme)));
+        let said = |word: &str| error.details().iter().any(|line| line.split_whitespace().any(|found| found == word));
+        let (wants_login, wants_proxy_login) = (said("401"), said("407"));
+        if let Some(proxy) = proxy {
+            error = error.detail(format!("it was asked through the proxy {}", shown(proxy)));
+        }
+        match (wants_login, wants_proxy_login, proxy) {
+            (true, ..) => error.hint(
+                "the mirror wants a login: `[[login]]` in ~/.config/kbake/config.toml, or an entry of apt's auth.conf (docs/upstream.md)",
+            ),
+            (_, true, _) => {
+                error.hint("the proxy wants a user and a password: write it as http://USER:PASSWORD@HOST:PORT (docs/upstream.md)")
+            }
+            (_, _, Some(_)) => error.hint(
+                "proxies are named by apt's `Acquire::http::Proxy`, and by `http_proxy`, `https_proxy` and `no_proxy` (docs/upstream.md)",
+            ),
+            _ => error,
+        }
+    }
+
     /// Where the private apt finds the host's logins.
     pub(super) fn logins(&self) -> String {
         self.netrc.clone()
     }
 }
 
-type Settings<'a> = Vec<(&'a str, &'a str)>;
+type Settings<'a> = [(&'a str, &'a str)];
 
 /// The settings that `apt-config dump` prints and that have a value.
-fn settings(dump: &str) -> Settings<'_> {
+fn settings(dump: &str) -> Vec<(&str, &str)> {
     let setting = |line| {
         let (name, value): (&str, &str) = str::split_once(line, ' ')?;
         let value = value.strip_prefix('"')?.strip_suffix("\";")?;
@@ -133,6 +157,12 @@ fn server(uri: &str) -> Option<(&str, &str)> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let end = if host.starts_with('[') { host.find(']').map_or(host.len(), |at| at + 1) } else { host.find(':').unwrap_or(host.len()) };
     Some((scheme, &host[..end]))
+}
+
+/// The port of an address.
+fn port(uri: &str, scheme: &str) -> Option<u16> {
+    let said = uri.split("://").nth(1).and_then(|rest| rest.split('/').next()?.rsplit_once(':')?.1.parse().ok());
+    said.or(Some(if scheme == "http" { 80 } else { 443 }))
 }
 
 /// A proxy as apt has it: what names no server is the direct way.
@@ -169,7 +199,7 @@ fn is(found: &str, wanted: &str) -> bool {
 }
 
 /// The last word of a setting's name.
-fn last<'a>(name: &'a str) -> &'a str {
+fn last(name: &str) -> &str {
     name.rsplit("::").next().unwrap_or(name)
 }
 
@@ -275,5 +305,23 @@ mod tests {
         assert_eq!(way.text("http://u:p@m.invalid:8080/debian/"), "Acquire::http::Proxy::m.invalid \"http://p.invalid:1\";\n");
         assert_eq!(Way::default().text("https://m.invalid/"), "Acquire::https::Proxy::m.invalid \"DIRECT\";\n");
         assert_eq!(way.text("file:/srv/debian/"), "");
+    }
+
+    #[test]
+    fn what_apt_says_of_logins_and_proxies_is_explained() {
+        let through = Way { proxies: Proxies::all("http://me:hidden@p.invalid:3128"), ..Way::default() };
+        let explained = |way: &Way, line: &str| {
+            way.explain("http://far.invalid/", Error::new(Class::Network, "apt could not").detail(line)).to_string()
+        };
+        let refused = "E: Failed to fetch http://far.invalid/x  401  Unauthorized [IP: 127.0.0.1 80]";
+        assert!(explained(&Way::default(), refused).contains("`[[login]]`"));
+        assert!(explained(&through, &refused.replace("401  Unauthorized", "407  Proxy Authentication Required")).contains("USER:PASSWORD"));
+        let dead = explained(&through, "E: Could not connect to p.invalid:3128");
+        assert!(
+            dead.contains("through the proxy http://p.invalid:3128") && dead.contains("`no_proxy`") && !dead.contains("hidden"),
+            "{dead}"
+        );
+        let direct = explained(&Way::default(), "E: Could not connect to far.invalid:80");
+        assert!(!direct.contains("proxy") && !direct.contains("hint"), "{direct}");
     }
 }

@@ -195,7 +195,11 @@ fn a_mirror_that_fails_gives_way_to_the_next() {
     let error = archive.lock_from(&[gone], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
     assert!(error.class() == Class::Network && error.to_string().contains("/nowhere/: apt could not fetch its indexes"), "{error}");
     let error = archive.lock_from(&[], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
-    assert_eq!(error.to_string(), "no mirror is known that could carry the suite `test`\nhint: give one with `--mirror URL`");
+    assert_eq!(
+        error.to_string(),
+        "no mirror is known that could carry the suite `test`\n  this host's apt has no mirror of Debian's archive among its sources\n\
+         hint: give one with `--mirror URL`"
+    );
     let error = archive.lock_from(&["ftp://u:pw@a.invalid/".into()], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
     assert!(error.to_string().starts_with("`ftp://a.invalid/` is no mirror that kbake can ask"), "{error}");
 }
