@@ -207,6 +207,33 @@ fn an_interrupted_fetch_goes_on_where_it_was() {
 }
 
 #[test]
+fn hashing_a_large_file_ends_when_asked() {
+    let site = Site::new();
+    let entry = "\n[[file]]\npath = \"/opt/large\"\nsource = \"large\"\n";
+    site.write("recipes/roles/etcd.toml", &(site.read("recipes/roles/etcd.toml") + entry));
+    // All holes: to hash so much would take an hour.
+    fs::File::create(site.path("recipes/large")).unwrap().set_len(1 << 40).unwrap();
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let child = site.kbake(&["plan", "etcd"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        let start = Instant::now();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+        says(&said(130, &child.wait_with_output().unwrap()), &["error: interrupted"]);
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_host_without_a_mirror_of_debian_is_told_so_before_anything_is_fetched() {
+    let site = Site::new();
+    let text = site.fails(3, &["fetch", "etcd"]);
+    says(
+        &text,
+        &["error: no mirror is known to fetch packages from", "this host's apt has no mirror of Debian's archive", "`--mirror URL`"],
+    );
+}
+
+#[test]
 fn two_at_once_fetch_each_package_once() {
     let (site, web) = (Site::new(), Web::start());
     for path in [ONE, TWO, TOOL] {

@@ -5,6 +5,7 @@
 
 mod docker;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -17,7 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use docker::{BLOB, DOCUMENT, INDEX, MANIFEST, Registry};
 use kbake::error::Class;
-use kbake::fetch::{self, Login, Options, Proxy, RegistryKind, Source, Want};
+use kbake::fetch::{self, Login, Options, RegistryKind, Source, Want};
 use kbake::store::{Access, Store};
 use kbake::value::{Cancel, Reference, Sha256};
 use serde_json::{Value, json};
@@ -63,13 +64,18 @@ struct Case {
 fn case() -> Case {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store"), Access::Shared, &Cancel::new(), &|| {}).unwrap();
-    let options = Options { proxy: Proxy::Direct, retries: 1, backoff: Duration::from_millis(10), ..Options::default() };
+    let options = Options { retries: 1, backoff: Duration::from_millis(10), ..Options::default() };
     Case { _dir: dir, store, options }
 }
 
 impl Case {
-    fn login(mut self, registry: &Registry, password: &str) -> Case {
-        let login = Login { user: "me".to_owned(), password: password.into() };
+    fn login(self, registry: &Registry, password: &str) -> Case {
+        self.login_for(registry, password, None)
+    }
+
+    fn login_for(mut self, registry: &Registry, password: &str, token_host: Option<String>) -> Case {
+        let token_hosts: BTreeSet<String> = token_host.into_iter().collect();
+        let login = Login { user: "me".to_owned(), password: password.into(), token_hosts };
         self.options.logins.insert(registry.address.clone(), Arc::new(login));
         self
     }
@@ -188,8 +194,12 @@ fn an_image_comes_with_tokens_that_a_server_signs() {
     };
     std::thread::scope(|scope| {
         scope.spawn(|| give_tokens(&listener, &signed));
-        assert_eq!(case().login(&registry, "hidden").pull(&reference(&registry)).unwrap(), all, "{}", registry.log());
-        let error = case().login(&registry, "guessed").pull(&reference(&registry)).unwrap_err().to_string();
+        let token_host = || Some(listener.local_addr().unwrap().to_string());
+        let error = case().login(&registry, "hidden").pull(&reference(&registry)).unwrap_err().to_string();
+        assert!(error.contains("no password was sent") && !error.contains("hidden"), "{error}");
+        let named = case().login_for(&registry, "hidden", token_host());
+        assert_eq!(named.pull(&reference(&registry)).unwrap(), all, "{}", registry.log());
+        let error = case().login_for(&registry, "guessed", token_host()).pull(&reference(&registry)).unwrap_err().to_string();
         assert!(error.contains("answered 401 Unauthorized to the login that is configured") && !error.contains("guessed"), "{error}");
         // Ends the token server.
         drop(TcpStream::connect(listener.local_addr().unwrap()));

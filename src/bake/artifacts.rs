@@ -12,7 +12,7 @@ use crate::plan::{BuiltImage, Extract, Made, Owner, PlannedKind, PlannedNode, Pu
 use crate::project::{Channel, Digests, Project};
 use crate::recipe::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Part, Recipe, Sources, Subject};
 use crate::render::{Facts, Runtime};
-use crate::value::{ArtifactName, Digest, ReleaseVersion, TreePath, quote};
+use crate::value::{ArtifactName, Digest, ReleaseVersion, Sha256, TreePath, quote};
 
 /// Where archives of container images lie in a role's image.
 const IMAGES: &str = "usr/share/kbake/images";
@@ -34,6 +34,8 @@ pub struct Artifacts {
     pub wants: BTreeMap<Digest, Want>,
     /// The user's own files among them, by digest.
     pub own: BTreeMap<Digest, OwnFile>,
+    /// Container images in archives of the user's own, by their manifests.
+    pub own_images: BTreeMap<Sha256, OwnFile>,
     /// What the channel does not have, with the reason.
     pub absent: Vec<Absent>,
     /// What renderers may know.
@@ -156,12 +158,18 @@ impl Work<'_> {
 
     fn image(&mut self, name: &Located<ArtifactName>) -> Result<()> {
         let image = self.sources.image(name)?;
-        if let ImageContent::Absent(why) = &image.content {
+        let own = self.lock.images.get(&name.value).and_then(|locked| Some((locked.digest, locked.path.as_ref()?)));
+        if let (ImageContent::Absent(why), None) = (&image.content, own) {
             self.absent("image", &name.value, why.clone());
             return Ok(());
         }
         let reference = image.full_name(&self.sources.versions)?;
+        let pulled = |index| Made::Pulled(PulledImage { reference: reference.clone(), index, arch: self.sources.arch });
         let (made, from) = match &image.content {
+            _ if let Some((manifest, path)) = own => {
+                self.out.own_images.insert(manifest, OwnFile { name: name.value.clone(), path: self.project.own_file(path) });
+                (pulled(manifest), None)
+            }
             ImageContent::Built { from, files, command } => match self.programs(image, from, files)? {
                 Ok(files) => {
                     let (arch, epoch) = (self.sources.arch, self.sources.epoch);
@@ -176,7 +184,7 @@ impl Work<'_> {
             ImageContent::Pulled | ImageContent::Absent(_) => {
                 let locked = self.lock.images.get(&name.value);
                 let index = locked.ok_or_else(|| Error::internal(format!("the image `{}` is not locked", name.value)))?.digest;
-                (Made::Pulled(PulledImage { reference: reference.clone(), index, arch: self.sources.arch }), None)
+                (pulled(index), None)
             }
         };
         let path = below(&TreePath::fixed(IMAGES), &format!("{}.tar", name.value)).map_err(Error::internal)?;

@@ -1,6 +1,6 @@
 //! Brings into the store what a plan needs and the store does not have.
 
-use super::{Bake, Resolved, artifacts, images, made, pantry};
+use super::{Bake, Resolved, artifacts, images, made, pantry, saved};
 use crate::base;
 use crate::error::{Class, Error, Result};
 use crate::fetch::{self, Source, Want};
@@ -84,10 +84,10 @@ impl Bake<'_> {
                 continue;
             }
             self.report.begun(&item(None));
-            let taken = made::take(self.store, digest, own)?;
+            let taken = made::take(self.store, digest, own, self.cancel)?;
             self.report.ended(&item(Some(taken.size)), Outcome::Fetched);
         }
-        Ok(())
+        saved::take_missing(self, resolved)
     }
 
     /// Those of `wants` that the store does not have. Packages need the `suite` that they are of.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write as _};
 
 use super::artifacts::OwnFile;
-use super::{Bake, Resolved};
+use super::{Bake, Resolved, saved};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::plan::{Extract, Made, PlannedKind, PlannedNode};
@@ -14,7 +14,7 @@ use crate::report::{Item, ItemKind, Outcome};
 use crate::store::{Action, Blob, BlobFile, Lookup, Store};
 use crate::tree::{Content, Kind, Layer};
 use crate::unpack::{self, Policy, Sink};
-use crate::value::{Digest, Sha256, TreePath};
+use crate::value::{Cancel, Digest, Sha256, TreePath};
 
 /// The kind of action that the store remembers.
 pub(super) const MADE: &str = "made";
@@ -178,13 +178,13 @@ fn made(kind: &PlannedKind) -> Option<&Made> {
 ///
 /// # Errors
 /// It is not there, or no longer what was locked.
-pub(super) fn take(store: &Store, digest: &Digest, own: &OwnFile) -> Result<Blob> {
+pub(super) fn take(store: &Store, digest: &Digest, own: &OwnFile, cancel: &Cancel) -> Result<Blob> {
     let shown = own.path.display();
     let again = format!("put it back, or run `kbake lock --set {}=PATH` with the file that shall be used", own.name);
     if !fsx::exists(&own.path)? {
         return Err(Error::user(format!("{shown} is missing, which is locked as `{}`", own.name)).hint(again));
     }
-    let mut file = fsx::open_read(&own.path)?;
+    let mut file = saved::Stoppable { file: fsx::open_read(&own.path)?, cancel };
     let expected = match digest {
         Digest::Sha256(digest) => Some(*digest),
         Digest::Sha512(_) => {

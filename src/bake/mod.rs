@@ -32,6 +32,7 @@ mod recall;
 mod remember;
 mod repair;
 mod resolve;
+mod saved;
 mod together;
 mod units;
 mod verify;
@@ -54,6 +55,7 @@ pub use pantry::{Pantry, remove_work};
 pub use proof::{Damage, Damaged, Proof, State};
 pub use remember::owner;
 pub use resolve::{LockFile, Resolved, request, resolve};
+pub use saved::{choose as choose_image, is_image_archive};
 pub use verify::Wanted;
 pub use why::{Before, Reason, Why};
 

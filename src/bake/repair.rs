@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::proof::{Damage, Damaged, Proof, State};
 use super::verify::{Wanted, shown};
-use super::{BASE, Bake, Causes, IMAGE, Resolved, boot, made, pantry};
+use super::{BASE, Bake, Causes, IMAGE, Resolved, boot, made, pantry, saved};
 use crate::error::{Class, Error, Result};
+use crate::fetch::Source;
 use crate::plan::{Made, PlannedKind};
 use crate::report::{Item, Outcome};
 use crate::store::{Action, Blob, COMPOSED, History, Lookup, Owner, Root, Store};
@@ -125,8 +126,14 @@ impl Repair<'_> {
                     let Some(name) = name else { continue };
                     if self.is_lost(&name)? {
                         match resolved.artifacts.own.get(&input.want.digest) {
-                            Some(own) => self.note(made::take(self.bake.store, &input.want.digest, own).map(drop))?,
-                            None => wants.push(input.want),
+                            Some(own) => self.note(made::take(self.bake.store, &input.want.digest, own, self.bake.cancel).map(drop))?,
+                            None => {
+                                if matches!(input.want.source, Source::Registry { .. }) {
+                                    // What one's own archive has is not asked for any more.
+                                    self.note(saved::take_missing(self.bake, resolved))?;
+                                }
+                                wants.push(input.want);
+                            }
                         }
                         self.how.insert(name, "fetched again");
                     }
@@ -135,7 +142,7 @@ impl Repair<'_> {
                     if let Digest::Sha256(name) = digest
                         && self.is_lost(name)?
                     {
-                        self.note(made::take(self.bake.store, digest, own).map(drop))?;
+                        self.note(made::take(self.bake.store, digest, own, self.bake.cancel).map(drop))?;
                         self.how.insert(*name, "taken from your file again");
                     }
                 }

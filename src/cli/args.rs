@@ -236,7 +236,7 @@ pub struct Lock {
     /// Take checksums from a list, as Kubespray's checksums.yml, before publishers are asked
     #[arg(long, value_name = "FILE")]
     pub import: Option<PathBuf>,
-    /// Lock a file of your own in an artifact's place, as kubelet=./kubelet; may be repeated
+    /// Lock a file of your own in an artifact's place, as kubelet=./kubelet, or an archive of `docker save` in an image's; may be repeated
     #[arg(long, value_name = "NAME=FILE", value_parser = own)]
     pub set: Vec<(ArtifactName, PathBuf)>,
     /// Lock the channel's artifact in your file's place again; may be repeated

@@ -207,7 +207,7 @@ impl Session<'_> {
         let host = host();
         let bake = Bake {
             store: &store,
-            fetch: fetch::Options { offline: sources.offline, mirrors: sources.mirror.clone(), ..web_options(&sources.web)? },
+            fetch: fetch::Options { offline: sources.offline, mirrors: sources.mirror.clone(), ..web_options(&sources.web, self.cancel)? },
             host_mirrors: &|suite| resolve::host_mirrors(&host, suite, self.cancel),
             jobs: jobs.map_or_else(processors, NonZeroUsize::get),
             report: self.shell,

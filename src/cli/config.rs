@@ -4,21 +4,37 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use secrecy::SecretString;
+
 use super::args::Web;
 use super::args::{is_registry_mirror, is_rewrite};
+use super::commands::host;
 use crate::document::{self, Located, Section};
 use crate::error::{Error, Result};
 use crate::fetch::{self, Login};
 use crate::fsx;
+use crate::pki;
+use crate::resolve;
+use crate::value::Cancel;
+
+/// No password is nearly as large, in bytes.
+const MAX_PASSWORD: u64 = 64 << 10;
 
 const REMEDY: &str = "keep the lines that you want and remove the markers";
 
-/// How releases and registries are reached: what the command says, then what the configuration says.
-pub fn web_options(web: &Web) -> Result<fetch::Options> {
+/// How mirrors, releases and registries are reached: what the command says, then what the configuration says, then what the
+/// environment and the host's apt say.
+pub fn web_options(web: &Web, cancel: &Cancel) -> Result<fetch::Options> {
     let mut options = match file()? {
         Some(path) => read(&path)?,
         None => fetch::Options::default(),
     };
+    let (host, cancel) = (host(), cancel.clone());
+    options.proxies = host.proxies().clone();
+    options.apt = fetch::Way::Ask(Arc::new(move |mirrors: &[String]| {
+        let resolve::Way { proxies, auth_files, authorities, certificate, .. } = resolve::Way::of_host(&host, mirrors, &cancel)?;
+        Ok(fetch::Apt { proxies, machines: fetch::Machine::read(&auth_files), authorities, certificate })
+    }));
     options.rewrites.splice(0..0, web.rewrite.iter().cloned());
     options.registry_mirrors.splice(0..0, web.registry_mirror.iter().cloned());
     Ok(options)
@@ -86,19 +102,40 @@ fn parse(file: &str, text: &str) -> Result<fetch::Options> {
         options.registry_mirrors.push(pair(&mut section, ["name", "mirror"], is_registry_mirror)?);
     }
     for mut section in root.sections("login")? {
-        section.only(&["host", "user", "password-file"])?;
+        section.only(&["host", "user", "password-file", "token-host"])?;
         let host = section.required::<String>("host")?;
+        let key = host_key(&host)?;
         let user = section.required::<String>("user")?.value;
-        let from = section.required::<String>("password-file")?;
-        let bytes = fsx::read_if_present(Path::new(&from.value))?;
-        let password = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|password| !password.trim().is_empty());
-        let password = password.ok_or_else(|| from.place.error(format!("{} has no password in it, or is not there", from.value)))?;
-        let login = Login { user, password: password.trim_end_matches(['\r', '\n']).to_owned().into() };
-        if options.logins.insert(host.value.clone(), Arc::new(login)).is_some() {
+        let token_hosts = section.optional::<String>("token-host")?.map(|named| host_key(&named)).transpose()?;
+        let password = password(&section.required::<String>("password-file")?)?;
+        let login = Login { user, password, token_hosts: token_hosts.into_iter().collect() };
+        if options.logins.insert(key, Arc::new(login)).is_some() {
             return Err(host.place.error(format!("there are two logins for `{}`", host.value)));
         }
     }
     Ok(options)
+}
+
+fn host_key(named: &Located<String>) -> Result<String> {
+    fetch::host_key(&named.value).ok_or_else(|| {
+        let error = named.place.error(format!("`{}` is no host", named.value));
+        error.hint("write HOST or HOST:PORT, without https:// and without a path")
+    })
+}
+
+/// The password in a file that nobody else can reach: the file itself, where a link leads to it.
+fn password(from: &Located<String>) -> Result<SecretString> {
+    let path = Path::new(&from.value);
+    let none = || from.place.error(format!("{} has no password in it, or is not there", from.value));
+    let (facts, bytes) = fsx::read_followed(path, MAX_PASSWORD)?.ok_or_else(none)?;
+    if facts.kind != fsx::Kind::File {
+        return Err(from.place.error(format!("{} is no regular file", from.value)));
+    }
+    if let Some((what, mend)) = pki::why_reached(path, facts, pki::OTHERS, "600") {
+        return Err(from.place.error(format!("the password file {} {what}", from.value)).hint(mend));
+    }
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| !text.trim().is_empty());
+    Ok(text.ok_or_else(none)?.trim_end_matches(['\r', '\n']).to_owned().into())
 }
 
 /// A pair of addresses that `check` lets pass.
@@ -137,6 +174,43 @@ mod tests {
         ] {
             let error = parse("config.toml", &text.replacen(from, to, 1)).err().expect(from).to_string();
             assert!(error.contains(words) && !error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_file_that_others_can_reach_is_refused() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, pipe) = (dir.path().join("password"), dir.path().join("link"), dir.path().join("pipe"));
+        symlink("password", &link).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0).unwrap();
+        let read = |path: &Path| {
+            let path = path.display();
+            let login =
+                format!("[[login]]\nhost = \"Registry.Test:443\"\nuser = \"u\"\npassword-file = \"{path}\"\ntoken-host = \"auth.test\"\n");
+            parse("config.toml", &login).map_err(|error| error.to_string())
+        };
+        for mode in [0o600, 0o400] {
+            fs_write(&file, b"hush");
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            for path in [&file, &link] {
+                let options = read(path).unwrap_or_else(|error| panic!("{error}"));
+                assert!(options.logins["registry.test"].token_hosts.contains("auth.test"));
+            }
+        }
+        for mode in [0o644, 0o640, 0o604, 0o622] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            for path in [&file, &link] {
+                let error = read(path).err().unwrap();
+                assert!(error.contains(&format!("can be reached by others (mode {mode:o})")) && error.contains("chmod 600 "), "{error}");
+                assert!(error.contains("config.toml:4") && !error.contains("hush"), "{error}");
+            }
+        }
+        assert!(read(&pipe).err().unwrap().contains("is no regular file"));
+        for (from, to) in [("Registry.Test:443", "https://registry.test"), ("auth.test", "auth.test/token")] {
+            let text = "[[login]]\nhost = \"Registry.Test:443\"\nuser = \"u\"\npassword-file = \"/none\"\ntoken-host = \"auth.test\"\n";
+            let error = parse("config.toml", &text.replace(from, to)).err().unwrap().to_string();
+            assert!(error.contains("is no host"), "{error}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use super::args::Lock as Args;
 use super::commands::host;
 use super::config::web_options;
+use super::saved::{Folders, saved_image};
 use super::upgrade::upgrades;
 use super::{Session, current_folder};
 use crate::bake;
@@ -16,7 +17,7 @@ use crate::fsx;
 use crate::lock::{Change, Lock, changes, moved, regroup};
 use crate::project::{self, Channel, OwnPath, Project};
 use crate::recipe::{Artifact, Install, Origin, Sources};
-use crate::release::{self, List, Own, Publisher, Wishes};
+use crate::release::{self, List, Own, OwnImage, Publisher, Wishes};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
 use crate::resolve;
 use crate::skew;
@@ -50,9 +51,10 @@ impl Session<'_> {
         self.check_versions(&project, &channel.sources)?;
         let request = bake::request(&channel)?;
         let (packages, releases) = upgrades(&args.upgrade, &request, channel.lock.as_ref())?;
-        let wishes = wishes(args, releases, &channel, &current_folder()?, folder)?;
+        let wishes = wishes(args, releases, &channel, &current_folder()?, folder, self.cancel)?;
         self.tell_companions(args, &wishes);
-        let publisher = Online { project: &project, sources: &channel.sources, options: web_options(&args.web)?, cancel: self.cancel };
+        let options = web_options(&args.web, self.cancel)?;
+        let publisher = Online { project: &project, sources: &channel.sources, options, cancel: self.cancel };
         let say = |event: release::Event| self.shell.say(&event.to_string());
         let pins = release::lock(&request, channel.lock.as_ref(), &wishes, &publisher, &say)?;
         // Where nothing new is asked for, nobody need be asked.
@@ -102,7 +104,9 @@ impl Session<'_> {
         // Open for as long as the folder is used.
         let store = self.store()?;
         let scratch = store.work_folder("lock", &Sha256::of(name))?;
-        let options = resolve::Options { host: &host, mirrors: &args.mirror, upgrade, scratch, cancel: self.cancel };
+        let web = web_options(&args.web, self.cancel)?;
+        let login = |mirror: &str| fetch::netrc(mirror, &web);
+        let options = resolve::Options { host: &host, mirrors: &args.mirror, upgrade, login: &login, scratch, cancel: self.cancel };
         let wanted = resolve::Wanted { recipes: &channel.recipes, sources: &channel.sources };
         resolve::lock(wanted, channel.lock.as_ref(), &options, &|event| self.shell.say(&lock_event(&event)))
     }
@@ -205,25 +209,31 @@ fn pinned(mut lock: Lock, pins: release::Pins) -> Lock {
 }
 
 /// What was typed, with the files that it names.
-fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &Path, folder: &Path) -> Result<Wishes> {
+fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &Path, folder: &Path, cancel: &Cancel) -> Result<Wishes> {
     let list = args.import.as_ref().map(|file| List::parse(&file.display().to_string(), &fsx::read_given_to_string(file)?)).transpose()?;
     let mut unset: BTreeSet<ArtifactName> = args.unset.iter().cloned().collect();
     let locked_own = || channel.lock.iter().flat_map(|lock| lock.artifacts.values()).filter(|entry| entry.is_own());
     for name in &unset {
-        if !locked_own().any(|entry| entry.name == *name) {
+        let is_own_image = channel.lock.iter().any(|lock| lock.images.get(name).is_some_and(|image| image.is_own()));
+        if !is_own_image && !locked_own().any(|entry| entry.name == *name) {
             return Err(Error::user(format!("`{name}` is not locked as a file of one's own")).hint("there is nothing to unset"));
         }
     }
-    let mut own: Vec<Own> = Vec::new();
+    let (mut own, mut own_images): (Vec<Own>, Vec<OwnImage>) = (Vec::new(), Vec::new());
     for (name, file) in &args.set {
-        if unset.contains(name) || own.iter().any(|other| other.name == *name) {
+        let is_set = own.iter().any(|other| other.name == *name) || own_images.iter().any(|other| other.name == *name);
+        if unset.contains(name) || is_set {
             return Err(Error::new(Class::Usage, format!("`{name}` is set twice, or set and unset")));
         }
-        own.push(own_file(name, file, channel, current, folder)?);
+        match saved_image(name, file, channel, &Folders { current, project: folder }, cancel)? {
+            Some(image) => own_images.push(image),
+            None => own.push(own_file(name, file, channel, current, folder)?),
+        }
     }
     let typed = |name: &ArtifactName| args.unset.contains(name) || args.set.iter().any(|(set, _)| set == name);
     // An archive that several artifacts come out of is set once, and given back once.
-    for (one, (_, file)) in own.clone().into_iter().zip(&args.set) {
+    for one in own.clone() {
+        let Some((_, file)) = args.set.iter().find(|(set, _)| *set == one.name) else { continue };
         let mut file = fsx::open_read(&clean(&current.join(file)))?;
         let others = companions(&channel.sources, &one.name).into_iter().filter(|other| !typed(other));
         let fitting = others.filter(|other| bake::check_own(&channel.sources, other, &mut file, &one.path).is_ok());
@@ -234,7 +244,7 @@ fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &P
         let others = companions(&channel.sources, name).into_iter();
         unset.extend(others.filter(|other| !typed(other) && source(other).is_some() && source(other) == source(name)));
     }
-    Ok(Wishes { upgrade, list, own, unset, tags: args.tags })
+    Ok(Wishes { upgrade, list, own, own_images, unset, tags: args.tags })
 }
 
 /// The other artifacts that the publisher has in the same archive.
@@ -288,7 +298,7 @@ fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path,
 }
 
 /// The path without `.` and `..`, by its text alone.
-fn clean(path: &Path) -> PathBuf {
+pub(super) fn clean(path: &Path) -> PathBuf {
     let mut found = PathBuf::new();
     for part in path.components() {
         match part {
@@ -303,6 +313,9 @@ fn clean(path: &Path) -> PathBuf {
 fn lock_event(event: &resolve::Event) -> String {
     match event {
         resolve::Event::Asking { mirror } => format!("asking {mirror}"),
+        resolve::Event::NotTakenOver { setting } => {
+            format!("apt's {setting} is not taken over: name the mirror's authority by Acquire::https::CAInfo")
+        }
         resolve::Event::Refused { mirror, reason } => format!("{mirror}: {reason}"),
         resolve::Event::Resolving { set } => format!("resolving {set}"),
     }

@@ -19,6 +19,7 @@ mod named;
 mod paint;
 mod pki;
 mod reach;
+mod saved;
 mod scrub;
 mod seed;
 mod shell;

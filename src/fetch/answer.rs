@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::blocking::Response;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::source::{brief, shown};
 use crate::value::Size;
@@ -18,11 +18,15 @@ pub(super) struct Head {
     pub content_range: Option<String>,
     pub retry_after: Option<String>,
     /// How a server that answers 401 wants to be asked.
-    pub authenticate: Option<String>,
+    pub authenticate: Option<Box<str>>,
     /// What a registry says is the digest of its answer.
     pub digest: Option<String>,
     /// Where the answer came from after redirections, if there were any. Fit to be shown.
     pub redirected: Option<String>,
+    /// The proxy that stands between, fit to be shown.
+    pub proxy: Option<Box<str>>,
+    /// How the body is packed, though it was asked for as it is.
+    pub packed: Option<Box<str>>,
 }
 
 /// What to do.
@@ -49,9 +53,11 @@ impl Head {
             content_length: text(CONTENT_LENGTH).and_then(|text| text.parse().ok()),
             content_range: text(CONTENT_RANGE),
             retry_after: text(RETRY_AFTER),
-            authenticate: joined(response),
+            authenticate: joined(response).map(Into::into),
             digest: text(HeaderName::from_static("docker-content-digest")),
             redirected: (response.url() != asked).then(|| brief(&shown(response.url()))),
+            proxy: None,
+            packed: text(CONTENT_ENCODING).filter(|how| !how.eq_ignore_ascii_case("identity")).map(Into::into),
         }
     }
 
@@ -167,9 +173,11 @@ pub(super) fn survive(status: u16, text: &str) {
         content_length: length,
         content_range: said(),
         retry_after: said(),
-        authenticate: said(),
+        authenticate: said().map(Into::into),
         digest: said(),
         redirected: None,
+        proxy: said().map(Into::into),
+        packed: said().map(Into::into),
     };
     for (from, size) in [(0, None), (5, Some(10)), (5, length), (u64::MAX, Some(u64::MAX))] {
         head.judge(from, size);

@@ -1,23 +1,18 @@
-//! Passwords and tokens of registries. The only file here that opens them: into the header of a request, marked as
-//! sensitive, and nowhere else.
+//! Passwords and tokens. The only file here that opens them: into the header of a request, marked as sensitive, into a proxy's
+//! address, and into the line that tells apt a mirror's login.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use reqwest::Url;
 use reqwest::blocking::RequestBuilder;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::lock;
-
-/// Who we are at a registry.
-#[derive(Debug)]
-pub struct Login {
-    /// The name.
-    pub user: String,
-    /// The password, or a token that the registry's owner gave in its place.
-    pub password: SecretString,
-}
+use super::login::{self, Login, Named};
+use super::options::Way;
+use super::{Options, lock, source};
+use crate::error::{Error, Result};
 
 /// What a request shows.
 pub(super) enum Credential {
@@ -33,6 +28,32 @@ impl Credential {
             Credential::Bearer(token) => request.bearer_auth(token.expose_secret()),
         }
     }
+}
+
+/// What apt is told about a mirror that has a login of the user's: an entry of its netrc. None where it has none, or where the
+/// address has one in it.
+///
+/// # Errors
+/// The login cannot be said in such a file.
+pub fn netrc(mirror: &str, options: &Options) -> Result<Option<SecretString>> {
+    let Ok(url) = Url::parse(mirror) else { return Ok(None) };
+    let Some(login) = login::at(&url, Named::ByUser, &Options { apt: Way::Unknown, ..options.clone() }) else { return Ok(None) };
+    let password = login.password.expose_secret();
+    let is_word = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control()) && text != "machine";
+    if !is_word(&login.user) || !is_word(password) {
+        return Err(Error::user(format!("apt takes no blanks in the login for {}", source::host(&url)))
+            .hint("write it into the mirror's address, with %20 for each blank"));
+    }
+    let place = format!("{}://{}", url.scheme(), source::host(&url));
+    Ok(Some(format!("machine {place} login {} password {password}\n", login.user).into()))
+}
+
+/// A proxy's address with the login that apt has for the proxy, where it has one.
+pub(super) fn proxy_with_login(proxy: &str, options: &Options) -> String {
+    let Ok(mut url) = Url::parse(proxy) else { return proxy.to_owned() };
+    let Some(login) = login::at(&url, Named::ByUser, options) else { return proxy.to_owned() };
+    let set = url.set_username(&login.user).and_then(|()| url.set_password(Some(login.password.expose_secret())));
+    if set.is_ok() { url.into() } else { proxy.to_owned() }
 }
 
 /// The token in an answer of a token server
@@ -89,6 +110,8 @@ impl Wallet {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -110,8 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn logins_do_not_print_their_password() {
-        let login = Login { user: "me".to_owned(), password: "hidden".into() };
-        assert!(!format!("{login:?}").contains("hidden"));
+    fn apt_is_told_the_login_of_a_mirror_and_of_no_other() {
+        let login = |password: &str| Login { user: "me".to_owned(), password: password.into(), token_hosts: BTreeSet::new() };
+        let with =
+            |password: &str| Options { logins: [("m.test:8080".to_owned(), Arc::new(login(password)))].into(), ..Options::default() };
+        let line = |url: &str| netrc(url, &with("hidden")).unwrap().map(|line| line.expose_secret().to_owned());
+        assert_eq!(line("http://m.test:8080/debian/").as_deref(), Some("machine http://m.test:8080 login me password hidden\n"));
+        assert_eq!((line("http://m.test/debian/"), line("http://u:p@m.test:8080/"), line("file:/srv/debian")), (None, None, None));
+        let error = netrc("http://m.test:8080/", &with("hid den")).unwrap_err().to_string();
+        assert!(error.contains("no blanks") && !error.contains("hid den"), "{error}");
     }
 }

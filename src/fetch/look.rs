@@ -1,9 +1,10 @@
 //! Questions to release hosts and registries whose answers are small, and which nobody has locked yet: what a file's
 //! checksum is said to be, how large it is, what a tag means today. Who asks decides what to believe.
 
+use super::answer::Head;
 use super::client::{Ask, Message};
 use super::small::{self, Outcome};
-use super::source::{Target, Unusable, brief, shown, web_targets};
+use super::source::{self, Target, Unusable, brief, shown, web_targets};
 use super::web::Web;
 use super::{Options, RegistryKind, registry, report};
 use crate::error::{Class, Error, Result};
@@ -19,14 +20,20 @@ pub(super) const MAX_MANIFEST: u64 = 4 << 20;
 /// # Errors
 /// [`Class::Network`]: nobody gave it, or `offline` is set; [`Class::Integrity`]: it is no text; [`Class::Interrupted`].
 pub fn text(url: &str, max: u64, options: &Options, cancel: &Cancel) -> Result<Option<String>> {
+    let options = &options.settled(!options.offline && source::is_rewritten(url, options))?;
     let targets = web_targets(url, options);
     let named = name(&targets);
     if options.offline {
         return Err(report::offline_question(&named));
     }
-    match small::get(&Web::new(options, cancel)?, targets, max)? {
-        Outcome::Body(_, body) => match String::from_utf8(body) {
+    match small::get(&Web::new(options, cancel), targets, max)? {
+        Outcome::Body(head, body) => match String::from_utf8(body) {
             Ok(text) => Ok(Some(text)),
+            Err(_) if head.packed.is_some() => {
+                Err(Error::new(Class::Network, format!("{named} came packed, though it was asked for as it is"))
+                    .detail(format!("Content-Encoding: {}", brief(&head.packed.unwrap_or_default()).escape_debug()))
+                    .hint("mend what stands between here and the publisher, or ask a mirror: `--rewrite PREFIX=ADDRESS`"))
+            }
             Err(_) => Err(Error::integrity(format!("{named} is no text"))),
         },
         Outcome::Absent => Ok(None),
@@ -34,19 +41,24 @@ pub fn text(url: &str, max: u64, options: &Options, cancel: &Cancel) -> Result<O
     }
 }
 
-/// How many bytes there are at `url`, as its server says; none when it does not say so, or nothing can be asked. Nothing
-/// can rely on it: it is for people, and for progress.
+/// How many bytes there are at `url`, as its server says; none when it does not say so, or nothing can be asked. Locked, it
+/// bounds what is taken when the bytes themselves come; the digest alone says that they are right.
 pub fn size(url: &str, options: &Options, cancel: &Cancel) -> Option<u64> {
     if options.offline {
         return None;
     }
-    let web = Web::new(options, cancel).ok()?;
-    web_targets(url, options).into_iter().flatten().find_map(|target| {
-        let transfer = web.ask(Ask { head: true, ..Ask::get(target.url) }).ok()?;
-        match transfer.next().ok()? {
-            Message::Head(head) if head.status == 200 && !head.is_html() => head.content_length,
-            _ => None,
-        }
+    let options = &options.settled(source::is_rewritten(url, options)).ok()?;
+    let web = Web::new(options, cancel);
+    // Of an answer with a body only the head is waited for: nobody listens to the rest.
+    let answer = |target: &Target, head| match web.ask(Ask { head, ..web.request(target) }).ok()?.next().ok()? {
+        Message::Head(head) => Some(head),
+        _ => None,
+    };
+    let said = |head: Head| (head.status == 200 && !head.is_html() && head.packed.is_none()).then_some(head.content_length).flatten();
+    // Some servers refuse to be asked so.
+    web_targets(url, options).into_iter().flatten().find_map(|target| match answer(&target, true)? {
+        head if matches!(head.status, 403 | 405 | 501) => said(answer(&target, false)?),
+        head => said(head),
     })
 }
 
@@ -62,7 +74,7 @@ pub fn tag_digest(reference: &Reference, options: &Options, cancel: &Cancel) -> 
     }
     let targets = registry::targets(reference, RegistryKind::Manifest, reference.tag(), options);
     let named = name(&targets);
-    match small::get(&Web::new(options, cancel)?, targets, MAX_MANIFEST)? {
+    match small::get(&Web::new(options, cancel), targets, MAX_MANIFEST)? {
         Outcome::Body(head, body) => {
             let found = Sha256::of(&body);
             match head.digest.as_deref() {

@@ -8,6 +8,7 @@ mod challenge;
 mod client;
 mod credential;
 mod local;
+mod login;
 mod look;
 mod options;
 mod pace;
@@ -16,6 +17,7 @@ mod report;
 mod small;
 mod source;
 mod web;
+mod why;
 mod work;
 
 #[cfg(test)]
@@ -27,9 +29,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-pub use credential::Login;
+pub use credential::netrc;
+pub use login::{Login, Machine, host_key};
 pub use look::{size, tag_digest, text};
-pub use options::{Options, Proxy};
+pub use options::{Apt, AskApt, Options, Way};
 
 use crate::error::{Error, Result};
 use crate::store::{Store, Whole};
@@ -134,8 +137,12 @@ pub fn fetch(store: &Store, wants: &[Want], options: &Options, events: &dyn Even
     if options.offline {
         return Err(report::offline(&missing));
     }
+    if let Some(want) = missing.iter().find(|want| options.mirrors.is_empty() && matches!(want.source, Source::Pool(_))) {
+        return Err(report::sourceless(want));
+    }
     store.require_space(space(store, &missing)?)?;
-    let job = Job { store, events, web: Web::new(options, cancel)?, down: Mutex::default(), dead: Mutex::default() };
+    let options = &options.settled(missing.iter().any(|want| source::concerns_apt(want, options)))?;
+    let job = Job { store, events, web: Web::new(options, cancel), down: Mutex::default(), dead: Mutex::default() };
     run(&job, &missing)
 }
 

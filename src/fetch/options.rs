@@ -1,21 +1,50 @@
 //! How to fetch. Nothing in here can change what is fetched.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Login;
+use super::login::{Login, Machine};
+use crate::error::{Class, Result};
+use crate::value::Proxies;
 
-/// Through what the connections go. Not `Debug`: an address may have a password in it.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub enum Proxy {
-    /// What the environment says (`https_proxy`, `no_proxy` and the like).
+/// How the host's apt reaches its mirrors.
+#[derive(Default)]
+pub struct Apt {
+    /// The proxies: the environment's, and apt's own before them.
+    pub proxies: Proxies,
+    /// Its logins.
+    pub machines: Vec<Machine>,
+    /// The authorities that it trusts, where it has a file of its own for them.
+    pub authorities: Option<PathBuf>,
+    /// The certificate that it shows, and the key of that.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// How to learn [`Apt`], for these mirrors.
+pub type AskApt = dyn Fn(&[String]) -> Result<Apt> + Send + Sync;
+
+/// What is known of the way of the host's apt.
+#[derive(Clone, Default)]
+pub enum Way {
+    /// Nothing. Mirrors are reached as everything else is.
     #[default]
-    System,
-    /// Nothing, whatever the environment says.
-    Direct,
-    /// This proxy, for everything.
-    Url(String),
+    Unknown,
+    /// It is asked when packages are to be fetched, or something from a rewrite.
+    Ask(Arc<AskApt>),
+    /// This.
+    Known(Arc<Apt>),
+}
+
+impl Way {
+    /// What is known.
+    pub(super) fn known(&self) -> Option<&Apt> {
+        match self {
+            Way::Known(apt) => Some(apt),
+            Way::Unknown | Way::Ask(_) => None,
+        }
+    }
 }
 
 /// How to fetch. Not `Debug`: mirrors' addresses may have passwords in them.
@@ -35,10 +64,12 @@ pub struct Options {
     /// order. As with rewrites, the registry itself is not asked when it has a mirror. What follows the host in a base
     /// goes before the repository (`http://mirror.test:5000/k8s` → `/v2/k8s/pause/…`), unless the `v2` is in it.
     pub registry_mirrors: Vec<(String, String)>,
-    /// Who we are at registries, by the registry's or the mirror's host and port. Without one we ask anonymously.
+    /// Who we are at servers, by their host and port as [`super::host_key`] has them. Without one we ask anonymously.
     pub logins: BTreeMap<String, Arc<Login>>,
-    /// Through what.
-    pub proxy: Proxy,
+    /// Through what we ask.
+    pub proxies: Proxies,
+    /// How packages' mirrors are reached, beside that.
+    pub apt: Way,
     /// What to say that we are.
     pub user_agent: String,
     /// How often all sources of an artifact are asked again after troubles that may pass.
@@ -53,6 +84,10 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// Fewer bytes per second than these, over [`Options::idle_timeout`], count as silence.
     pub min_rate: u64,
+    /// Fewer bytes per second than these, over [`Options::choice_window`], are too few while another source is untried.
+    pub choice_rate: u64,
+    /// How long a source may be slower than that.
+    pub choice_window: Duration,
     /// The most bytes to take for an artifact whose size is not locked.
     pub max_unsized: u64,
 }
@@ -66,7 +101,8 @@ impl Default for Options {
             rewrites: Vec::new(),
             registry_mirrors: Vec::new(),
             logins: BTreeMap::new(),
-            proxy: Proxy::System,
+            proxies: Proxies::default(),
+            apt: Way::Unknown,
             user_agent: concat!("kbake/", env!("CARGO_PKG_VERSION")).to_owned(),
             retries: 4,
             backoff: Duration::from_millis(500),
@@ -74,7 +110,24 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             min_rate: 256,
-            max_unsized: 16 << 30,
+            choice_rate: 8 << 10,
+            choice_window: Duration::from_secs(10),
+            max_unsized: 1 << 30,
         }
+    }
+}
+
+impl Options {
+    /// With the way of the host's apt found out, if that is `needed`. A host without a working apt has no such way.
+    pub(super) fn settled(&self, needed: bool) -> Result<Options> {
+        let apt = match &self.apt {
+            Way::Ask(ask) if needed => match ask(&self.mirrors) {
+                Ok(apt) => Way::Known(Arc::new(apt)),
+                Err(error) if error.class() == Class::User => Way::Unknown,
+                Err(error) => return Err(error),
+            },
+            other => other.clone(),
+        };
+        Ok(Options { apt, ..self.clone() })
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::Options;
 use crate::error::Result;
 use crate::value::Cancel;
 
@@ -44,6 +45,14 @@ impl Pace {
     /// Demands `rate` bytes per second over each `window`.
     pub fn new(rate: u64, window: Duration) -> Self {
         Pace { window, least: (u128::from(rate) * window.as_millis() / 1000) as u64, since: now(), bytes: 0 }
+    }
+
+    /// How fast a source must be: it may be slow where there is no choice, or where the choice was no better.
+    pub fn of(options: &Options, has_choice: bool) -> Self {
+        match has_choice {
+            true => Pace::new(options.choice_rate.max(options.min_rate), options.choice_window.min(options.idle_timeout)),
+            false => Pace::new(options.min_rate, options.idle_timeout),
+        }
     }
 
     /// Takes note of `bytes`. False when they come too slowly.

@@ -4,7 +4,6 @@
 //! tokens the [token specification](https://distribution.github.io/distribution/spec/auth/token/) of its reference
 //! implementation, which it leaves open.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +13,11 @@ use super::answer::{Head, Verdict};
 use super::challenge::{self, Challenge};
 use super::client::{Ask, BrokenKind};
 use super::credential::{self, Credential, Scope};
+use super::login::{Login, host_key};
 use super::small::{self, Gave};
-use super::source::{self, Target, Unusable, shown};
+use super::source::{self, Lane, Target, Unusable, is_loopback, shown};
 use super::web::Web;
-use super::work::Why;
+use super::why::Why;
 use super::{Options, RegistryKind, lock};
 use crate::error::Result;
 use crate::value::Reference;
@@ -39,7 +39,7 @@ pub(super) fn targets(reference: &Reference, kind: RegistryKind, id: &str, optio
     }
     let registry = reference.registry();
     let (from, to) = ELSEWHERE;
-    let scheme = if is_loopback(registry) { "http" } else { "https" };
+    let scheme = if registry.split(':').next().is_some_and(is_loopback) { "http" } else { "https" };
     let base = format!("{scheme}://{}", if registry == from { to } else { registry });
     vec![below(&base, Some(registry), reference.repository(), kind, id)]
 }
@@ -64,15 +64,9 @@ fn below(base: &str, registry: Option<&str>, repository: &str, kind: RegistryKin
     url.set_path(&format!("/{front}/{repository}/{folder}/{id}"));
     url.set_query(None);
     url.set_fragment(None);
-    let host = registry.map_or_else(|| source::host(&url), str::to_owned);
+    let host = registry.map_or_else(|| source::host(&url), |name| host_key(name).unwrap_or_else(|| name.to_owned()));
     let scope = Scope { server: source::server(&url), repository, host };
-    Ok(Target { url, accept, scope: Some(scope) })
-}
-
-/// Whether a registry (`HOST` or `HOST:PORT`) is this machine: there nobody can listen in on plain http.
-fn is_loopback(registry: &str) -> bool {
-    let host = registry.split(':').next().unwrap_or_default();
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    Ok(Target { url, accept, scope: Some(scope), login: None, lane: Lane::Web })
 }
 
 /// What came of a refusal.
@@ -89,10 +83,10 @@ pub(super) enum Renewal {
 /// says that this was got right before; then it is given up.
 pub(super) fn renew(web: &Web<'_>, scope: &Scope, used: Option<&Arc<Credential>>, renewed: bool, head: &Head) -> Result<Renewal> {
     if renewed {
-        return Ok(refused(match used.map(|used| &**used) {
-            Some(Credential::Basic(_)) => "does not accept the login that is configured for it".to_owned(),
-            _ => "answered 401 Unauthorized, also to what it had asked for".to_owned(),
-        }));
+        return Ok(match used.map(|used| &**used) {
+            Some(Credential::Basic(_)) => unknown(scope, "does not accept the login that is configured for it".to_owned()),
+            _ => refused("answered 401 Unauthorized, also to what it had asked for".to_owned()),
+        });
     }
     let pocket = web.wallet.pocket(scope);
     let mut held = lock(&pocket);
@@ -112,7 +106,7 @@ pub(super) fn renew(web: &Web<'_>, scope: &Scope, used: Option<&Arc<Credential>>
             Err(renewal) => return Ok(renewal),
         },
         (None, Some(_), Some(login)) => Credential::Basic(Arc::clone(login)),
-        (None, Some(_), None) => return Ok(refused("asks for a login, and none is configured for it".to_owned())),
+        (None, Some(_), None) => return Ok(unknown(scope, "asks for a login, and none is configured for it".to_owned())),
         (None, None, _) => return Ok(refused("answered 401 Unauthorized, and does not say how to be asked".to_owned())),
     };
     *held = Some(Arc::new(credential));
@@ -123,6 +117,29 @@ fn refused(reason: String) -> Renewal {
     Renewal::Refused(Why::Other(reason))
 }
 
+/// Another login, or one at all, would mend it.
+fn unknown(scope: &Scope, reason: String) -> Renewal {
+    Renewal::Refused(Why::Login { reason, host: scope.host.clone() })
+}
+
+/// Whether a token server may be shown the login of a registry: it is the registry's own host, or one that the user names. By
+/// plain http only where the registry is asked so too, or where nobody can listen in. The registry's word is no reason: whoever
+/// answers in its place would get the password.
+fn may_know(login: &Login, scope: &Scope, at: &Url) -> bool {
+    let key = source::host(at);
+    let own = Url::parse(&scope.server).is_ok_and(|server| source::host(&server) == key) || scope.host == key;
+    let is_safe = at.scheme() == "https" || at.host_str().is_some_and(is_loopback);
+    own && (is_safe || scope.server.starts_with("http://")) || login.token_hosts.contains(&key) && is_safe
+}
+
+/// The refusal to show a login to a token server.
+fn withheld(scope: &Scope, at: &Url) -> Renewal {
+    let token_host = source::host(at);
+    let plainly = if at.scheme() == "https" { "" } else { " by plain http" };
+    let reason = format!("wants its login sent to {token_host}{plainly}, which no login names as its token host");
+    Renewal::Refused(Why::TokenHost { reason, host: scope.host.clone(), token_host })
+}
+
 /// Fetches a token as `bearer` says: anonymously, or with the login of the registry.
 fn token(web: &Web<'_>, scope: &Scope, bearer: &Challenge) -> Result<Result<Credential, Renewal>> {
     let url = match token_url(scope, &bearer.parameters) {
@@ -131,9 +148,12 @@ fn token(web: &Web<'_>, scope: &Scope, bearer: &Challenge) -> Result<Result<Cred
     };
     let at = source::host(&url);
     let login = web.options.logins.get(&scope.host);
+    if login.is_some_and(|login| !may_know(login, scope, &url)) {
+        return Ok(Err(withheld(scope, &url)));
+    }
     let credential = login.map(|login| Arc::new(Credential::Basic(Arc::clone(login))));
     let later = |why: Why, pause| Ok(Err(Renewal::Later { why, pause }));
-    let (head, body) = match small::once(web, Ask { credential, ..Ask::get(url) }, MAX_TOKEN)? {
+    let (head, body) = match small::once(web, Ask { credential, ..Ask::get(url) }, MAX_TOKEN, false)? {
         Gave::Answer(head, body) => (head, body),
         Gave::TooMuch => return Ok(Err(refused(format!("its token server {at} does not stop talking")))),
         Gave::Broken(broken) => {
@@ -142,6 +162,7 @@ fn token(web: &Web<'_>, scope: &Scope, bearer: &Challenge) -> Result<Result<Cred
                 BrokenKind::Unreachable => later(Why::Unreachable(reason), None),
                 BrokenKind::Cut => later(Why::Other(reason), None),
                 BrokenKind::Final => Ok(Err(refused(reason))),
+                BrokenKind::Proxy => Ok(Err(Renewal::Refused(Why::Proxy(reason)))),
             };
         }
     };
@@ -151,7 +172,8 @@ fn token(web: &Web<'_>, scope: &Scope, bearer: &Challenge) -> Result<Result<Cred
         Verdict::Portal(reason) => Err(Renewal::Refused(Why::Portal(format!("its token server {at} {reason}")))),
         Verdict::Refuse(reason) | Verdict::StartOver(reason) => {
             let whose = if login.is_some() { "to the login that is configured" } else { "to an anonymous request" };
-            Err(refused(format!("its token server {at} {reason} {whose}")))
+            let reason = format!("its token server {at} {reason} {whose}");
+            Err(if head.status == 401 { unknown(scope, reason) } else { refused(reason) })
         }
     })
 }
@@ -223,6 +245,44 @@ mod tests {
             let found = asked("registry.test/a/b:1", &[("registry.test", base)]);
             assert_eq!((&*found[0].0, &*found[0].1.repository), (url, repository), "{base}");
         }
+    }
+
+    #[test]
+    fn a_login_is_for_its_own_host_and_for_those_that_the_user_names() {
+        let own = ("https://r.test", "r.test");
+        let alias = ("https://registry-1.r.test", "r.test");
+        let plain = ("http://r.test:5000", "r.test:5000");
+        for ((server, host), named, realm, may) in [
+            (own, "", "https://r.test/token", true),
+            (own, "", "https://R.test:443/token", true),
+            (alias, "", "https://registry-1.r.test/token", true),
+            (plain, "", "http://r.test:5000/token", true),
+            (plain, "", "https://r.test:5000/token", true),
+            (own, "auth.test", "https://auth.test/token", true),
+            (own, "auth.test:8443", "https://auth.test:8443/token", true),
+            (plain, "127.0.0.1:9", "http://127.0.0.1:9/token", true),
+            (own, "", "https://auth.r.test/token", false),
+            (own, "", "https://r.test.:443/token", false),
+            (own, "", "https://r.test:8443/token", false),
+            (own, "", "https://evil.test/r.test", false),
+            (own, "", "https://r.test.evil.test/", false),
+            (own, "", "https://xn--bcher-kva.test/", false),
+            (own, "auth.test", "https://auth.test:8443/token", false),
+            (own, "auth.test", "https://auth.test.evil.test/token", false),
+            (own, "auth.test", "https://sub.auth.test/token", false),
+            (own, "", "http://r.test/token", false),
+            (plain, "auth.test", "http://auth.test/token", false),
+            (plain, "", "http://r.test/token", false),
+            (plain, "", "http://r.test:5001/token", false),
+        ] {
+            let scope = Scope { server: server.to_owned(), repository: "a".to_owned(), host: host.to_owned() };
+            let token_hosts = [named.to_owned()].into_iter().filter(|named| !named.is_empty()).collect();
+            let login = Login { user: "me".to_owned(), password: "hidden".into(), token_hosts };
+            assert_eq!(may_know(&login, &scope, &Url::parse(realm).unwrap()), may, "{server} {named} {realm}");
+        }
+        let scope = Scope { server: "https://r.test".to_owned(), repository: "a".to_owned(), host: "r.test".to_owned() };
+        let url = token_url(&scope, &[("realm".to_owned(), "https://r.test@evil.test/".to_owned())].into()).unwrap();
+        assert_eq!(source::host(&url), "evil.test", "a user in a realm is no host");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What to tell when something did not come: every artifact with every source and its reason, and what to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Url;
 
 use super::local::MISSING;
 use super::source::{host, server};
-use super::work::{Failed, Why};
+use super::why::{Failed, Why};
 use super::{Source, Want};
 use crate::error::{Class, Error};
 use crate::value::Size;
@@ -72,6 +72,7 @@ fn origin(want: &Want) -> String {
 pub(super) fn sourceless(want: &Want) -> Error {
     match &want.source {
         Source::Pool(path) => Error::new(Class::Network, "no mirror is known to fetch packages from")
+            .detail("this host's apt has no mirror of Debian's archive among its sources")
             .detail(format!("needed: {path}"))
             .hint("give one with `--mirror URL`, or name one in the host's apt sources"),
         Source::Urls(_) | Source::Registry { .. } => {
@@ -100,6 +101,9 @@ pub(super) fn failed(failed: &[(&Want, &Failed)], untried: &[&Want], wanted: usi
     let mut error = Error::new(class, message);
     for (want, failed) in failed.iter().take(LISTED) {
         error = describe(error, want, failed);
+    }
+    if let Some((want, _)) = failed.iter().find(|(_, failed)| failed.sources.iter().any(|(_, why)| matches!(why, Why::Unsized(_)))) {
+        error = error.hint(format!("`kbake lock --upgrade {}` locks its size, and then so much is taken", want.name));
     }
     if failed.len() > LISTED {
         error = error.detail(format!("and {} more", failed.len() - LISTED));
@@ -135,10 +139,39 @@ fn advise(mut error: Error, whys: &[&Why]) -> Error {
     if whys.iter().all(|why| matches!(why, Why::Unreachable(_))) {
         error = error.hint("check the network, the proxy's settings and the mirrors; what is complete was kept");
     }
+    let mut said = BTreeSet::new();
+    for hint in whys.iter().filter_map(|why| remedy(why)) {
+        if said.insert(hint.clone()) {
+            error = error.hint(hint);
+        }
+    }
     if whys.iter().any(|why| why.to_string().contains("UnknownIssuer")) {
         error = error.hint("this host does not trust the server's certificate: install the package ca-certificates, or the site's own CA");
     }
     error
+}
+
+/// What mends a reason.
+fn remedy(why: &Why) -> Option<String> {
+    match why {
+        Why::Login { host, .. } => Some(format!(
+            "say who you are there in ~/.config/kbake/config.toml: `[[login]]` with `host = \"{host}\"`, `user` and `password-file` (docs/upstream.md)"
+        )),
+        Why::TokenHost { host, token_host, .. } => Some(format!(
+            "no password was sent; if {token_host} gives the tokens of {host}, write `token-host = \"{token_host}\"` into the `[[login]]` of `host = \"{host}\"`"
+        )),
+        Why::Proxy(_) => Some(
+            "write them into the proxy's address: `http_proxy` and `https_proxy` are http://USER:PASSWORD@HOST:PORT, and so is apt's \
+             `Acquire::http::Proxy`"
+                .to_owned(),
+        ),
+        Why::Unreachable(reason) if reason.contains("the proxy ") => Some(
+            "proxies are named by `http_proxy`, `https_proxy` and `no_proxy`, and for packages by apt's `Acquire::http::Proxy` \
+             (docs/upstream.md)"
+                .to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 fn is_absent(why: &Why) -> bool {

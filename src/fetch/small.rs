@@ -10,7 +10,7 @@ use super::pace::{Pace, backoff, pause};
 use super::registry::{self, Renewal};
 use super::source::{Target, Unusable, shown};
 use super::web::Web;
-use super::work::{Failed, Why};
+use super::why::{Failed, Why, refused};
 use crate::error::Result;
 use crate::value::Size;
 
@@ -24,9 +24,9 @@ pub(super) enum Gave {
 }
 
 /// Sends one request and takes all of its answer, up to `max` bytes.
-pub(super) fn once(web: &Web<'_>, ask: Ask, max: u64) -> Result<Gave> {
+pub(super) fn once(web: &Web<'_>, ask: Ask, max: u64, has_choice: bool) -> Result<Gave> {
     let transfer = web.ask(ask)?;
-    let mut pace = Pace::new(web.options.min_rate, web.options.idle_timeout);
+    let mut pace = Pace::of(web.options, has_choice);
     let (mut head, mut body) = (Head::default(), Vec::new());
     loop {
         match transfer.next()? {
@@ -66,10 +66,12 @@ pub(super) fn get(web: &Web<'_>, targets: Vec<Result<Target, Unusable>>, max: u6
     let mut round = 0;
     loop {
         let mut asked = Duration::ZERO;
-        for (target, last) in &mut states {
+        for n in 0..states.len() {
+            let has_choice = states.iter().enumerate().any(|(other, (target, last))| other != n && target.is_ok() && last.is_none());
+            let (target, last) = &mut states[n];
             let Ok(target) = target else { continue };
             if matches!(last, None | Some(Ended::Later { .. })) {
-                match ask(web, target, max)? {
+                match ask(web, target, max, has_choice)? {
                     Ended::Body(head, body) => return Ok(Outcome::Body(head, body)),
                     ended => *last = Some(ended),
                 }
@@ -102,20 +104,21 @@ fn give_up(states: Vec<(Result<Target, Unusable>, Option<Ended>)>) -> Outcome {
 }
 
 /// Asks one server, and again at once when it wants to know who we are.
-fn ask(web: &Web<'_>, target: &Target, max: u64) -> Result<Ended> {
+fn ask(web: &Web<'_>, target: &Target, max: u64, has_choice: bool) -> Result<Ended> {
     let mut renewed = false;
     loop {
-        let credential = web.credential(target);
-        let ask = Ask { accept: target.accept, credential: credential.clone(), ..Ask::get(target.url.clone()) };
-        let (head, body) = match once(web, ask, max)? {
+        let ask = web.request(target);
+        let credential = ask.credential.clone();
+        let (head, body) = match once(web, ask, max, has_choice)? {
             Gave::Answer(head, body) => (head, body),
             Gave::TooMuch => return Ok(Ended::Never(Why::Other(format!("sent more than {}", Size(max))))),
             Gave::Broken(broken) => {
-                return Ok(match broken.kind {
-                    BrokenKind::Unreachable => Ended::Later { why: Why::Unreachable(broken.reason), pause: None },
-                    BrokenKind::Cut => Ended::Later { why: Why::Other(broken.reason), pause: None },
-                    BrokenKind::Final if broken.reason == MISSING => Ended::Absent(broken.reason),
-                    BrokenKind::Final => Ended::Never(Why::Other(broken.reason)),
+                if broken.kind == BrokenKind::Final && broken.reason == MISSING {
+                    return Ok(Ended::Absent(broken.reason));
+                }
+                return Ok(match broken.why() {
+                    (why, true) => Ended::Never(why),
+                    (why, false) => Ended::Later { why, pause: None },
                 });
             }
         };
@@ -132,7 +135,7 @@ fn ask(web: &Web<'_>, target: &Target, max: u64) -> Result<Ended> {
             Verdict::Later { reason, pause } => Ended::Later { why: Why::Other(reason), pause },
             Verdict::Portal(reason) => Ended::Never(Why::Portal(reason)),
             Verdict::Refuse(reason) | Verdict::StartOver(reason) if head.is_absent() => Ended::Absent(reason),
-            Verdict::Refuse(reason) | Verdict::StartOver(reason) => Ended::Never(Why::Other(reason)),
+            Verdict::Refuse(reason) | Verdict::StartOver(reason) => Ended::Never(refused(target, &head, reason)),
         });
     }
 }

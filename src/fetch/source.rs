@@ -1,8 +1,12 @@
 //! From what the lock says to the addresses that are asked, and how these are shown.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use reqwest::Url;
 
-use super::credential::Scope;
+use super::credential::{Credential, Scope};
+use super::login::{self, Named};
 use super::{Options, Source, Want, registry};
 
 /// Of addresses that a lock names: it may come from strangers, who have no business with this machine's files.
@@ -18,11 +22,31 @@ pub(super) struct Target {
     pub accept: Option<&'static str>,
     /// Of registries: what a credential must be good for.
     pub scope: Option<Scope>,
+    /// Of all others: the login that is shown at once.
+    pub login: Option<Arc<Credential>>,
+    /// How it is reached.
+    pub lane: Lane,
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Lane {
+    /// As the environment says.
+    #[default]
+    Web,
+    /// As the host's apt reaches its mirrors.
+    Apt,
 }
 
 impl Target {
-    fn of(url: Url) -> Target {
-        Target { url, accept: None, scope: None }
+    fn of(url: Url, named: Named, lane: Lane, options: &Options) -> Target {
+        let login = login::at(&url, named, options).map(|login| Arc::new(Credential::Basic(login)));
+        Target { url, accept: None, scope: None, login, lane }
+    }
+
+    /// Whether a login was shown, or stands in the address.
+    pub fn has_login(&self) -> bool {
+        self.login.is_some() || !self.url.username().is_empty() || self.url.password().is_some()
     }
 }
 
@@ -34,7 +58,8 @@ pub(super) fn targets(want: &Want, options: &Options) -> Vec<Result<Target, Unus
     match &want.source {
         Source::Pool(path) => {
             let below = |base: &String| format!("{}/{}", base.trim_end_matches('/'), escape_path(path));
-            options.mirrors.iter().map(|base| parse(&below(base), &MIRROR_SCHEMES).map(Target::of)).collect()
+            let target = |url| Target::of(url, Named::ByUser, Lane::Apt, options);
+            options.mirrors.iter().map(|base| parse(&below(base), &MIRROR_SCHEMES).map(target)).collect()
         }
         Source::Urls(urls) => urls.iter().flat_map(|url| web_targets(url, options)).collect(),
         Source::Registry { reference, kind } => registry::targets(reference, *kind, &want.digest.to_string(), options),
@@ -48,12 +73,31 @@ pub(super) fn web_targets(text: &str, options: &Options) -> Vec<Result<Target, U
         Ok(url) => url,
         Err(unusable) => return vec![Err(unusable)],
     };
-    let replaced = |(prefix, new): &(String, String)| url.as_str().strip_prefix(prefix.as_str()).map(|rest| format!("{new}{rest}"));
-    let fitting: Vec<String> = options.rewrites.iter().filter_map(replaced).collect();
+    let fitting = replaced(&url, options);
     if fitting.is_empty() {
-        return vec![Ok(Target::of(url))];
+        return vec![Ok(Target::of(url, Named::ByLock, Lane::Web, options))];
     }
-    fitting.iter().map(|text| parse(text, &MIRROR_SCHEMES).map(Target::of)).collect()
+    fitting.iter().map(|text| parse(text, &MIRROR_SCHEMES).map(|url| Target::of(url, Named::ByUser, Lane::Web, options))).collect()
+}
+
+/// What is asked in an address's place; none where it is asked itself.
+fn replaced(url: &Url, options: &Options) -> Vec<String> {
+    let one = |(prefix, new): &(String, String)| url.as_str().strip_prefix(prefix.as_str()).map(|rest| format!("{new}{rest}"));
+    options.rewrites.iter().filter_map(one).collect()
+}
+
+/// Whether the way of the host's apt matters for asking at `text`: its logins are good for rewrites too.
+pub(super) fn is_rewritten(text: &str, options: &Options) -> bool {
+    Url::parse(text).is_ok_and(|url| !replaced(&url, options).is_empty())
+}
+
+/// Whether the way of the host's apt matters for `want`.
+pub(super) fn concerns_apt(want: &Want, options: &Options) -> bool {
+    match &want.source {
+        Source::Pool(_) => true,
+        Source::Urls(urls) => urls.iter().any(|url| is_rewritten(url, options)),
+        Source::Registry { .. } => false,
+    }
 }
 
 /// A file's name may hold what means something else in an address.
@@ -104,6 +148,12 @@ pub(super) fn brief(text: &str) -> String {
 pub(super) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or("this machine");
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Whether a host is this machine: there nobody can listen in on plain http.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Which server it is: scheme, host and port.

@@ -1,39 +1,68 @@
 //! What all asking needs: a client, the credentials, and an ear for the cancel request.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 
 use reqwest::blocking::Client;
 
 use super::client::{self, Ask, Message};
+use super::credential::proxy_with_login;
 use super::credential::{Credential, Wallet};
 use super::pace::LOOK;
-use super::source::Target;
+use super::source::{Lane, Target};
 use super::{Options, lock};
 use crate::error::{Error, Result};
-use crate::value::Cancel;
+use crate::value::{Cancel, Proxies};
 
 /// Shared by all threads of a command.
 pub(super) struct Web<'a> {
     pub options: &'a Options,
     pub cancel: &'a Cancel,
     pub wallet: Wallet,
-    client: Client,
+    ways: [Reach; 2],
+}
+
+/// How the servers of a lane are reached.
+struct Reach {
+    proxies: Proxies,
+    /// Made when it is needed, and by one thread: it reads all certificates of the host.
+    client: Mutex<Option<Client>>,
 }
 
 impl<'a> Web<'a> {
-    pub fn new(options: &'a Options, cancel: &'a Cancel) -> Result<Web<'a>> {
-        Ok(Web { options, cancel, wallet: Wallet::default(), client: client::build(options)? })
+    pub fn new(options: &'a Options, cancel: &'a Cancel) -> Web<'a> {
+        let of_apt = options.apt.known().map_or_else(|| options.proxies.clone(), |apt| apt.proxies.clone());
+        let of_apt = of_apt.map(|proxy| proxy_with_login(proxy, options));
+        let ways = [options.proxies.clone(), of_apt].map(|proxies| Reach { proxies, client: Mutex::default() });
+        Web { options, cancel, wallet: Wallet::default(), ways }
     }
 
     /// Sends a request. Its answer comes as messages.
-    pub fn ask(&self, ask: Ask) -> Result<Transfer<'_>> {
-        Ok(Transfer { messages: client::start(&self.client, ask)?, cancel: self.cancel })
+    pub fn ask(&self, mut ask: Ask) -> Result<Transfer<'_>> {
+        let Reach { proxies, client } = &self.ways[ask.lane as usize];
+        ask.proxy = client::proxy(proxies, &ask.url)?;
+        let mut held = lock(client);
+        let made = match &*held {
+            Some(made) => made.clone(),
+            None => {
+                let apt = self.options.apt.known().filter(|_| ask.lane == Lane::Apt);
+                held.insert(client::build(self.options, proxies, apt)?).clone()
+            }
+        };
+        drop(held);
+        Ok(Transfer { messages: client::start(&made, ask)?, cancel: self.cancel })
     }
 
-    /// What we show to `target`, from an earlier answer of its.
-    pub fn credential(&self, target: &Target) -> Option<Arc<Credential>> {
-        let pocket = self.wallet.pocket(target.scope.as_ref()?);
+    /// A request for all of what is at `target`, with what is shown to it.
+    pub fn request(&self, target: &Target) -> Ask {
+        let (accept, credential, lane) = (target.accept, self.credential(target), target.lane);
+        Ask { accept, credential, lane, ..Ask::get(target.url.clone()) }
+    }
+
+    /// What we show to `target`: its login; to a registry, what an earlier answer of its asked for.
+    fn credential(&self, target: &Target) -> Option<Arc<Credential>> {
+        let Some(scope) = &target.scope else { return target.login.clone() };
+        let pocket = self.wallet.pocket(scope);
         let held = lock(&pocket);
         held.clone()
     }

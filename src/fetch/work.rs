@@ -10,10 +10,11 @@ use super::look::MAX_MANIFEST;
 use super::pace::{LOOK, Pace, backoff, pause};
 use super::registry::{self, Renewal};
 use super::source::{Target, server, shown, targets};
+use super::why::{Failed, Why, refused};
 use super::{Job, RegistryKind, Source, Want, lock};
 use crate::error::Error;
 use crate::store::{Claim, Partial, Whole};
-use crate::value::{Digest, Size};
+use crate::value::Size;
 
 /// A download that broke off after so many new bytes goes on at once, and is not counted as a failure: a large
 /// file over a bad line comes in pieces.
@@ -31,21 +32,6 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::Fatal(error)
     }
-}
-
-/// What each source said at last.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub sources: Vec<(String, Why)>,
-}
-
-/// Why a source did not give an artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Why {
-    Mismatch(Digest),
-    Portal(String),
-    Unreachable(String),
-    Other(String),
 }
 
 /// One source of an artifact.
@@ -121,13 +107,23 @@ fn claim<'a>(job: &Job<'a>, want: &Want) -> Result<Option<Partial<'a>>, Error> {
     let mut told = false;
     loop {
         job.web.cancel.check()?;
-        match job.store.partial(&want.digest, want.size)? {
+        match job.store.partial_within(&want.digest, want.size, most(job, want), job.web.cancel)? {
             Claim::Ours(partial) => return Ok(Some(partial)),
             Claim::Present => return Ok(None),
             Claim::Busy if !std::mem::replace(&mut told, true) => job.events.waiting(want),
             Claim::Busy => pause(LOOK, job.web.cancel)?,
         }
     }
+}
+
+/// The most bytes that are taken. A lock does not say the size of an image's index, but none is large.
+fn most(job: &Job<'_>, want: &Want) -> u64 {
+    let max = job.web.options.max_unsized;
+    let unsized_max = match want.source {
+        Source::Registry { kind: RegistryKind::Manifest, .. } => max.min(MAX_MANIFEST),
+        _ => max,
+    };
+    want.size.unwrap_or(unsized_max)
 }
 
 /// What an earlier run left may be all of it, or too much. True when it is all.
@@ -228,7 +224,9 @@ impl<'a> Sources<'a> {
     /// Gets what a registry asks for. None when it can be asked again.
     fn renew(&mut self, n: usize, head: &Head) -> Result<Option<(Why, bool, Option<Duration>)>, Error> {
         let candidate = &mut self.candidates[n];
-        let Some(scope) = &candidate.target.scope else { return Ok(Some((Why::Other(head.answered()), true, None))) };
+        let Some(scope) = &candidate.target.scope else {
+            return Ok(Some((refused(&candidate.target, head, head.answered()), true, None)));
+        };
         let renewed = std::mem::replace(&mut candidate.renewed, true);
         Ok(match registry::renew(&self.job.web, scope, candidate.credential.as_ref(), renewed, head)? {
             Renewal::Again => None,
@@ -244,11 +242,11 @@ impl<'a> Sources<'a> {
     fn ask_once(&mut self, n: usize, partial: &mut Partial<'_>) -> Result<Ended, Error> {
         self.total = None;
         let web = &self.job.web;
+        let mut pace = Pace::of(web.options, self.has_choice(n));
         let candidate = &mut self.candidates[n];
-        candidate.credential = web.credential(&candidate.target);
-        let (url, accept, credential) = (candidate.target.url.clone(), candidate.target.accept, candidate.credential.clone());
-        let transfer = web.ask(Ask { from: partial.len(), accept, credential, ..Ask::get(url) })?;
-        let mut pace = Pace::new(web.options.min_rate, web.options.idle_timeout);
+        let ask = Ask { from: partial.len(), ..web.request(&candidate.target) };
+        candidate.credential.clone_from(&ask.credential);
+        let transfer = web.ask(ask)?;
         let mut head: Option<Head> = None;
         let mut first = true;
         loop {
@@ -263,17 +261,22 @@ impl<'a> Sources<'a> {
                         return Ok(ended);
                     }
                     if !pace.keeps(bytes.len() as u64) {
+                        if self.has_choice(n) {
+                            // Asked last for the others too.
+                            lock(&self.job.down).insert(server(&self.candidates[n].target.url));
+                        }
                         let why = Why::Other(format!("is too slow: {} after a long while", Size(partial.len())));
                         return Ok(Ended::Later { why, pause: None });
                     }
                 }
                 Message::End => return Ok(self.end(partial, None, head.as_ref())),
                 Message::Failed(broken) => {
-                    return Ok(match broken.kind {
-                        BrokenKind::Unreachable => Ended::Later { why: Why::Unreachable(broken.reason), pause: None },
-                        BrokenKind::Final => Ended::Never(Why::Other(broken.reason)),
-                        BrokenKind::Cut if head.is_none() => Ended::Later { why: Why::Other(broken.reason), pause: None },
-                        BrokenKind::Cut => self.end(partial, Some(broken.reason), head.as_ref()),
+                    if broken.kind == BrokenKind::Cut && head.is_some() {
+                        return Ok(self.end(partial, Some(broken.reason), head.as_ref()));
+                    }
+                    return Ok(match broken.why() {
+                        (why, true) => Ended::Never(why),
+                        (why, false) => Ended::Later { why, pause: None },
                     });
                 }
             }
@@ -291,7 +294,7 @@ impl<'a> Sources<'a> {
                 self.total = total;
                 let most = self.most();
                 if total.is_some_and(|total| total > most) {
-                    return Ok(Some(Ended::Never(Why::Other(format!("is larger than {}", Size(most))))));
+                    return Ok(Some(Ended::Never(self.too_large(format!("is larger than {}", Size(most))))));
                 }
                 // It ignores ranges, but what it sends is whole.
                 if start_over {
@@ -305,7 +308,7 @@ impl<'a> Sources<'a> {
             }
             Verdict::StartOver(reason) => Some(Ended::StartOver(reason)),
             Verdict::Later { reason, pause } => Some(Ended::Later { why: Why::Other(reason), pause }),
-            Verdict::Refuse(reason) => Some(Ended::Never(Why::Other(reason))),
+            Verdict::Refuse(reason) => Some(Ended::Never(refused(&self.candidates[n].target, head, reason))),
             Verdict::Portal(reason) => Some(Ended::Never(Why::Portal(reason))),
         })
     }
@@ -322,11 +325,20 @@ impl<'a> Sources<'a> {
         if partial.len().saturating_add(bytes.len() as u64) > self.most() {
             partial.reset()?;
             let which = if self.want.size.is_some() { "the locked " } else { "" };
-            return Ok(Some(Ended::Never(Why::Other(format!("sent more than {which}{} ({} bytes)", Size(self.most()), self.most())))));
+            let told = format!("sent more than {which}{} ({} bytes)", Size(self.most()), self.most());
+            return Ok(Some(Ended::Never(self.too_large(told))));
         }
         partial.put(bytes)?;
         self.job.events.progress(self.want, partial.len());
         Ok(None)
+    }
+
+    /// The reason against a source that has more than is taken.
+    fn too_large(&self, told: String) -> Why {
+        match self.want.size {
+            Some(_) => Why::Other(told),
+            None => Why::Unsized(format!("{told}, the most that is taken where no size is locked")),
+        }
     }
 
     /// No more bytes come; `broke` says why, when it was no clean end.
@@ -348,14 +360,14 @@ impl<'a> Sources<'a> {
         })
     }
 
-    /// The most bytes that are taken. A lock does not say the size of an image's index, but none is large.
+    /// See [`most`].
     fn most(&self) -> u64 {
-        let max = self.job.web.options.max_unsized;
-        let unsized_max = match self.want.source {
-            Source::Registry { kind: RegistryKind::Manifest, .. } => max.min(MAX_MANIFEST),
-            _ => max,
-        };
-        self.want.size.unwrap_or(unsized_max)
+        most(self.job, self.want)
+    }
+
+    /// Whether there is another source that has not failed yet.
+    fn has_choice(&self, n: usize) -> bool {
+        self.candidates.iter().enumerate().any(|(other, candidate)| other != n && candidate.why.is_none())
     }
 
     /// The reason of the first source that may still give it; none when there is no such source.
@@ -371,14 +383,5 @@ impl<'a> Sources<'a> {
         }
         let asked = self.candidates.into_iter().filter_map(|candidate| Some((shown(&candidate.target.url), candidate.why?.0)));
         Failed { sources: asked.chain(self.unusable).collect() }
-    }
-}
-
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Why::Mismatch(found) => write!(f, "found {found}"),
-            Why::Portal(text) | Why::Unreachable(text) | Why::Other(text) => f.write_str(text),
-        }
     }
 }

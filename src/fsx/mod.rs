@@ -31,7 +31,7 @@ pub use early::EarlySync;
 pub use inside::Inside;
 pub(crate) use open::{Links, Opened, look, no_file, odd_at, open_if_present, read_all};
 pub use open::{TEXT_MAX, open_disk, open_given, open_read, read, read_given_to_string, read_if_present, read_to_string};
-pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
+pub use private::{Access, Facts, Kind, facts, facts_followed, read_followed, read_no_follow, try_lock_at, user, write_new};
 pub use staged::Staged;
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap, reap_dir};

@@ -84,10 +84,22 @@ pub fn facts_followed(path: &Path) -> Result<Option<Facts>> {
 /// The bytes of a regular file of `limit` bytes at most, and the facts of that very file. Of anything else, links
 /// included, and of larger files only the facts; none when nothing is there.
 pub fn read_no_follow(path: &Path, limit: u64) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
+    read_opened(path, limit, Links::Refused)
+}
+
+/// As [`read_no_follow`], of what `path` leads to: the facts are those of the file at the end of all links.
+pub fn read_followed(path: &Path, limit: u64) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
+    read_opened(path, limit, Links::Followed)
+}
+
+fn read_opened(path: &Path, limit: u64, links: Links) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
     let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
-    let (file, facts) = match look(path, Links::Refused).map_err(failed)? {
+    let (file, facts) = match look(path, links).map_err(failed)? {
         Opened::Absent => return Ok(None),
-        Opened::Odd(_) => return Ok(facts(path)?.map(|facts| (facts, None))),
+        Opened::Odd(_) => {
+            let found = if links == Links::Refused { facts(path) } else { facts_followed(path) };
+            return Ok(found?.map(|facts| (facts, None)));
+        }
         Opened::File(file, meta) => (file, Facts::of(&meta)),
     };
     if facts.size > limit {

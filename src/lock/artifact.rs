@@ -59,10 +59,19 @@ pub struct LockedImage {
     pub name: ArtifactName,
     /// Its full name.
     pub reference: Reference,
+    /// The archive of the user's own that has it, relative to the project; none where its registry has it.
+    pub path: Option<String>,
     /// The digest of its index, or of its manifest where there is no index.
     pub digest: Sha256,
     /// Whose word the digest rests on.
     pub verified: Verified,
+}
+
+impl LockedImage {
+    /// Whether it is in an archive of the user's own.
+    pub fn is_own(&self) -> bool {
+        self.path.is_some()
+    }
 }
 
 /// Text of a value that is printed between quotes again.
@@ -113,13 +122,14 @@ pub(super) fn images(root: &mut Section, file: &str, order: Order) -> Result<BTr
     let mut found = BTreeMap::new();
     let mut places = BTreeMap::new();
     for mut section in root.sections("image")? {
-        section.only(&["name", "reference", "sha256", "verified"])?;
+        section.only(&["name", "reference", "path", "sha256", "verified"])?;
         let place = section.place().clone();
         let name = section.required::<ArtifactName>("name")?.value;
         unique(&mut places, &name, &place, &format!("the image `{name}`"), file, order)?;
         let image = LockedImage {
             name: name.clone(),
             reference: section.required("reference")?.value,
+            path: section.optional::<Plain>("path")?.map(|path| path.value.0),
             digest: section.required("sha256")?.value,
             verified: section.required("verified")?.value,
         };
@@ -167,6 +177,7 @@ pub(super) fn artifact_text(entry: &LockedArtifact) -> String {
 
 /// The lines of an entry.
 pub(super) fn image_text(entry: &LockedImage) -> String {
-    let LockedImage { name, reference, digest, verified } = entry;
-    format!("\n[[image]]\nname = \"{name}\"\nreference = \"{reference}\"\nsha256 = \"{digest}\"\nverified = \"{verified}\"\n")
+    let LockedImage { name, reference, path, digest, verified } = entry;
+    let path = path.as_ref().map(|path| format!("path = \"{path}\"\n")).unwrap_or_default();
+    format!("\n[[image]]\nname = \"{name}\"\nreference = \"{reference}\"\n{path}sha256 = \"{digest}\"\nverified = \"{verified}\"\n")
 }

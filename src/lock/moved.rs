@@ -65,7 +65,7 @@ fn artifact(f: &mut fmt::Formatter<'_>, from: &LockedArtifact, to: &LockedArtifa
 fn image(f: &mut fmt::Formatter<'_>, from: &LockedImage, to: &LockedImage) -> fmt::Result {
     if from.reference != to.reference {
         write!(f, "move    {} {} -> {}", to.name, from.reference, to.reference)
-    } else if from.digest != to.digest {
+    } else if from.digest != to.digest || from.path != to.path {
         write!(f, "move    {} {}: sha256:{} -> sha256:{}", to.name, to.reference, from.digest, to.digest)
     } else {
         write!(f, "confirm {} {}: {} -> {}", to.name, to.reference, from.verified, to.verified)

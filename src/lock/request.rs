@@ -258,7 +258,8 @@ fn missing_artifacts(lock: &Lock, request: &Request) -> Vec<String> {
     for (name, reference) in &request.images {
         match lock.images.get(name) {
             None => lines.push(format!("image `{name}`: is missing")),
-            Some(entry) if entry.reference != *reference => {
+            // One's own archive takes the place of whatever the sources say.
+            Some(entry) if entry.reference != *reference && !entry.is_own() => {
                 lines.push(format!("image `{name}`: expected {reference}, found {}", entry.reference));
             }
             Some(_) => {}
@@ -277,7 +278,9 @@ fn unasked_artifacts(lock: &Lock, request: &Request) -> Vec<String> {
         }
     }
     let kept = |name: &ArtifactName, entry: &LockedImage| {
-        request.images.contains_key(name) || request.spare_images.get(name).is_some_and(|reference| *reference == entry.reference)
+        entry.is_own()
+            || request.images.contains_key(name)
+            || request.spare_images.get(name).is_some_and(|reference| *reference == entry.reference)
     };
     let unasked = lock.images.iter().filter(|(name, entry)| !kept(name, entry));
     lines.extend(unasked.map(|(name, _)| format!("image `{name}`: is no longer asked for")));

@@ -14,6 +14,7 @@ mod layer;
 mod media;
 mod pulled;
 mod read;
+mod saved;
 pub mod tar;
 mod written;
 
@@ -25,6 +26,7 @@ pub use build::{Built, File};
 pub use elf::{ELF_HEAD, elf_is_program, elf_is_static};
 pub use media::{MediaType, Role};
 pub use read::{Document, Index, Manifest, config_platform, document, index, manifest};
+pub use saved::{Saved, SavedImage};
 pub use written::LAYOUT;
 
 use std::fmt;

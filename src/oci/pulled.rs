@@ -24,8 +24,8 @@ impl Image {
         }
         let (platform, layers) = config(config_bytes, &reference)?;
         platform.check(arch, &reference)?;
-        if layers != manifest.layers.len() {
-            let why = format!("its manifest names {} layers, its configuration {layers}", manifest.layers.len());
+        if layers.len() != manifest.layers.len() {
+            let why = format!("its manifest names {} layers, its configuration {}", manifest.layers.len(), layers.len());
             return Err(unusable(&reference, why));
         }
         // One layer may stand in a manifest several times, and is stored once.

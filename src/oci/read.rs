@@ -142,13 +142,13 @@ pub fn config_platform(bytes: &[u8], reference: &Reference) -> Result<Platform> 
     config(bytes, reference).map(|(platform, _)| platform)
 }
 
-/// The platform, and how many layers there must be.
-pub(super) fn config(bytes: &[u8], reference: &Reference) -> Result<(Platform, usize)> {
+/// The platform, and the digests of the layers as plain tars.
+pub(super) fn config(bytes: &[u8], reference: &Reference) -> Result<(Platform, Vec<String>)> {
     let raw: RawConfig = parse(bytes, "configuration", reference)?;
     if raw.rootfs.kind != "layers" {
         return Err(unusable(reference, format!("its root is made of `{}`, expected `layers`", shown(&raw.rootfs.kind))));
     }
-    Ok((Platform { os: raw.os, architecture: raw.architecture, variant: raw.variant }, raw.rootfs.diff_ids.len()))
+    Ok((Platform { os: raw.os, architecture: raw.architecture, variant: raw.variant }, raw.rootfs.diff_ids))
 }
 
 impl Index {

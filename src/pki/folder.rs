@@ -23,7 +23,7 @@ use crate::value::quote;
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The bits that let others in, and those that let others change something.
-const OTHERS: u32 = 0o077;
+pub const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 /// No key or certificate is nearly as large, in bytes.
 const LIMIT: u64 = 64 * 1024;
@@ -274,8 +274,8 @@ fn why_no_private_folder(path: &Path, facts: Facts) -> Option<Problem> {
     why_reached(path, facts, OTHERS, "700").map(|(what, mend)| problem(what, mend))
 }
 
-/// What lets others in, and the command against it.
-pub(super) fn why_reached(path: &Path, facts: Facts, forbidden: u32, mode: &str) -> Option<(String, String)> {
+/// What lets others in, and the command against it: another owner, or one of the `forbidden` bits. `mode` is what it should be.
+pub fn why_reached(path: &Path, facts: Facts, forbidden: u32, mode: &str) -> Option<(String, String)> {
     let word = shell_word(path);
     if facts.owner != fsx::user() {
         let what = format!("belongs to user {}, and this is user {}", facts.owner, fsx::user());

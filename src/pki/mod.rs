@@ -27,6 +27,7 @@ mod wanted;
 use std::path::Path;
 
 pub use check::{SOON_DAYS, date};
+pub use folder::{OTHERS, why_reached};
 pub use import::Imported;
 pub use init::Report;
 pub use renew::Renewed;

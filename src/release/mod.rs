@@ -89,6 +89,8 @@ pub struct Wishes {
     pub list: Option<List>,
     /// Files of one's own that take the place of the channel's.
     pub own: Vec<Own>,
+    /// Archives of one's own that take the place of container images.
+    pub own_images: Vec<OwnImage>,
     /// Names that are the channel's again.
     pub unset: BTreeSet<ArtifactName>,
     /// Whether registries are asked for the tags of what is locked, to tell which ones moved.
@@ -106,6 +108,19 @@ pub struct Own {
     pub sha256: Sha256,
     /// Their number.
     pub size: u64,
+}
+
+/// A container image in an archive of one's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnImage {
+    /// Whose place it takes.
+    pub name: ArtifactName,
+    /// Its full name on nodes.
+    pub reference: Reference,
+    /// Where the archive is: relative to the project, or absolute.
+    pub path: String,
+    /// The manifest's digest.
+    pub manifest: Sha256,
 }
 
 /// What is worth a line while locking.
@@ -212,6 +227,7 @@ impl Run<'_> {
         let (digest, verified, size) = match (listed, &self.wishes.list) {
             (Some((list, listed)), _) => {
                 (self.events)(Event::Taken { what: what.clone(), list: list.name.clone(), line: listed.line });
+                // A list has no sizes, and is for those who cannot ask the publisher.
                 (listed.digest, Verified::Imported(list.name.clone()), None)
             }
             (None, list) => {
@@ -280,15 +296,22 @@ impl Run<'_> {
     }
 
     fn images(&self) -> Result<BTreeMap<ArtifactName, LockedImage>> {
-        let locked =
-            |name, reference: &Reference| self.old.and_then(|lock| lock.images.get(name)).filter(|entry| entry.reference == *reference);
-        let mut found = BTreeMap::new();
+        let locked = |name, reference: &Reference| {
+            self.old.and_then(|lock| lock.images.get(name)).filter(|entry| entry.reference == *reference && !entry.is_own())
+        };
+        let mut found = self.own_images();
         for (name, reference) in &self.request.spare_images {
+            if found.contains_key(name) {
+                continue;
+            }
             if let Some(entry) = locked(name, reference) {
                 found.insert(name.clone(), entry.clone());
             }
         }
         for (name, reference) in &self.request.images {
+            if found.contains_key(name) {
+                continue;
+            }
             let entry = match locked(name, reference).filter(|_| !self.wishes.upgrade.has_image(name)) {
                 Some(entry) => {
                     self.tell_if_moved(entry)?;
@@ -301,12 +324,29 @@ impl Run<'_> {
         Ok(found)
     }
 
+    /// The archives that were set, now or before. Nodes know each by the name that the sources have for it today.
+    fn own_images(&self) -> BTreeMap<ArtifactName, LockedImage> {
+        let named = |name: &ArtifactName| self.request.images.get(name).or_else(|| self.request.spare_images.get(name)).cloned();
+        let before = self.old.iter().flat_map(|lock| lock.images.values()).filter(|entry| entry.is_own());
+        let before = before.filter(|entry| !self.wishes.unset.contains(&entry.name));
+        let before =
+            before.map(|entry| LockedImage { reference: named(&entry.name).unwrap_or_else(|| entry.reference.clone()), ..entry.clone() });
+        let set = self.wishes.own_images.iter().map(|OwnImage { name, reference, path, manifest }| LockedImage {
+            name: name.clone(),
+            reference: reference.clone(),
+            path: Some(path.clone()),
+            digest: *manifest,
+            verified: Verified::Local,
+        });
+        before.chain(set).map(|entry| (entry.name.clone(), entry)).collect()
+    }
+
     fn image(&self, name: &ArtifactName, reference: &Reference) -> Result<LockedImage> {
         (self.events)(Event::Asking(reference.to_string()));
         let digest = self.publisher.tag_digest(reference).map_err(|error| error.detail(format!("needed to lock the image `{name}`")))?;
         let full = reference.to_string();
         let verified = if self.publisher.is_mirrored(&full) { Verified::Mirror(full) } else { Verified::Registry };
-        Ok(LockedImage { name: name.clone(), reference: reference.clone(), digest, verified })
+        Ok(LockedImage { name: name.clone(), reference: reference.clone(), path: None, digest, verified })
     }
 
     fn tell_if_moved(&self, entry: &LockedImage) -> Result<()> {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::value::Cancel;
+use crate::value::{Cancel, Proxies};
 use crate::{Error, Result};
 
 /// How long a request to stop may wait for the next look at it.
@@ -14,10 +14,11 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// What of the caller's environment reaches the tools: where they are, the proxies, and which apt configuration is the
 /// host's. Everything else stays outside.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Host {
     kept: Vec<(OsString, OsString)>,
     apt_config: Option<OsString>,
+    proxies: Proxies,
 }
 
 const KEPT: [&str; 11] = [
@@ -38,6 +39,11 @@ impl Host {
     /// Picks what matters from the environment's variables.
     pub fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut host = Host::default();
+        let vars: Vec<(OsString, OsString)> = vars.into_iter().collect();
+        host.proxies = Proxies::from_vars(|wanted| {
+            let (_, value) = vars.iter().find(|(name, _)| name == wanted)?;
+            value.to_str().map(str::to_owned)
+        });
         for (name, value) in vars {
             if name == "APT_CONFIG" {
                 host.apt_config = Some(value);
@@ -47,6 +53,11 @@ impl Host {
         }
         host.kept.sort();
         host
+    }
+
+    /// The proxies that the environment names.
+    pub fn proxies(&self) -> &Proxies {
+        &self.proxies
     }
 
     /// A command of the host as it is configured.

@@ -17,14 +17,16 @@ use super::host::{Host, run};
 pub fn host_mirrors(host: &Host, suite: &str, cancel: &Cancel) -> Result<Vec<String>> {
     let configured = targets(host, cancel)?;
     let lists = lists(host, cancel)?;
-    // Only after an update is it known whose archive it is; a stranger's is then left out.
-    let strange = |uri: &str| {
-        let mut origins = configured.iter().filter(|target| target.uri == uri).filter_map(|target| target.origin(&lists));
-        origins.any(|origin| origin != "Debian")
+    let vendor = vendor_of(&fsx::read_if_present(VENDOR.as_ref())?.unwrap_or_default());
+    let origins = |uri: &str| -> Vec<String> {
+        configured.iter().filter(|target| target.uri == uri).filter_map(|target| target.origin(&lists)).collect()
     };
     let mut ranked: Vec<(u8, String)> = Vec::new();
-    for target in configured.iter().filter(|target| !strange(&target.uri)) {
+    for target in &configured {
         let Some(rank) = target.rank(suite) else { continue };
+        if is_strange(&origins(&target.uri), rank, vendor.as_deref()) {
+            continue;
+        }
         ranked.extend(expand(&target.uri)?.into_iter().map(|uri| (rank, uri)));
     }
     // Stable: equal ranks stay in apt's own order.
@@ -36,6 +38,23 @@ pub fn host_mirrors(host: &Host, suite: &str, cancel: &Cancel) -> Result<Vec<Str
         }
     }
     Ok(mirrors)
+}
+
+/// Where dpkg says whose distribution this is (deb-origin(5)).
+const VENDOR: &str = "/etc/dpkg/origins/default";
+
+fn vendor_of(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().find_map(|line| line.strip_prefix("Vendor:")).map(|vendor| vendor.trim().to_owned())
+}
+
+/// Whether an archive is a stranger's. Only after an update is it known whose it is. Before, on another distribution than
+/// Debian, it is that distribution's, unless it says that it has the very suite.
+fn is_strange(origins: &[String], rank: u8, vendor: Option<&str>) -> bool {
+    match origins {
+        [] => rank > 0 && vendor.is_some_and(|vendor| vendor != "Debian"),
+        origins => origins.iter().any(|origin| origin != "Debian"),
+    }
 }
 
 /// A mirror as it may be shown: without a password.
@@ -169,6 +188,23 @@ mod tests {
         assert_eq!(origin_of(signed).as_deref(), Some("Debian"));
         assert_eq!(origin_of("Label: x\nOrigin:  A Stranger \n").as_deref(), Some("A Stranger"));
         assert_eq!(origin_of("Label: x\n"), None);
+    }
+
+    #[test]
+    fn another_distribution_s_archive_is_no_mirror() {
+        let debian = || vec!["Debian".to_owned()];
+        for (origins, rank, vendor, strange) in [
+            (debian(), 1, Some("Ubuntu"), false),
+            (vec!["Ubuntu".to_owned()], 0, Some("Ubuntu"), true),
+            (vec![], 1, Some("Ubuntu"), true),
+            (vec![], 0, Some("Ubuntu"), false),
+            (vec![], 1, Some("Debian"), false),
+            (vec![], 1, None, false),
+        ] {
+            assert_eq!(is_strange(&origins, rank, vendor), strange, "{origins:?} {rank} {vendor:?}");
+        }
+        assert_eq!(vendor_of(b"Vendor: Ubuntu\nVendor-URL: x\n").as_deref(), Some("Ubuntu"));
+        assert_eq!(vendor_of(b""), None);
     }
 
     #[test]

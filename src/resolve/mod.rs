@@ -12,9 +12,12 @@ mod signature;
 mod state;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+
+use secrecy::SecretString;
 
 use crate::document::{Located, nearest};
 use crate::error::Class;
@@ -25,11 +28,12 @@ use crate::value::{Cancel, Fingerprint, PackageName, Version};
 use crate::{Error, Result};
 
 use apt::Stanza;
-use state::{State, Way};
+use state::State;
 
 pub use host::Host;
 pub use mirror::{host_mirrors, shown, usable};
 pub use pins::Upgrade;
+pub use way::Way;
 
 /// Everything that asks a channel for packages.
 #[derive(Clone, Copy)]
@@ -48,6 +52,8 @@ pub struct Options<'a> {
     pub mirrors: &'a [String],
     /// What may move to a newer version.
     pub upgrade: Upgrade,
+    /// The login of the user's for a mirror, as an entry of apt's netrc.
+    pub login: &'a dyn Fn(&str) -> Result<Option<SecretString>>,
     /// A folder for apt's private state, about 60 MB, removed at the end.
     pub scratch: PathBuf,
     /// The user's request to stop.
@@ -59,6 +65,8 @@ pub struct Options<'a> {
 pub enum Event {
     /// A mirror is asked for its indexes.
     Asking { mirror: String },
+    /// A setting of the host's apt that does not hold here.
+    NotTakenOver { setting: String },
     /// A mirror did not do; the next one is asked.
     Refused { mirror: String, reason: String },
     /// A set's packages are resolved.
@@ -103,18 +111,20 @@ fn ask<'a>(sources: &Sources, options: &Options<'a>, events: &dyn Fn(Event)) -> 
             mirrors.push(own);
         }
     }
-    let way = Way::of_host(options.host, options.cancel)?;
+    let way = Way::of_host(options.host, &mirrors, options.cancel)?;
+    way.refused.iter().cloned().for_each(|setting| events(Event::NotTakenOver { setting }));
     let mut refusals = Vec::new();
     for mirror in &mirrors {
         events(Event::Asking { mirror: shown(mirror) });
-        let state = State::new(options.host, &options.scratch, &way, sources, mirror, options.cancel)?;
+        let login = (options.login)(mirror)?;
+        let state = State::new(options.host, &options.scratch, &way, login.as_ref(), sources, mirror, options.cancel)?;
         let answer = state.update().and_then(|()| signature::signer(&state, sources));
         match answer {
             Ok(key) => return Ok((state, key)),
             Err(error) if ![Class::Network, Class::Integrity].contains(&error.class()) => return Err(error),
             Err(error) => {
                 events(Event::Refused { mirror: shown(mirror), reason: error.message().to_owned() });
-                refusals.push((shown(mirror), error));
+                refusals.push((shown(mirror), way.explain(mirror, error)));
             }
         }
     }
@@ -145,13 +155,17 @@ fn no_mirror(sources: &Sources, refusals: Vec<(String, Error)>) -> Error {
         ),
     };
     let mut error = Error::new(class, message);
+    if refusals.is_empty() {
+        error = error.detail("this host's apt has no mirror of Debian's archive among its sources");
+    }
+    let mut remedies = BTreeSet::new();
     for (mirror, reason) in refusals {
         // Its lines, with the mirror before the first.
-        for (i, line) in reason.to_string().lines().enumerate() {
-            error = error.detail(if i == 0 { format!("{mirror}: {line}") } else { format!("  {}", line.trim_start()) });
-        }
+        error = error.detail(format!("{mirror}: {}", reason.message()));
+        error = reason.details().iter().fold(error, |error, line| error.detail(format!("  {}", line.trim_start())));
+        remedies.extend(reason.hints().iter().cloned());
     }
-    error.hint(hint)
+    remedies.into_iter().fold(error, Error::hint).hint(hint)
 }
 
 /// The versions that the archive has of everything asked for or locked, after refusing what it does not have at all.

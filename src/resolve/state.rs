@@ -8,6 +8,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::TempDir;
 
 use crate::error::Class;
@@ -17,6 +18,7 @@ use crate::value::{Cancel, PackageName, Version};
 use crate::{Error, Result};
 
 use super::host::{Host, Output, run};
+use super::way::Way;
 
 /// The mode of apt's private configuration files.
 const MODE: u32 = 0o600;
@@ -29,54 +31,17 @@ pub(super) struct State<'a> {
     components: usize,
 }
 
-/// What the host's apt is told about the way to its mirrors, in apt.conf(5)'s syntax.
-pub(super) struct Way(String);
-
-/// Settings that say how a mirror is reached; none of them says what is trusted.
-const CARRIED: [&str; 6] =
-    ["Acquire::http", "Acquire::https", "Acquire::ForceIPv4", "Acquire::ForceIPv6", "Acquire::Retries", "Acquire::socks"];
-
-impl Way {
-    /// Asks the host's apt.
-    pub(super) fn of_host(host: &Host, cancel: &Cancel) -> Result<Self> {
-        let mut dump = host.command("apt-config");
-        dump.arg("dump");
-        let mut shell = host.command("apt-config");
-        shell.args(["shell", "netrc", "Dir::Etc::netrc/f", "netrcparts", "Dir::Etc::netrcparts/d"]);
-        let (dump, shell) = (run(dump, cancel)?, run(shell, cancel)?);
-        if !dump.success || !shell.success {
-            let error = Error::user("the host's apt cannot read its own configuration");
-            return Err([dump, shell].iter().flat_map(Output::complaint).fold(error, Error::detail));
-        }
-        Ok(Way(carried(&dump.stdout) + &netrc(&shell.stdout)))
-    }
-}
-
-/// The lines of `apt-config dump` that say how a mirror is reached.
-fn carried(dump: &str) -> String {
-    let is_carried = |line: &&str| {
-        let Some((name, value)) = line.split_once(' ') else { return false };
-        // A value with a quote inside would be read back as something else.
-        let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix("\";"));
-        let under = |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-        CARRIED.iter().any(|prefix| under(prefix)) && quoted.is_some_and(|value| !value.is_empty() && !value.contains('"'))
-    };
-    dump.lines().filter(is_carried).map(|line| format!("{line}\n")).collect()
-}
-
-/// The host's files of user names and passwords, from `name='path'` lines.
-fn netrc(shell: &str) -> String {
-    let path = |line: &str| line.split_once("='").and_then(|(_, rest)| rest.strip_suffix('\'')).map(str::to_owned);
-    let setting = |line: &str| {
-        let key = if line.starts_with("netrcparts=") { "netrcparts" } else { "netrc" };
-        path(line).filter(|path| !path.contains(['"', '\''])).map(|path| format!("Dir::Etc::{key} \"{path}\";\n"))
-    };
-    shell.lines().filter_map(setting).collect()
-}
-
 impl<'a> State<'a> {
     /// A fresh state in `scratch` that knows `mirror` and nothing else. Nothing is fetched yet.
-    pub(super) fn new(host: &'a Host, scratch: &Path, way: &Way, sources: &Sources, mirror: &str, cancel: &'a Cancel) -> Result<Self> {
+    pub(super) fn new(
+        host: &'a Host,
+        scratch: &Path,
+        way: &Way,
+        login: Option<&SecretString>,
+        sources: &Sources,
+        mirror: &str,
+        cancel: &'a Cancel,
+    ) -> Result<Self> {
         fsx::create_dir_all(scratch)?;
         // For the caller alone: the host's proxy may have a password.
         let private = Permissions::from_mode(0o700);
@@ -100,7 +65,15 @@ impl<'a> State<'a> {
             fsx::create_dir_all(&state.path(folder))?;
         }
         fsx::write_atomic(&state.path("status"), MODE, b"")?;
-        fsx::write_atomic(&state.path("apt.conf"), MODE, (configuration(root, sources) + &way.0).as_bytes())?;
+        let logins = match login {
+            Some(line) => {
+                fsx::write_atomic(&state.path("netrc"), MODE, line.expose_secret().as_bytes())?;
+                format!("Dir::Etc::netrc \"{root}/netrc\";\nDir::Etc::netrcparts \"{root}/none\";\n")
+            }
+            None => way.logins(),
+        };
+        let text = configuration(root, sources) + &way.text(mirror) + &logins;
+        fsx::write_atomic(&state.path("apt.conf"), MODE, text.as_bytes())?;
         fsx::write_atomic(&state.path("etc/sources.list.d/kbake.sources"), MODE, source_entry(sources, mirror).as_bytes())?;
         Ok(state)
     }
@@ -230,22 +203,6 @@ fn only_file(folder: &Path, ending: &str) -> Result<Option<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_way_is_carried_over() {
-        let dump = "Acquire::http::Proxy \"http://p.invalid:3128\";\nAcquire::https::CAInfo \"/ca.pem\";\nAcquire::httpx \"1\";\n\
-                    Acquire::AllowInsecureRepositories \"1\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::http \"\";\n\
-                    APT::Update::Post-Invoke:: \"rm\";\nAcquire::http::User-Agent \"a\"b\";\nAcquire::Retries \"3\";\n";
-        let expected = "Acquire::http::Proxy \"http://p.invalid:3128\";\nAcquire::https::CAInfo \"/ca.pem\";\nAcquire::Retries \"3\";\n";
-        assert_eq!(carried(dump), expected);
-    }
-
-    #[test]
-    fn passwords_stay_where_the_host_has_them() {
-        let shell = "netrc='/etc/apt/auth.conf'\nnetrcparts='/etc/apt/auth.conf.d/'\n";
-        assert_eq!(netrc(shell), "Dir::Etc::netrc \"/etc/apt/auth.conf\";\nDir::Etc::netrcparts \"/etc/apt/auth.conf.d/\";\n");
-        assert_eq!(netrc("netrc='/a'\\''b'\nbroken\n"), "");
-    }
 
     #[test]
     fn failures_are_told_apart() {

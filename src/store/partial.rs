@@ -96,6 +96,11 @@ impl Store {
 
     /// Claims the download of a blob of `size` bytes, where that is known.
     pub fn partial(&self, digest: &Digest, size: Option<u64>) -> Result<Claim<'_>> {
+        self.partial_within(digest, size, size.unwrap_or(u64::MAX), &Cancel::new())
+    }
+
+    /// As [`Store::partial`]. Of what an earlier process left, more than `most` bytes cannot be right: they go unread.
+    pub fn partial_within(&self, digest: &Digest, size: Option<u64>, most: u64, cancel: &Cancel) -> Result<Claim<'_>> {
         let path = self.partial_path(digest);
         let what = |e: io::Error| Error::io(format!("open {}", path.display()), &e);
         loop {
@@ -117,17 +122,22 @@ impl Store {
             }
             // Whoever had it may have given it its name, or removed it, just before we had the lock.
             if fsx::is_at(&file, &path).map_err(what)? && self.resolve(digest, size)?.is_none() {
-                return Ok(Claim::Ours(Partial::resume(self, Temp::adopt(file, path), *digest)?));
+                return Ok(Claim::Ours(Partial::resume(self, Temp::adopt(file, path), *digest, most, cancel)?));
             }
         }
     }
 }
 
 impl<'a> Partial<'a> {
-    fn resume(store: &'a Store, mut temp: Temp, digest: Digest) -> Result<Self> {
+    fn resume(store: &'a Store, mut temp: Temp, digest: Digest, most: u64, cancel: &Cancel) -> Result<Self> {
+        let failed = |temp: &Temp, e: &io::Error| Error::io(format!("read {}", temp.path().display()), e);
+        if temp.file().metadata().map_err(|e| failed(&temp, &e))?.len() > most {
+            temp.set_len(0).map_err(|e| failed(&temp, &e))?;
+        }
         let (mut hashers, mut len, mut buffer) = (Hashers::new(&digest), 0, vec![0; 256 << 10]);
         loop {
-            if let Err(interrupted) = store.cancel.check() {
+            if let Err(interrupted) = cancel.check() {
+                // What was there stays for the next process.
                 temp.keep();
                 return Err(interrupted);
             }
@@ -138,7 +148,7 @@ impl<'a> Partial<'a> {
                     len += n as u64;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::io(format!("read {}", temp.path().display()), &e)),
+                Err(e) => return Err(failed(&temp, &e)),
             }
         }
         Ok(Partial { store, temp: Some(temp), digest, hashers, len, early: None, untold: 0 })

@@ -134,6 +134,7 @@ fn resolved() -> Resolved {
         let image = LockedImage {
             name: name.clone(),
             reference: reference.clone(),
+            path: None,
             digest: Sha256::of(name.as_str()),
             verified: "registry".parse().unwrap(),
         };

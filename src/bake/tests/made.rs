@@ -100,11 +100,11 @@ fn ones_own_file_is_taken_as_it_was_locked() {
     let path = dir.path().join("kubelet");
     let own = OwnFile { name: "kubelet".parse().unwrap(), path: path.clone() };
     let digest = Digest::Sha256(Sha256::of("mine"));
-    let missing = take(&store, &digest, &own).unwrap_err().to_string();
+    let missing = take(&store, &digest, &own, &Cancel::new()).unwrap_err().to_string();
     assert!(missing.contains("is missing, which is locked as `kubelet`") && missing.contains("kbake lock --set kubelet="), "{missing}");
     std::fs::write(&path, "mine").unwrap();
-    assert_eq!(take(&store, &digest, &own).unwrap().size, 4);
+    assert_eq!(take(&store, &digest, &own, &Cancel::new()).unwrap().size, 4);
     std::fs::write(&path, "other").unwrap();
     let other = Digest::Sha256(Sha256::of("third"));
-    assert!(take(&store, &other, &own).unwrap_err().to_string().contains("hash mismatch"));
+    assert!(take(&store, &other, &own, &Cancel::new()).unwrap_err().to_string().contains("hash mismatch"));
 }

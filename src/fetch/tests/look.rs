@@ -76,7 +76,8 @@ fn sizes_are_asked_for_without_the_bytes() {
     {
         assert_eq!(size(&format!("{}/{path}", server.base()), &case.options, &Cancel::new()), found, "{path}");
     }
-    assert!(server.requests().iter().all(|request| request.method == "HEAD") && server.sent() == 0);
+    let gets: Vec<String> = server.requests().into_iter().filter(|request| request.method != "HEAD").map(|request| request.path).collect();
+    assert_eq!((gets, server.sent()), (vec!["/refused".to_owned()], 0), "only where HEAD itself is refused");
     assert_eq!(size("nonsense", &case.options, &Cancel::new()), None);
     case.options.offline = true;
     let before = server.connections();
@@ -102,4 +103,26 @@ fn asking_can_be_interrupted() {
         assert_eq!(asking.join().unwrap().unwrap_err().class(), Class::Interrupted);
     });
     assert!(begin.elapsed() < Duration::from_millis(1500));
+}
+
+#[test]
+fn a_size_is_learned_also_where_head_is_not_answered() {
+    let server = Server::start(|request| match (&*request.method, &*request.path) {
+        ("HEAD", _) => Answer::new(405, b""),
+        (_, "/endless") => Answer::ok(b"x").framed(Framing::Chunked).ending(Ending::Endless),
+        (_, "/packed") => Answer::ok(&[0; 70]).header("Content-Encoding: gzip"),
+        _ => Answer::ok(&[b'x'; 70_000]),
+    });
+    let case = Case::new();
+    let at = |path: &str| size(&format!("{}{path}", server.base()), &case.options, &Cancel::new());
+    assert_eq!((at("/kubelet"), at("/endless"), at("/packed")), (Some(70_000), None, None));
+    assert!(server.sent() < 30 << 20, "nobody listens to an endless body");
+}
+
+#[test]
+fn a_text_that_comes_packed_is_no_alarm() {
+    let server = always(Answer::ok(b"\x1f\x8b\x08\xff").header("Content-Encoding: gzip"));
+    let error = asked(&Case::new(), &format!("{}/sum", server.base())).unwrap_err();
+    assert_eq!(error.class(), Class::Network, "{error}");
+    assert!(error.to_string().contains("Content-Encoding: gzip"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod local;
+mod login;
 mod look;
 mod registry;
 mod resume;
@@ -18,7 +19,7 @@ use server::{Answer, Ending, Framing, Request, Server};
 use super::*;
 use crate::error::Class;
 use crate::store::Access;
-use crate::value::Sha256;
+use crate::value::{Proxies, Sha256};
 
 /// A store of its own, with options for a test's patience.
 struct Case {
@@ -34,7 +35,6 @@ impl Case {
         let ms = Duration::from_millis;
         let options = Options {
             jobs: 4,
-            proxy: Proxy::Direct,
             retries: 3,
             backoff: ms(1),
             max_backoff: ms(20),
@@ -181,7 +181,10 @@ fn an_unlocked_size_works_and_is_bounded() {
     assert!(case.fails(&unsized_want, Class::Network).contains("is larger than 195 KiB"));
     let endless = always(Answer::ok(b"x").framed(Framing::Chunked).ending(Ending::Endless));
     case.options.mirrors = vec![endless.base()];
-    assert!(case.fails(&unsized_want, Class::Network).contains("sent more than"));
+    let shown = case.fails(&unsized_want, Class::Network);
+    assert!(shown.contains("sent more than 195 KiB (199999 bytes), the most that is taken where no size is locked"), "{shown}");
+    assert!(shown.contains("`kbake lock --upgrade etcd-server` locks its size"), "{shown}");
+    assert!(case.tmp().is_empty(), "what cannot be right is not kept");
     case.options.mirrors = vec![server.base()];
     case.options.max_unsized = 200_000;
     case.fetch(std::slice::from_ref(&unsized_want)).unwrap();
@@ -266,17 +269,17 @@ fn a_proxy_is_used_when_there_is_one() {
     let bytes = payload(1000);
     let proxy = honest(&bytes);
     let mut case = Case::new();
-    case.options.proxy = Proxy::Url(format!("http://user:secret@{}", proxy.address()));
+    case.options.proxies = Proxies::all(&format!("http://user:secret@{}", proxy.address()));
     let url = "http://far.test/kubelet";
     case.fetch(&[from_url(&bytes, url.to_owned())]).unwrap();
     let request = &proxy.requests()[0];
     assert_eq!(request.path, url);
     assert!(request.headers.iter().any(|line| line.starts_with("proxy-authorization: Basic ")), "{request:?}");
     let closed = always(Answer::ok(b"")).address();
-    case.options.proxy = Proxy::Url(format!("http://user:secret@{closed}"));
+    case.options.proxies = Proxies::all(&format!("http://user:secret@{closed}"));
     let shown = case.fails(&from_url(b"other", url.to_owned()), Class::Network);
     assert!(!shown.contains("secret"), "{shown}");
-    case.options.proxy = Proxy::Url("http://user:secret@[".to_owned());
+    case.options.proxies = Proxies::all("http://user:secret@[");
     let error = case.fetch(&[want(b"other")]).unwrap_err().to_string();
     assert!(!error.contains("secret"), "{error}");
 }
@@ -286,6 +289,10 @@ fn without_a_mirror_the_message_says_so() {
     let error = Case::new().fetch(&[want(b"x")]).unwrap_err();
     assert_eq!(error.class(), Class::Network);
     assert!(error.to_string().starts_with("no mirror is known") && error.to_string().contains(POOL), "{error}");
+    let server = honest(b"y");
+    let other = from_url(b"y", format!("{}/y", server.base()));
+    assert!(Case::new().fetch(&[other, want(b"x")]).unwrap_err().message().starts_with("no mirror is known"));
+    assert_eq!(server.connections(), 0, "it is said before anything else is asked");
     let error = Case::new().fetch(&[Want { source: Source::Urls(Vec::new()), ..want(b"x") }]).unwrap_err();
     assert_eq!(error.class(), Class::User);
     assert!(error.to_string().contains("no source is known for `etcd-server`"), "{error}");

@@ -1,6 +1,6 @@
 //! Container registries, as they are and as they must not be believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
@@ -75,7 +75,11 @@ impl Registry {
     }
 
     fn login(&self) -> BTreeMap<String, Arc<Login>> {
-        let login = Login { user: "me".to_owned(), password: "hidden".into() };
+        self.login_with([self.tokens.address().to_string()].into())
+    }
+
+    fn login_with(&self, token_hosts: BTreeSet<String>) -> BTreeMap<String, Arc<Login>> {
+        let login = Login { user: "me".to_owned(), password: "hidden".into(), token_hosts };
         [(self.server.address().to_string(), Arc::new(login))].into()
     }
 }
@@ -252,6 +256,65 @@ fn a_login_goes_to_who_asks_for_it_and_is_never_shown() {
         assert!(shown.contains(reason) && !shown.contains("hidden") && !shown.contains("bWU6"), "{shown}");
         assert!(registry.server.requests().len() < 12, "it is not tried again and again");
     }
+}
+
+#[test]
+fn a_password_goes_to_its_own_host_or_to_a_token_host_that_the_user_names() {
+    let registry = Registry::start(&[b"x"]).with_tokens().set(|state| state.login = Some(BASIC.to_owned()));
+    let (want, tokens) = (registry.want(b"x", RegistryKind::Blob), registry.tokens.address().to_string());
+    let mut case = Case::new();
+    for named in [BTreeSet::new(), ["tokens.test".to_owned()].into(), ["127.0.0.1".to_owned()].into()] {
+        case.options.logins = registry.login_with(named);
+        let shown = case.fails(&want, Class::Network);
+        assert!(shown.contains(&format!("wants its login sent to {tokens} by plain http, which no login names")), "{shown}");
+        assert!(shown.contains(&format!("`token-host = \"{tokens}\"`")), "the line to write: {shown}");
+        let error = tag(&case, &registry.reference()).unwrap_err().to_string();
+        assert!(error.contains("no password was sent") && !error.contains("hidden"), "{error}");
+    }
+    assert_eq!(registry.tokens.connections(), 0, "it is not even asked");
+    case.options.logins = registry.login();
+    case.fetch(std::slice::from_ref(&want)).unwrap();
+    assert_eq!(registry.tokens.requests()[0].header("authorization"), Some(BASIC));
+}
+
+#[test]
+fn a_registry_that_gives_its_own_tokens_needs_no_token_host() {
+    let state = Arc::new(Mutex::new(State {
+        things: [(format!("sha256:{}", Sha256::of(b"x")), b"x".to_vec())].into(),
+        token: Some("none-yet".to_owned()),
+        login: Some(BASIC.to_owned()),
+        ..State::default()
+    }));
+    let (shared, place) = (Arc::clone(&state), Arc::new(Mutex::new(String::new())));
+    let realm = Arc::clone(&place);
+    let server = Server::start(move |request| {
+        let mut state = shared.lock().unwrap();
+        state.realm.clone_from(&realm.lock().unwrap());
+        if request.path.starts_with("/token") { give_token(&mut state, request) } else { answer(&state, request) }
+    });
+    *place.lock().unwrap() = format!("{}/token", server.base());
+    let login = Login { user: "me".to_owned(), password: "hidden".into(), token_hosts: BTreeSet::new() };
+    let mut case = Case::new();
+    case.options.logins = [(server.address().to_string(), Arc::new(login))].into();
+    let reference = format!("{}/{REPOSITORY}:3.10", server.address()).parse().unwrap();
+    let want = Want { source: Source::Registry { reference, kind: RegistryKind::Blob }, size: None, ..want(b"x") };
+    case.fetch(std::slice::from_ref(&want)).unwrap();
+    assert!(case.has(&want));
+}
+
+#[test]
+fn a_token_server_that_sends_us_on_does_not_pass_the_password_on() {
+    let registry = Registry::start(&[b"x"]).with_tokens();
+    let thief = always(Answer::ok(b"{\"token\": \"t\"}"));
+    let base = thief.base();
+    let sends_on = Server::start(move |_| Answer::to(format!("{base}/steal")));
+    let realm = format!("{}/token", sends_on.base());
+    let registry = registry.set(|state| state.realm = realm);
+    let mut case = Case::new();
+    case.options.logins = registry.login_with([sends_on.address().to_string()].into());
+    case.fails(&registry.want(b"x", RegistryKind::Blob), Class::Network);
+    assert_eq!(sends_on.requests()[0].header("authorization"), Some(BASIC));
+    assert!(!thief.requests().is_empty() && thief.requests().iter().all(|request| request.header("authorization").is_none()));
 }
 
 #[test]

@@ -225,3 +225,70 @@ fn a_portal_does_not_cost_what_was_there() {
     case.fetch(&[want(&bytes)]).unwrap();
     assert_eq!(server.ranges(), [Some("bytes=200000-".to_owned())]);
 }
+
+/// Puts a partial file of `len` bytes, all zero, where a download of `want` would go on.
+fn leave_partial(case: &Case, want: &Want, len: u64) -> std::path::PathBuf {
+    let Digest::Sha256(digest) = want.digest else { panic!("a SHA-256") };
+    let path = case.dir.path().join(format!("store/tmp/partial-{digest}"));
+    std::fs::File::create(&path).unwrap().set_len(len).unwrap();
+    path
+}
+
+#[test]
+fn a_partial_that_is_longer_than_what_is_taken_goes_unread() {
+    let bytes = payload(1000);
+    let server = honest(&bytes);
+    for size in [Some(1000), None] {
+        let case = Case::new().mirrors(&[&server]);
+        let want = Want { size, ..want(&bytes) };
+        // To read so much would take hours.
+        leave_partial(&case, &want, 1 << 42);
+        let told = case.fetch(std::slice::from_ref(&want)).unwrap();
+        assert_eq!(told.lines()[0], "started etcd-server 0");
+        assert!(case.has(&want));
+    }
+}
+
+#[test]
+fn hashing_a_partial_ends_when_the_user_asks() {
+    let case = Case::new();
+    let want = Want { size: Some(1 << 42), ..want(b"x") };
+    let path = leave_partial(&case, &want, 1 << 41);
+    let cancel = Cancel::new();
+    let flag = cancel.flag();
+    let stopper = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        flag.store(true, Ordering::SeqCst);
+    });
+    let options = Options { mirrors: vec!["file:///nonexistent".to_owned()], ..case.options.clone() };
+    let stopped = case.store.partial_within(&want.digest, want.size, 1 << 42, &cancel);
+    assert_eq!(stopped.map(drop).unwrap_err().class(), Class::Interrupted);
+    stopper.join().unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 41, "it stays for the next run");
+    // Through the door that commands use: the space that is to come is another matter.
+    let error = fetch(&case.store, &[Want { size: None, ..want }], &Options { max_unsized: 1 << 42, ..options }, &(), &cancel).unwrap_err();
+    assert_eq!(error.class(), Class::Interrupted);
+}
+
+#[test]
+fn a_slow_mirror_is_left_for_one_that_is_listed_beside_it() {
+    let bytes = [payload(1000), vec![0; 30]].concat();
+    let start = bytes[..1000].to_vec();
+    // A byte every 10 ms: never silent.
+    let drip = move || always(Answer::ok(&start).framed(Framing::Length(1030)).ending(Ending::Drip));
+    let (slow, good) = (drip(), honest(&bytes));
+    let mut case = Case::new().mirrors(&[&slow, &good]);
+    case.options.choice_rate = 1_000_000;
+    case.options.choice_window = Duration::from_millis(100);
+    case.fetch(&[want(&bytes)]).unwrap();
+    assert!(case.has(&want(&bytes)));
+    assert_eq!((slow.requests().len(), good.requests().len()), (1, 1));
+
+    // Where no other has it, the slow one may go on.
+    let gone = always(Answer::new(404, b"gone"));
+    let mut case = Case::new().mirrors(&[&slow, &gone]);
+    case.options.choice_rate = 1_000_000;
+    case.options.choice_window = Duration::from_millis(100);
+    case.fetch(&[want(&bytes)]).unwrap();
+    assert!(case.has(&want(&bytes)));
+}

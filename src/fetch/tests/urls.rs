@@ -161,7 +161,7 @@ fn a_rewritten_address_may_be_a_folder() {
         ("https://up.test/release/..%2foutside", "a slash is hidden in it"),
         ("https://up.test/release/%2e%2e/../../outside", "no connection to up.test"),
     ] {
-        case.options.proxy = Proxy::Url(always(Answer::ok(b"")).base());
+        case.options.proxies = Proxies::all(&always(Answer::ok(b"")).base());
         case.options.retries = 0;
         let shown = case.fails(&want(url), Class::Network);
         assert!(shown.contains(reason), "{url}: {shown}");

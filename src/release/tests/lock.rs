@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lock::{ArtifactSource, Lock, Request, Verified, moved};
 use crate::recipe::{Recipe, Sources, Subject};
-use crate::release::{Event, List, Own, Pins, Publisher, Upgrade, Wishes, lock};
+use crate::release::{Event, List, Own, OwnImage, Pins, Publisher, Upgrade, Wishes, lock};
 use crate::value::{Arch, Digest, Reference, Sha256};
 use crate::{Error, Result};
 
@@ -263,6 +263,29 @@ fn ones_own_file_takes_the_place_until_it_is_unset() {
     let unset = Wishes { unset: BTreeSet::from(["kubelet".parse().unwrap()]), ..Wishes::default() };
     let (back, _, _) = run(&request, Some(&set), &unset, &table);
     assert_eq!(back, lock);
+}
+
+#[test]
+fn ones_own_archive_takes_an_image_s_place_until_it_is_unset() {
+    let (request, lock, table) = first();
+    let reference: Reference = "registry.example/pause:3.10.2".parse().unwrap();
+    let own = OwnImage { name: "pause".parse().unwrap(), reference, path: "files/pause.tar".into(), manifest: Sha256::of("mine") };
+    let wishes = Wishes { own_images: vec![own], ..Wishes::default() };
+    let (set, _, asked) = run(&request, Some(&lock), &wishes, &table);
+    assert!(asked.is_empty(), "no registry is asked");
+    let entry = &set.images[&"pause".parse().unwrap()];
+    assert_eq!((entry.digest, entry.path.as_deref(), &entry.verified), (Sha256::of("mine"), Some("files/pause.tar"), &Verified::Local));
+    assert_eq!(moved(Some(&lock), &set).len(), 1);
+    assert!(!set.check("t.lock", &request).unwrap_err().to_string().contains("image"));
+    // Another version keeps it, and nodes know it by the new name.
+    let newer = self::request(r#""kubelet""#, &[("pause = \"3.10.2\"", "pause = \"3.11\"")]);
+    assert!(!set.check("t.lock", &newer).unwrap_err().to_string().contains("image"), "it is not stale either");
+    let (kept, _, asked) = run(&newer, Some(&set), &Wishes { tags: true, ..Wishes::default() }, &table);
+    let kept = &kept.images[&"pause".parse().unwrap()];
+    assert_eq!((kept.digest, &*kept.reference.to_string()), (Sha256::of("mine"), "registry.example/pause:3.11"));
+    assert!(!asked.iter().any(|asked| asked.contains("pause")), "{asked:?}");
+    let unset = Wishes { unset: BTreeSet::from(["pause".parse().unwrap()]), ..Wishes::default() };
+    assert_eq!(run(&request, Some(&set), &unset, &table).0, lock);
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Archive {
     ) -> Result<(Lock, Vec<String>)> {
         let recipes = [recipe("base.toml", base, Subject::Base), recipe("roles/etcd.toml", role, Subject::Role("etcd".parse().unwrap()))];
         let (host, cancel) = (self.host(), Cancel::new());
-        let options = Options { host: &host, mirrors, upgrade, scratch: self.path("scratch"), cancel: &cancel };
+        let options = Options { host: &host, mirrors, upgrade, login: &|_| Ok(None), scratch: self.path("scratch"), cancel: &cancel };
         let (lock, changes) = lock(Wanted { recipes: &recipes, sources }, old, &options, &|_: Event| ())?;
         Ok((lock, changes.iter().map(Change::to_string).collect()))
     }

@@ -2,7 +2,10 @@
 
 mod archive;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -192,7 +195,11 @@ fn a_mirror_that_fails_gives_way_to_the_next() {
     let error = archive.lock_from(&[gone], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
     assert!(error.class() == Class::Network && error.to_string().contains("/nowhere/: apt could not fetch its indexes"), "{error}");
     let error = archive.lock_from(&[], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
-    assert_eq!(error.to_string(), "no mirror is known that could carry the suite `test`\nhint: give one with `--mirror URL`");
+    assert_eq!(
+        error.to_string(),
+        "no mirror is known that could carry the suite `test`\n  this host's apt has no mirror of Debian's archive among its sources\n\
+         hint: give one with `--mirror URL`"
+    );
     let error = archive.lock_from(&["ftp://u:pw@a.invalid/".into()], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
     assert!(error.to_string().starts_with("`ftp://a.invalid/` is no mirror that kbake can ask"), "{error}");
 }
@@ -244,8 +251,14 @@ fn missing_tools_are_named_with_their_package() {
         let host = host_with(&archive, folder.path(), &tools);
         let cancel = Cancel::new();
         let mirrors = [archive.mirror()];
-        let options =
-            Options { host: &host, mirrors: &mirrors, upgrade: Upgrade::Nothing, scratch: archive.path("scratch"), cancel: &cancel };
+        let options = Options {
+            host: &host,
+            mirrors: &mirrors,
+            upgrade: Upgrade::Nothing,
+            login: &|_| Ok(None),
+            scratch: archive.path("scratch"),
+            cancel: &cancel,
+        };
         let error = lock(Wanted { recipes: &[], sources: &archive.sources() }, None, &options, &|_| ()).unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("`{missing}` is missing")) && error.contains(&format!("install the package `{package}`")),
@@ -280,4 +293,83 @@ fn little_of_the_environment_reaches_the_tools() {
     };
     assert_eq!(set(host.command("x")), ["APT_CONFIG=/a", "HOME=/nonexistent", "LC_ALL=C", "PATH=/p", "http_proxy=http://p.invalid"]);
     assert_eq!(set(host.private_command("x", "/b".as_ref()))[0], "APT_CONFIG=/b");
+}
+
+/// A proxy that knows nothing, and what it was asked.
+fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, asked) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let told = Arc::clone(&asked);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n > 0) {
+                head.push(byte[0]);
+            }
+            told.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
+            // Who asked may have left.
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    (format!("http://{address}"), asked)
+}
+
+/// `me` and `hidden`, as a header has them.
+const BASIC: &str = "Authorization: Basic bWU6aGlkZGVu";
+const FAR: &str = "http://far.invalid/debian/";
+
+#[test]
+fn the_private_apt_goes_the_way_that_was_found() {
+    let netrc = "machine http://far.invalid login me password hidden\n";
+    for (of_configuration, variable, own_login) in [(true, None, true), (true, None, false), (false, Some("HTTP_PROXY"), false)] {
+        let archive = Archive::new();
+        let (address, asked) = proxy();
+        let file = archive.path("host/apt.conf");
+        if of_configuration {
+            write(&file, &format!("{}Acquire::http::Proxy \"{address}\";\n", fsx::read_to_string(&file).unwrap()));
+        }
+        if !own_login {
+            write(&archive.path("host/auth.conf.d/far.conf"), netrc);
+        }
+        let path = std::env::var_os("PATH").unwrap();
+        let mut vars = vec![("PATH".into(), path), ("APT_CONFIG".into(), file.into())];
+        vars.extend(variable.map(|name| (name.into(), address.clone().into())));
+        let (host, cancel, mirrors) = (Host::from_vars(vars), Cancel::new(), [FAR.to_owned()]);
+        let login = |mirror: &str| Ok((own_login && mirror == FAR).then(|| SecretString::from(netrc)));
+        let scratch = archive.path("scratch");
+        let options = Options { host: &host, mirrors: &mirrors, upgrade: Upgrade::Nothing, login: &login, scratch, cancel: &cancel };
+        let error = lock(Wanted { recipes: &[], sources: &archive.sources() }, None, &options, &|_| ()).unwrap_err();
+        assert_eq!(error.class(), Class::Network, "{error}");
+        let asked = asked.lock().unwrap();
+        let first = asked.first().unwrap_or_else(|| panic!("the proxy was not asked: {error}"));
+        assert!(first.starts_with("GET http://far.invalid/debian/dists/test/InRelease ") && first.contains(BASIC), "{first}");
+        // Fetching is told the same.
+        let way = Way::of_host(&host, &mirrors, &cancel).unwrap();
+        assert_eq!(way.proxies.through("http", "far.invalid", Some(80)), Some(&*address));
+        assert_eq!(way.auth_files.iter().filter(|file| file.ends_with("auth.conf.d/far.conf")).count(), usize::from(!own_login));
+    }
+}
+
+#[test]
+fn apt_s_command_that_finds_proxies_is_asked_for_each_mirror() {
+    let archive = Archive::new();
+    let script = archive.path("bin/find");
+    write(&script, "#!/bin/sh\ncase $1 in *far*) echo http://found.invalid:3142 ;; *none*) exit 1 ;; *) echo DIRECT ;; esac\n");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let file = archive.path("host/apt.conf");
+    let more = format!(
+        "Acquire::http::Proxy \"http://usual.invalid\";\nAcquire::http::Proxy-Auto-Detect \"{}\";\nAcquire::https::CAInfo \"/ca.pem\";\n\
+         Acquire::https::SSLCert \"/me.pem\";\nAcquire::https::Verify-Peer \"false\";\n",
+        script.display()
+    );
+    write(&file, &(fsx::read_to_string(&file).unwrap() + &more));
+    let mirrors = [FAR, "http://near.invalid/", "http://none.invalid/", "file:/srv/"].map(str::to_owned);
+    let way = Way::of_host(&archive.host(), &mirrors, &Cancel::new()).unwrap();
+    let through = |host| way.proxies.through("http", host, None);
+    assert_eq!(through("far.invalid"), Some("http://found.invalid:3142"));
+    assert_eq!(through("near.invalid"), None);
+    assert_eq!(through("none.invalid"), Some("http://usual.invalid"));
+    assert_eq!(way.authorities, Some("/ca.pem".into()));
+    assert_eq!(way.certificate, Some(("/me.pem".into(), "/me.pem".into())));
+    assert_eq!(way.refused, ["Acquire::https::Verify-Peer \"false\""]);
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::world::{self, CHANNEL};
 use crate::bake::{self, Bake, Bundling, Damaged, Importing, Wanted, pantry};
 use crate::error::Result;
+use crate::fetch::Options;
 use crate::fetch::tests::server::Server;
-use crate::fetch::{Options, Proxy};
 use crate::fsx;
 use crate::fsx::fault::{self, ENDS};
 use crate::project::{Expected, Project};
@@ -186,7 +186,6 @@ impl Site {
         let ms = Duration::from_millis;
         let fetch = Options {
             jobs: self.jobs,
-            proxy: Proxy::Direct,
             mirrors: vec![self.base.clone()],
             rewrites: vec![("https://faults.test/".into(), format!("{}/", self.base))],
             registry_mirrors: vec![("registry.test".into(), self.base.clone())],

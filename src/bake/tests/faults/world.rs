@@ -221,7 +221,8 @@ fn lock(packages: &[(&str, Vec<u8>)], artifacts: &[(&str, Digest, Option<u64>)],
     }
     for (name, reference) in &asked.images {
         let verified = "registry".parse().unwrap();
-        lock.images.insert(name.clone(), LockedImage { name: name.clone(), reference: reference.clone(), digest: index, verified });
+        lock.images
+            .insert(name.clone(), LockedImage { name: name.clone(), reference: reference.clone(), path: None, digest: index, verified });
     }
     lock
 }

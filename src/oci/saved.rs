@@ -1,0 +1,258 @@
+//! Images that other tools saved as one archive: a tar of an OCI layout, or of what `docker save` has always written. What is
+//! in the tar is known by its digests here; whoever reads it says what they are.
+//!
+//! An OCI layout has manifests. The older kind has none: one is written from the configuration and the layers that it lists,
+//! which gives the same bytes each time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::read::{config, unusable};
+use super::written::{ManifestFile, Named, bytes};
+use super::{DOCUMENT_MAX, Descriptor, Document, LAYER_MAX, LAYERS_MAX, Manifest, MediaType, config_platform, document, manifest, shown};
+use crate::error::{Error, Result};
+use crate::value::{Arch, Reference, Sha256};
+
+/// What is in an archive.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// Its files by their paths, `/` between folders: digest and size, of a link those of what it leads to.
+    pub files: BTreeMap<String, (Sha256, u64)>,
+    /// The bytes of small files, by their digests.
+    pub documents: BTreeMap<Sha256, Vec<u8>>,
+}
+
+/// One image of an archive, all of whose parts are in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedImage {
+    /// The manifest's bytes.
+    pub manifest: Vec<u8>,
+    /// Its configuration and its layers.
+    pub parts: Vec<Descriptor>,
+    /// The names that it bears in the archive.
+    pub names: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct RawLayout {
+    manifests: Vec<RawEntry>,
+}
+
+#[derive(Deserialize)]
+struct RawEntry {
+    digest: String,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawSaved {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// Annotations that name an image: containerd's, and the specification's.
+const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+/// The annotation of statements about an image, which are none themselves.
+const STATEMENT: &str = "vnd.docker.reference.type";
+/// The most images that an archive may have.
+const MOST: usize = 1000;
+
+impl Saved {
+    /// Whether it is an archive of container images.
+    pub fn is_saved(&self) -> bool {
+        let has = |name| self.files.contains_key(name);
+        has("index.json") && has("oci-layout") || has("manifest.json")
+    }
+
+    /// The image for `arch` that is called `wanted`; without that, the one with the name of `reference`, or the only one.
+    ///
+    /// # Errors
+    /// None fits, or several do; one that is malformed, incomplete, or not what its digests say.
+    pub fn choose(&self, wanted: Option<&str>, arch: Arch, reference: &Reference) -> Result<SavedImage> {
+        let all = self.images(arch, reference)?;
+        let named = |name: &str| all.iter().filter(|image| image.names.iter().any(|one| is_name(one, name))).collect::<Vec<_>>();
+        let own = named(&reference.to_string());
+        let fitting = match wanted {
+            Some(name) => named(name),
+            None if !own.is_empty() => own,
+            None => all.iter().collect(),
+        };
+        match fitting[..] {
+            [one] => Ok(one.clone()),
+            [] => {
+                Err(unusable(reference, format!("the archive has no image {} for linux/{arch}", wanted.unwrap_or("at all")))
+                    .detail(has(&all)))
+            }
+            _ => Err(unusable(reference, "the archive has several images, and none is named".to_owned())
+                .detail(has(&all))
+                .hint("name one of them behind the file: `NAME=FILE#IMAGE`")),
+        }
+    }
+
+    /// The image with this manifest.
+    pub fn by_manifest(&self, digest: &Sha256, arch: Arch, reference: &Reference) -> Result<Option<SavedImage>> {
+        if let Some(bytes) = self.documents.get(digest)
+            && self.files.get(&blob_path(digest)).is_some_and(|(found, _)| found == digest)
+            && matches!(document(bytes, reference), Ok(Document::Manifest(_)))
+        {
+            return self.of_manifest(bytes, BTreeSet::new(), reference).map(Some);
+        }
+        Ok(self.images(arch, reference)?.into_iter().find(|image| Sha256::of(&image.manifest) == *digest))
+    }
+
+    /// All images for `arch`, each once.
+    fn images(&self, arch: Arch, reference: &Reference) -> Result<Vec<SavedImage>> {
+        let found = if self.files.contains_key("oci-layout") && self.files.contains_key("index.json") {
+            self.of_layout(arch, reference)?
+        } else if self.files.contains_key("manifest.json") {
+            self.of_docker(arch, reference)?
+        } else {
+            return Err(unusable(reference, "the archive has neither `oci-layout` and `index.json` nor `manifest.json`".to_owned())
+                .hint("write one with `docker save`, `podman save` or `skopeo copy docker://IMAGE oci-archive:FILE`"));
+        };
+        let mut images: Vec<SavedImage> = Vec::new();
+        for image in found {
+            match images.iter_mut().find(|known| known.manifest == image.manifest) {
+                Some(known) => known.names.extend(image.names),
+                None => images.push(image),
+            }
+        }
+        Ok(images)
+    }
+
+    fn of_layout(&self, arch: Arch, reference: &Reference) -> Result<Vec<SavedImage>> {
+        let layout: RawLayout = self.json("index.json", reference)?;
+        too_many(layout.manifests.len(), reference)?;
+        let mut found = Vec::new();
+        for entry in layout.manifests.iter().filter(|entry| !entry.annotations.contains_key(STATEMENT)) {
+            let names = NAMES.iter().filter_map(|key| entry.annotations.get(*key).cloned()).collect();
+            let digest = entry.digest.strip_prefix("sha256:").and_then(|hex| hex.parse().ok());
+            let digest = digest.ok_or_else(|| unusable(reference, format!("it names `{}`, which is no SHA-256", shown(&entry.digest))))?;
+            let top = self.blob_document(&digest, reference)?;
+            let bytes = match document(top, reference)? {
+                Document::Manifest(_) => top,
+                Document::Index(index) => match index.platform(arch, reference) {
+                    Ok(chosen) => self.blob_document(&chosen.digest, reference)?,
+                    // Another image of the archive may be for this machine.
+                    Err(_) if layout.manifests.len() > 1 => continue,
+                    Err(error) => return Err(error),
+                },
+            };
+            let parts = manifest(bytes, reference)?;
+            if config_platform(self.blob_document(&parts.config.digest, reference)?, reference)?.fits(arch) {
+                found.push(self.of_manifest(bytes, names, reference)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn of_docker(&self, arch: Arch, reference: &Reference) -> Result<Vec<SavedImage>> {
+        let list: Vec<RawSaved> = self.json("manifest.json", reference)?;
+        too_many(list.len(), reference)?;
+        let mut found = Vec::new();
+        for RawSaved { config: place, repo_tags, layers } in list {
+            let configuration = self.at(&place, reference)?;
+            let bytes = self.small(configuration, &place, reference)?;
+            if config_platform(bytes, reference)?.fits(arch) {
+                let layers = layers.iter().map(|place| self.at(place, reference)).collect::<Result<Vec<_>>>()?;
+                let manifest = written(configuration, bytes, &layers, reference)?;
+                found.push(self.of_manifest(&manifest, repo_tags.into_iter().flatten().collect(), reference)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The image, after a look whether all of it is there.
+    fn of_manifest(&self, bytes: &[u8], names: BTreeSet<String>, reference: &Reference) -> Result<SavedImage> {
+        let Manifest { config, layers, .. } = manifest(bytes, reference)?;
+        let there: BTreeSet<(Sha256, u64)> = self.files.values().copied().collect();
+        let parts: Vec<Descriptor> = [config].into_iter().chain(layers).collect();
+        for part in &parts {
+            if let Some((found, _)) = self.files.get(&blob_path(&part.digest)).filter(|(found, _)| *found != part.digest) {
+                return Err(Error::integrity(format!("the archive of {reference} has other bytes than their name says"))
+                    .detail(format!("expected sha256:{}  found sha256:{found}", part.digest)));
+            }
+            if !there.contains(&(part.digest, part.size)) {
+                return Err(unusable(reference, format!("the archive lacks sha256:{} of {} bytes", part.digest, part.size))
+                    .hint("save the image again; of an image for several machines, save all that this one needs"));
+            }
+        }
+        Ok(SavedImage { manifest: bytes.to_vec(), parts, names })
+    }
+
+    fn at(&self, place: &str, reference: &Reference) -> Result<(Sha256, u64)> {
+        let found = self.files.get(place).copied();
+        found.ok_or_else(|| unusable(reference, format!("the archive lacks `{}`, which it lists", shown(place))))
+    }
+
+    fn small(&self, (digest, size): (Sha256, u64), place: &str, reference: &Reference) -> Result<&[u8]> {
+        let bytes = self.documents.get(&digest).filter(|_| size <= DOCUMENT_MAX).map(Vec::as_slice);
+        bytes.ok_or_else(|| unusable(reference, format!("`{}` in the archive is no document: it has {size} bytes", shown(place))))
+    }
+
+    /// A document of a layout, which must be what its name says.
+    fn blob_document(&self, digest: &Sha256, reference: &Reference) -> Result<&[u8]> {
+        let place = blob_path(digest);
+        let (found, size) = self.at(&place, reference)?;
+        if found != *digest {
+            return Err(Error::integrity(format!("the archive of {reference} has other bytes than their name says"))
+                .detail(format!("expected sha256:{digest}  found sha256:{found}")));
+        }
+        self.small((found, size), &place, reference)
+    }
+
+    fn json<T: DeserializeOwned>(&self, place: &str, reference: &Reference) -> Result<T> {
+        let bytes = self.small(self.at(place, reference)?, place, reference)?;
+        serde_json::from_slice(bytes).map_err(|e| unusable(reference, format!("`{place}` cannot be read: {}", shown(&e.to_string()))))
+    }
+}
+
+fn blob_path(digest: &Sha256) -> String {
+    format!("blobs/sha256/{digest}")
+}
+
+fn too_many(count: usize, reference: &Reference) -> Result<()> {
+    if count <= MOST { Ok(()) } else { Err(unusable(reference, format!("the archive lists {count} images, at most {MOST} are read"))) }
+}
+
+/// Whether a name in an archive is this one. The specification's annotation has the tag alone.
+fn is_name(found: &str, wanted: &str) -> bool {
+    found == wanted || wanted.rsplit_once(':').is_some_and(|(_, tag)| found == tag)
+}
+
+/// All names, for a message.
+fn has(images: &[SavedImage]) -> String {
+    let names: BTreeSet<String> = images.iter().flat_map(|image| &image.names).map(|name| shown(name)).collect();
+    let more = if names.len() > 20 { format!(" and {} more", names.len() - 20) } else { String::new() };
+    match (images.len(), names.is_empty()) {
+        (0, _) => "it has none for this machine".to_owned(),
+        (n, true) => format!("it has {n} without a name"),
+        _ => format!("it has {}{more}", names.into_iter().take(20).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A manifest for what `docker save` lists. The configuration says what its layers hash to.
+fn written(configuration: (Sha256, u64), config_bytes: &[u8], layers: &[(Sha256, u64)], reference: &Reference) -> Result<Vec<u8>> {
+    let (_, promised) = config(config_bytes, reference)?;
+    if promised.len() != layers.len() || layers.is_empty() || layers.len() > LAYERS_MAX {
+        let why = format!("the archive lists {} layers, the image's configuration {}", layers.len(), promised.len());
+        return Err(unusable(reference, why));
+    }
+    for ((found, size), promised) in layers.iter().zip(&promised) {
+        if *promised != format!("sha256:{found}") {
+            return Err(Error::integrity(format!("a layer in the archive of {reference} is not what the image's configuration says"))
+                .detail(format!("expected {}  found sha256:{found}", shown(promised))));
+        }
+        if *size == 0 || *size > LAYER_MAX {
+            return Err(unusable(reference, format!("a layer has {size} bytes, expected 1 to {LAYER_MAX}")));
+        }
+    }
+    let named = |media_type, (digest, size): (Sha256, u64)| Named::new(&Descriptor { media_type, digest, size });
+    let layers = layers.iter().map(|layer| named(MediaType::OciLayer, *layer)).collect();
+    bytes(&ManifestFile::new(named(MediaType::OciConfig, configuration), layers))
+}
