@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::fsx::change;
 use crate::tree::{Content, Layer};
 use crate::unpack::deb::{self, Control};
-use crate::unpack::{Policy, Sink, let_go};
+use crate::unpack::{Duplicates, Limits, Parents, Policy, Sink, Verdict, let_go};
 use crate::value::{Cancel, Hasher, Sha256, TreePath};
 
 /// The most threads: each may hold a decoder, which takes 8 MiB as packages are made, but may take 96 MiB. More would gain
@@ -52,11 +52,22 @@ pub fn unpack(debs: &[&Deb], folder: &Path, jobs: usize, cancel: &Cancel) -> Res
         let file = create(&path)?;
         let mut out = BufWriter::with_capacity(CHUNK, Output { file: &file, path: &path });
         let mut shipped = Shipped { what: what(deb), digests: BTreeSet::new() };
-        verified(deb, cancel, |bytes| deb::plain(bytes, &Policy::package(what(deb), Layer::Base), &mut shipped, &mut out))?;
+        verified(deb, cancel, |bytes| deb::plain(bytes, &lenient(what(deb)), &mut shipped, &mut out))?;
         out.flush().map_err(|e| Error::io(format_args!("write {}", path.display()), &e))?;
         Ok(shipped.digests)
     })?;
     Ok(shipped.into_iter().flatten().collect())
+}
+
+/// Nothing is made of what is read: dpkg decides what it installs.
+fn lenient(what: String) -> Policy {
+    Policy {
+        devices: Verdict::Allow,
+        duplicates: Duplicates::LastWins,
+        parents: Parents::Create,
+        limits: Limits::default(),
+        ..Policy::package(what, Layer::Base)
+    }
 }
 
 /// Keeps of files nothing but their digests.
@@ -68,7 +79,9 @@ struct Shipped {
 impl Sink for Shipped {
     fn put(&mut self, path: &TreePath, size: u64, bytes: &mut dyn Read) -> Result<Content> {
         if LEFT_OUT.iter().any(|folder| path.as_bytes().starts_with(folder.as_bytes())) {
-            return Ok(Content::Inline([].into()));
+            io::copy(bytes, &mut io::sink()).map_err(|e| Error::io(format_args!("read {}", self.what), &e))?;
+            // The reader wants contents of the size that the archive names.
+            return Ok(Content::Blob { digest: Sha256::of(""), size });
         }
         let content = let_go(&self.what, size, bytes)?;
         if let Content::Blob { digest, .. } = &content {

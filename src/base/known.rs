@@ -9,6 +9,9 @@ use crate::value::TreePath;
 const FOLDERS: &[&str] = &[
     "boot",
     "dev",
+    "etc/apparmor.d/local",
+    "etc/opt",
+    "etc/python3",
     "etc/rc*.d",
     "etc/ssl/**",
     "etc/systemd/**",
@@ -22,24 +25,35 @@ const FOLDERS: &[&str] = &[
     "srv",
     "sys",
     "tmp",
+    "root/.ssh",
+    "usr/lib64",
+    "usr/local",
     "usr/local/**",
+    "var/cache/private",
     "var/lib/apt/**",
     "var/lib/dpkg/**",
+    "var/lib/etcd",
     "var/lib/pam",
+    "var/lib/private",
     "var/lib/python",
     "var/lib/systemd/**",
     "var/lib/ucf/**",
     "var/log/**",
+    "var/mail",
+    "var/opt",
 ];
 
 /// Links that helpers make: alternatives, units, runlevels, certificates' hashes, a merged /usr, the kernel's.
 const LINKS: &[&str] = &[
     "bin",
     "etc/alternatives/*",
+    "etc/dpkg/origins/default",
     "etc/localtime",
+    "etc/mtab",
     "etc/rc*.d/*",
     "etc/resolv.conf",
     "etc/rmt",
+    "etc/runit/runsvdir/default/*",
     "etc/ssl/certs/*",
     "etc/systemd/system/**",
     "etc/systemd/user/**",
@@ -49,7 +63,9 @@ const LINKS: &[&str] = &[
     "lib64",
     "libx32",
     "sbin",
+    "usr/local/man",
     "var/lib/systemd/deb-systemd-user-helper-enabled/**",
+    "var/spool/mail",
     "vmlinuz",
 ];
 
@@ -86,20 +102,29 @@ const FILES: &[&str] = &[
     "etc/apparmor.d/local/*",
     "etc/cloud/cloud.cfg.d/90_dpkg.cfg",
     "etc/environment",
+    "etc/fstab",
     "etc/hosts",
     "etc/hosts.allow",
     "etc/hosts.deny",
     "etc/idmapd.conf",
+    "etc/initramfs-tools/modules",
+    "etc/inputrc",
+    "etc/locale.gen",
+    "etc/machine-id",
     "etc/modules",
+    "etc/motd",
     "etc/networks",
     "etc/nfs.conf",
     "etc/nsswitch.conf",
     "etc/pam.d/common-*",
     "etc/profile",
+    "etc/python3/debian_config",
+    "etc/security/opasswd",
     "etc/ssh/sshd_config",
     "etc/timezone",
     "root/.bashrc",
     "root/.profile",
+    "usr/share/info/dir",
     "var/lib/pam/*",
     // ldconfig, depmod, systemd-hwdb, journalctl, update-ca-certificates, initramfs-tools, Python.
     "etc/ca-certificates.conf",
@@ -117,6 +142,7 @@ const FILES: &[&str] = &[
 
 /// Names inside an initramfs that are not the root's, or have other contents there.
 const INSIDE: &[&str] = &[
+    "conf",
     "conf/**",
     "dev/**",
     "etc/fstab",
@@ -129,7 +155,7 @@ const INSIDE: &[&str] = &[
 
 /// Packages whose questions are answered, in the base and in the shipped roles, by what their scripts find in the packages.
 const ANSWERED: &[&str] =
-    &["adduser", "ca-certificates", "cloud-init", "debconf", "libpam-runtime", "man-db", "openssh-server", "tzdata", "ucf"];
+    &["adduser", "ca-certificates", "cloud-init", "debconf", "iproute2", "libpam-runtime", "man-db", "openssh-server", "tzdata", "ucf"];
 
 /// Whether something at `path` that no package ships is known to be the same each time.
 pub fn is_known(path: &TreePath, kind: &Kind) -> bool {

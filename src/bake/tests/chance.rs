@@ -22,7 +22,11 @@ impl System {
             installed: Installed { tree: Tree::new(Meta::new(0o755, 0, 0, 0)), shipped: BTreeSet::new() },
             held: Memory::default(),
         };
-        let list: String = shipped.iter().map(|(path, _)| format!("/{path}\n")).collect();
+        // As dpkg's lists are: with the folders.
+        let folders = ["etc", "var", "var/lib", "var/lib/dpkg", "var/lib/dpkg/info"].map(str::to_owned);
+        let above = |path: &str| path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect::<Vec<_>>();
+        let names = shipped.iter().flat_map(|(path, _)| above(path).into_iter().chain([(*path).to_owned()]));
+        let list: String = folders.into_iter().chain(names).map(|path| format!("/{path}\n")).collect();
         system.put("var/lib/dpkg/info/odd.list", list.as_bytes());
         system.put(SCRIPT, b"#!/bin/sh\nuuidgen >/etc/odd/id\n");
         for (path, bytes) in shipped {

@@ -54,7 +54,10 @@ fn package(control: &str, script: Option<&str>) -> Vec<u8> {
     }
     let mut data = vec![("./", None)];
     if script.is_some() {
-        data.extend([("./usr/", None), ("./usr/bin/", None), ("./usr/bin/mmdebstrap", script)]);
+        data.extend([("./usr/", None), ("./usr/bin/", None)]);
+        // What is not installed stands before it.
+        data.extend([("./usr/share/", None), ("./usr/share/man/", None), ("./usr/share/man/a.1", Some("manual"))]);
+        data.push(("./usr/bin/mmdebstrap", script));
     }
     let mut out = b"!<arch>\n".to_vec();
     member(&mut out, "debian-binary", b"2.0\n");
