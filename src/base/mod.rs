@@ -307,7 +307,10 @@ fn command(spec: &Spec<'_>, mode: Mode, work: &Path) -> std::process::Command {
     command.args(["--mode=root", "--variant=custom", "--format=tar", &format!("--architectures={}", spec.arch)]);
     // No /sys: what the host's devices are is no package's business.
     command.arg("--skip=update,cleanup/apt,check/qemu,output/dev,chroot/mount/sys");
-    command.args(["--setup-hook=. \"$KBAKE_SCRATCH/setup.sh\"", "--extract-hook=. \"$KBAKE_SCRATCH/install.sh\""]);
+    // Its socket is for hooks that talk to it. A process that a script leaves behind would keep it open, and mmdebstrap waiting.
+    let alone = "eval \"exec $MMDEBSTRAP_HOOKSOCK>&-\"; ";
+    command.arg(format!("--setup-hook={alone}. \"$KBAKE_SCRATCH/setup.sh\""));
+    command.arg(format!("--extract-hook={alone}. \"$KBAKE_SCRATCH/install.sh\""));
     // No suite, the tar to standard output, no package source.
     command.args(["", "-", ""]);
     command.env("KBAKE_SCRATCH", &inside).env("SOURCE_DATE_EPOCH", spec.epoch.to_string());

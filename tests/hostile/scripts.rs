@@ -150,7 +150,7 @@ fn rows() -> Vec<Row> {
         },
         Row {
             name: "descriptors",
-            script: "for my $fd (3 .. 20) { open my $f, '<&=', $fd or next; local $/; told(<$f> // '') } for (map { glob \"$_/fd/*\" } glob '/proc/[0-9]*') { next if m,/[012]$,; told(slurp($_)); append($_) if m,/[78]$, }",
+            script: "for my $fd (glob '/proc/[0-9]*/fd/*') { next if !-f $fd; told(slurp($fd)); append($fd) } for my $fd (3 .. 20) { open(my $f, '<&=', $fd) or next; next if !-f $f; local $/; told(<$f> // '') }",
             harm: |host, said| said.contains(OPENED) || host.site.read("opened").contains(PLANTED),
         },
         Row {
