@@ -131,9 +131,11 @@ fn every_module_begins_with_its_charter() {
 const SECRETIVE: [&str; 5] = ["cli", "fetch", "pki", "render", "seed"];
 
 /// Where secrets are opened, and why. `pki/` reads and writes the user's private folder.
-const OPENERS: [(&str, &str); 4] = [
+const OPENERS: [(&str, &str); 6] = [
     ("cli/pki.rs", "prints the kubeconfig that was asked for"),
+    ("cli/kubeconfig.rs", "writes kubeconfigs to the user's files"),
     ("fetch/credential.rs", "puts logins and tokens of registries into headers of requests"),
+    ("render/merge.rs", "puts a cluster's entries into a kubeconfig, which is a secret again"),
     ("render/yaml.rs", "writes them into documents that are secrets again"),
     ("seed/mod.rs", "lays volumes out, which are secrets again, and hands the bytes to who writes private files"),
 ];

@@ -13,6 +13,8 @@ use crate::value::Size;
 const DIGITS: usize = 3;
 /// The most pieces that a bundle is written in: all are open until the last one is whole.
 const PIECES_MAX: u64 = 512;
+/// FAT32 takes files of one byte less, and whoever says `--split 4G` means what fits.
+const FAT32_FULL: u64 = 4 << 30;
 /// So many bytes are written before they are sent to the disk while more are written.
 const EARLY: u64 = 32 << 20;
 
@@ -173,14 +175,16 @@ pub struct Output {
 }
 
 impl Output {
-    /// A bundle that will be at `to`, of `len` bytes; in pieces of at most `split` bytes where that is given.
+    /// A bundle that will be at `to`, of `len` bytes; in pieces of at most `split` bytes where that is given. Of 4 GiB they
+    /// have one byte less.
     ///
     /// # Errors
     /// [`crate::Class::NoSpace`] when the disk has fewer bytes free; a file of another bundle that would be taken for one of
     /// this.
     pub fn create(to: &Path, len: u64, split: Option<u64>) -> Result<Output> {
+        let split = split.map(|split| if split == FAT32_FULL { split - 1 } else { split });
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fsx::create_dir_all(folder)?;
+        fsx::create_closed(folder)?;
         let free = fsx::free_space(folder)?;
         if free < len {
             return Err(Error::new(crate::Class::NoSpace, format!("not enough space for the bundle {}", to.display()))

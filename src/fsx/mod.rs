@@ -14,6 +14,8 @@ mod stamp;
 mod temp;
 #[cfg(test)]
 mod tests;
+mod trust;
+mod used;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -29,6 +31,8 @@ pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, tr
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap, reap_dir};
 pub(crate) use temp::{is_at, try_lock, work_dir};
+pub use trust::{Distrust, create_closed, distrust, distrust_above};
+pub use used::is_used_by_a_machine;
 
 use crate::error::{Error, Result};
 use crate::value::{Hasher, Sha256};
@@ -57,6 +61,17 @@ pub fn read_to_string(path: &Path) -> Result<String> {
         let line = good.iter().filter(|&&b| b == b'\n').count() + 1;
         Error::user(format!("{} is not UTF-8 text", path.display())).detail(format!("the first other byte is in line {line}"))
     })
+}
+
+/// The first bytes of a regular file, `most` of them; none when nothing is there, or something else.
+pub fn read_head(path: &Path, most: usize) -> Result<Option<Vec<u8>>> {
+    let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
+    if facts_followed(path)?.is_none_or(|facts| facts.kind != Kind::File) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    open_read(path)?.take(most as u64).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(Some(bytes))
 }
 
 /// The digest and the size in bytes of a file however large; none when nothing is there.

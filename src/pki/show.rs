@@ -1,7 +1,7 @@
 //! What is there, as rows of a table.
 
 use super::certificate::Certificate;
-use super::survey::{self, ENCRYPTION, Found, Lacks};
+use super::survey::{self, ENCRYPTION, Found, FoundHost, Lacks};
 use super::{Pki, Problem};
 use crate::error::Result;
 
@@ -53,8 +53,18 @@ impl Pki {
         };
         rows.push(Row { name: ENCRYPTION.to_owned(), subject: None, issuer: None, sans: Vec::new(), not_after: None, state });
         rows.extend(survey.leafs.iter().map(row));
+        rows.extend(survey.hosts.iter().map(host_row));
         Ok(rows)
     }
+}
+
+fn host_row(host: &FoundHost) -> Row {
+    let state = match (&host.problem, &host.key) {
+        (Some(problem), _) => State::Bad(vec![problem.clone()]),
+        (None, None) => State::Missing,
+        (None, Some(_)) => State::Good,
+    };
+    Row { name: host.name(), subject: None, issuer: None, sans: Vec::new(), not_after: None, state }
 }
 
 fn row(found: &Found) -> Row {

@@ -11,6 +11,7 @@ mod gateway;
 pub mod host;
 mod image;
 mod kubernetes;
+mod merge;
 mod names;
 mod node;
 mod settings;
@@ -21,11 +22,13 @@ mod yaml;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use cloud::{meta_data, network_config, user_data};
+pub(crate) use cloud::ID_DIGITS;
+pub use cloud::{HostKey, meta_data, network_config, user_data};
 pub use etcd::{ETCD_PKI, EtcdStart, etcd_env};
 pub use file::{Content, NodeFile};
 pub use gateway::{GATEWAY_CA, is_balancer};
 pub use image::{Entry, Facts, Owner, Runtime, base_entries, part_entries, static_pod_clashes};
 pub use kubernetes::{Caller, encryption, kubeconfig};
+pub use merge::{is_kubeconfig_of, merged_kubeconfig};
 pub use node::public_files;
 pub use table::{aligned, cluster_table};

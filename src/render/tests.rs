@@ -374,7 +374,7 @@ proptest! {
         let pairs = comments.iter().zip(&names);
         let clusters: Vec<Cluster> = pairs.filter_map(|(comment, name)| Cluster::read("x", &file(comment, name)).ok()).collect();
         let documents: Vec<String> =
-            clusters.iter().map(|cluster| user_data(cluster, &cluster.nodes[0], &[]).expose_secret().to_owned()).collect();
+            clusters.iter().map(|cluster| user_data(cluster, &cluster.nodes[0], &[], HostKey { private: &private, public: "ssh-ed25519 AAAA" }).expose_secret().to_owned()).collect();
         let expected: Vec<Value> = clusters
             .iter()
             .map(|cluster| {
