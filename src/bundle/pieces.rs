@@ -161,6 +161,11 @@ impl Read for Files {
     }
 }
 
+/// So many bytes go into a piece when pieces of `split` are asked for.
+fn piece_size(split: u64) -> u64 {
+    if split == FAT32_FULL { split - 1 } else { split }
+}
+
 /// A bundle that is being written: files that have no names yet.
 pub struct Output {
     to: PathBuf,
@@ -182,7 +187,7 @@ impl Output {
     /// [`crate::Class::NoSpace`] when the disk has fewer bytes free; a file of another bundle that would be taken for one of
     /// this.
     pub fn create(to: &Path, len: u64, split: Option<u64>) -> Result<Output> {
-        let split = split.map(|split| if split == FAT32_FULL { split - 1 } else { split });
+        let split = split.map(piece_size);
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fsx::create_closed(folder)?;
         let free = fsx::free_space(folder)?;
@@ -250,5 +255,17 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_4_gib_fit_fat32() {
+        let asked = |text: &str| piece_size(text.parse::<Size>().unwrap().0);
+        assert_eq!(["4G", "4GiB", "4096M"].map(asked), [u64::from(u32::MAX); 3]);
+        assert_eq!(["1K", "2GiB", "5GiB"].map(asked), [1 << 10, 2 << 30, 5 << 30]);
     }
 }

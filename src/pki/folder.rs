@@ -88,13 +88,14 @@ impl Folder {
             fsx::create_closed(above)?;
         }
         for folder in [&self.secrets, &self.root] {
-            if fsx::exists(folder)? {
-                continue;
+            if !fsx::exists(folder)? {
+                fsx::create_dir(folder, FOLDER_MODE)?;
+                require_modes(folder)?;
             }
-            fsx::create_dir(folder, FOLDER_MODE)?;
-            require_modes(folder)?;
             // Only in a folder of kbake's own: `--secrets .` must not keep a whole project out of git.
-            fsx::write_new(&folder.join(".gitignore"), FILE_MODE, b"*\n")?;
+            if *folder == self.root || fsx::list(folder)?.is_empty() {
+                fsx::write_new(&folder.join(".gitignore"), FILE_MODE, b"*\n")?;
+            }
         }
         for node in hosts {
             fsx::create_dir(&self.root.join("nodes"), FOLDER_MODE)?;
