@@ -517,7 +517,7 @@ fn the_help_is_the_reviewed_one() {
     let mut all = site.succeeds(&["--help"]);
     let commands = "build;fetch;plan;tree;sbom;why;diff;audit;bundle;bundle create;bundle verify;bundle import;bundle show;\
                     verify;gc;store;lock;cluster;net-xml;domain-xml;qemu;dnsmasq;hosts;inventory;exports;disk;seed;\
-                    pki;pki init;pki show;pki renew;pki import;kubeconfig;roles;init";
+                    pki;pki init;pki show;pki renew;pki import;kubeconfig;roles;init;completions;man";
     for command in commands.split(';') {
         all += &format!("\n$ kbake {command} --help\n{}", site.succeeds(&command.split(' ').chain(["--help"]).collect::<Vec<_>>()));
     }
@@ -527,4 +527,34 @@ fn the_help_is_the_reviewed_one() {
         fs::write(&found, &all).unwrap();
         panic!("the command line has changed: review it, then\n  cp {} {}", found.display(), golden.display());
     }
+}
+
+#[test]
+fn completions_are_what_their_shell_reads() {
+    let site = Site::new();
+    let script = site.path("kbake.bash");
+    fs::write(&script, site.succeeds(&["completions", "bash"])).unwrap();
+    let line = format!(
+        ". {}; COMP_WORDS=(kbake build --acc); COMP_CWORD=2; _kbake kbake --acc build; echo \"${{COMPREPLY[@]}}\"",
+        script.display()
+    );
+    let output = Command::new("bash").args(["-c", &line]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "--accept-new-digest\n", "{}", String::from_utf8_lossy(&output.stderr));
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        assert!(site.succeeds(&["completions", shell]).contains("accept-new-digest"), "{shell}");
+    }
+}
+
+#[test]
+fn manual_pages_are_read_and_overwrite_nobody_s() {
+    let site = Site::new();
+    let page = site.succeeds(&["man", "pki", "init"]);
+    assert!(page.contains(".TH kbake-pki-init 1"), "{page}");
+    says(&site.fails(2, &["man", "biuld"]), &["there is no command `biuld`", "did you mean `kbake man build`?"]);
+    let written = site.succeeds(&["man", "--out", "man1"]);
+    assert!(written.lines().any(|line| line == "man1/kbake-net-xml.1"), "{written}");
+    assert_eq!(site.succeeds(&["man", "--out", "man1"]), written, "its own pages it replaces");
+    site.write("man1/kbake-build.1", "somebody's own\n");
+    says(&site.fails(1, &["man", "--out", "man1"]), &["man1/kbake-build.1 is no manual page of kbake's", "--out DIR"]);
+    assert_eq!(site.read("man1/kbake-build.1"), "somebody's own\n");
 }

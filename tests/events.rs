@@ -31,6 +31,7 @@ fn events(output: &Output) -> Vec<Value> {
         let keys: BTreeSet<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
         let word = event["event"].as_str().unwrap();
         let expected: &[&str] = match word {
+            "result" if keys.contains("data") => &["event", "data"],
             "result" => &["event", "text"],
             "done" => &["event", "seconds", "totals"],
             "error" => &["event", "class", "exit", "message", "details", "hints"],
@@ -144,7 +145,7 @@ fn every_failure_is_the_last_event() {
 #[test]
 fn results_are_events_too() {
     let site = Site::new();
-    for args in [&["plan", "etcd"][..], &["plan", "etcd", "--key"], &["roles"], &["sbom", "etcd"]] {
+    for args in [&["plan", "etcd"][..], &["plan", "etcd", "--key"], &["sbom", "etcd"]] {
         let text = site.succeeds(args);
         let found = events(&run(&site, &[args, &["--json"]].concat()));
         let lines: Vec<&str> = found.iter().filter_map(|event| event["text"].as_str()).collect();
@@ -155,6 +156,60 @@ fn results_are_events_too() {
     assert_eq!(told(&checked), ["verified file lockfiles/debian.lock"]);
     assert_eq!(checked[0]["path"], "lockfiles/debian.lock");
     assert_eq!(checked[0]["digest"], format!("sha256:{}", Sha256::of(site.read("lockfiles/debian.lock"))));
+}
+
+/// The one result of a command that has it as data.
+fn data(site: &Site, args: &[&str]) -> Value {
+    let found = events(&run(site, &[args, &["--json"]].concat()));
+    let results: Vec<&Value> = found.iter().filter(|event| event["event"] == "result").collect();
+    assert_eq!(results.len(), 1, "{args:?}: {found:?}");
+    results[0]["data"].clone()
+}
+
+#[test]
+fn a_table_for_people_is_data_for_machines() {
+    let (site, web) = (Site::new(), Web::start());
+    mirror(&web, &[ONE, TWO, TOOL]);
+    assert_eq!(data(&site, &["roles"]), serde_json::json!([{"name": "etcd", "description": "a role"}]));
+    let why = data(&site, &["why", "etcd"]);
+    assert_eq!(why, serde_json::json!({"role": "etcd", "channel": "debian", "state": "never-built", "build": true}));
+    site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
+    let store = data(&site, &["store"]);
+    let inputs = store["classes"].as_array().unwrap().iter().find(|class| class["class"] == "input").unwrap();
+    let bytes: usize = [ONE, TWO, TOOL].map(|path| contents(path).len()).iter().sum();
+    assert_eq!((&inputs["count"], &inputs["bytes"]), (&3.into(), &bytes.into()), "{store}");
+    let root = &store["roots"][0];
+    assert_eq!((&root["role"], &root["kept_by"]), (&"etcd".into(), &"lockfile".into()), "{store}");
+    assert!(store["free_bytes"].is_u64() && store["total"]["bytes"].as_u64().unwrap() >= bytes as u64, "{store}");
+
+    fs::copy(std::path::Path::new(ROOT).join("recipes/clusters/kubenet.toml"), site.path("cluster.toml")).unwrap();
+    let cluster = data(&site, &["cluster"]);
+    assert_eq!(cluster["nodes"].as_array().unwrap().len(), 7, "{cluster}");
+    let gateway = &cluster["nodes"][0];
+    assert_eq!((&gateway["name"], &gateway["address"]), (&"gateway".into(), &"192.168.3.10".into()), "{gateway}");
+    assert_eq!(cluster["api"]["url"], "https://192.168.3.21:6443");
+    assert_eq!(gateway["memory_bytes"], 2u64 << 30);
+    // Nothing is there yet, which `pki show` calls a failure: its rows come all the same.
+    let found = events(&run(&site, &["pki", "show", "--json"]));
+    let rows = found[0]["data"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["state"] == "missing" && row["name"].is_string()), "{rows:?}");
+    site.succeeds(&["pki", "init"]);
+    let rows = data(&site, &["pki", "show"]);
+    let rows = rows.as_array().unwrap();
+    assert!(rows.iter().all(|row| row["state"] == "good"), "{rows:?}");
+    assert!(rows.iter().any(|row| row["sans"].as_array().unwrap().contains(&"192.168.3.21".into())), "{rows:?}");
+}
+
+#[test]
+fn tables_fit_80_columns() {
+    let site = Site::new();
+    fs::copy(std::path::Path::new(ROOT).join("recipes/clusters/kubenet.toml"), site.path("cluster.toml")).unwrap();
+    site.succeeds(&["pki", "init"]);
+    for args in [&["cluster"][..], &["pki", "show"]] {
+        let text = site.succeeds(args);
+        let widest = text.lines().max_by_key(|line| line.chars().count()).unwrap();
+        assert!(widest.chars().count() <= 80, "{args:?}: {widest}\n{text}");
+    }
 }
 
 #[test]
@@ -228,11 +283,41 @@ fn bars_and_events_do_not_mix_on_a_terminal() {
         _ = command.arg("unused");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    assert!(on_terminal("").contains('\u{1b}'), "the test would see a bar");
+    let bars = on_terminal("");
+    assert!(bars.contains('\u{1b}'), "the test would see a bar");
+    let seen = bars.split(['\r', '\n']).map(|line| anstream::adapter::strip_str(line).to_string());
+    seen.for_each(|line| assert!(line.chars().count() <= 80, "{line:?}"));
     let text = on_terminal("--json");
     assert!(!text.contains('\u{1b}'), "{text:?}");
     let is_event = |line: &str| serde_json::from_str::<Value>(line).is_ok();
     assert_eq!(text.split("\r\n").filter(|line| line.contains("\"event\"")).map(is_event).collect::<Vec<_>>(), [true; 4], "{text}");
+}
+
+#[test]
+fn messages_have_colours_where_a_terminal_wants_them() {
+    let site = Site::new();
+    let said = |variable: &str, on_terminal: bool| {
+        let words = format!("env {variable} {KBAKE} plan nothing");
+        let mut command = std::process::Command::new(if on_terminal { "script" } else { "sh" });
+        match on_terminal {
+            true => command.args(["-qec", &words, "/dev/null"]),
+            false => command.args(["-c", &words]),
+        };
+        let output = command.current_dir(site.dir.path()).env_clear().env("TERM", "xterm").env("PATH", "/usr/bin:/bin").output();
+        let output = output.unwrap_or_else(|e| panic!("script is missing: run tests/setup.sh ({e})"));
+        let text = [output.stdout, output.stderr].concat();
+        assert!(String::from_utf8_lossy(&text).contains("unknown role"), "{}", String::from_utf8_lossy(&text));
+        text.contains(&0x1b)
+    };
+    for (variable, on_terminal, coloured) in [
+        ("A=b", true, true),
+        ("NO_COLOR=1", true, false),
+        ("TERM=dumb", true, false),
+        ("A=b", false, false),
+        ("CLICOLOR_FORCE=1", false, true),
+    ] {
+        assert_eq!(said(variable, on_terminal), coloured, "{variable}, on a terminal: {on_terminal}");
+    }
 }
 
 /// What must be nowhere.

@@ -32,7 +32,7 @@ pub use sandbox::Mode;
 use self::packages::Steps;
 use self::sandbox::HOST_PATH;
 use crate::error::{Error, Result};
-use crate::fsx::change;
+use crate::fsx::{self, change};
 use crate::tree::{ContentSource, Layer, Tree};
 use crate::unpack::{Policy, Sink, Verdict, deb, tar};
 use crate::value::{Arch, Cancel, Epoch, Sha256, TreePath};
@@ -267,7 +267,7 @@ fn make_folder(path: &Path) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|e| Error::io(format_args!("open {}", path.display()), &e))
+    fsx::open_read(path)
 }
 
 fn create(path: &Path) -> Result<File> {

@@ -124,7 +124,7 @@ impl Files {
     }
 
     fn start(file: &Path, next: Option<(PathBuf, usize)>) -> Result<Files> {
-        Ok(Files { current: fsx::open_read(file)?, shown: file.to_owned(), next, awaited: None })
+        Ok(Files { current: fsx::open_given(file)?, shown: file.to_owned(), next, awaited: None })
     }
 
     /// The bundle's name, or its first piece's.

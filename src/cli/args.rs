@@ -15,7 +15,7 @@ use crate::value::ArtifactName;
 
 /// Bakes reproducible Kubernetes node images from pinned inputs.
 #[derive(Debug, Parser)]
-#[command(name = "kbake", version, term_width = 100)]
+#[command(name = "kbake", version = env!("KBAKE_VERSION"), max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -134,6 +134,13 @@ pub enum Command {
         #[arg(default_value = ".")]
         dir: PathBuf,
     },
+    /// Print the script that lets a shell complete kbake's commands and options
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a manual page, as for `kbake man build | man -l -`
+    Man(Manual),
 }
 
 impl Command {
@@ -403,6 +410,16 @@ pub struct PkiArgs {
     pub cluster: Cluster,
     #[command(flatten)]
     pub secrets: Secrets,
+}
+
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// The command that the page is about [default: kbake itself]
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this folder, as COMMAND.1
+    #[arg(short, long, value_name = "DIR", conflicts_with = "command")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

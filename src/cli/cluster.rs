@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Session;
 use super::args::{Cluster as Args, Nodes, Secrets};
+use super::data;
 use super::pki::now;
 use crate::cluster::{Cluster, Node};
 use crate::error::{Error, Result};
@@ -19,7 +20,7 @@ impl Session<'_> {
             return Err(Error::user(format!("there is no cluster file {}", file.display()))
                 .hint("`kbake init` writes one, with more examples in recipes/clusters/; or name yours with `--cluster FILE`"));
         }
-        let cluster = Cluster::read(&file.display().to_string(), &fsx::read_to_string(file)?)?;
+        let cluster = Cluster::read(&file.display().to_string(), &fsx::read_given_to_string(file)?)?;
         for warning in cluster.warnings() {
             self.shell.notice(&format!("warning: {}: {warning}", file.display()));
         }
@@ -29,7 +30,7 @@ impl Session<'_> {
     /// `kbake cluster`.
     pub fn show_cluster(&self, args: &Args) -> Result<()> {
         let cluster = self.cluster(args)?;
-        self.shell.data(&crate::render::cluster_table(&cluster))
+        self.shell.document(|| data::cluster(&cluster), &crate::render::cluster_table(&cluster))
     }
 
     /// The cluster's certificates and keys, wherever the user keeps them.

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use super::args::{Build, Fetch, Sources};
 use super::config::web_options;
-use super::{Session, current_folder, processors};
+use super::{Session, current_folder, data, processors};
 use crate::bake::{self, Bake, Baked, Checked, Resolved};
 use crate::error::Result;
 use crate::fetch;
 use crate::project::{self, Channel, Expected, Project};
+use crate::recipe::{Recipe, Subject};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
 use crate::resolve;
 use crate::store::Owner;
@@ -137,12 +138,13 @@ impl Session<'_> {
     /// `kbake roles`.
     pub fn roles(&self) -> Result<()> {
         let channel = self.project()?.channel(&self.channel()?)?;
-        for recipe in &channel.recipes {
-            if let crate::recipe::Subject::Role(role) = &recipe.subject {
-                self.shell.data(&format!("{role}\t{}\n", recipe.description))?;
-            }
-        }
-        Ok(())
+        let role = |recipe| match recipe {
+            &Recipe { subject: Subject::Role(ref role), ref description, .. } => Some((role, description.as_str())),
+            _ => None,
+        };
+        let roles: Vec<_> = channel.recipes.iter().filter_map(role).collect();
+        let text: String = roles.iter().map(|(role, description)| format!("{role}\t{description}\n")).collect();
+        self.shell.document(|| data::roles(roles.into_iter()), &text)
     }
 
     /// `kbake init`.

@@ -65,6 +65,12 @@ struct Line<'a> {
 }
 
 #[derive(Serialize)]
+struct Document<'a> {
+    event: &'static str,
+    data: &'a serde_json::Value,
+}
+
+#[derive(Serialize)]
 struct Sum {
     items: u64,
     bytes: u64,
@@ -196,6 +202,11 @@ impl Ledger {
 /// A result that people get as lines of text, as lines of JSON.
 pub fn results(text: &str) -> String {
     text.lines().map(|text| line(&Line { event: "result", text })).collect()
+}
+
+/// A result that is one value, as a line of JSON.
+pub fn document(data: &serde_json::Value) -> String {
+    line(&Document { event: "result", data })
 }
 
 fn line(event: &impl Serialize) -> String {

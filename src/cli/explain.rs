@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::args::{Diff, Sources};
-use super::{Session, current_folder};
+use super::{Session, current_folder, data};
 use crate::bake::{self, Before, Reason, Why};
 use crate::error::{Class, Error, Result};
 use crate::fsx;
@@ -45,7 +45,7 @@ impl Session<'_> {
         let name = channel.sources.channel.as_str();
         let owner = bake::owner(&project, &current_folder()?, name, &role);
         let why = self.bake(&Sources::nowhere(), None, |bake| bake.why(&owner, &bake.resolve_one(&project, &channel, &role)?))?;
-        self.shell.data(&answer(&role, name, &why))
+        self.shell.document(|| data::why(&role, name, &why), &answer(&role, name, &why))
     }
 
     /// `kbake diff`.
@@ -162,7 +162,7 @@ impl Side {
             return Ok(Side::Revision(name.to_owned()));
         }
         let failed = |e: std::io::Error| Error::io(format!("read {name}"), &e);
-        let mut file = fsx::open_read(path)?;
+        let mut file = fsx::open_given(path)?;
         let mut bytes = Vec::new();
         // A pipe, as a shell gives it for `<(kbake plan etcd)`, can be read once only.
         file.by_ref().take(SECTOR).read_to_end(&mut bytes).map_err(failed)?;

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::args::Gc;
-use super::{Session, now};
+use super::{Session, data, now};
 use crate::bake;
 use crate::error::Result;
 use crate::fsx;
-use crate::render::aligned;
+use crate::render::{aligned, fitted};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
 use crate::store::gc::{Limits, Removal, What};
 use crate::store::survey::{Inventory, Life, Rest};
 use crate::store::usage::{self, Class, Tally, Usage};
-use crate::store::{Access, Owner, Store};
+use crate::store::{Access, Lower, Owner, Store};
 use crate::value::{Arch, Digest, Size};
 
 /// In seconds.
@@ -107,6 +107,7 @@ impl Session<'_> {
         let store = self.store()?;
         let inventory = store.survey()?;
         let usage = Usage::of(&inventory);
+        let free = fsx::free_space(store.root())?;
         let mut text = format!("{}\n\n{}", store.root().display(), what(&usage));
         let [_, unneeded] = usage.total();
         if unneeded.bytes > 0 {
@@ -114,15 +115,19 @@ impl Session<'_> {
         }
         text.push_str(&format!(
             "\n{} is free on its disk; images beside it share its extents or are copies, and not counted\n",
-            Size(fsx::free_space(store.root())?)
+            Size(free)
         ));
         if !usage.roots.is_empty() {
             text.push_str(&format!("\n{}", roots(&usage)));
         }
-        if !store.lower().is_empty() {
-            text.push_str(&format!("\n{}", lower(&store)?));
+        let lower = lower(&store)?;
+        if !lower.is_empty() {
+            let row = |(folder, tally): &(String, Tally)| [folder.clone(), tally.count.to_string(), Size(tally.bytes).to_string()];
+            let head = ["lower store", "blobs", "size"].map(str::to_owned);
+            text.push_str(&format!("\n{}", figures([head].into_iter().chain(lower.iter().map(row)).collect())));
         }
-        self.shell.data(&text)?;
+        let folder = store.root().display().to_string();
+        self.shell.document(|| data::store(&folder, &usage, free, &lower), &text)?;
         self.tell_odd(&inventory);
         Ok(())
     }
@@ -161,18 +166,17 @@ fn roots(usage: &Usage) -> String {
         rows.push([role, channel, Size(root.alone).to_string(), Size(root.shared).to_string(), kept.to_owned(), project]);
     }
     rows[1..].sort_by(|a, b| (&a[5], &a[1], &a[0]).cmp(&(&b[5], &b[1], &b[0])));
-    aligned(&rows)
+    fitted(&rows)
 }
 
-/// The stores below.
-fn lower(store: &Store) -> Result<String> {
-    let mut rows = vec![["lower store", "blobs", "size"].map(str::to_owned)];
-    for lower in store.lower() {
-        let blobs = lower.blobs()?;
-        let size = blobs.iter().map(|blob| blob.size).sum();
-        rows.push([lower.root().display().to_string(), blobs.len().to_string(), Size(size).to_string()]);
-    }
-    Ok(figures(rows))
+/// The folders of the stores below, each with its blobs.
+fn lower(store: &Store) -> Result<Vec<(String, Tally)>> {
+    let tally = |lower: &Lower| {
+        let mut tally = Tally::default();
+        lower.blobs()?.iter().for_each(|blob| tally.add(blob.size));
+        Ok((lower.root().display().to_string(), tally))
+    };
+    store.lower().iter().map(tally).collect()
 }
 
 /// A table of figures: all columns but the first end at the same place.
@@ -214,6 +218,7 @@ fn label(class: &Class) -> String {
             Rest::Lock => "locks",
             Rest::Distrust => "damaged blobs of lower stores, and doubted entries",
             Rest::Work => "files and folders of work",
+            Rest::Odd => "links, folders and the like in blobs' places",
         },
     }
     .to_owned()

@@ -203,7 +203,7 @@ fn upgrades(names: &[String], request: &Request, old: Option<&Lock>) -> Result<(
 
 /// What was typed, with the files that it names.
 fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &Path, folder: &Path) -> Result<Wishes> {
-    let list = args.import.as_ref().map(|file| List::parse(&file.display().to_string(), &fsx::read_to_string(file)?)).transpose()?;
+    let list = args.import.as_ref().map(|file| List::parse(&file.display().to_string(), &fsx::read_given_to_string(file)?)).transpose()?;
     let unset: BTreeSet<ArtifactName> = args.unset.iter().cloned().collect();
     for name in &unset {
         let is_own = channel.lock.iter().flat_map(|lock| lock.artifacts.values()).any(|entry| entry.name == *name && entry.is_own());

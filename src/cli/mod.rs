@@ -6,6 +6,7 @@ mod bundle;
 mod cluster;
 mod commands;
 mod config;
+mod data;
 mod events;
 mod explain;
 mod found;
@@ -14,6 +15,8 @@ mod inspect;
 mod keep;
 mod kubeconfig;
 mod lock;
+mod manual;
+mod paint;
 mod pki;
 mod private;
 mod scrub;
@@ -134,6 +137,8 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Kubeconfig(args) => session.kubeconfig(args),
         Command::Roles => session.roles(),
         Command::Init { dir } => session.init(dir),
+        Command::Completions { shell } => session.completions(*shell),
+        Command::Man(args) => session.manual(args),
     }
 }
 

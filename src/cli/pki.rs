@@ -2,9 +2,9 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Session;
 use super::args::{Kubeconfig, Pki as Command};
 use super::cluster::pasteable;
+use super::{Session, data};
 use crate::cluster::Cluster;
 use crate::error::{Class, Error, Result};
 use crate::fsx;
@@ -42,8 +42,8 @@ impl Session<'_> {
             Command::Import { authority, certificate, key, .. } => {
                 let authority = Authority::ALL.into_iter().find(|known| known.name() == authority);
                 let authority = authority.ok_or_else(|| Error::internal("an authority that the command line knows, and nobody else"))?;
-                let key = SecretString::from(fsx::read_to_string(key)?);
-                let outcome = pki.import(authority, &fsx::read_to_string(certificate)?, &key, now()?)?;
+                let key = SecretString::from(fsx::read_given_to_string(key)?);
+                let outcome = pki.import(authority, &fsx::read_given_to_string(certificate)?, &key, now()?)?;
                 let name = authority.name();
                 self.shell.say(&match outcome {
                     Imported::Taken => format!("`{name}` is the cluster's authority now"),
@@ -76,6 +76,7 @@ impl Session<'_> {
 
     fn pki_show(&self, pki: &Pki) -> Result<()> {
         let rows = pki.show(now()?)?;
+        let data = data::pki(&rows);
         let mut table = vec![["NAME", "ENDS", "STATE", "SUBJECT", "ANSWERS FOR"].map(str::to_owned)];
         let (mut soon, mut bad, mut missing) = (Vec::new(), Vec::new(), 0);
         for row in rows {
@@ -98,7 +99,7 @@ impl Session<'_> {
             let ends = row.not_after.map_or_else(|| "-".to_owned(), pki::date);
             table.push([row.name, ends, state.to_owned(), row.subject.unwrap_or_else(|| "-".to_owned()), row.sans.join(" ")]);
         }
-        self.shell.data(&render::aligned(&table))?;
+        self.shell.document(|| data, &render::fitted(&table))?;
         self.warn(&soon);
         if missing > 0 {
             bad.push(Problem { name: format!("{missing} of these"), what: "are missing".to_owned(), mend: "kbake pki init".to_owned() });

@@ -7,13 +7,18 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::events::{self, Ledger};
+use super::paint::painted;
 use super::scrub::scrub;
 use crate::error::{Error, Result};
 use crate::report::{Item, ItemKind, Outcome, Report};
 use crate::value::Size;
+
+/// The bar of a step. Its name takes the room that the figures leave, so that a terminal of 80 columns shows all of them.
+const BAR: &str = "{wide_msg} {bar:20} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}";
 
 /// How the command talks.
 pub struct Shell {
@@ -21,6 +26,8 @@ pub struct Shell {
     json: bool,
     /// Whether stderr is a terminal that a bar may be drawn on.
     terminal: bool,
+    /// Whether messages have colours: on a terminal, unless NO_COLOR or its kin say otherwise.
+    colours: bool,
     running: Mutex<Option<Running>>,
     ledger: Mutex<Ledger>,
     /// Why an event could not be written.
@@ -41,12 +48,18 @@ impl Shell {
     pub fn new(quiet: bool, json: bool) -> Self {
         // A bar is redrawn in the middle of lines, and stdout may be the same terminal.
         let terminal = !json && std::io::stderr().is_terminal();
-        Shell { quiet, json, terminal, running: Mutex::default(), ledger: Mutex::new(Ledger::new()), broken: Mutex::default() }
+        let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
+        Shell { quiet, json, terminal, colours, running: Mutex::default(), ledger: Mutex::new(Ledger::new()), broken: Mutex::default() }
     }
 
     /// Data on stdout. A reader that went away (`kbake plan | head`) is no error; a full disk is.
     pub fn data(&self, text: &str) -> Result<()> {
         if self.json { stdout(&events::results(text)) } else { stdout(text) }
+    }
+
+    /// A result that machines get as one value, and people as text.
+    pub fn document(&self, data: impl FnOnce() -> serde_json::Value, text: &str) -> Result<()> {
+        if self.json { stdout(&events::document(&data())) } else { stdout(text) }
     }
 
     /// What people get on stdout in place of an event.
@@ -119,7 +132,8 @@ impl Shell {
     }
 
     fn stderr(&self, line: &str) {
-        let line = &scrub(line);
+        let scrubbed = scrub(line);
+        let line = if self.colours { painted(&scrubbed) } else { scrubbed };
         let running = lock(&self.running);
         match running.as_ref().and_then(|running| running.bar.as_ref()) {
             Some(bar) => bar.println(line),
@@ -142,7 +156,7 @@ impl Report for Shell {
         }
         let bar = self.terminal.then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}");
+            let style = ProgressStyle::with_template(BAR);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_message(what.to_owned());
             bar

@@ -4,10 +4,10 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, renameat_with, utimensat};
+use rustix::fs::{AtFlags, CWD, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, renameat_with, utimensat};
 
 /// A change that is about to be made.
 #[derive(Debug, Clone, Copy)]
@@ -151,8 +151,11 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 /// Makes a folder with exactly `mode`.
 pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     make(Change::MakeFolder(path), || fs::DirBuilder::new().mode(mode).create(path))?;
-    // The umask may have taken bits away.
-    allow_other_modes(make(Change::Mode(path), || fs::set_permissions(path, Permissions::from_mode(mode))))
+    // The umask may have taken bits away. By the open folder: another process may have put a link in its place.
+    allow_other_modes(make(Change::Mode(path), || {
+        let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits() as i32;
+        OpenOptions::new().read(true).custom_flags(flags).open(path)?.set_permissions(Permissions::from_mode(mode))
+    }))
 }
 
 /// FAT and some shares have modes of their own, and refuse others. The file's owner is never refused elsewhere. For whom it

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{Persisted, Stamp, Temp, change, digest, open_read};
 use crate::error::{Error, Result};
-use crate::value::Sha256;
+use crate::value::{Cancel, Sha256};
 
 /// Puts a copy of `from` at `to` with exactly `mode`, whole or not at all. The two never share an inode, so a
 /// user who writes into the copy cannot harm the original.
@@ -25,7 +25,7 @@ pub fn copy_or_reflink(from: &Path, to: &Path, mode: u32) -> Result<()> {
 pub fn copy_verified(from: &Path, to: &Path, mode: u32, expected: &Sha256) -> Result<Persisted> {
     let source = open_read(from)?;
     let temp = copied(&source, to)?;
-    let found = temp.file().seek(SeekFrom::Start(0)).and_then(|_| digest(temp.file()));
+    let found = temp.file().seek(SeekFrom::Start(0)).and_then(|_| digest(temp.file(), &Cancel::new()));
     let (found, _) = found.map_err(|e| Error::io(format!("read {} back", temp.path().display()), &e))?;
     if found != *expected {
         let error = Error::integrity(format!("{} has changed while it was copied to {}", from.display(), to.display()));

@@ -9,6 +9,7 @@ mod copy;
 mod early;
 #[cfg(test)]
 pub(crate) mod fault;
+mod open;
 mod private;
 mod stamp;
 mod temp;
@@ -27,41 +28,17 @@ pub use batch::{Batch, place_all};
 pub(crate) use copy::copy_file;
 pub use copy::{copy_or_reflink, copy_verified};
 pub use early::EarlySync;
+pub(crate) use open::{Links, Opened, look, no_file, odd_at, open_if_present, read_all};
+pub use open::{TEXT_MAX, open_disk, open_given, open_read, read, read_given_to_string, read_if_present, read_to_string};
 pub use private::{Access, Facts, Kind, facts, facts_followed, read_no_follow, try_lock_at, user, write_new};
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap, reap_dir};
-pub(crate) use temp::{is_at, try_lock, work_dir};
+pub(crate) use temp::{clear, empty_dir, is_at, try_lock, work_dir};
 pub use trust::{Distrust, create_closed, distrust, distrust_above};
 pub use used::is_used_by_a_machine;
 
 use crate::error::{Error, Result};
-use crate::value::{Hasher, Sha256};
-
-/// The whole file.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|e| Error::io(format!("read {}", path.display()), &e))
-}
-
-/// The whole file, or none when nothing is there.
-pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(format!("read {}", path.display()), &e)),
-    }
-}
-
-/// The whole file as text.
-///
-/// # Errors
-/// Also when it is not UTF-8; the line is named.
-pub fn read_to_string(path: &Path) -> Result<String> {
-    String::from_utf8(read(path)?).map_err(|e| {
-        let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
-        let line = good.iter().filter(|&&b| b == b'\n').count() + 1;
-        Error::user(format!("{} is not UTF-8 text", path.display())).detail(format!("the first other byte is in line {line}"))
-    })
-}
+use crate::value::{Cancel, Hasher, Sha256};
 
 /// The first bytes of a regular file, `most` of them; none when nothing is there, or something else.
 pub fn read_head(path: &Path, most: usize) -> Result<Option<Vec<u8>>> {
@@ -82,21 +59,24 @@ pub fn digest_if_present(path: &Path) -> Result<Option<(Sha256, u64)>> {
 /// As [`digest_if_present`], with the stamp that the file had before it was read. One that was written to meanwhile has
 /// another by now.
 pub fn digest_and_stamp(path: &Path) -> Result<Option<(Sha256, u64, Stamp)>> {
-    let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
-    let read = |file: File| {
-        let stamp = Stamp::of_metadata(&file.metadata()?);
-        digest(&file).map(|(digest, size)| (digest, size, stamp))
-    };
-    match File::open(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        file => file.and_then(read).map(Some).map_err(failed),
-    }
+    digest_until(path, &Cancel::new())
+}
+
+/// As [`digest_and_stamp`], until `cancel`.
+///
+/// # Errors
+/// A stop; something that is no regular file; those of the disk.
+pub fn digest_until(path: &Path, cancel: &Cancel) -> Result<Option<(Sha256, u64, Stamp)>> {
+    let Some((file, meta)) = open_if_present(path)? else { return Ok(None) };
+    let (digest, size) = digest(&file, cancel).map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
+    Ok(Some((digest, size, Stamp::of_metadata(&meta))))
 }
 
 /// The digest of what is in the file from where it stands, and how many bytes that is.
-fn digest(mut file: &File) -> std::io::Result<(Sha256, u64)> {
+fn digest(mut file: &File, cancel: &Cancel) -> std::io::Result<(Sha256, u64)> {
     let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, vec![0; 256 << 10]);
     loop {
+        cancel.check()?;
         match file.read(&mut buffer) {
             Ok(0) => return Ok((hasher.finish(), size)),
             Ok(n) => {
@@ -107,11 +87,6 @@ fn digest(mut file: &File) -> std::io::Result<(Sha256, u64)> {
             Err(e) => return Err(e),
         }
     }
-}
-
-/// Opens an existing file for reading.
-pub fn open_read(path: &Path) -> Result<File> {
-    File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), &e))
 }
 
 /// Whether something is there (a dangling link is).
@@ -135,16 +110,36 @@ pub fn touch(path: &Path) -> Result<()> {
 
 /// The folder and those above it, with the modes that the umask gives.
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    change::make_folders(path).map_err(|e| Error::io(format!("create the folder {}", path.display()), &e))
+    folder_made(path, &|| change::make_folders(path))
 }
 
 /// One folder, with exactly `mode` when it is new. One that is there keeps its mode.
 pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
-    let what = || format!("create the folder {}", path.display());
-    match change::make_folder(path, mode) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(e) => Err(Error::io(what(), &e)),
+    folder_made(path, &|| change::make_folder(path, mode))
+}
+
+/// So often another process may take a folder away while it is made.
+const FOLDER_TRIES: u32 = 1000;
+
+/// Has `make` make the folder at `path`, unless it is there. Between two looks at the name another process may make the folder,
+/// or take it away.
+fn folder_made(path: &Path, make: &dyn Fn() -> std::io::Result<()>) -> Result<()> {
+    let failed = |e: &std::io::Error| Error::io(format!("create the folder {}", path.display()), e);
+    let mut tries = FOLDER_TRIES;
+    loop {
+        let Err(error) = make() else { return Ok(()) };
+        match (error.kind(), fs::metadata(path)) {
+            (ErrorKind::AlreadyExists, Ok(found)) if found.is_dir() => return Ok(()),
+            // A link to nothing is there for good.
+            (ErrorKind::AlreadyExists, Err(e)) if e.kind() == ErrorKind::NotFound && tries > 0 && !exists(path)? => {}
+            (ErrorKind::AlreadyExists, _) => {
+                let odd = odd_at(path, Links::Refused).unwrap_or("a file");
+                return Err(failed(&error).detail(format!("{} is {odd}, and a folder is needed there", path.display())));
+            }
+            (ErrorKind::NotFound, _) if tries > 0 && path.parent().is_some_and(Path::is_dir) => {}
+            _ => return Err(failed(&error)),
+        }
+        tries -= 1;
     }
 }
 

@@ -5,10 +5,10 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::{Persisted, Temp, change};
+use super::{Links, Opened, Persisted, Temp, change, is_at, look, no_file};
 use crate::error::{Error, Result};
 
 /// What is at a path, in so far as it decides who can read and write it.
@@ -85,20 +85,12 @@ pub fn facts_followed(path: &Path) -> Result<Option<Facts>> {
 /// included, and of larger files only the facts; none when nothing is there.
 pub fn read_no_follow(path: &Path, limit: u64) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
     let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
-    // NONBLOCK: a pipe in the file's place must not make us wait for a writer.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => {
-            return match facts(path)? {
-                Some(facts) if facts.kind != Kind::File => Ok(Some((facts, None))),
-                _ => Err(failed(e)),
-            };
-        }
+    let (file, facts) = match look(path, Links::Refused).map_err(failed)? {
+        Opened::Absent => return Ok(None),
+        Opened::Odd(_) => return Ok(facts(path)?.map(|facts| (facts, None))),
+        Opened::File(file, meta) => (file, Facts::of(&meta)),
     };
-    let facts = Facts::of(&file.metadata().map_err(failed)?);
-    if facts.kind != Kind::File || facts.size > limit {
+    if facts.size > limit {
         return Ok(Some((facts, None)));
     }
     // Exactly as much as there is: a buffer that grows or shrinks would leave copies of what may be a key.
@@ -123,7 +115,11 @@ pub fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<Persisted> {
 /// Where the filesystem has no locks, the file is returned without one.
 pub fn try_lock_at(path: &Path, access: Access) -> Result<Option<File>> {
     let failed = |e: std::io::Error| Error::io(format!("lock {}", path.display()), &e);
-    let open = || OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path);
+    let open = || match look(path, Links::Refused)? {
+        Opened::File(file, _) => Ok::<_, std::io::Error>(file),
+        Opened::Odd(odd) => Err(no_file(path, odd).into()),
+        Opened::Absent => Err(ErrorKind::NotFound.into()),
+    };
     let operation = match access {
         Access::Shared => FlockOperation::NonBlockingLockShared,
         Access::Exclusive => FlockOperation::NonBlockingLockExclusive,
@@ -137,14 +133,20 @@ pub fn try_lock_at(path: &Path, access: Access) -> Result<Option<File>> {
                     change::set_mode(&file, path, 0o600).map_err(failed)?;
                     file
                 }
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => open().map_err(failed)?,
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => match open() {
+                    // Made by another process, and gone again.
+                    Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+                    file => file.map_err(failed)?,
+                },
                 Err(e) => return Err(failed(e)),
             }
         }
         file => file.map_err(failed)?,
     };
     match flock(&file, operation) {
-        Ok(()) | Err(Errno::NOLCK | Errno::NOSYS | Errno::NOTSUP) => Ok(Some(file)),
+        // A file that has lost its name keeps nobody out.
+        Ok(()) => Ok(is_at(&file, path).map_err(failed)?.then_some(file)),
+        Err(Errno::NOLCK | Errno::NOSYS | Errno::NOTSUP) => Ok(Some(file)),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(e) => Err(failed(e.into())),
     }

@@ -41,6 +41,16 @@ impl Stamp {
         }
     }
 
+    /// The stamp of the regular file at `path` itself; none when something else is there, be it a link to a file.
+    pub fn here(path: &Path) -> Result<Option<Stamp>> {
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_file() => Ok(Some(Self::of_metadata(&meta))),
+            Ok(_) => Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
+        }
+    }
+
     /// When its bytes last changed, in seconds since 1970.
     pub fn mtime(&self) -> i64 {
         self.mtime_ns.div_euclid(1_000_000_000)

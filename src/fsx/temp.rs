@@ -243,6 +243,31 @@ pub(crate) fn work_dir(path: &Path) -> Result<File> {
     }
 }
 
+/// Removes all that is in the folder at `path`, which the caller has from [`work_dir`]. The folder stays: its lock is on
+/// itself, and a new one in its place would have none.
+pub(crate) fn empty_dir(path: &Path) -> Result<()> {
+    super::list(path)?.iter().try_for_each(|name| super::remove(&path.join(name)))
+}
+
+/// Takes away what is at `path` if `is_wrong` says so, where only this program makes names: it moves to `aside`, or is removed.
+///
+/// Of several processes that find it, the first makes room, and the others must spare what came in its place. So they take
+/// turns, by a lock on the folder.
+pub(crate) fn clear(path: &Path, aside: Option<&Path>, is_wrong: &dyn Fn(&Path) -> bool) -> Result<()> {
+    let failed = |e: io::Error| Error::io(format!("make room at {}", path.display()), &e);
+    let folder = File::open(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    while flock(&folder, FlockOperation::LockExclusive) == Err(Errno::INTR) {}
+    match aside {
+        _ if !is_wrong(path) => Ok(()),
+        None => super::remove(path),
+        Some(aside) => {
+            // A folder does not replace a file, nor the other way round.
+            super::remove(aside)?;
+            super::rename(path, aside)
+        }
+    }
+}
+
 /// Removes the folder at `path` with all that is in it, if nobody works in it. True when it is gone.
 pub fn reap_dir(path: &Path) -> io::Result<bool> {
     let Ok(dir) = open_dir(path) else { return Ok(false) };

@@ -4,6 +4,8 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, sym
 use super::*;
 use crate::Class;
 
+mod open;
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }

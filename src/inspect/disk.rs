@@ -44,7 +44,7 @@ impl Disk {
     /// # Errors
     /// Also when it is of a format that kbake does not read.
     pub fn open(path: &Path) -> Result<Disk> {
-        let mut file = fsx::open_read(path)?;
+        let mut file = fsx::open_disk(path)?;
         let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
         let mut head = [0; 32];
         let count = file.read_at(&mut head, 0).map_err(failed)?;

@@ -6,6 +6,7 @@ macro_rules! shipped {
 
 /// Name and contents, sorted by name. A test holds the list against the folders.
 pub const FILES: &[(&str, &[u8])] = &shipped![
+    ".taplo.toml",
     "images/expected.toml",
     "lockfiles/debian.lock",
     "lockfiles/upstream-1.35.lock",
@@ -39,6 +40,10 @@ pub const FILES: &[(&str, &[u8])] = &shipped![
     "recipes/roles/kubeadm-worker.toml",
     "recipes/roles/worker-crio.toml",
     "recipes/roles/worker.toml",
+    "recipes/schemas/cluster.json",
+    "recipes/schemas/compatibility.json",
+    "recipes/schemas/recipe.json",
+    "recipes/schemas/sources.json",
     "recipes/sources/debian.toml",
     "recipes/sources/upstream-1.35.toml",
     "recipes/sources/upstream.toml",
@@ -73,7 +78,7 @@ mod tests {
 
     #[test]
     fn everything_in_the_folders_is_shipped() {
-        let mut names = vec!["images/expected.toml".to_owned()];
+        let mut names = vec![".taplo.toml".to_owned(), "images/expected.toml".to_owned()];
         files_below("lockfiles", &mut names);
         files_below("recipes", &mut names);
         names.sort();

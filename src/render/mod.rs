@@ -5,6 +5,7 @@
 //! [`SecretString`](secrecy::SecretString) before it is whole. Nothing here reads or writes.
 
 mod cloud;
+mod columns;
 mod etcd;
 mod file;
 mod gateway;
@@ -24,6 +25,7 @@ pub(crate) mod tests;
 
 pub(crate) use cloud::ID_DIGITS;
 pub use cloud::{HostKey, meta_data, network_config, user_data};
+pub use columns::{aligned, fitted};
 pub use etcd::{ETCD_PKI, EtcdStart, etcd_env};
 pub use file::{Content, NodeFile};
 pub use gateway::{GATEWAY_CA, is_balancer};
@@ -31,4 +33,4 @@ pub use image::{Entry, Facts, Owner, Runtime, base_entries, part_entries, static
 pub use kubernetes::{Caller, encryption, kubeconfig};
 pub use merge::{is_kubeconfig_of, merged_kubeconfig};
 pub use node::public_files;
-pub use table::{aligned, cluster_table};
+pub use table::cluster_table;

@@ -2,18 +2,21 @@
 
 use std::fmt::Write as _;
 
+use super::columns::fitted;
 use crate::cluster::{Api, Cluster, Mode, Network, Node, PodNetwork, Pods, ProxyMode, Services};
 use crate::value::Size;
 
 /// The whole cluster: a few lines for what its nodes share, then a table of the nodes.
 pub fn cluster_table(cluster: &Cluster) -> String {
-    let mut text = aligned(&facts(cluster).map(|(what, value)| [what.to_owned(), value]).collect::<Vec<_>>());
-    text.push('\n');
-    text.push_str(&aligned(&nodes(cluster)));
+    let mut text = fitted(&facts(cluster).map(|(what, value)| [what.to_owned(), value]).collect::<Vec<_>>());
+    for table in [fitted(&addresses(cluster)), fitted(&machines(cluster))] {
+        text.push('\n');
+        text.push_str(&table);
+    }
     let marks = marks(cluster);
     if !marks.is_empty() {
         text.push('\n');
-        text.push_str(&aligned(&marks));
+        text.push_str(&fitted(&marks));
     }
     text
 }
@@ -26,27 +29,6 @@ fn marks(cluster: &Cluster) -> Vec<[String; 3]> {
         labels.chain(taints).map(|(kind, text)| [node.name.to_string(), kind.to_owned(), text]).collect::<Vec<_>>()
     };
     cluster.nodes.iter().flat_map(of).collect()
-}
-
-/// Rows of equally many cells as lines, each column as wide as its widest cell and two spaces apart.
-pub fn aligned<R: AsRef<[String]>>(rows: &[R]) -> String {
-    let mut widths: Vec<usize> = Vec::new();
-    for row in rows {
-        for (at, cell) in row.as_ref().iter().enumerate() {
-            let width = cell.chars().count();
-            match widths.get_mut(at) {
-                Some(widest) => *widest = width.max(*widest),
-                None => widths.push(width),
-            }
-        }
-    }
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.as_ref().iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 /// What is said of the cluster as a whole; nothing that it does not have.
@@ -140,28 +122,28 @@ fn endpoint(cluster: &Cluster, api: &Api) -> String {
     }
 }
 
-/// The nodes' rows, with their heads. The image has a column where one is not the role's own.
-fn nodes(cluster: &Cluster) -> Vec<Vec<String>> {
+/// How the nodes are reached, with a head.
+fn addresses(cluster: &Cluster) -> Vec<[String; 5]> {
+    let row = |node: &Node| {
+        let pods = node.pods.map_or_else(|| "-".to_owned(), |pods| pods.to_string());
+        [node.name.to_string(), node.role.to_string(), node.address.to_string(), node.mac.to_string(), pods]
+    };
+    let head = ["NAME", "ROLE", "ADDRESS", "MAC", "PODS"].map(str::to_owned);
+    [head].into_iter().chain(cluster.nodes.iter().map(row)).collect()
+}
+
+/// The nodes as machines, with a head. The image has a column where one is not the role's own.
+fn machines(cluster: &Cluster) -> Vec<Vec<String>> {
     let is_own = |node: &Node| node.image.as_str() == node.role.as_str();
     let images = !cluster.nodes.iter().all(is_own);
-    let mut heads = vec!["NAME", "ROLE", "ADDRESS", "MAC", "VCPUS", "MEMORY", "DISK", "PODS"];
-    heads.extend(images.then_some("IMAGE"));
-    let mut rows = vec![heads.into_iter().map(str::to_owned).collect::<Vec<_>>()];
-    for node in &cluster.nodes {
-        let mut row = vec![
-            node.name.to_string(),
-            node.role.to_string(),
-            node.address.to_string(),
-            node.mac.to_string(),
-            node.vcpus.to_string(),
-            exact(node.memory),
-            exact(node.disk),
-            node.pods.map_or_else(|| "-".to_owned(), |pods| pods.to_string()),
-        ];
+    let row = |node: &Node| {
+        let mut row = vec![node.name.to_string(), node.vcpus.to_string(), exact(node.memory), exact(node.disk)];
         row.extend(images.then(|| if is_own(node) { "-".to_owned() } else { node.image.to_string() }));
-        rows.push(row);
-    }
-    rows
+        row
+    };
+    let mut head = ["NAME", "VCPUS", "MEMORY", "DISK"].map(str::to_owned).to_vec();
+    head.extend(images.then(|| "IMAGE".to_owned()));
+    [head].into_iter().chain(cluster.nodes.iter().map(row)).collect()
 }
 
 /// A size in the largest unit that says it exactly, as the cluster file takes it.
@@ -211,23 +193,18 @@ mod tests {
             "network   10.1.0.0/24, host 10.1.0.1, dns 10.1.0.1 10.1.0.2, no dhcp for strangers",
             ", nat from ports 1024-2048 through eth0",
             "api       https://api.example.test:6443, a name that is known elsewhere",
-            "1500 MiB  20 GiB  10.244.0.0/24  -\n",
-            "4 GiB     1 TiB   10.244.1.0/24  builder\n",
-            "PODS           IMAGE\n",
+            "1500 MiB  20 GiB  -\n",
+            "4 GiB     1 TiB   builder\n",
+            "MEMORY    DISK    IMAGE\n",
         ] {
-            assert!(text.contains(line), "`{line}` is not in\n{text}");
+            // A long line goes on below, behind the names of the facts.
+            let unwrapped = text.replace("\n          ", " ");
+            assert!(unwrapped.contains(line), "`{line}` is not in\n{text}");
         }
         for mode in ["isolated", "open", "route"] {
             let text =
                 table(&format!("name = 'x'\n[network]\ncidr = '10.1.0.0/24'\nmode = '{mode}'\nmtu = 9000\n[[node]]\nrole = 'etcd'\n"));
             assert!(text.contains(&format!(", {mode}, mtu 9000\n")) && !text.contains("services"), "{text}");
         }
-    }
-
-    #[test]
-    fn columns_line_up() {
-        let row = |cells: [&str; 3]| cells.map(str::to_owned);
-        assert_eq!(aligned(&[row(["a", "bb", "c"]), row(["äöü", "b", ""])]), "a    bb  c\näöü  b\n");
-        assert_eq!(aligned::<[String; 2]>(&[]), "");
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::small::{self, Small};
 use super::{Blob, COMPOSED, FILE_MODE, Store};
 use crate::error::{Error, Result};
 use crate::fsx::{self, Batch, Stamp};
@@ -102,7 +103,7 @@ impl Store {
     /// Once a day is enough for the garbage collection, and spares the disk. That it fails is no reason to stop.
     fn mark_used(&self, entry: &Path) {
         if let Some(now) = self.now
-            && let Ok(Some(stamp)) = Stamp::of(entry)
+            && let Ok(Some(stamp)) = Stamp::here(entry)
             && now - stamp.mtime() >= DAY
         {
             let _ = fsx::touch(entry);
@@ -115,14 +116,16 @@ impl Store {
     /// [`crate::Class::Internal`] when one is not.
     pub fn put_action(&self, kind: &str, key: &Sha256, action: &Action) -> Result<()> {
         let text = self.entry_text(kind, key, action)?;
-        fsx::write_atomic(&self.action_path(kind, key), FILE_MODE, &text)
+        self.write_small(&self.action_path(kind, key), &text)
     }
 
     /// As [`Store::put_action`], of many at once: the disk is waited for once, and not for each.
     pub fn put_actions(&self, all: &[(&str, Sha256, Action)]) -> Result<()> {
         let mut batch = Batch::default();
         for (kind, key, action) in all {
-            batch.add(&self.action_path(kind, key), FILE_MODE, &self.entry_text(kind, key, action)?)?;
+            let path = self.action_path(kind, key);
+            self.make_room(&path)?;
+            batch.add(&path, FILE_MODE, &self.entry_text(kind, key, action)?)?;
         }
         batch.commit()
     }
@@ -181,8 +184,12 @@ pub(super) fn path(root: &Path, kind: &str, key: &Sha256) -> PathBuf {
 /// What an entry of the store at `root` says, whatever has become of its blobs.
 pub(super) fn entry(root: &Path, kind: &str, key: &Sha256) -> Result<Action, Miss> {
     let unsound = |why: &str| Miss::Unsound(why.to_owned());
-    let bytes = fsx::read_if_present(&path(root, kind, key)).map_err(|e| Miss::Unreadable(e.message().to_owned()))?;
-    let entry: Entry = serde_json::from_slice(&bytes.ok_or(Miss::Absent)?).map_err(|e| unsound(&e.to_string()))?;
+    let bytes = match small::read(&path(root, kind, key)).map_err(|e| Miss::Unreadable(e.message().to_owned()))? {
+        Small::Absent => return Err(Miss::Absent),
+        Small::Odd(why) => return Err(Miss::Unreadable(why)),
+        Small::Bytes(bytes) => bytes,
+    };
+    let entry: Entry = serde_json::from_slice(&bytes).map_err(|e| unsound(&e.to_string()))?;
     let mut action = Action::default();
     for (name, blob) in entry.outputs {
         let digest = blob.digest.parse().map_err(|e: String| unsound(&e))?;

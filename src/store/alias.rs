@@ -7,7 +7,6 @@ use std::sync::PoisonError;
 
 use super::{Action, Blob, Lookup, Store};
 use crate::error::{Class, Result};
-use crate::fsx;
 use crate::value::{Digest, Sha256, Sha512};
 
 /// The kind of the entries, and the name of the blob in them.
@@ -48,7 +47,7 @@ impl Store {
             }
             Ok(_) => {
                 // A right one that another process has just written may go with it; then that is fetched again.
-                let _ = fsx::remove_file(&self.action_path(KIND, &key(digest)));
+                let _ = self.remove_small(&self.action_path(KIND, &key(digest)));
                 Ok(None)
             }
             Err(error) if error.class() == Class::Integrity => Ok(None),

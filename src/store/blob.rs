@@ -1,18 +1,15 @@
 //! Reading blobs, and finding out in time when one is damaged.
 
 use std::borrow::Borrow;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 
 use super::lower::Disposal;
 use crate::error::{Error, Result};
-use crate::fsx::{self, Stamp};
-use crate::value::{Hasher, Hasher512, Sha256, Sha512};
+use crate::fsx::{self, Links, Opened, Stamp};
+use crate::value::{Cancel, Hasher, Hasher512, Sha256, Sha512};
 
 const BUFFER: usize = 256 << 10;
 
@@ -25,6 +22,7 @@ pub struct BlobFile {
     disposal: Disposal,
     digest: Sha256,
     size: u64,
+    cancel: Cancel,
 }
 
 /// Reads a whole blob.
@@ -33,27 +31,20 @@ pub type VerifyingReader = Verifying<BlobFile>;
 pub type RangeReader<'a> = Verifying<&'a BlobFile>;
 
 impl BlobFile {
-    /// Opens a blob's file; none when it is not there. A pipe, a device, a folder in its place is damage: of the own store it
-    /// goes to quarantine, of a lower one it counts as not there.
-    pub(super) fn open(path: PathBuf, disposal: Disposal, digest: Sha256) -> Result<Option<BlobFile>> {
-        let what = |e: io::Error| Error::io(format!("open {}", path.display()), &e);
-        // Without these a pipe is waited for until somebody writes to it, and a terminal becomes ours.
-        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
-        let opened = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
-            Ok(file) => {
-                let meta = file.metadata().map_err(what)?;
-                meta.is_file().then_some((file, meta.len()))
+    /// Opens a blob's file; none when it is not there. A link, a pipe, a folder in its place, or a file that may not be read, is
+    /// damage: of the own store it goes to quarantine, of a lower one it counts as not there.
+    pub(super) fn open(path: PathBuf, disposal: Disposal, digest: Sha256, cancel: &Cancel) -> Result<Option<BlobFile>> {
+        match fsx::look(&path, Links::Refused) {
+            Ok(Opened::Absent) => return Ok(None),
+            Ok(Opened::File(file, meta)) => {
+                return Ok(Some(BlobFile { file, path, disposal, digest, size: meta.len(), cancel: cancel.clone() }));
             }
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            // A socket, or a device that is none.
-            Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NXIO | Errno::NODEV)) => None,
-            Err(e) => return Err(what(e)),
-        };
-        let Some((file, size)) = opened else {
-            disposal.clear(&path)?;
-            return Ok(None);
-        };
-        Ok(Some(BlobFile { file, path, disposal, digest, size }))
+            Ok(Opened::Odd(_)) => {}
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => {}
+            Err(e) => return Err(Error::io(format!("open {}", path.display()), &e)),
+        }
+        disposal.clear(&path)?;
+        Ok(None)
     }
 
     /// The digest that its name promises.
@@ -129,6 +120,7 @@ impl BlobFile {
     fn each_piece(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let (mut buffer, mut at) = (vec![0; BUFFER], 0);
         loop {
+            self.cancel.check()?;
             match self.read_at(&mut buffer, at) {
                 Ok(0) => return Ok(()),
                 Ok(n) => {
@@ -258,6 +250,7 @@ impl<B: Borrow<BlobFile>> Read for Verifying<B> {
         if most == 0 {
             return Ok(0);
         }
+        self.blob.borrow().cancel.check()?;
         let n = self.blob.borrow().read_at(&mut buffer[..most], self.offset + self.at)?;
         if n == 0 {
             let trouble = format!("it ends at byte {} of {}", self.offset + self.at, self.offset + self.len);

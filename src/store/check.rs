@@ -1,9 +1,8 @@
 //! Looking at what the store holds, one thing at a time, for `kbake verify`.
 
-use super::lower::is_odd;
-use super::{Blob, Store, alias};
+use super::{Blob, Store, alias, small};
 use crate::error::{Class, Error, Result};
-use crate::fsx;
+use crate::fsx::{self, Links, Stamp};
 use crate::value::{Sha256, Sha512};
 
 /// What came of reading a blob's file to its end.
@@ -22,11 +21,15 @@ impl Store {
     /// # Errors
     /// Those of the disk, but for reading the file itself.
     pub fn examine(&self, digest: &Sha256, aliases: &[Sha256]) -> Result<Examined> {
-        let odd = is_odd(&self.own_path(digest))?;
+        let path = self.own_path(digest);
+        let odd = match fsx::odd_at(&path, Links::Refused) {
+            Some(odd) => Some(format!("it is {odd}, no regular file")),
+            None => small::is_odd(&path).then(|| "it may not be read".to_owned()),
+        };
         let Some(file) = self.own_blob(digest)? else {
             let damage = match odd {
-                true => format!("it is no regular file; moved to {}", self.root().join("quarantine").join(digest.to_string()).display()),
-                false => "it went while the others were read".to_owned(),
+                Some(odd) => format!("{odd}; moved to {}", self.root().join("quarantine").join(digest.to_string()).display()),
+                None => "it went while the others were read".to_owned(),
             };
             return Ok(Examined { damage: Some(damage), ..Examined::default() });
         };
@@ -41,6 +44,7 @@ impl Store {
                 Ok(Examined { damage: None, wrong_aliases })
             }
             Err(error) if error.class() == Class::Integrity => Ok(Examined { damage: Some(self.found_at(digest)?), ..Examined::default() }),
+            Err(error) if error.class() == Class::Interrupted => Err(error),
             // A sector that cannot be read: a blob all the same that nobody can use.
             Err(error) => {
                 file.dispose();
@@ -52,8 +56,8 @@ impl Store {
     /// What a file in quarantine is.
     fn found_at(&self, digest: &Sha256) -> Result<String> {
         let path = self.root().join("quarantine").join(digest.to_string());
-        Ok(match fsx::digest_if_present(&path) {
-            Ok(Some((found, size))) => format!("{size} bytes with sha256:{found}; moved to {}", path.display()),
+        Ok(match fsx::digest_until(&path, &self.cancel) {
+            Ok(Some((found, size, _))) => format!("{size} bytes with sha256:{found}; moved to {}", path.display()),
             _ => "other bytes".into(),
         })
     }
@@ -71,7 +75,7 @@ impl Store {
 
     /// Forgets an action. One that is forgotten already is fine.
     pub fn remove_action(&self, kind: &str, key: &Sha256) -> Result<()> {
-        fsx::remove_file(&self.action_path(kind, key))
+        self.remove_small(&self.action_path(kind, key))
     }
 
     /// Takes the bytes of a file outside the store, if they are `blob`. Gives whether they were.
@@ -79,12 +83,22 @@ impl Store {
     /// # Errors
     /// Those of the disk.
     pub fn take_back(&self, blob: &Blob, from: &std::path::Path) -> Result<bool> {
-        if fsx::size(from)? != Some(blob.size) || fsx::digest_if_present(from)? != Some((blob.digest, blob.size)) {
+        if Stamp::of(from)?.is_none_or(|stamp| stamp.size != blob.size) {
+            return Ok(false);
+        }
+        let right = fsx::digest_until(from, &self.cancel)?.map(|(digest, size, _)| Blob { digest, size });
+        if right.as_ref() != Some(blob) {
             return Ok(false);
         }
         let mut writer = self.writer(Some(blob.digest), Some(blob.size))?;
         let mut file = fsx::open_read(from)?;
-        std::io::copy(&mut file, &mut writer).map_err(|e| Error::io(format!("take {} into the store", from.display()), &e))?;
-        writer.commit().map(|_| true)
+        let taken = std::io::copy(&mut file, &mut writer)
+            .map_err(|e| Error::io(format!("take {} into the store", from.display()), &e))
+            .and_then(|_| writer.commit());
+        match taken {
+            // Somebody has written to it since it was hashed.
+            Err(error) if error.class() == Class::Integrity => Ok(false),
+            taken => taken.map(|_| true),
+        }
     }
 }

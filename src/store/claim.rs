@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FILE_MODE, Store};
+use super::Store;
+use super::small::{self, Small};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::value::Sha256;
@@ -51,7 +52,10 @@ impl Store {
     /// Of class `Integrity`: a claim that is damaged. Without it, a wrong image could pass.
     pub fn claim(&self, plan: &Sha256) -> Result<Option<ImageClaim>> {
         let path = self.claim_path(plan);
-        let Some(bytes) = fsx::read_if_present(&path)? else { return Ok(None) };
+        let bytes = match small::read(&path)? {
+            Small::Absent => return Ok(None),
+            found => found.bytes().unwrap_or_default(),
+        };
         ImageClaim::read(&bytes, plan).map(Some).ok_or_else(|| {
             Error::integrity(format!("what a bundle said of the plan {plan} is damaged"))
                 .detail(format!("in {}", path.display()))
@@ -71,12 +75,12 @@ impl Store {
         let text = Text { plan: plan.to_string(), tree: tree.to_string(), image: image.to_string(), check: claim.check().to_string() };
         let mut bytes = serde_json::to_vec_pretty(&text).map_err(|e| Error::internal(format!("a claim cannot be written: {e}")))?;
         bytes.push(b'\n');
-        fsx::write_atomic(&self.claim_path(plan), FILE_MODE, &bytes)
+        self.write_small(&self.claim_path(plan), &bytes)
     }
 
     /// Forgets what is claimed of a plan, if anything is.
     pub fn remove_claim(&self, plan: &Sha256) -> Result<()> {
-        fsx::remove_file(&self.claim_path(plan))
+        self.remove_small(&self.claim_path(plan))
     }
 
     /// Where the claim about a plan is, or would be.

@@ -347,6 +347,7 @@ impl<'a> Composed<'a> {
     fn each(&self, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let (mut buffer, mut at) = (vec![0; BUFFER], 0);
         while at < self.size() {
+            self.store.cancel.check()?;
             let len = usize::try_from(self.size() - at).unwrap_or(BUFFER).min(BUFFER);
             self.bytes.read_exact_at(&mut buffer[..len], at).map_err(|e| self.failed(&e))?;
             take(&buffer[..len])?;
@@ -396,6 +397,7 @@ impl Read for ComposedReader<'_> {
         if let Some(error) = &self.failed {
             return Err(error.clone().into());
         }
+        self.composed.store.cancel.check()?;
         let left = usize::try_from(self.composed.size() - self.at).unwrap_or(usize::MAX);
         let len = left.min(buffer.len());
         self.composed.bytes.read_exact_at(&mut buffer[..len], self.at)?;

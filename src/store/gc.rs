@@ -194,7 +194,7 @@ fn unneeded(inventory: &Inventory, needed: &Needed) -> (Vec<Removal>, Vec<Remova
         match rest {
             Rest::Stamp | Rest::Distrust => {}
             Rest::Partial | Rest::Quarantine => candidates.push(removal),
-            Rest::StaleStamp | Rest::Lock | Rest::Work => rubbish.push(removal),
+            Rest::StaleStamp | Rest::Lock | Rest::Work | Rest::Odd => rubbish.push(removal),
         }
     }
     (rubbish, candidates)
@@ -294,12 +294,8 @@ impl Store {
                 stage = removal.what.stage();
             }
             let path = self.root().join(&removal.piece.path);
-            let gone = match &removal.what {
-                // A folder may be where work is, and in quarantine when it was in a blob's place.
-                What::Rest(_) => fsx::remove(&path),
-                _ => fsx::remove_file(&path),
-            };
-            match gone {
+            // Whatever it is: a folder may be where work is, and in a file's place.
+            match fsx::remove(&path) {
                 Ok(()) => removed(removal),
                 Err(_) if removal.what == What::Rest(Rest::Work) => {}
                 Err(error) => return Err(error),

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::small::{self, Small};
 use super::{Blob, BlobFile, FILE_MODE, FORMAT, Store, action, format_of, list, lock};
 use crate::error::{Class, Error, Result};
 use crate::fsx::{self, Stamp};
@@ -37,11 +38,13 @@ impl Lower {
                 .detail(why)
                 .hint("name the folder of another kbake's store with --lower-store, in $KBAKE_LOWER_STORES, or in [store] of config.toml")
         };
-        match fsx::read_if_present(&root.join("format")).map_err(|e| odd(e.message().to_owned()))?.map(|text| format_of(&text)) {
-            Some(Some(FORMAT)) => {}
-            Some(Some(number)) => return Err(odd(format!("its format is {number}, this kbake knows {FORMAT}"))),
-            Some(None) => return Err(odd("its file `format` does not hold a store's format".to_owned())),
-            None => return Err(odd("it has no file `format`, as each store does".to_owned())),
+        let format = small::read(&root.join("format")).map_err(|e| odd(e.message().to_owned()))?;
+        match (&format, format_of(&format)) {
+            (_, Some(FORMAT)) => {}
+            (_, Some(number)) => return Err(odd(format!("its format is {number}, this kbake knows {FORMAT}"))),
+            (Small::Absent, None) => return Err(odd("it has no file `format`, as each store does".to_owned())),
+            (Small::Odd(why), None) => return Err(odd(format!("its file `format` cannot be used: {why}"))),
+            (Small::Bytes(_), None) => return Err(odd("its file `format` does not hold a store's format".to_owned())),
         }
         for folder in ["blobs/sha256", "actions"] {
             // The dot: not only that it is there, but that we may look into it.
@@ -95,7 +98,7 @@ impl Store {
     /// # Errors
     /// Those of the disk.
     pub fn examine_lower(&self, lower: &Lower, digest: &Sha256) -> Result<Option<String>> {
-        let Some(file) = BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest)? else { return Ok(None) };
+        let Some(file) = BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest, &self.cancel)? else { return Ok(None) };
         if file.is_distrusted() {
             return Ok(None);
         }
@@ -124,7 +127,7 @@ impl Store {
         }
         if !places.is_empty() {
             // The text is for people.
-            fsx::write_atomic(&self.doubt(kind, key), FILE_MODE, &places)?;
+            self.write_small(&self.doubt(kind, key), &places)?;
         }
         self.remove_action(kind, key)
     }
@@ -142,7 +145,7 @@ impl Store {
 
     /// Whether the file that the mark at `path` is about is gone, or another by now.
     pub(super) fn is_stale_mark(&self, path: &Path) -> bool {
-        let Ok(Some(text)) = fsx::read_if_present(path) else { return false };
+        let Ok(Small::Bytes(text)) = small::read(path) else { return false };
         let place = PathBuf::from(OsStr::from_bytes(text.strip_suffix(b"\n").unwrap_or(&text)));
         let digest = place.file_name().and_then(OsStr::to_str).and_then(|name| name.parse().ok());
         let now = Stamp::of(&place).ok().flatten();
@@ -151,7 +154,7 @@ impl Store {
 
     /// The first blob below that is not known to be damaged. What cannot be opened counts as not there.
     pub(super) fn lower_blob(&self, digest: &Sha256) -> Option<BlobFile> {
-        let open = |lower: &Lower| BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest).ok().flatten();
+        let open = |lower: &Lower| BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest, &self.cancel).ok().flatten();
         self.lower.iter().filter_map(open).find(|blob| !blob.is_distrusted())
     }
 }
@@ -175,25 +178,14 @@ impl Disposal {
 }
 
 impl Disposal {
-    /// Takes away what is at `path`, in a blob's place, and no regular file.
+    /// Takes away what is at `path`, in a blob's place, and no file that can be read.
     ///
     /// # Errors
     /// One of our own that cannot be moved: nothing could be put in its place.
     pub(super) fn clear(&self, path: &Path) -> Result<()> {
         let Disposal::Quarantine(to) = self else { return Ok(()) };
-        // Unless another process has already put a blob there.
-        if !is_odd(path)? {
-            return Ok(());
-        }
-        // A folder does not replace a file, nor the other way round.
-        fsx::remove(to)?;
-        fsx::rename(path, to)
+        fsx::clear(path, Some(to), &small::is_odd)
     }
-}
-
-/// Whether something is at `path`, and no regular file.
-pub(super) fn is_odd(path: &Path) -> Result<bool> {
-    Ok(Stamp::of(path)?.is_none() && fsx::exists(path)?)
 }
 
 impl BlobFile {
@@ -209,7 +201,7 @@ impl BlobFile {
         match self.disposal() {
             Disposal::Quarantine(to) => {
                 // Unless another process has already put a new one in its place.
-                let moved = self.is_in_place() && fsx::rename(self.place(), to).is_ok();
+                let moved = self.is_in_place() && fsx::remove(to).and_then(|()| fsx::rename(self.place(), to)).is_ok();
                 moved.then(|| format!("moved to {}", to.display()))
             }
             Disposal::Distrust(store) => {

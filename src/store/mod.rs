@@ -32,6 +32,7 @@ mod output;
 mod partial;
 mod root;
 mod scratch;
+mod small;
 mod source;
 pub mod survey;
 pub mod usage;
@@ -59,6 +60,7 @@ pub use source::StoreSource;
 pub use write::{BlobWriter, Unplaced};
 
 use self::lower::Disposal;
+use self::small::Small;
 use crate::error::{Class, Error, Result};
 use crate::fsx::{self, Stamp};
 use crate::value::{Cancel, Sha256, Sha512, Size};
@@ -69,6 +71,8 @@ const FORMAT: u32 = 1;
 const FOLDERS: [&str; 9] = ["blobs", "blobs/sha256", "actions", "claims", "roots", "locks", "stamps", "tmp", "quarantine"];
 /// Of blobs: nobody writes them again.
 const BLOB_MODE: u32 = 0o444;
+/// Of whom a file can be read, by anybody.
+const READABLE: u32 = 0o444;
 /// Of everything else. Explicit, because a umask of 0 would let every user write into the store.
 const FILE_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o755;
@@ -116,6 +120,8 @@ pub struct Store {
     proved: Mutex<BTreeMap<Sha512, Sha256>>,
     /// Folders that this process works in, held open.
     work: Mutex<Vec<File>>,
+    /// Whether to stop: every loop over bytes looks at it.
+    cancel: Cancel,
 }
 
 impl Store {
@@ -142,6 +148,7 @@ impl Store {
             composed: Mutex::default(),
             proved: Mutex::default(),
             work: Mutex::default(),
+            cancel: cancel.clone(),
         };
         store.settle_format()?;
         store.clean()?;
@@ -163,7 +170,7 @@ impl Store {
     /// and for foreign tools that do so.
     pub fn path(&self, digest: &Sha256) -> PathBuf {
         let own = self.own_path(digest);
-        if self.lower.is_empty() || matches!(Stamp::of(&own), Ok(Some(_))) {
+        if self.lower.is_empty() || matches!(Stamp::here(&own), Ok(Some(_))) {
             return own;
         }
         self.lower_blob(digest).map_or(own, |blob| blob.place().to_owned())
@@ -189,10 +196,11 @@ impl Store {
 
     /// As [`Store::size`], of a blob with a file of its own.
     fn plain_size(&self, digest: &Sha256) -> Result<Option<u64>> {
-        let own = match Stamp::of(&self.own_path(digest))? {
-            Some(stamp) => Some(stamp.size),
-            // Which also makes room where something else is in its place.
-            None => self.own_blob(digest)?.map(|blob| blob.size()),
+        let own = match fsx::facts(&self.own_path(digest))? {
+            None => None,
+            Some(facts) if facts.kind == fsx::Kind::File && facts.mode & READABLE != 0 => Some(facts.size),
+            // Opening it makes room where something else is in its place.
+            Some(_) => self.own_blob(digest)?.map(|blob| blob.size()),
         };
         Ok(own.or_else(|| self.lower_blob(digest).map(|blob| blob.size())))
     }
@@ -283,7 +291,7 @@ impl Store {
 
     fn own_blob(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
         let quarantine = self.root.join("quarantine").join(digest.to_string());
-        BlobFile::open(self.own_path(digest), Disposal::Quarantine(quarantine), *digest)
+        BlobFile::open(self.own_path(digest), Disposal::Quarantine(quarantine), *digest, &self.cancel)
     }
 
     /// Opens a blob for reading from start to end; none when it is not there. The read that would give the last
@@ -335,7 +343,7 @@ impl Store {
 
     /// Remembers that the file of a blob was hashed by this process, which made it.
     fn note_hashed(&self, digest: &Sha256) -> Result<()> {
-        if let Some(stamp) = Stamp::of(&self.own_path(digest))? {
+        if let Some(stamp) = Stamp::here(&self.own_path(digest))? {
             self.hashed.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, stamp);
         }
         Ok(())
@@ -348,9 +356,9 @@ impl Store {
     /// Checks the format, or gives a new store its folders and, last, its format.
     fn settle_format(&self) -> Result<()> {
         let path = self.root.join("format");
-        let text = fsx::read_if_present(&path)?;
-        if let Some(bytes) = &text {
-            match format_of(bytes) {
+        let text = small::read(&path)?;
+        if text != Small::Absent {
+            match format_of(&text) {
                 Some(FORMAT) => {}
                 Some(number) if number > FORMAT => {
                     return Err(Error::user(format!("the store {} was made by a newer kbake", self.root.display()))
@@ -358,7 +366,9 @@ impl Store {
                         .hint("use that kbake, or point $KBAKE_STORE at another folder"));
                 }
                 _ => {
-                    return Err(Error::user(format!("{} does not hold a store's format", path.display())).hint(
+                    let odd = if let Small::Odd(odd) = &text { Some(odd.clone()) } else { None };
+                    let error = Error::user(format!("{} does not hold a store's format", path.display()));
+                    return Err(odd.into_iter().fold(error, Error::detail).hint(
                         "everything in a store can be fetched or made again: remove the folder, or point $KBAKE_STORE at another one",
                     ));
                 }
@@ -367,7 +377,7 @@ impl Store {
         for folder in FOLDERS {
             fsx::create_dir(&self.root.join(folder), FOLDER_MODE)?;
         }
-        if text.is_none() {
+        if text == Small::Absent {
             // The format lasts from its writing on, and with it all folders right beside it. So must the one below.
             fsx::sync_dir(&self.root.join("blobs"))?;
             fsx::write_atomic(&path, FILE_MODE, format!("{FORMAT}\n").as_bytes())?;
@@ -381,8 +391,13 @@ impl Store {
         for name in fsx::list(&tmp)? {
             let path = tmp.join(&name);
             let name = name.to_str().unwrap_or_default();
+            let right = if name.starts_with(WORK) { fsx::Kind::Folder } else { fsx::Kind::File };
+            let is_odd = |path: &Path| matches!(fsx::facts(path), Ok(Some(facts)) if facts.kind != right);
             // What cannot be removed now is no reason to stop; it is only a file too many.
-            if name.starts_with(WORK) {
+            if is_odd(&path) {
+                // No process of ours works with it, and it would be in the way of the next one.
+                let _ = fsx::clear(&path, None, &is_odd);
+            } else if name.starts_with(WORK) {
                 let _ = fsx::reap_dir(&path);
             } else if !name.strip_prefix(PARTIAL).map_or(Ok(false), |rest| self.is_awaited(rest))? {
                 let _ = fsx::reap(&path);
@@ -398,7 +413,8 @@ fn blob_path(root: &Path, digest: &Sha256) -> PathBuf {
 }
 
 /// The number in a store's file `format`.
-fn format_of(text: &[u8]) -> Option<u32> {
+fn format_of(text: &Small) -> Option<u32> {
+    let Small::Bytes(text) = text else { return None };
     std::str::from_utf8(text).ok()?.trim_end().parse().ok()
 }
 

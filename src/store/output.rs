@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::small::{self, Small};
 use super::{FILE_MODE, Store};
 use crate::error::{Error, Result};
 use crate::fsx::{self, Stamp};
@@ -54,7 +55,7 @@ impl Store {
     /// As [`Store::stamp`], with the file's size in bytes.
     pub fn known(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
         let Some(now) = Stamp::of(path)? else { return Ok(None) };
-        let Ok(Some(bytes)) = fsx::read_if_present(&self.stamp_path(path)?) else { return Ok(None) };
+        let Ok(Small::Bytes(bytes)) = small::read(&self.stamp_path(path)?) else { return Ok(None) };
         let Ok(entry) = serde_json::from_slice::<Entry>(&bytes) else { return Ok(None) };
         let holds = entry.stamp == now && entry.path == shown(path);
         Ok(if holds { entry.digest.parse().ok().map(|digest| (digest, now.size)) } else { None })
@@ -63,7 +64,7 @@ impl Store {
     /// Remembers that the file at the absolute path `path` has `digest`. `stamp` was taken before its bytes were
     /// hashed, so that a change in between is noticed.
     pub fn put_stamp(&self, path: &Path, stamp: &Stamp, digest: &Sha256) -> Result<()> {
-        fsx::write_atomic(&self.stamp_path(path)?, FILE_MODE, &stamp_text(path, stamp, digest)?)
+        self.write_small(&self.stamp_path(path)?, &stamp_text(path, stamp, digest)?)
     }
 
     /// Remembers the digests of files at absolute paths, which others may write to, and which this command has read. As
@@ -74,15 +75,17 @@ impl Store {
         let Some(now) = self.now else { return Ok(()) };
         let mut batch = fsx::Batch::default();
         for (path, stamp, digest) in read.iter().filter(|(_, stamp, _)| stamp.is_settled(now)) {
-            batch.add(&self.stamp_path(path)?, FILE_MODE, &stamp_text(path, stamp, digest)?)?;
+            let place = self.stamp_path(path)?;
+            self.make_room(&place)?;
+            batch.add(&place, FILE_MODE, &stamp_text(path, stamp, digest)?)?;
         }
         batch.commit()
     }
 
     /// Whether the entry at `path` can never be of use again. What cannot be looked at may be.
     pub(super) fn is_stale(&self, path: &Path) -> bool {
-        let Ok(bytes) = fsx::read_if_present(path) else { return false };
-        let entry = bytes.and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).ok());
+        let Ok(found) = small::read(path) else { return false };
+        let entry = found.bytes().and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).ok());
         let Some((entry, file)) = entry.and_then(|entry| Some((unescape(&entry.path)?, entry.stamp))) else { return true };
         Stamp::of(Path::new(OsStr::from_bytes(&entry))).is_ok_and(|now| now != Some(file))
     }

@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 
 use super::{BLOB_MODE, Blob, PARTIAL, Store};
 use crate::error::{Class, Error, Result};
-use crate::fsx::{self, EarlySync, Temp, change};
+use crate::fsx::{self, EarlySync, Links, Stamp, Temp, change};
 use crate::value::{Digest, Hasher, Hasher512, Sha256};
 
 /// Who is to get a blob.
@@ -73,7 +73,7 @@ impl Hashers {
 impl Store {
     /// How many bytes of a blob an unfinished download has left.
     pub fn partial_size(&self, digest: &Digest) -> Result<u64> {
-        Ok(fsx::size(&self.partial_path(digest))?.unwrap_or(0))
+        Ok(Stamp::here(&self.partial_path(digest))?.map_or(0, |stamp| stamp.size))
     }
 
     fn partial_path(&self, digest: &Digest) -> PathBuf {
@@ -102,8 +102,12 @@ impl Store {
             if self.resolve(digest, size)?.is_some() {
                 return Ok(Claim::Present);
             }
+            if fsx::odd_at(&path, Links::Refused).is_some() {
+                fsx::clear(&path, None, &|path| fsx::odd_at(path, Links::Refused).is_some())?;
+            }
+            let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
             let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
             let file = change::create(&options, &path).map_err(what)?;
             match fsx::try_lock(&file) {
                 Ok(true) => {}
@@ -123,6 +127,10 @@ impl<'a> Partial<'a> {
     fn resume(store: &'a Store, mut temp: Temp, digest: Digest) -> Result<Self> {
         let (mut hashers, mut len, mut buffer) = (Hashers::new(&digest), 0, vec![0; 256 << 10]);
         loop {
+            if let Err(interrupted) = store.cancel.check() {
+                temp.keep();
+                return Err(interrupted);
+            }
             match temp.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => {
@@ -154,6 +162,7 @@ impl<'a> Partial<'a> {
     /// Adds the next bytes. When the disk is full, what was there goes too: it is what fills the disk.
     pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
         let store = self.store;
+        store.cancel.check()?;
         let written = self.temp()?.write_all(bytes);
         if let Err(e) = written {
             let error = Error::io(format!("write to the store {}", store.root().display()), &e);

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, FILE_MODE, Store};
+use super::small::{self, Small};
+use super::{Blob, Store};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::value::{RoleName, Sha256, escape, unescape};
@@ -105,7 +106,7 @@ impl Owner {
 impl Store {
     /// The root of an owner; none when there is none, or it cannot be understood.
     pub fn root_of(&self, owner: &Owner) -> Result<Option<Root>> {
-        let bytes = fsx::read_if_present(&self.root_path(&owner.key()))?;
+        let bytes = small::read(&self.root_path(&owner.key()))?.bytes();
         Ok(bytes.and_then(|bytes| read(&bytes)).filter(|root| root.owner == *owner))
     }
 
@@ -113,9 +114,7 @@ impl Store {
     pub fn roots(&self) -> Result<Vec<Root>> {
         let mut roots = Vec::new();
         for name in fsx::list(&self.root().join("roots"))? {
-            if let Some(bytes) = fsx::read_if_present(&self.root().join("roots").join(name))? {
-                roots.extend(read(&bytes));
-            }
+            roots.extend(small::read(&self.root().join("roots").join(name))?.bytes().and_then(|bytes| read(&bytes)));
         }
         Ok(roots)
     }
@@ -124,9 +123,10 @@ impl Store {
     pub fn root_files(&self) -> Result<Vec<(String, Option<Root>)>> {
         let mut roots = Vec::new();
         for name in fsx::list(&self.root().join("roots"))? {
-            if let (Some(shown), Some(bytes)) = (name.to_str(), fsx::read_if_present(&self.root().join("roots").join(&name))?) {
-                let root = read(&bytes).filter(|root| shown == format!("{}.json", root.owner.key()));
-                roots.push((shown.to_owned(), root));
+            let found = small::read(&self.root().join("roots").join(&name))?;
+            if let (Some(shown), true) = (name.to_str(), found != Small::Absent) {
+                let root = found.bytes().and_then(|bytes| read(&bytes));
+                roots.push((shown.to_owned(), root.filter(|root| shown == format!("{}.json", root.owner.key()))));
             }
         }
         Ok(roots)
@@ -134,7 +134,7 @@ impl Store {
 
     /// Removes a root by its file's name, as [`Store::root_files`] gives it.
     pub fn remove_root(&self, name: &str) -> Result<()> {
-        fsx::remove_file(&self.root().join("roots").join(name))
+        self.remove_small(&self.root().join("roots").join(name))
     }
 
     /// The name of an owner's root.
@@ -160,7 +160,7 @@ impl Store {
         let mut bytes = serde_json::to_vec_pretty(&Sealed { root: text, check })
             .map_err(|e| Error::internal(format!("a root cannot be written: {e}")))?;
         bytes.push(b'\n');
-        fsx::write_atomic(&self.root_path(&root.owner.key()), FILE_MODE, &bytes)
+        self.write_small(&self.root_path(&root.owner.key()), &bytes)
     }
 
     pub(super) fn root_path(&self, key: &Sha256) -> PathBuf {

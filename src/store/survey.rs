@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::action::{self, is_kind};
+use super::small::{self, Small};
 use super::{Action, PARTIAL, Root, Store};
 use crate::error::Result;
 use crate::fsx::{self, Stamp};
@@ -73,6 +74,8 @@ pub enum Rest {
     Distrust,
     /// A file or folder of work that is going on, or was when its process died.
     Work,
+    /// A link, a folder, a pipe in a blob's place.
+    Odd,
 }
 
 impl Store {
@@ -88,8 +91,10 @@ impl Store {
             }
         }
         for piece in self.pieces("blobs/sha256")? {
-            if let Some(digest) = name(&piece).and_then(|name| name.parse().ok()) {
-                inventory.blobs.insert(digest, piece);
+            match name(&piece).and_then(|name| name.parse().ok()) {
+                Some(_) if Stamp::here(&self.root().join(&piece.path))?.is_none() => inventory.rest.push((Rest::Odd, piece)),
+                Some(digest) => _ = inventory.blobs.insert(digest, piece),
+                None => {}
             }
         }
         self.survey_rest(&mut inventory)?;
@@ -102,10 +107,13 @@ impl Store {
                 inventory.rest.extend(unfinished(piece));
                 continue;
             }
-            match fsx::read_if_present(&self.root().join(&piece.path))?.map(|bytes| super::root::read(&bytes)) {
-                Some(Some(root)) => inventory.roots.push((root.clone(), life(&root), piece)),
-                Some(None) => inventory.odd_roots.push(piece),
-                None => {}
+            let found = small::read(&self.root().join(&piece.path))?;
+            if found == Small::Absent {
+                continue;
+            }
+            match found.bytes().and_then(|bytes| super::root::read(&bytes)) {
+                Some(root) => inventory.roots.push((root.clone(), life(&root), piece)),
+                None => inventory.odd_roots.push(piece),
             }
         }
         Ok(())
@@ -153,7 +161,7 @@ impl Store {
         Ok(())
     }
 
-    /// What is in a folder of the store. What goes away meanwhile, or is no file where only files belong, is passed over.
+    /// What is in a folder of the store, whatever it is. What goes away meanwhile is passed over.
     fn pieces(&self, folder: &str) -> Result<Vec<Piece>> {
         let mut pieces = Vec::new();
         let whole = self.root().join(folder);
@@ -162,9 +170,9 @@ impl Store {
         }
         for name in fsx::list(&whole)? {
             let (path, at) = (Path::new(folder).join(&name), whole.join(&name));
-            if let Some(stamp) = Stamp::of(&at)? {
+            if let Some(stamp) = Stamp::here(&at)? {
                 pieces.push(Piece { path, size: stamp.size, used: stamp.mtime() });
-            } else if matches!(folder, "tmp" | "quarantine") {
+            } else if fsx::exists(&at)? {
                 let (size, used) = fsx::extent(&at);
                 pieces.push(Piece { path, size, used });
             }

@@ -109,6 +109,7 @@ impl Write for BlobWriter<'_> {
         {
             return Err(Error::integrity(format!("more than the expected {} ({max} bytes)", Size(max))).into());
         }
+        self.store.cancel.check()?;
         let n = self.temp.write(bytes)?;
         self.hasher.update(&bytes[..n]);
         self.size += n as u64;

@@ -5,13 +5,13 @@
 //! these are refused. The file is not trusted: sizes and offsets are checked before they are used.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use super::source::ReadAt;
 use super::stored::Stored;
 use crate::error::{Error, Result};
+use crate::fsx;
 
 /// QEMU's own limit on an L1 table, in bytes.
 const MAX_L1: u64 = 32 << 20;
@@ -42,8 +42,7 @@ pub struct Image {
 impl Image {
     /// Opens the file and reads its header and L1 table.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), &e))?;
-        Self::over(file, path.display().to_string())
+        Self::over(fsx::open_disk(path)?, path.display().to_string())
     }
 
     /// As [`Image::open`], for a file whose bytes `file` has. Messages call it `name`.
