@@ -359,7 +359,11 @@ fn the_node_boots_and_etcd_speaks_mutual_tls_only() {
         let options = ["-o", &format!("HostKeyAlias={alias}"), "-o", "StrictHostKeyChecking=yes"].map(str::to_owned);
         vm.ssh_known(&key, &known, &options, "true").status.success()
     };
-    assert!(strict("[127.0.0.1]:22000") && strict("etcd0.e2e.internal") && strict("192.168.30.10"), "{}", fs::read_to_string(&known).unwrap());
+    assert!(
+        strict("[127.0.0.1]:22000") && strict("etcd0.e2e.internal") && strict("192.168.30.10"),
+        "{}",
+        fs::read_to_string(&known).unwrap()
+    );
     assert!(!strict("elsewhere"));
     assert_eq!(vm.ssh_ok(&key, "sudo cat /proc/swaps | wc -l").trim(), "1", "no swap");
     // QEMU's gateway address is the host's loopback, unless the network is cut.

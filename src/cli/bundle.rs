@@ -11,9 +11,9 @@ use crate::bundle::pieces::{self, Files, Output};
 use crate::bundle::{self, Kind, Outline};
 use crate::error::{Error, Result};
 use crate::fetch;
+use crate::fsx;
 use crate::project::Project;
 use crate::report::{Item, ItemKind, Outcome, Report as _};
-use crate::fsx;
 use crate::value::{RoleName, Sha256, Size, quote};
 
 /// In place of a file's name: standard input.

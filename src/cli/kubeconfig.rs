@@ -53,7 +53,10 @@ impl Session<'_> {
         fsx::remove_file(&lock)?;
         done?;
         let file = quote(&path.display().to_string());
-        crate::report::Report::say(self.shell, &format!("kubectl --kubeconfig {file} --context {}@{} get nodes", caller.user, caller.cluster));
+        crate::report::Report::say(
+            self.shell,
+            &format!("kubectl --kubeconfig {file} --context {}@{} get nodes", caller.user, caller.cluster),
+        );
         Ok(())
     }
 

@@ -118,7 +118,11 @@ fn why_no_line(line: &str) -> Option<String> {
     }
     let options = ["command", "environment", "expiry-time", "from", "permitlisten", "permitopen", "principals", "restrict", "tunnel"];
     let is_option = options.iter().any(|known| option.eq_ignore_ascii_case(known)) || option.to_ascii_lowercase().starts_with("no-");
-    is_option.then(|| format!("`{option}` is an option of authorized_keys; options in front of a key are not supported: give the line from the key's type on"))
+    is_option.then(|| {
+        format!(
+            "`{option}` is an option of authorized_keys; options in front of a key are not supported: give the line from the key's type on"
+        )
+    })
 }
 
 /// The blob says its type again (RFC 4253 section 6.6), and all that follows are length-prefixed fields to the end.

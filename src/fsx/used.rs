@@ -64,7 +64,8 @@ mod tests {
         create(&[], &under);
         create(&["-F", "qcow2", "-b", under.to_str().unwrap()], &over);
         assert!(!is_used_by_a_machine(&under).unwrap() && !is_used_by_a_machine(&over).unwrap());
-        let mut qemu = Command::new("qemu-io").arg("-f").arg("qcow2").arg(&over).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut qemu =
+            Command::new("qemu-io").arg("-f").arg("qcow2").arg(&over).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         // Its prompt: the files are open.
         qemu.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         assert!(is_used_by_a_machine(&under).unwrap() && is_used_by_a_machine(&over).unwrap());

@@ -17,8 +17,7 @@ const LABEL: &str = "OPENSSH PRIVATE KEY";
 /// The private part of an unencrypted key is a multiple of this, in bytes.
 const BLOCK: usize = 8;
 /// PKCS#8 of an Ed25519 key (RFC 8410 section 7, RFC 5958 section 2, version 2) around its two halves.
-const PKCS8: [&[u8]; 2] =
-    [&[0x30, 0x51, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20], &[0x81, 0x21, 0]];
+const PKCS8: [&[u8]; 2] = [&[0x30, 0x51, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20], &[0x81, 0x21, 0]];
 const HALF: usize = 32;
 
 /// What can be used, for messages.
@@ -189,7 +188,9 @@ mod tests {
         };
         let (key, public) = made("good", &["-t", "ed25519", "-N", ""]);
         assert_eq!(format!("{} mine\n", key.unwrap().public()), public);
-        for (name, args) in [("password", ["-t", "ed25519", "-N", "secret"]), ("rsa", ["-t", "rsa", "-N", ""]), ("ec", ["-t", "ecdsa", "-N", ""])] {
+        for (name, args) in
+            [("password", ["-t", "ed25519", "-N", "secret"]), ("rsa", ["-t", "rsa", "-N", ""]), ("ec", ["-t", "ecdsa", "-N", ""])]
+        {
             assert!(made(name, &args).0.is_err(), "{name}");
         }
     }
@@ -199,6 +200,9 @@ mod tests {
         let [one, two] = [(); 2].map(|()| KeyPair::generate_for(&PKCS_ED25519).unwrap());
         let mixed = write(&seed(one.serialized_der()).unwrap(), two.der_bytes().try_into().unwrap(), "mixed");
         assert!(HostKey::parse(mixed.private).is_err());
-        assert!(HostKey::parse("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n-----END OPENSSH PRIVATE KEY-----\n".to_owned().into()).is_err());
+        assert!(
+            HostKey::parse("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n-----END OPENSSH PRIVATE KEY-----\n".to_owned().into())
+                .is_err()
+        );
     }
 }

@@ -52,7 +52,9 @@ impl Pki {
         report.warnings.extend(survey.warnings().cloned());
         report.notes.append(&mut survey.notes);
         if !folder.is_ignored_by_git()? {
-            report.notes.push("the folder of secrets is not kept out of git: neither its .gitignore nor the cluster's has a line `*`".to_owned());
+            report
+                .notes
+                .push("the folder of secrets is not kept out of git: neither its .gitignore nor the cluster's has a line `*`".to_owned());
         }
         make(folder, inventory, &mut survey, &mut report, now)?;
         Ok(report)

@@ -144,7 +144,8 @@ impl Pki {
     /// When the file can be written by others.
     pub fn write_known_hosts(&self, lines: &str, mark: &str) -> Result<()> {
         let path = self.folder.known_hosts();
-        let before = self.folder.read_public(&path)?.map_err(|problem| folder::refusal(self.folder.root(), &[problem]))?.unwrap_or_default();
+        let before =
+            self.folder.read_public(&path)?.map_err(|problem| folder::refusal(self.folder.root(), &[problem]))?.unwrap_or_default();
         let others = before.lines().filter(|line| !line.ends_with(mark)).map(|line| format!("{line}\n"));
         let text = lines.to_owned() + &others.collect::<String>();
         if text == before { Ok(()) } else { fsx::write_atomic(&path, folder::FILE_MODE, text.as_bytes()) }

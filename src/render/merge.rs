@@ -42,7 +42,8 @@ const CONTEXTS: (&str, &str) = ("contexts", "context");
 /// Why the text is no kubeconfig.
 pub fn is_kubeconfig_of(text: &SecretString, caller: &Caller) -> Result<bool> {
     let root = root(text.expose_secret())?;
-    let clusters = root.items(CLUSTERS).all(|(name, value)| name == Some(caller.cluster) && value.is_some_and(|it| has_authority(it, caller)));
+    let clusters =
+        root.items(CLUSTERS).all(|(name, value)| name == Some(caller.cluster) && value.is_some_and(|it| has_authority(it, caller)));
     let leads_here = |value: &Tree| value.text("cluster") == Some(caller.cluster);
     let contexts = root.items(CONTEXTS).all(|(_, value)| value.is_some_and(leads_here));
     let used = |name: &str| root.items(CONTEXTS).any(|(_, value)| value.and_then(|it| it.text("user")) == Some(name));
@@ -88,7 +89,9 @@ fn refuse_others(root: &Tree, caller: &Caller, name: &str) -> Result<()> {
     let other = |what: &str, name: &str, why: &str, command: &str| {
         Err(Error::user(format!("the kubeconfig has another {what} `{name}` already: {why}"))
             .detail("the entry of an older authority of this cluster looks the same")
-            .hint(format!("if it is not needed any more: kubectl config {command} {name} --kubeconfig FILE; then run the same command again")))
+            .hint(format!(
+                "if it is not needed any more: kubectl config {command} {name} --kubeconfig FILE; then run the same command again"
+            )))
     };
     let cluster = find(CLUSTERS, caller.cluster);
     if cluster.is_some_and(|value| !value.is_some_and(|value| has_authority(value, caller))) {
@@ -311,7 +314,11 @@ impl Tree {
     /// Writes the value, with its lines indented by `indent` spaces. `inline`: it comes behind a dash, on its line.
     fn write(&self, out: &mut impl Write, indent: usize, inline: bool) {
         // Neither a String nor a count can fail.
-        let pad = |out: &mut _, first: bool| if !(first && inline) { put(out, &" ".repeat(indent)) };
+        let pad = |out: &mut _, first: bool| {
+            if !(first && inline) {
+                put(out, &" ".repeat(indent))
+            }
+        };
         match self {
             Tree::Scalar(..) => {
                 self.write_scalar(out);
@@ -330,7 +337,8 @@ impl Tree {
                 for (place, (key, value)) in pairs.iter().enumerate() {
                     pad(out, place == 0);
                     key.write_scalar(out);
-                    let is_below = matches!(value, Tree::List(items) if !items.is_empty()) || matches!(value, Tree::Map(pairs) if !pairs.is_empty());
+                    let is_below =
+                        matches!(value, Tree::List(items) if !items.is_empty()) || matches!(value, Tree::Map(pairs) if !pairs.is_empty());
                     put(out, if is_below { ":\n" } else { ": " });
                     value.write(out, indent + 2, false);
                 }

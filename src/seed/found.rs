@@ -60,7 +60,8 @@ impl Found {
                 (None, None) => return None,
                 (old, new) if old == new => {}
                 (old, new) => {
-                    let shown = |line: Option<&str>| line.map_or("nothing more".to_owned(), |line| line.trim().trim_start_matches("- ").to_owned());
+                    let shown =
+                        |line: Option<&str>| line.map_or("nothing more".to_owned(), |line| line.trim().trim_start_matches("- ").to_owned());
                     return Some((shown(old), shown(new)));
                 }
             }

@@ -63,7 +63,8 @@ pub fn of(cluster: &Cluster, node: &Node, start: EtcdStart, keyring: &dyn Keyrin
     let (private, public) = host_key.ok_or_else(|| Error::internal(format!("node `{}` has no SSH host key", node.name)))?;
     let user_data = render::user_data(cluster, node, &files, render::HostKey { private, public });
     let meta_data = render::meta_data(cluster, node, Sha256::of(user_data.expose_secret()), &network_config);
-    let instance = Found::of_meta_data(&meta_data).map(|found| found.instance).ok_or_else(|| Error::internal("a seed that is not known again"))?;
+    let instance =
+        Found::of_meta_data(&meta_data).map(|found| found.instance).ok_or_else(|| Error::internal("a seed that is not known again"))?;
     let documents = [("meta-data", meta_data.into()), ("network-config", network_config.into()), ("user-data", user_data)];
     Ok(Seed { node: node.name.clone(), instance, documents })
 }

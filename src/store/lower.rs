@@ -98,7 +98,9 @@ impl Store {
     /// # Errors
     /// Those of the disk.
     pub fn examine_lower(&self, lower: &Lower, digest: &Sha256) -> Result<Option<String>> {
-        let Some(file) = BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest, &self.cancel)? else { return Ok(None) };
+        let Some(file) = BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest, &self.cancel)? else {
+            return Ok(None);
+        };
         if file.is_distrusted() {
             return Ok(None);
         }
@@ -154,7 +156,8 @@ impl Store {
 
     /// The first blob below that is not known to be damaged. What cannot be opened counts as not there.
     pub(super) fn lower_blob(&self, digest: &Sha256) -> Option<BlobFile> {
-        let open = |lower: &Lower| BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest, &self.cancel).ok().flatten();
+        let open =
+            |lower: &Lower| BlobFile::open(lower.path(digest), Disposal::Distrust(self.root.clone()), *digest, &self.cancel).ok().flatten();
         self.lower.iter().filter_map(open).find(|blob| !blob.is_distrusted())
     }
 }

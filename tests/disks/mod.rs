@@ -169,7 +169,10 @@ fn a_seed_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
     site.succeeds(&["pki", "renew", "etcd1"]);
     assert_eq!(told(&site, &["qemu", "etcd0"]), "");
     let said = told(&site, &["qemu", "etcd1"]);
-    says(&said, &["warning: the seed images/seeds/lab/etcd1.iso does not fit", "instance etcd1-", "they make etcd1-", "`kbake seed etcd1`"]);
+    says(
+        &said,
+        &["warning: the seed images/seeds/lab/etcd1.iso does not fit", "instance etcd1-", "they make etcd1-", "`kbake seed etcd1`"],
+    );
     site.succeeds(&["seed", "etcd1"]);
     assert_eq!(told(&site, &["qemu", "etcd1"]), "");
     // As has a seed that a member of a running cluster was given.
@@ -179,7 +182,10 @@ fn a_seed_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
     site.write("cluster.toml", &CLUSTER.replace("192.168.7.0", "192.168.8.0"));
     for command in ["qemu", "domain-xml"] {
         let said = told(&site, &[command, "etcd0", "--quiet"]);
-        says(&said, &["its network has `", "192.168.7.10/24", "cluster.toml says `", "192.168.8.10/24", "`kbake seed etcd0` makes it anew"]);
+        says(
+            &said,
+            &["its network has `", "192.168.7.10/24", "cluster.toml says `", "192.168.8.10/24", "`kbake seed etcd0` makes it anew"],
+        );
     }
     site.succeeds(&["pki", "renew"]);
     site.succeeds(&["seed", "--all"]);
@@ -212,7 +218,10 @@ fn a_disk_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
     // A larger disk is a command away; the hint is right.
     site.write("cluster.toml", &CLUSTER.replace("21 GiB", "30 GiB"));
     for command in ["disk", "qemu", "domain-xml"] {
-        says(&told(&site, &[command, "etcd0"]), &["has 21 GiB, cluster.toml says 30 GiB", "`qemu-img resize images/disks/lab/etcd0.qcow2 32212254720`"]);
+        says(
+            &told(&site, &[command, "etcd0"]),
+            &["has 21 GiB, cluster.toml says 30 GiB", "`qemu-img resize images/disks/lab/etcd0.qcow2 32212254720`"],
+        );
     }
     qemu_img(&["resize", "-q", text(&site.path("images/disks/lab/etcd0.qcow2")), "32212254720"]);
     assert!(!told(&site, &["qemu", "etcd0"]).contains("GiB"));

@@ -158,12 +158,21 @@ fn a_seed_takes_the_place_of_its_own_only() {
     let before = fs::read(site.path("seeds/worker.iso")).unwrap();
     let said = site.fails(1, &["seed", "--all", "--cluster", "other.toml", "--out", "seeds"]);
     says(&said, &["seeds/worker.iso is there, and is no seed of node `worker` of cluster `other`"]);
-    says(&said, &["found the seed of node `worker` of cluster `lab`", "hint: name another folder with --out", "mv seeds/worker.iso seeds/worker.iso.old"]);
+    says(
+        &said,
+        &[
+            "found the seed of node `worker` of cluster `lab`",
+            "hint: name another folder with --out",
+            "mv seeds/worker.iso seeds/worker.iso.old",
+        ],
+    );
     assert_eq!(fs::read(site.path("seeds/worker.iso")).unwrap(), before);
     assert!(!site.path("seeds/control.iso").exists(), "all are looked at before one is written");
     for (name, format) in [("worker.iso", "iso"), ("worker.img", "vfat"), ("worker", "dir")] {
         let _ = fs::remove_file(site.path("seeds").join(name));
-        if format == "dir" { fs::create_dir(site.path("seeds/worker")).unwrap() };
+        if format == "dir" {
+            fs::create_dir(site.path("seeds/worker")).unwrap()
+        };
         let file = if format == "dir" { site.path("seeds/worker/user-data") } else { site.path("seeds").join(name) };
         fs::write(&file, "a person's own").unwrap();
         says(&site.fails(1, &["seed", "worker", "--format", format, "--out", "seeds"]), &["something that kbake has not written"]);
@@ -180,7 +189,13 @@ fn a_kubeconfig_with_other_clusters_is_kept_and_added_to() {
     let config = "home/.kube/config";
     site.write(config, others);
     let said = site.fails(1, &["kubeconfig", "--out", config]);
-    says(&said, &["home/.kube/config has more than this cluster's entries, and is not replaced", "hint: kbake kubeconfig --merge home/.kube/config"]);
+    says(
+        &said,
+        &[
+            "home/.kube/config has more than this cluster's entries, and is not replaced",
+            "hint: kbake kubeconfig --merge home/.kube/config",
+        ],
+    );
     assert_eq!(site.read(config), others);
 
     // The hint works as typed; the link to the file stays one.
@@ -213,7 +228,10 @@ fn a_kubeconfig_with_other_clusters_is_kept_and_added_to() {
     assert!(site.read("own").contains("192.168.7.10"));
     site.write("other.toml", &CLUSTER.replace("\"lab\"", "\"other\""));
     site.succeeds(&["pki", "init", "--cluster", "other.toml"]);
-    says(&site.fails(1, &["kubeconfig", "--out", "own", "--cluster", "other.toml"]), &["hint: kbake kubeconfig --merge own --cluster other.toml"]);
+    says(
+        &site.fails(1, &["kubeconfig", "--out", "own", "--cluster", "other.toml"]),
+        &["hint: kbake kubeconfig --merge own --cluster other.toml"],
+    );
     site.write("notes", "a list\n");
     says(&site.fails(1, &["kubeconfig", "--out", "notes"]), &["is not replaced", "no kubeconfig"]);
     assert_eq!(site.read("notes"), "a list\n");
@@ -237,14 +255,20 @@ fn git_takes_no_secret_in_silence_and_keeps_its_own_ignore_file() {
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stderr).unwrap()
     };
-    let warning = |file: &str, line: &str, ignore: &str| format!("warning: git would take {file}, which holds keys: echo {line} >> {ignore}");
+    let warning =
+        |file: &str, line: &str, ignore: &str| format!("warning: git would take {file}, which holds keys: echo {line} >> {ignore}");
     says(&told(&["kubeconfig", "--out", "kubeconfig"]), &[&warning("kubeconfig", "/kubeconfig", ".gitignore")]);
     says(&told(&["seed", "worker", "--out", "."]), &[&warning("./worker.iso", "/worker.iso", "./.gitignore")]);
     assert!(!site.path(".gitignore").exists(), "a project's own file is its own");
     // The commands work as typed, and what is ignored is spoken of no more.
     let script = "echo /kubeconfig >> .gitignore; echo /worker.iso >> ./.gitignore";
     assert!(judge("sh", &["-c", script], site.dir.path()).status.success());
-    for args in [&["kubeconfig", "--out", "kubeconfig"][..], &["seed", "worker", "--out", "."], &["seed", "--all"], &["kubeconfig", "--out", "secrets/lab/admin.conf"]] {
+    for args in [
+        &["kubeconfig", "--out", "kubeconfig"][..],
+        &["seed", "worker", "--out", "."],
+        &["seed", "--all"],
+        &["kubeconfig", "--out", "secrets/lab/admin.conf"],
+    ] {
         assert!(!told(args).contains("git"), "{args:?}");
     }
     image(&site, "worker");
@@ -266,7 +290,9 @@ fn a_clock_in_another_age_makes_no_authority() {
         let output = site.kbake(args).env("LD_PRELOAD", &library).env("CLOCK", seconds).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    for (seconds, date) in [("0", "1970-01-01"), ("1000000000", "2001-09-09"), ("10413792000", "2300-01-01"), ("253402300799", "9999-12-31")] {
+    for (seconds, date) in
+        [("0", "1970-01-01"), ("1000000000", "2001-09-09"), ("10413792000", "2300-01-01"), ("253402300799", "9999-12-31")]
+    {
         let (code, said) = at(seconds, &["pki", "init"]);
         assert_eq!(code, Some(1), "{said}");
         says(&said, &[&format!("this machine's clock says {date}"), "expected 20", "hint: set the clock"]);
@@ -286,7 +312,9 @@ fn a_clock_in_another_age_makes_no_authority() {
 fn the_ssh_line_of_the_readme_finds_the_nodes_keys() {
     let site = site();
     let known = site.read("secrets/lab/known_hosts");
-    for (host, node) in [("control", "control"), ("worker.lab.internal", "worker"), ("192.168.7.11", "worker"), ("[127.0.0.1]:22001", "worker")] {
+    for (host, node) in
+        [("control", "control"), ("worker.lab.internal", "worker"), ("192.168.7.11", "worker"), ("[127.0.0.1]:22001", "worker")]
+    {
         let found = judge("ssh-keygen", &["-l", "-F", host, "-f", "secrets/lab/known_hosts"], site.dir.path());
         let key = judge("ssh-keygen", &["-l", "-f", &format!("secrets/lab/nodes/{node}/ssh_host_ed25519_key")], site.dir.path());
         let fingerprint = String::from_utf8(key.stdout).unwrap().split(' ').nth(1).unwrap().to_owned();

@@ -80,7 +80,9 @@ fn a_text_without_end_is_cut_off() {
     assert_eq!(read(&path).unwrap().len() as u64, TEXT_MAX);
     // A hole: it costs no room on the disk, and would cost memory.
     File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
-    for error in [read(&path).map(drop), read_if_present(&path).map(drop), read_to_string(&path).map(drop), read_given_to_string(&path).map(drop)] {
+    for error in
+        [read(&path).map(drop), read_if_present(&path).map(drop), read_to_string(&path).map(drop), read_given_to_string(&path).map(drop)]
+    {
         let error = error.unwrap_err();
         assert!(error.message().contains("cluster.toml is too long: more than 64 MiB"), "{error}");
     }
@@ -134,7 +136,11 @@ fn a_folder_that_others_take_away_is_made_again() {
     });
     fs::remove_dir(&path).or_else(|_| fs::create_dir_all(path.parent().unwrap())).unwrap();
     for (odd, words) in [("file", "b is a file, and a folder"), ("link", "b is a symbolic link, and a folder")] {
-        if odd == "file" { fs::write(&path, "").unwrap() } else { symlink("nowhere", &path).unwrap() }
+        if odd == "file" {
+            fs::write(&path, "").unwrap()
+        } else {
+            symlink("nowhere", &path).unwrap()
+        }
         for made in [create_dir(&path, 0o755), create_dir_all(&path)] {
             let error = made.unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

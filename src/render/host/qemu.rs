@@ -73,7 +73,8 @@ pub fn qemu_command(cluster: &Cluster, node: &Node, files: &MachineFiles, accel:
     let mut lines = vec![program.to_owned()];
     let groups = [machine(cluster, node, accel), disks(files), network(cluster, node, link), surroundings()];
     for option in groups.into_iter().flatten() {
-        let words: Vec<String> = option.iter().map(|word| if TRIED.contains(&word.as_str()) { word.clone() } else { quote(word) }).collect();
+        let words: Vec<String> =
+            option.iter().map(|word| if TRIED.contains(&word.as_str()) { word.clone() } else { quote(word) }).collect();
         lines.push(words.join(" "));
     }
     head + &lines.join(" \\\n  ") + "\n"

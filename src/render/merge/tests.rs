@@ -79,9 +79,13 @@ fn kubectl_finds_all_that_was_there_and_the_cluster_beside_it() {
         assert_eq!(before[same], after[same], "{same}");
     }
     let cluster = &by_name(&after, "clusters")["lab"]["cluster"];
-    assert_eq!((&cluster["server"], &cluster["certificate-authority-data"]), (&"https://192.168.7.10:6443".into(), &STANDARD.encode("authority").into()));
+    assert_eq!(
+        (&cluster["server"], &cluster["certificate-authority-data"]),
+        (&"https://192.168.7.10:6443".into(), &STANDARD.encode("authority").into())
+    );
     // kubectl does not show what it does not know: the rest is there as it was spelt.
-    for part in ["unknown-field:\n  - 1\n  - 1.5\n  - ~\n  - null\n  - 2001-01-01\n", "number: 0644\n", "\"text\": \"0644\"", "colors: yes"] {
+    for part in ["unknown-field:\n  - 1\n  - 1.5\n  - ~\n  - null\n  - 2001-01-01\n", "number: 0644\n", "\"text\": \"0644\"", "colors: yes"]
+    {
         assert!(merged.contains(part), "{part}: {merged}");
     }
     assert_eq!(merge(&merged).unwrap(), merged, "once more changes nothing");
@@ -127,9 +131,22 @@ fn entries_of_another_cluster_of_the_same_name_are_never_replaced() {
 #[test]
 fn what_is_no_kubeconfig_is_refused_without_repeating_it() {
     let bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned()
-        + &(b'b'..=b'i').map(|c| format!("{0}: &{0} [{1}]\n", c as char, vec![format!("*{}", (c - 1) as char); 10].join(", "))).collect::<String>();
+        + &(b'b'..=b'i')
+            .map(|c| format!("{0}: &{0} [{1}]\n", c as char, vec![format!("*{}", (c - 1) as char); 10].join(", ")))
+            .collect::<String>();
     let deep = "[".repeat(100) + &"]".repeat(100);
-    for text in ["- a\n", "text", "kind: Pod\n", "clusters: {}\n", "a: b\n---\nc: d\n", "a: [secret-text", "a: !secret x\n", "? [a]\n: b\n", &bomb, &deep] {
+    for text in [
+        "- a\n",
+        "text",
+        "kind: Pod\n",
+        "clusters: {}\n",
+        "a: b\n---\nc: d\n",
+        "a: [secret-text",
+        "a: !secret x\n",
+        "? [a]\n: b\n",
+        &bomb,
+        &deep,
+    ] {
         let error = merge(text).unwrap_err().to_string();
         assert!(error.starts_with("this is no kubeconfig: ") && !error.contains("secret"), "{text}: {error}");
     }

@@ -117,7 +117,8 @@ fn a_seed_is_known_again() {
     // Of an older version, which did not name the cluster.
     let old: String = text(&made, "meta-data").lines().filter(|line| !line.starts_with("kbake")).map(|line| format!("{line}\n")).collect();
     assert!(Found::of_documents(&old, "").unwrap().is_of(&cluster, node));
-    for other in ["", "instance-id: \"worker0\"\n", "instance-id: iid-local01\nlocal-hostname: worker0\n", &old.replace("local\"", "net\"")] {
+    for other in ["", "instance-id: \"worker0\"\n", "instance-id: iid-local01\nlocal-hostname: worker0\n", &old.replace("local\"", "net\"")]
+    {
         assert_eq!(Found::of_documents(other, ""), None, "{other}");
         assert_eq!(Found::of_volume(other.as_bytes()), None, "{other}");
     }

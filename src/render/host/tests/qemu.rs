@@ -161,7 +161,9 @@ fn the_command_can_be_pasted() {
 fn a_host_whose_kvm_does_not_work_emulates_and_says_so() {
     let (_, cluster) = shipped().into_iter().find(|(name, _)| name == "lab").unwrap();
     let script = qemu_command(&cluster, &cluster.nodes[0], &files_in("/srv", &cluster.nodes[0]), Accel::Kvm, &Link::Multicast);
-    for (trial, accel, said) in [("exit 0", "kvm -cpu max", false), ("exit 1", "tcg -cpu qemu64", true), ("kill -ABRT $$", "tcg -cpu qemu64", true)] {
+    for (trial, accel, said) in
+        [("exit 0", "kvm -cpu max", false), ("exit 1", "tcg -cpu qemu64", true), ("kill -ABRT $$", "tcg -cpu qemu64", true)]
+    {
         let folder = tempfile::tempdir().unwrap();
         let qemu = folder.path().join("qemu-system-x86_64");
         std::fs::write(&qemu, format!("#!/bin/sh\ncase \"$*\" in *reboot-timeout*) {trial};; esac\necho \"$@\"\n")).unwrap();
