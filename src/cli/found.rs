@@ -25,8 +25,8 @@ pub(super) enum There {
     Nothing,
     /// A seed that kbake has written.
     Seed(Found),
-    /// Anything else.
-    Other,
+    /// Anything else, as the end of a sentence.
+    Other(&'static str),
 }
 
 impl There {
@@ -34,6 +34,7 @@ impl There {
     pub(super) fn at(path: &Path) -> Result<There> {
         let found = match fsx::facts(path)? {
             None => return Ok(There::Nothing),
+            Some(facts) if facts.kind == Kind::Link => return Ok(There::Other("a link, which may lead anywhere")),
             Some(facts) if facts.kind == Kind::Folder && fsx::list(path)?.is_empty() => return Ok(There::Nothing),
             Some(facts) if facts.kind == Kind::Folder => {
                 let text = |name: &str| read(&path.join(name)).map(|bytes| bytes.and_then(|bytes| String::from_utf8(bytes).ok()));
@@ -47,7 +48,7 @@ impl There {
                 found
             }),
         };
-        Ok(found.map_or(There::Other, There::Seed))
+        Ok(found.map_or(There::Other("something that kbake has not written"), There::Seed))
     }
 
     /// Refuses to write this node's seed over what is somebody else's.
@@ -56,7 +57,7 @@ impl There {
             There::Nothing => return Ok(()),
             There::Seed(found) if found.is_of(cluster, node) => return Ok(()),
             There::Seed(found) => described(found),
-            There::Other => "something that kbake has not written".to_owned(),
+            There::Other(what) => (*what).to_owned(),
         };
         let shown = path.display();
         let word = quote(&shown.to_string());
@@ -103,7 +104,7 @@ impl Session<'_> {
         let Machine { cluster, node, .. } = machine;
         let found = match there {
             There::Nothing => return Ok(None),
-            There::Other => return Ok(Some("was not written by kbake".to_owned())),
+            There::Other(_) => return Ok(Some("was not written by kbake".to_owned())),
             There::Seed(found) if !found.is_of(cluster, node) => return Ok(Some(format!("is {}", described(found)))),
             There::Seed(found) => found,
         };

@@ -19,17 +19,24 @@ const OTHERS: u32 = 0o077;
 /// # Errors
 /// When others could put something else in its place.
 pub(super) fn open_folder(path: &Path, mode: u32, purpose: &str) -> Result<bool> {
+    require_folder(path, purpose)?;
     if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
         fsx::create_closed(above)?;
     }
     let made = !fsx::exists(path)?;
     fsx::create_dir(path, mode)?;
+    // Somebody may have been faster.
+    require_folder(path, purpose)?;
+    Ok(made)
+}
+
+/// Refuses what is no folder, or could be exchanged. What is not there yet may be made.
+fn require_folder(path: &Path, purpose: &str) -> Result<()> {
     if fsx::facts(path)?.is_some_and(|facts| facts.kind != Kind::Folder) {
         return Err(Error::user(format!("{purpose} {}: it is no folder of its own, but a link or a file", path.display()))
             .hint("name the folder itself"));
     }
-    require_trust(path, purpose)?;
-    Ok(made)
+    require_trust(path, purpose)
 }
 
 /// Refuses a folder that others could change, or exchange.

@@ -32,10 +32,10 @@ users:
       interactiveMode: Never
       provideClusterInfo: false
 - name: kubernetes-admin
-  user: {token: |
-    two
-    lines
-  }
+  user:
+    token: |
+      two
+      lines
 unknown-field: [1, 1.5, ~, null, 2001-01-01]
 "#;
 
