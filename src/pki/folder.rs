@@ -93,8 +93,11 @@ impl Folder {
                 require_modes(folder)?;
             }
             // Only in a folder of kbake's own: `--secrets .` must not keep a whole project out of git.
-            if *folder == self.root || fsx::list(folder)?.is_empty() {
-                fsx::write_new(&folder.join(".gitignore"), FILE_MODE, b"*\n")?;
+            // A process that was killed here left nothing but the same file on its way.
+            let begun = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("..gitignore.kbake-");
+            let ignore = folder.join(".gitignore");
+            if (*folder == self.root || fsx::list(folder)?.iter().all(begun)) && !fsx::exists(&ignore)? {
+                fsx::write_new(&ignore, FILE_MODE, b"*\n")?;
             }
         }
         for node in hosts {

@@ -182,10 +182,7 @@ fn a_seed_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
     site.write("cluster.toml", &CLUSTER.replace("192.168.7.0", "192.168.8.0"));
     for command in ["qemu", "domain-xml"] {
         let said = told(&site, &[command, "etcd0", "--quiet"]);
-        says(
-            &said,
-            &["its network has `", "192.168.7.10/24", "the file says `", "192.168.8.10/24", "`kbake seed etcd0` makes it anew"],
-        );
+        says(&said, &["its network has `", "192.168.7.10/24", "the file says `", "192.168.8.10/24", "`kbake seed etcd0` makes it anew"]);
     }
     site.succeeds(&["pki", "renew"]);
     site.succeeds(&["seed", "--all"]);

@@ -115,7 +115,9 @@ fn the_umask_opens_no_folder() {
     for folder in ["deep", "deep/er", "deep/er/seeds"] {
         assert_eq!(mode(&site.path(folder)) & 0o022, 0, "{folder}");
     }
-    let script = format!("umask 0; export KBAKE_CHANNEL=debian; {KBAKE} disk worker && {KBAKE} pki init --secrets other/secrets && {KBAKE} seed worker");
+    let script = format!(
+        "umask 0; export KBAKE_CHANNEL=debian; {KBAKE} disk worker && {KBAKE} pki init --secrets other/secrets && {KBAKE} seed worker"
+    );
     let output = judge("sh", &["-c", &script], site.dir.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for folder in ["images/disks", "images/disks/lab", "images/seeds", "images/seeds/lab", "other", "other/secrets"] {

@@ -160,5 +160,5 @@ fn a_kubeconfig_is_a_cluster_s_own_only_if_nothing_else_is_in_it() {
     assert!(own(plain.expose_secret()) && own(&merge("").unwrap()) && own(""));
     assert!(!own(OTHERS) && !own(&merge(OTHERS).unwrap()));
     assert!(!own(&plain.expose_secret().replace(&STANDARD.encode("authority"), "b3RoZXI=")), "another cluster of the same name");
-    assert!(!own(&format!("{}- name: me\n  user: {{token: t}}\n", plain.expose_secret())), "a user of nobody's");
+    assert!(!own(&format!("{}  - name: me\n    user: {{token: t}}\n", plain.expose_secret())), "a user of nobody's");
 }
