@@ -131,13 +131,15 @@ fn every_module_begins_with_its_charter() {
 const SECRETIVE: [&str; 6] = ["cli", "fetch", "pki", "render", "resolve", "seed"];
 
 /// Where secrets are opened, and why. `pki/` reads and writes the user's private folder.
-const OPENERS: [(&str, &str); 6] = [
+const OPENERS: [(&str, &str); 8] = [
     ("cli/pki.rs", "prints the kubeconfig that was asked for"),
+    ("cli/kubeconfig.rs", "writes kubeconfigs to the user's files"),
     ("fetch/credential.rs", "puts logins and tokens into headers of requests, proxies' addresses, and apt's netrc"),
     (
         "render/additions.rs",
         "reads the keys of what a person adds to a seed, and joins it with the seed's into a document that is a secret again",
     ),
+    ("render/merge.rs", "puts a cluster's entries into a kubeconfig, which is a secret again"),
     ("render/yaml.rs", "writes them into documents that are secrets again"),
     ("resolve/state.rs", "writes a mirror's login into the netrc of the private apt, mode 0600"),
     ("seed/mod.rs", "lays volumes out, which are secrets again, and hands the bytes to who writes private files"),

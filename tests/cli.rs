@@ -5,6 +5,7 @@
 mod clusters;
 mod disks;
 mod packages;
+mod private;
 mod program;
 mod site;
 mod web;
@@ -500,6 +501,15 @@ fn init_writes_what_is_missing_and_nothing_else() {
     site.succeeds(&["init"]);
     assert_eq!(site.read("cluster.toml"), "# mine\n");
     assert_eq!(site.read("recipes/base.toml"), before);
+    // Images and everything private stay out of git; a file that is there is told what it lacks.
+    for line in ["/images/*", "!/images/expected.toml", "secrets/", "kubeconfig", "*.iso"] {
+        assert!(site.read("new/.gitignore").lines().any(|found| found == line), "{line}");
+    }
+    site.write(".gitignore", "/images/*\n/secrets\n");
+    let output = site.kbake(&["init"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    says(&told, &["note: ./.gitignore lacks lines that keep images and keys out of git: !/images/expected.toml kubeconfig "]);
+    assert_eq!(site.read(".gitignore"), "/images/*\n/secrets\n");
     assert!(site.succeeds(&["roles"]).contains("etcd\ta role\n"), "its own recipe is kept");
 }
 

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::disk::qcow2::{Backing, Format, empty, overlay};
+use crate::disk::qcow2::{Backing, Format, backing_of, empty, overlay};
 use crate::disk::readback::Image;
 use crate::error::{Error, Result};
 use crate::fsx::{self, Persisted};
@@ -14,6 +14,9 @@ use crate::value::{RoleName, Sha256, Size};
 
 /// So many digits of a digest in a name: enough for a person's images, few enough to read.
 const DIGITS: usize = 12;
+
+/// So many bytes of a disk have its header with the name of what it lies on: kbake and QEMU put both into the first cluster.
+const HEAD: usize = 64 << 10;
 
 /// Of a kept image: it is public, everyone may read it, and nobody should write to it.
 const IMAGE_MODE: u32 = 0o444;
@@ -23,7 +26,7 @@ const IMAGE_MODE: u32 = 0o444;
 const DISK_MODE: u32 = 0o600;
 
 /// Of the folders: a hypervisor that runs as another user passes through them, whatever the umask was.
-const FOLDER_MODE: u32 = 0o711;
+pub const FOLDER_MODE: u32 = 0o711;
 
 /// A role image's contents, kept for disks to lie on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,14 +55,66 @@ pub fn keep(image: &Path, role: &RoleName, folder: &Path) -> Result<Base> {
     let Some((digest, _)) = fsx::digest_if_present(image)? else {
         return Err(Error::user(format!("{} has just gone away", image.display())).hint("run the same command again"));
     };
-    let name = format!("{role}-{}.qcow2", &digest.to_string()[..DIGITS]);
+    let name = kept_name(role, &digest);
     let kept = folder.join(&name);
     fsx::create_dir(folder, FOLDER_MODE)?;
+    require_trust(folder)?;
     if !fsx::exists(&kept)? {
         fsx::copy_verified(image, &kept, IMAGE_MODE, &digest).map_err(|error| error.hint("run the same command again"))?;
     }
     check(&kept, &digest)?;
     Ok(Base { name, size: Image::open(&kept)?.size() })
+}
+
+/// The name that the contents of `image` have among the kept ones; none when there is no such file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn name_of(image: &Path, role: &RoleName) -> Result<Option<String>> {
+    Ok(fsx::digest_if_present(image)?.map(|(digest, _)| kept_name(role, &digest)))
+}
+
+fn kept_name(role: &RoleName, digest: &Sha256) -> String {
+    format!("{role}-{}.qcow2", &digest.to_string()[..DIGITS])
+}
+
+/// The size of the smallest disk over `image`, in bytes: none is smaller than what it lies on. Nothing for what is no image.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn least(image: &Path) -> Result<u64> {
+    Ok(if fsx::exists(image)? { Image::open(image).map_or(0, |image| image.size()) } else { 0 })
+}
+
+/// What a disk says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The file's name that it lies on.
+    pub base: String,
+    /// Whether that file is there.
+    pub base_is_there: bool,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// What the disk at `path` says of itself; none when nothing is there, and of what lies on nothing.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn look(path: &Path) -> Result<Option<Disk>> {
+    let Some(head) = fsx::read_head(path, HEAD)? else { return Ok(None) };
+    let Some((name, size)) = backing_of(&head) else { return Ok(None) };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let base = Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Some(Disk { base, base_is_there: fsx::facts_followed(&folder.join(&name))?.is_some(), size }))
+}
+
+/// Whoever can change the folder can put other bytes under the disks in it.
+fn require_trust(folder: &Path) -> Result<()> {
+    fsx::distrust(folder)?.map_or(Ok(()), |found| {
+        let what = format!("no disk is put into {}: {} {}", folder.display(), found.folder.display(), found.what);
+        Err(Error::user(what).hint(found.mend))
+    })
 }
 
 fn check(kept: &Path, expected: &Sha256) -> Result<()> {
@@ -82,6 +137,7 @@ fn check(kept: &Path, expected: &Sha256) -> Result<()> {
 pub fn place_disk(path: &Path, base: &Base, size: Size) -> Result<Persisted> {
     let folder = path.parent().ok_or_else(|| Error::user(format!("{} is in no folder", path.display())))?;
     fsx::create_dir(folder, FOLDER_MODE)?;
+    require_trust(folder)?;
     // Relative, so that all can be moved together. QEMU and libvirt look from the disk's folder, through the kernel.
     let name = format!("../{}", base.name);
     if !fsx::exists(&folder.join(&name))? {

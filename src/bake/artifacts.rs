@@ -167,7 +167,9 @@ impl Work<'_> {
         let pulled = |index| Made::Pulled(PulledImage { reference: reference.clone(), index, arch: self.sources.arch });
         let (made, from) = match &image.content {
             _ if let Some((manifest, path)) = own => {
-                self.out.own_images.insert(manifest, OwnFile { name: name.value.clone(), path: self.project.own_file(path) });
+                // A link out of the project is refused here; what is missing is told when it is needed.
+                self.project.own_file(path)?;
+                self.out.own_images.insert(manifest, OwnFile { name: name.value.clone(), path: self.project.own_path(path) });
                 (pulled(manifest), None)
             }
             ImageContent::Built { from, files, command } => match self.programs(image, from, files)? {

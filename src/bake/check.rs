@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::{Bake, Baked, IMAGE, Resolved};
+use super::{Bake, Baked, IMAGE, Resolved, place};
 use crate::base;
 use crate::error::{Class, Error, Result};
 use crate::fetch;
@@ -131,7 +131,8 @@ impl Bake<'_> {
         }
         let mut differences = Vec::new();
         if again.image != baked.image {
-            fresh.export(&again.image.digest, keep, 0o644)?;
+            place::require_replaceable(self.store, keep, &|_| false)?;
+            fresh.export(&again.image.digest, keep, place::IMAGE_MODE)?;
             // To be compared, and kept, it needs a file.
             self.store.blob(&baked.image.digest)?.ok_or_else(|| gone(resolved))?;
             inspect::compare(&self.store.path(&baked.image.digest), keep, self.cancel, &mut |difference| {

@@ -26,6 +26,7 @@ mod overlay;
 mod own;
 mod owners;
 mod pantry;
+mod place;
 mod proof;
 mod public;
 mod recall;
@@ -292,15 +293,20 @@ impl Bake<'_> {
         }
     }
 
-    /// Puts an image at the absolute path `to`, unless it is there already. Gives whether it had to be written.
-    pub fn place(&self, image: &Blob, to: &Path) -> Result<bool> {
+    /// Puts an image at the absolute path `to`, unless it is there already. Gives whether it had to be written. It takes
+    /// the place of an image that kbake has written, and of nothing else; `is_known` tells digests that the project knows.
+    ///
+    /// # Errors
+    /// Something else is at `to`, or a machine uses it.
+    pub fn place(&self, image: &Blob, to: &Path, is_known: &dyn Fn(&Sha256) -> bool) -> Result<bool> {
         if self.store.stamp(to)? == Some(image.digest) {
             return Ok(false);
         }
+        place::require_replaceable(self.store, to, &|digest| *digest == image.digest || is_known(digest))?;
         if let Some(folder) = to.parent() {
-            fsx::create_dir_all(folder)?;
+            fsx::create_closed(folder)?;
         }
-        self.store.export(&image.digest, to, 0o644)?;
+        self.store.export(&image.digest, to, place::IMAGE_MODE)?;
         Ok(true)
     }
 }

@@ -13,6 +13,8 @@ use crate::value::Size;
 const DIGITS: usize = 3;
 /// The most pieces that a bundle is written in: all are open until the last one is whole.
 const PIECES_MAX: u64 = 512;
+/// FAT32 takes files of one byte less, and whoever says `--split 4G` means what fits.
+const FAT32_FULL: u64 = 4 << 30;
 /// So many bytes are written before they are sent to the disk while more are written.
 const EARLY: u64 = 32 << 20;
 
@@ -159,6 +161,11 @@ impl Read for Files {
     }
 }
 
+/// So many bytes go into a piece when pieces of `split` are asked for.
+fn piece_size(split: u64) -> u64 {
+    if split == FAT32_FULL { split - 1 } else { split }
+}
+
 /// A bundle that is being written: files that have no names yet.
 pub struct Output {
     to: PathBuf,
@@ -173,14 +180,16 @@ pub struct Output {
 }
 
 impl Output {
-    /// A bundle that will be at `to`, of `len` bytes; in pieces of at most `split` bytes where that is given.
+    /// A bundle that will be at `to`, of `len` bytes; in pieces of at most `split` bytes where that is given. Of 4 GiB they
+    /// have one byte less.
     ///
     /// # Errors
     /// [`crate::Class::NoSpace`] when the disk has fewer bytes free; a file of another bundle that would be taken for one of
     /// this.
     pub fn create(to: &Path, len: u64, split: Option<u64>) -> Result<Output> {
+        let split = split.map(piece_size);
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fsx::create_dir_all(folder)?;
+        fsx::create_closed(folder)?;
         let free = fsx::free_space(folder)?;
         if free < len {
             return Err(Error::new(crate::Class::NoSpace, format!("not enough space for the bundle {}", to.display()))
@@ -246,5 +255,17 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_4_gib_fit_fat32() {
+        let asked = |text: &str| piece_size(text.parse::<Size>().unwrap().0);
+        assert_eq!(["4G", "4GiB", "4096M"].map(asked), [u64::from(u32::MAX); 3]);
+        assert_eq!(["1K", "2GiB", "5GiB"].map(asked), [1 << 10, 2 << 30, 5 << 30]);
     }
 }

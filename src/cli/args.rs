@@ -321,6 +321,8 @@ pub struct Machine {
     pub cluster: Cluster,
     #[command(flatten)]
     pub images: Images,
+    #[command(flatten)]
+    pub secrets: Secrets,
     /// What runs the guest's instructions; plain QEMU emulates them where it cannot
     #[arg(long, value_enum, default_value_t = Accel::Kvm)]
     pub accel: Accel,
@@ -440,9 +442,12 @@ pub struct Kubeconfig {
     /// Whose; those of nodes and components are in the seeds
     #[arg(value_enum, default_value = "admin")]
     pub user: Admin,
-    /// A file to write it to, mode 0600 [default: print it]
+    /// A file to write it to, mode 0600; one that is there must be this cluster's alone [default: print it]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// A kubeconfig to put the cluster into, as ~/.kube/config; all that is in it stays
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    pub merge: Option<PathBuf>,
     /// Where the API server is reached, if not where nodes reach it: https://HOST:PORT, of a name that its certificate has
     #[arg(long, value_name = "URL")]
     pub server: Option<ServerUrl>,

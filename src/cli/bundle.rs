@@ -9,11 +9,12 @@ use super::{Session, current_folder};
 use crate::bake::{self, Belief, Bundling, Description, ImportedRole, Importing};
 use crate::bundle::pieces::{self, Files, Output};
 use crate::bundle::{self, Kind, Outline};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fetch;
+use crate::fsx;
 use crate::project::Project;
 use crate::report::{Item, ItemKind, Outcome, Report as _};
-use crate::value::{RoleName, Sha256, Size};
+use crate::value::{RoleName, Sha256, Size, quote};
 
 /// In place of a file's name: standard input.
 const STDIN: &str = "-";
@@ -45,6 +46,7 @@ impl Session<'_> {
         for file in args.since.iter().filter(|file| *file != Path::new(STDIN)) {
             pieces::refuse_over(&out, args.split.is_some(), file)?;
         }
+        require_replaceable(&out, args.split.is_some(), name, &wanted)?;
         let since = args.since.iter().map(|file| documents(std::slice::from_ref(file))).collect::<Result<Vec<_>>>()?;
         let bundling = Bundling {
             project: &project,
@@ -151,6 +153,29 @@ impl Session<'_> {
         let item = Item { kind: ItemKind::Bundle, name, digest: Some(digest.into()), bytes: Some(outline.len()) };
         self.shell.placed(&item, outcome, path);
     }
+}
+
+/// Refuses to write a bundle over anything but an earlier one of the same channel and roles.
+fn require_replaceable(out: &Path, split: bool, channel: &str, roles: &[RoleName]) -> Result<()> {
+    let first = if split { pieces::piece(out, 0) } else { out.to_owned() };
+    let behind = pieces::piece(out, 1);
+    let there = match fsx::exists(&first)? {
+        true => first,
+        // Pieces without a first one are somebody else's.
+        false if split && fsx::exists(&behind)? => behind,
+        false => return Ok(()),
+    };
+    let is_own = |outline: &Outline| {
+        let found = outline.contents().iter().map(Description::of).collect::<Result<Vec<_>>>();
+        found.is_ok_and(|found| found.iter().all(|it| it.channel.as_str() == channel && roles.contains(&it.role)))
+    };
+    let is_file = fsx::facts(&there)?.is_some_and(|facts| facts.kind == fsx::Kind::File);
+    if is_file && documents(std::slice::from_ref(&there)).is_ok_and(|(outline, _)| is_own(&outline)) {
+        return Ok(());
+    }
+    let (shown, word) = (there.display(), quote(&there.display().to_string()));
+    Err(Error::user(format!("{shown} is not replaced: it is no bundle of these roles of channel {channel}"))
+        .hint(format!("name another file with --out; or, if it is not needed: mv {word} {word}.old")))
 }
 
 /// Whether the project would build this very plan.

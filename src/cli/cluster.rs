@@ -96,7 +96,7 @@ pub fn pasteable(error: Error, args: &Args, secrets: &Secrets) -> Error {
             options.push_str(&format!(" {name} {}", quote(&path.display().to_string())));
         }
     }
-    error.map_hints(|hint| if hint.starts_with("kbake pki ") { hint + &options } else { hint })
+    error.map_hints(|hint| if hint.starts_with("kbake pki ") || hint.starts_with("kbake kubeconfig ") { hint + &options } else { hint })
 }
 
 impl Args {

@@ -62,7 +62,7 @@ impl Session<'_> {
         let (digest, bytes) = (Some(baked.image.digest.into()), Some(baked.image.size));
         let file = Item { kind: ItemKind::File, name: role.as_str(), digest, bytes };
         self.shell.begun(&file);
-        let written = bake.place(&baked.image, &path)?;
+        let written = bake.place(&baked.image, &path, &|digest| expected.has_image(digest))?;
         self.shell.placed(&file, if written { Outcome::Written } else { Outcome::Cached }, &shown);
         bake.remember(whose, resolved, Some(&path))?;
         if args.verify {
@@ -175,6 +175,11 @@ impl Session<'_> {
         {
             let file = file.display();
             self.shell.say(&format!("{file} sets the channel of commands in its folder: `{channel}`; change it there, or give --channel"));
+        }
+        let missing = Project::missing_ignores(dir)?;
+        if !missing.is_empty() {
+            let file = dir.join(".gitignore");
+            self.shell.notice(&format!("note: {} lacks lines that keep images and keys out of git: {}", file.display(), missing.join(" ")));
         }
         Ok(())
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::{Accel, Cluster as ClusterArgs, Disk, Images, Machine, Qemu};
+use super::args::{Accel, Cluster as ClusterArgs, Disk, Images, Machine, Qemu, Secrets};
 use super::cluster::of_node;
-use super::seed::keep_out_of_git;
+use super::found;
+use super::private::{keep_out_of_git, open_folder, require_trust};
 use super::{Session, current_folder};
 use crate::backing;
 use crate::cluster::{Cluster, Mode, Node};
@@ -16,7 +17,9 @@ use crate::report::Report as _;
 use crate::value::{RoleName, quote};
 
 /// The usual folder of images, disks and seeds.
-const IMAGES: &str = "images";
+pub(super) const IMAGES: &str = "images";
+/// Begins the message about a folder that others can change.
+const NO_DISK: &str = "no disk is put into";
 
 impl Session<'_> {
     /// `kbake net-xml`.
@@ -54,6 +57,7 @@ impl Session<'_> {
         let node = cluster.node(&args.node)?;
         let files = machine_files(&args.images, &cluster, node)?;
         self.say_what_is_missing(&args.cluster, &args.images, &cluster, node)?;
+        self.say_what_is_stale(&of_machine(args, &cluster, node))?;
         self.shell.data(&host::domain_xml(&cluster, node, &files, accel(args.accel)))
     }
 
@@ -65,6 +69,7 @@ impl Session<'_> {
         let files = machine_files(&machine.images, &cluster, node)?;
         let link = self.link(args, &cluster, node)?;
         self.say_what_is_missing(&machine.cluster, &machine.images, &cluster, node)?;
+        self.say_what_is_stale(&of_machine(machine, &cluster, node))?;
         self.shell.data(&host::qemu_command(&cluster, node, &files, accel(machine.accel), &link))
     }
 
@@ -84,22 +89,31 @@ impl Session<'_> {
         for node in &without {
             check_image(&args.images.images, node, &roles)?;
         }
+        let disks = args.images.images.join("disks");
+        // What is in a folder of others counts for nothing, also if it is there already.
+        for node in &nodes {
+            require_trust(place(node).parent().unwrap_or(&disks), NO_DISK)?;
+        }
+        if !without.is_empty() && open_folder(&disks, backing::FOLDER_MODE, NO_DISK)? {
+            // Machines copy their keys to their disks.
+            keep_out_of_git(&disks)?;
+        }
         let mut bases = BTreeMap::new();
         for node in &without {
             if !bases.contains_key(&node.image) {
-                let base = backing::keep(&image(&args.images.images, node), &node.image, &args.images.images.join("disks"))?;
+                let base = backing::keep(&image(&args.images.images, node), &node.image, &disks)?;
                 bases.insert(&node.image, base);
             }
-        }
-        if !without.is_empty() {
-            // Machines copy their keys to their disks.
-            keep_out_of_git(&args.images.images.join("disks"))?;
         }
         for node in nodes {
             let path = place(node);
             match bases.get(&node.image).filter(|_| without.iter().any(|other| other.name == node.name)) {
                 Some(base) => _ = backing::place_disk(&path, base, node.disk)?,
-                None => self.shell.say(&format!("{}: its disk is there, and stays as it is", node.name)),
+                None => {
+                    self.shell.say(&format!("{}: its disk is there, and stays as it is", node.name));
+                    let (file, images, secrets) = (&args.cluster, &args.images, &Secrets { secrets: None });
+                    self.say_what_is_old_of_the_disk(&found::Machine { cluster: &cluster, node, file, images, secrets })?;
+                }
             }
             self.shell.data(&format!("{}\n", path.display()))?;
             self.data_disk(args, &cluster, node)?;
@@ -151,6 +165,10 @@ const DATA_END: &str = "data.qcow2";
 
 fn data_disk(images: &Path, cluster: &Cluster, node: &Node) -> PathBuf {
     of_node(images, "disks", cluster, node, DATA_END)
+}
+
+fn of_machine<'a>(args: &'a Machine, cluster: &'a Cluster, node: &'a Node) -> found::Machine<'a> {
+    found::Machine { cluster, node, file: &args.cluster, images: &args.images, secrets: &args.secrets }
 }
 
 /// An option with a path, as a shell takes it.

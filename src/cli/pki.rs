@@ -2,26 +2,41 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::args::{Admin, Kubeconfig, Pki as Command, PkiArgs};
+use super::args::{Admin, Kubeconfig, Pki as Command};
 use super::cluster::pasteable;
 use super::{Session, data};
+use crate::cluster::Cluster;
 use crate::error::{Class, Error, Result};
 use crate::fsx;
 use crate::pki::{self, Authority, Imported, Pki, Problem, State};
 use crate::render::{self, Caller};
 use crate::report::Report as _;
 
+/// The first day of kbake, 2026-01-01: no clock is right that says less.
+const FIRST: i64 = 1_767_225_600;
+
 impl Session<'_> {
     /// `kbake pki …`.
     pub fn pki_command(&self, command: &Command) -> Result<()> {
         let (Command::Init(args) | Command::Show(args) | Command::Renew { args, .. } | Command::Import { args, .. }) = command;
-        let pki = self.opened(args)?;
-        self.pki_of(&pki, command).map_err(|error| pasteable(error, &args.cluster, &args.secrets))
+        let cluster = self.cluster(&args.cluster)?;
+        let pki = self.pki(&args.cluster, &args.secrets, &cluster);
+        if !matches!(command, Command::Show(_)) {
+            pki::check_clock(now()?, self.epoch_of(&cluster), &cluster.validity)?;
+        }
+        self.pki_of(&pki, &cluster, command).map_err(|error| pasteable(error, &args.cluster, &args.secrets))
     }
 
-    fn pki_of(&self, pki: &Pki, command: &Command) -> Result<()> {
+    /// When the packages of the cluster's channel were made; of one that is not there, when kbake was.
+    fn epoch_of(&self, cluster: &Cluster) -> i64 {
+        let channel = self.global.channel.as_deref().unwrap_or(cluster.channel.as_str());
+        let epoch = self.project().and_then(|project| Ok(project.channel(channel)?.sources.epoch.seconds()));
+        epoch.map_or(FIRST, i64::from)
+    }
+
+    fn pki_of(&self, pki: &Pki, cluster: &Cluster, command: &Command) -> Result<()> {
         match command {
-            Command::Init(_) => self.pki_init(pki),
+            Command::Init(_) => self.pki_init(pki, cluster),
             Command::Show(_) => self.pki_show(pki),
             Command::Renew { names, .. } => self.pki_renew(pki, names),
             Command::Import { authority, certificate, key, .. } => {
@@ -40,13 +55,9 @@ impl Session<'_> {
         }
     }
 
-    fn opened(&self, args: &PkiArgs) -> Result<Pki> {
-        let cluster = self.cluster(&args.cluster)?;
-        Ok(self.pki(&args.cluster, &args.secrets, &cluster))
-    }
-
-    fn pki_init(&self, pki: &Pki) -> Result<()> {
+    fn pki_init(&self, pki: &Pki, cluster: &Cluster) -> Result<()> {
         let report = pki.init(now()?)?;
+        write_known_hosts(pki, cluster)?;
         for note in &report.notes {
             self.shell.notice(&format!("note: {note}"));
         }
@@ -127,21 +138,18 @@ impl Session<'_> {
             Admin::Admin => ("kubernetes-admin", secrets.admin()),
             Admin::SuperAdmin => ("kubernetes-super-admin", secrets.super_admin().ok_or_else(|| no_super_admin(args))?),
         };
-        let text = render::kubeconfig(&Caller {
+        let caller = Caller {
             cluster: cluster.name.as_str(),
             user,
             server: &server,
             authority: secrets.authority(Authority::Cluster),
             certificate: identity.certificate(),
             key: identity.key(),
-        });
-        match &args.out {
-            None => self.shell.data(text.expose_secret()),
-            Some(path) => {
-                fsx::write_atomic(path, crate::seed::FILE_MODE, text.expose_secret().as_bytes())?;
-                self.shell.say("the kubeconfig is written; it is private (mode 0600)");
-                self.shell.data(&format!("{}\n", path.display()))
-            }
+        };
+        match (&args.out, &args.merge) {
+            (Some(path), _) => self.put_kubeconfig(path, &caller).map_err(|error| pasteable(error, &args.cluster, &args.secrets)),
+            (None, Some(path)) => self.merge_kubeconfig(path, &caller),
+            (None, None) => self.shell.data(render::kubeconfig(&caller).expose_secret()),
         }
     }
 
@@ -156,6 +164,13 @@ impl Session<'_> {
 fn no_super_admin(args: &Kubeconfig) -> Error {
     let error = Error::user("the cluster has no certificate `super-admin` yet: an earlier version made its certificates");
     pasteable(error.hint("kbake pki init"), &args.cluster, &args.secrets)
+}
+
+/// Puts the nodes' names, addresses and host keys where the README's ssh line looks for them.
+pub(super) fn write_known_hosts(pki: &Pki, cluster: &Cluster) -> Result<()> {
+    let keys = pki.host_keys(now()?)?;
+    let lines = render::host::known_hosts(cluster, &|node| keys.get(&node.name).cloned());
+    pki.write_known_hosts(&lines, &render::host::known_hosts_mark(cluster))
 }
 
 /// Seconds since 1970: when certificates begin, and whether they have ended.

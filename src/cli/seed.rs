@@ -3,19 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{Seed, SeedFormat};
+use super::found::There;
+use super::pki::write_known_hosts;
+use super::private::{keep_out_of_git, open_folder};
 use super::{Session, named};
 use crate::cluster::Node;
-use crate::error::{Error, Result};
-use crate::fsx::{self, Batch, Kind};
+use crate::error::Result;
+use crate::fsx::{self, Batch};
 use crate::render::EtcdStart;
-use crate::report::Report as _;
 use crate::seed::{self, Volume};
-use crate::value::{Epoch, quote};
+use crate::value::Epoch;
 
 /// Of the folder of seeds. A hypervisor that runs as another user must pass through it to a file that it was given;
 /// each file in it is its owner's alone.
 const FOLDER_MODE: u32 = 0o711;
-const IGNORE_MODE: u32 = 0o644;
+/// Begins the message about a folder that others can change.
+const NO_SEED: &str = "no seed is put into";
 
 impl Session<'_> {
     /// `kbake seed`.
@@ -32,44 +35,28 @@ impl Session<'_> {
         let seed = |node: &Node| seed::of(&cluster, node, start, &secrets, &named::of_node(file, node, &authorities)?);
         let seeds = nodes.iter().map(|node| Ok((*node, seed(node)?))).collect::<Result<Vec<_>>>()?;
         let out = args.out.clone().unwrap_or_else(|| args.images.images.join("seeds").join(cluster.name.as_str()));
-        open_folder(&out, FOLDER_MODE)?;
-        keep_out_of_git(&out)?;
+        let places: Vec<PathBuf> = nodes.iter().map(|node| place(&out, node, args.format)).collect();
+        for (node, path) in nodes.iter().zip(&places) {
+            There::at(path)?.require_replaceable(path, &cluster, node)?;
+        }
+        if open_folder(&out, FOLDER_MODE, NO_SEED)? {
+            keep_out_of_git(&out)?;
+        }
         let mut batch = Batch::default();
-        let mut names = String::new();
-        for (node, seed) in &seeds {
-            let path = place(&out, node, args.format);
-            write(seed, &path, args.format, epoch, &mut batch)?;
-            names.push_str(&format!("{}\n", path.display()));
+        for ((_, seed), path) in seeds.iter().zip(&places) {
+            write(seed, path, args.format, epoch, &mut batch)?;
         }
         batch.commit()?;
+        // The addresses may be others than when the keys were made.
+        write_known_hosts(&self.pki(&args.cluster, &args.secrets, &cluster), &cluster)?;
+        let names: String = places.iter().map(|path| format!("{}\n", path.display())).collect();
         self.shell.data(&names)?;
-        let what = if nodes.len() == 1 { "the seed is written; it is" } else { "the seeds are written; they are" };
-        self.shell.say(&format!("{what} private (mode 0600)"));
-        Ok(())
+        let subject = if nodes.len() == 1 { "the seed is written; it is" } else { "the seeds are written; they are" };
+        let files = places.iter().map(|path| if args.format == SeedFormat::Dir { path.join("user-data") } else { path.clone() });
+        let files: Vec<PathBuf> = files.collect();
+        self.warn_of_git(files.iter().map(PathBuf::as_path));
+        self.tell_private(subject, files.iter().map(PathBuf::as_path))
     }
-}
-
-/// Makes the folder, or takes the one that is there if nobody else can change what is in it.
-fn open_folder(path: &Path, mode: u32) -> Result<()> {
-    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
-        fsx::create_dir_all(above)?;
-    }
-    fsx::create_dir(path, mode)?;
-    let Some(facts) = fsx::facts(path)? else { return Ok(()) };
-    let shown = path.display();
-    let refused = |why: String| Err(Error::user(format!("no seed is put into {shown}: {why}")));
-    match facts.kind {
-        Kind::Folder if facts.owner != fsx::user() => refused("it is somebody else's".to_owned()),
-        Kind::Folder if facts.mode & 0o022 != 0 => refused(format!("others may write to it (mode {:04o})", facts.mode & 0o7777))
-            .map_err(|error: Error| error.hint(format!("chmod go-w {}", quote(&shown.to_string())))),
-        Kind::Folder => Ok(()),
-        _ => refused("it is no folder of its own, but a link or a file".to_owned()),
-    }
-}
-
-/// A seed holds keys, and `git add` takes whatever is not refused.
-pub(super) fn keep_out_of_git(folder: &Path) -> Result<()> {
-    fsx::write_new(&folder.join(".gitignore"), IGNORE_MODE, b"*\n").map(drop)
 }
 
 fn place(out: &Path, node: &Node, format: SeedFormat) -> PathBuf {
@@ -87,7 +74,7 @@ fn write(seed: &seed::Seed, path: &Path, format: SeedFormat, epoch: Epoch, batch
         SeedFormat::Dir => {
             // It is replaced as a whole, if it is one's own.
             if fsx::exists(path)? {
-                open_folder(path, seed::FOLDER_MODE)?;
+                open_folder(path, seed::FOLDER_MODE, NO_SEED)?;
             }
             let folder = batch.folder(path, seed::FOLDER_MODE)?;
             return seed.write_private(|name, bytes| folder.add(name, seed::FILE_MODE, bytes));

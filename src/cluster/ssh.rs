@@ -9,7 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 /// The longest line that is taken, in bytes: four times an RSA key of 16384 bits.
 const LINE_MAX: usize = 16 * 1024;
 
-/// One public key of any type: `TYPE BASE64 [COMMENT]` on one line, its parts in agreement.
+/// The smallest RSA key that it takes, in bits (sshd_config(5), RequiredRSASize).
+const RSA_MIN: usize = 1024;
+
+/// One public key of any type that may be in use: `TYPE BASE64 [COMMENT]` on one line, its parts in agreement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SshKey {
     kind: String,
@@ -59,6 +62,9 @@ impl FromStr for SshKey {
         if line.chars().any(|c| c.is_control() && c != '\t' || forbidden_in_yaml(c)) {
             return Err("a public key is one line without control characters".to_owned());
         }
+        if let Some(why) = why_no_line(line) {
+            return Err(why);
+        }
         let mut parts = line.splitn(2, [' ', '\t']);
         let kind = parts.next().unwrap_or_default();
         let rest = parts.next().unwrap_or_default().trim_start();
@@ -90,7 +96,33 @@ fn check_kind(kind: &str) -> Result<(), String> {
     if kind.contains("-cert-v0") {
         return Err(format!("`{kind}` is a certificate; give the public key that it certifies"));
     }
+    if kind == "ssh-dss" {
+        return Err("`ssh-dss` is a DSA key, which no OpenSSH takes any more; make another: `ssh-keygen -t ed25519`".to_owned());
+    }
     Ok(())
+}
+
+/// Recognises what people write in place of a key's line: the name of its file, and lines of authorized_keys with options.
+fn why_no_line(line: &str) -> Option<String> {
+    let word = line.split([' ', '\t']).next().unwrap_or_default();
+    if word.ends_with(".pub") {
+        return Some(format!("`{}` is the name of a file; put the line that is in it here: `cat {word}` shows it", word.escape_debug()));
+    }
+    // Not repeated: a piece of a key may begin like a path.
+    if word.starts_with(['~', '/', '.', '$']) {
+        return Some("this is the name of a file; put the line that is in the one that ends in `.pub` here".to_owned());
+    }
+    let option = word.split(['=', ',']).next().unwrap_or_default();
+    if option.eq_ignore_ascii_case("cert-authority") || line.starts_with("@cert-authority") {
+        return Some("`cert-authority` names who may sign keys, which is not supported: give the public keys themselves".to_owned());
+    }
+    let options = ["command", "environment", "expiry-time", "from", "permitlisten", "permitopen", "principals", "restrict", "tunnel"];
+    let is_option = options.iter().any(|known| option.eq_ignore_ascii_case(known)) || option.to_ascii_lowercase().starts_with("no-");
+    is_option.then(|| {
+        format!(
+            "`{option}` is an option of authorized_keys; options in front of a key are not supported: give the line from the key's type on"
+        )
+    })
 }
 
 /// The blob says its type again (RFC 4253 section 6.6), and all that follows are length-prefixed fields to the end.
@@ -109,6 +141,12 @@ fn check_blob(kind: &str, bytes: &[u8]) -> Result<(), String> {
         fields.push(field);
         rest = tail;
     }
+    if kind == "ssh-rsa"
+        && let [_, _, modulus] = fields.as_slice()
+        && rsa_bits(modulus) < RSA_MIN
+    {
+        return Err(format!("an RSA key of {} bits; the nodes take {RSA_MIN} and more", rsa_bits(modulus)));
+    }
     match fields.as_slice() {
         [inner, _, ..] if *inner == kind.as_bytes() => Ok(()),
         [inner, ..] if *inner != kind.as_bytes() => {
@@ -116,6 +154,12 @@ fn check_blob(kind: &str, bytes: &[u8]) -> Result<(), String> {
         }
         _ => Err(CUT.to_owned()),
     }
+}
+
+/// The bits of a number on the wire (RFC 4251 section 5, mpint).
+fn rsa_bits(modulus: &[u8]) -> usize {
+    let digits = &modulus[modulus.iter().take_while(|&&byte| byte == 0).count()..];
+    digits.first().map_or(0, |first| digits.len() * 8 - first.leading_zeros() as usize)
 }
 
 const CUT: &str = "the key is cut short: copy the whole line";

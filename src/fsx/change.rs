@@ -157,15 +157,26 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     make(Change::MakeFolder(path), || fs::DirBuilder::new().mode(mode).create(path))?;
     // The umask may have taken bits away. By the open folder: another process may have put a link in its place.
-    make(Change::Mode(path), || {
+    allow_other_modes(make(Change::Mode(path), || {
         let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits() as i32;
         OpenOptions::new().read(true).custom_flags(flags).open(path)?.set_permissions(Permissions::from_mode(mode))
-    })
+    }))
+}
+
+/// FAT and some shares have modes of their own, and refuse others. The file's owner is never refused elsewhere. For whom it
+/// matters, they look at what came of it.
+pub(crate) fn allow_other_modes(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|e| if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) { Ok(()) } else { Err(e) })
 }
 
 /// Makes a folder and those above it, with the modes that the umask gives.
 pub(crate) fn make_folders(path: &Path) -> io::Result<()> {
     make(Change::MakeFolder(path), || fs::create_dir_all(path))
+}
+
+/// Makes a folder and those above it, with `mode` less what the umask takes away.
+pub(crate) fn make_closed_folders(path: &Path, mode: u32) -> io::Result<()> {
+    make(Change::MakeFolder(path), || fs::DirBuilder::new().recursive(true).mode(mode).create(path))
 }
 
 /// Removes a folder with all that is in it, without following links.

@@ -17,6 +17,8 @@ mod stamp;
 mod temp;
 #[cfg(test)]
 mod tests;
+mod trust;
+mod used;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -36,9 +38,22 @@ pub use staged::Staged;
 pub use stamp::Stamp;
 pub use temp::{Persisted, Temp, reap, reap_dir};
 pub(crate) use temp::{clear, empty_dir, is_at, try_lock, work_dir};
+pub use trust::{Distrust, create_closed, distrust, distrust_above};
+pub use used::is_used_by_a_machine;
 
 use crate::error::{Error, Result};
 use crate::value::{Cancel, Hasher, Sha256};
+
+/// The first bytes of a regular file, `most` of them; none when nothing is there, or something else.
+pub fn read_head(path: &Path, most: usize) -> Result<Option<Vec<u8>>> {
+    let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
+    if facts_followed(path)?.is_none_or(|facts| facts.kind != Kind::File) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    open_read(path)?.take(most as u64).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(Some(bytes))
+}
 
 /// The digest and the size in bytes of a file however large; none when nothing is there.
 pub fn digest_if_present(path: &Path) -> Result<Option<(Sha256, u64)>> {

@@ -170,7 +170,7 @@ impl Temp {
 
     /// Puts it on the disk with exactly `mode`.
     pub(super) fn settle(&mut self, mode: u32) -> io::Result<()> {
-        change::set_mode(&self.file, &self.path, mode)?;
+        change::allow_other_modes(change::set_mode(&self.file, &self.path, mode))?;
         // Without it a power cut leaves empty files under names that promise contents.
         change::sync(&self.file, &self.path)
     }

@@ -15,13 +15,14 @@ use super::certificate::Certificate;
 use super::key::Key;
 use super::wanted::Name;
 use super::{Problem, pem};
+use crate::cluster::HostName;
 use crate::error::{Error, Result};
 use crate::fsx::{self, Access, Facts, Kind, Persisted};
 use crate::value::quote;
 
 /// Everybody else reads and writes nothing.
 const FOLDER_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
+pub(super) const FILE_MODE: u32 = 0o600;
 /// The bits that let others in, and those that let others change something.
 pub const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
@@ -64,22 +65,44 @@ impl Folder {
         }
     }
 
-    /// Makes the folders that are missing, and `.gitignore`, so that no secret gets into a repository.
-    pub(super) fn create(&self, names: &[&Name]) -> Result<()> {
+    /// Where a node's SSH host key is, by the name that OpenSSH's server gives it.
+    pub(super) fn host_key(&self, node: &HostName) -> PathBuf {
+        self.node(node).join("ssh_host_ed25519_key")
+    }
+
+    /// By which an SSH client knows the nodes.
+    pub(super) fn known_hosts(&self) -> PathBuf {
+        self.root.join("known_hosts")
+    }
+
+    fn node(&self, node: &HostName) -> PathBuf {
+        self.root.join("nodes").join(node.as_str())
+    }
+
+    /// Makes the folders that are missing.
+    ///
+    /// # Errors
+    /// When they are on a filesystem that keeps no modes: no key in them would be private.
+    pub(super) fn create(&self, hosts: &[HostName]) -> Result<()> {
         if let Some(above) = self.secrets.parent().filter(|above| !above.as_os_str().is_empty()) {
-            fsx::create_dir_all(above)?;
+            fsx::create_closed(above)?;
         }
-        fsx::create_dir(&self.secrets, FOLDER_MODE)?;
-        let ignore = self.secrets.join(".gitignore");
-        if !fsx::exists(&ignore)? {
-            fsx::write_new(&ignore, FILE_MODE, b"*\n")?;
-        }
-        fsx::create_dir(&self.root, FOLDER_MODE)?;
-        for name in names {
-            if let Name::Node(node, _) = name {
-                fsx::create_dir(&self.root.join("nodes"), FOLDER_MODE)?;
-                fsx::create_dir(&self.root.join("nodes").join(node.as_str()), FOLDER_MODE)?;
+        for folder in [&self.secrets, &self.root] {
+            if !fsx::exists(folder)? {
+                fsx::create_dir(folder, FOLDER_MODE)?;
+                require_modes(folder)?;
             }
+            // Only in a folder of kbake's own: `--secrets .` must not keep a whole project out of git.
+            // A process that was killed here left nothing but the same file on its way.
+            let begun = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("..gitignore.kbake-");
+            let ignore = folder.join(".gitignore");
+            if (*folder == self.root || fsx::list(folder)?.iter().all(begun)) && !fsx::exists(&ignore)? {
+                fsx::write_new(&ignore, FILE_MODE, b"*\n")?;
+            }
+        }
+        for node in hosts {
+            fsx::create_dir(&self.root.join("nodes"), FOLDER_MODE)?;
+            fsx::create_dir(&self.node(node), FOLDER_MODE)?;
         }
         Ok(())
     }
@@ -101,16 +124,20 @@ impl Folder {
             .hint("wait for it to end, and run the command again"))
     }
 
-    /// Refuses folders that let others in: this one, the one above, and the nodes'.
-    pub(super) fn check_folders(&self, names: &[&Name]) -> Result<()> {
+    /// Refuses folders that let others in: this one, the one above, and the nodes'. Nor may others be able to put another
+    /// folder in the place of one that leads here.
+    pub(super) fn check_folders(&self, hosts: &[HostName]) -> Result<()> {
         let mut found = Vec::new();
+        found.extend(fsx::distrust_above(&self.secrets)?.map(|found| Problem {
+            name: found.folder.display().to_string(),
+            what: found.what,
+            mend: found.mend,
+        }));
         // A person may keep all secrets elsewhere, on an encrypted disk; so this one may be a link.
         let top = fsx::facts_followed(&self.secrets)?;
         found.extend(top.and_then(|facts| why_no_private_folder(&self.secrets, facts)));
         let mut folders = vec![self.root.clone(), self.root.join("nodes")];
-        let nodes = names.iter().filter_map(|name| if let Name::Node(node, _) = name { Some(node) } else { None });
-        folders.extend(nodes.map(|node| self.root.join("nodes").join(node.as_str())));
-        folders.dedup();
+        folders.extend(hosts.iter().map(|node| self.node(node)));
         for folder in folders {
             found.extend(fsx::facts(&folder)?.and_then(|facts| why_no_private_folder(&folder, facts)));
         }
@@ -181,12 +208,10 @@ impl Folder {
         }
     }
 
-    /// Removes what killed processes left half-written beside the files of `names`. Only for who holds the lock.
-    pub(super) fn reap(&self, names: &[&Name]) -> Result<()> {
+    /// Removes what killed processes left half-written beside the files of the cluster and its nodes. Only for who holds the lock.
+    pub(super) fn reap(&self, hosts: &[HostName]) -> Result<()> {
         let mut folders = vec![self.root.clone()];
-        folders.extend(names.iter().filter_map(|name| self.stem(name).parent().map(Path::to_owned)));
-        folders.sort();
-        folders.dedup();
+        folders.extend(hosts.iter().map(|node| self.node(node)));
         for folder in folders {
             for name in fsx::list(&folder)? {
                 if name.to_str().is_some_and(|name| name.starts_with('.') && name.contains(".kbake-")) {
@@ -207,10 +232,15 @@ impl Folder {
         Ok(fsx::list(&nodes)?.into_iter().map(|name| name.to_string_lossy().into_owned()).collect())
     }
 
-    /// Whether git would take up what is in the folder of all clusters.
+    /// Whether the folder of all clusters, or this cluster's, has a `.gitignore` that keeps everything in it out of git.
     pub(super) fn is_ignored_by_git(&self) -> Result<bool> {
-        let ignore = fsx::read_if_present(&self.secrets.join(".gitignore"))?;
-        Ok(ignore.is_some_and(|text| text.split(|&byte| byte == b'\n').any(|line| line.trim_ascii() == b"*")))
+        let all = |text: Vec<u8>| text.split(|&byte| byte == b'\n').any(|line| line.trim_ascii() == b"*");
+        for folder in [&self.secrets, &self.root] {
+            if fsx::read_if_present(&folder.join(".gitignore"))?.is_some_and(all) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -224,6 +254,15 @@ pub(super) fn refusal(root: &Path, problems: &[Problem]) -> Error {
         error = error.hint(problem.mend.clone());
     }
     error
+}
+
+/// Refuses a folder that has just been made with [`FOLDER_MODE`] and has another mode.
+fn require_modes(folder: &Path) -> Result<()> {
+    let Some(facts) = fsx::facts(folder)?.filter(|facts| facts.mode & OTHERS != 0) else { return Ok(()) };
+    fsx::remove_dir_all(folder)?;
+    Err(Error::user(format!("{} would be on a filesystem without permissions", folder.display()))
+        .detail(format!("expected mode {FOLDER_MODE:o}, found mode {:o}: every user of this machine could read the keys", facts.mode))
+        .hint("name a folder on another filesystem with --secrets, as `--secrets ~/.local/share/kbake-secrets`"))
 }
 
 /// A path as one word of a command line.

@@ -7,8 +7,8 @@ use super::folder::Folder;
 use super::issue::{self, Signer};
 use super::key::Key;
 use super::survey::{self, ACCOUNTS, ENCRYPTION, ENCRYPTION_BYTES, Found, Lacks, Survey};
-use super::wanted::{Authority, Name};
-use super::{Inventory, Pki, Problem, check, pem};
+use super::wanted::Authority;
+use super::{HostKey, Inventory, Pki, Problem, check, pem};
 use crate::error::{Error, Result};
 use crate::fsx::Access;
 
@@ -46,12 +46,15 @@ impl Pki {
         let mut survey = survey::survey(folder, inventory, now)?;
         may_go_on(&survey, inventory)?;
         let kept = survey.authorities.iter().chain([&survey.accounts]).chain(&survey.leafs).filter(|found| found.is_usable()).count();
-        report.kept = kept + usize::from(survey.encryption.is_some());
+        let hosts = survey.hosts.iter().filter(|host| host.key.is_some()).count();
+        report.kept = kept + usize::from(survey.encryption.is_some()) + hosts;
         report.problems.extend(survey.problems().cloned());
         report.warnings.extend(survey.warnings().cloned());
         report.notes.append(&mut survey.notes);
         if !folder.is_ignored_by_git()? {
-            report.notes.push("the folder of secrets is not kept out of git: its .gitignore has no line `*`".to_owned());
+            report
+                .notes
+                .push("the folder of secrets is not kept out of git: neither its .gitignore nor the cluster's has a line `*`".to_owned());
         }
         make(folder, inventory, &mut survey, &mut report, now)?;
         Ok(report)
@@ -59,12 +62,12 @@ impl Pki {
 
     /// Makes the folders, and takes the lock.
     pub(super) fn begin(&self) -> Result<Option<std::fs::File>> {
-        let names: Vec<&Name> = self.inventory.wanted.iter().map(|wanted| &wanted.name).collect();
+        let hosts = &self.inventory.hosts;
         // First: what is open to others must not even be locked, let alone written to.
-        self.folder.check_folders(&names)?;
-        self.folder.create(&names)?;
+        self.folder.check_folders(hosts)?;
+        self.folder.create(hosts)?;
         let lock = self.folder.lock(Access::Exclusive)?;
-        self.folder.reap(&names)?;
+        self.folder.reap(hosts)?;
         Ok(lock)
     }
 }
@@ -145,7 +148,7 @@ fn make(folder: &Folder, inventory: &Inventory, survey: &mut Survey, report: &mu
         folder.write_new(&root.join(ENCRYPTION).with_extension("key"), line.expose_secret())?;
         report.made.push(ENCRYPTION.to_owned());
     }
-    let Survey { authorities, leafs, .. } = survey;
+    let Survey { authorities, leafs, hosts, .. } = survey;
     for (wanted, found) in inventory.wanted.iter().zip(leafs) {
         let ca = &authorities[wanted.issuer as usize];
         if found.lacks == Lacks::Nothing || !found.problems.is_empty() || !ca.problems.is_empty() {
@@ -158,6 +161,11 @@ fn make(folder: &Folder, inventory: &Inventory, survey: &mut Survey, report: &mu
         let signer = Signer { certificate, key };
         complete(folder, &folder.stem(&wanted.name), found, |key| issue::leaf(wanted, key, signer, inventory.validity.certificates, now))?;
         report.made.push(found.name.clone());
+    }
+    for host in hosts.iter().filter(|host| host.is_missing()) {
+        let key = HostKey::generate(host.node.as_str())?;
+        folder.write_new(&folder.host_key(&host.node), key.private().expose_secret())?;
+        report.made.push(host.name());
     }
     note_clamped(inventory, authorities, report, now);
     Ok(())

@@ -18,7 +18,7 @@ const EARLY: i64 = 3600;
 /// A day in seconds.
 pub(super) const DAY: i64 = 86_400;
 /// The last second that a certificate can name (RFC 5280 section 4.1.2.5).
-const LAST: i64 = 253_402_300_799;
+pub(super) const LAST: i64 = 253_402_300_799;
 
 /// An authority that can sign.
 #[derive(Clone, Copy)]

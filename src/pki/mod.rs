@@ -9,7 +9,9 @@
 
 mod certificate;
 mod check;
+mod clock;
 mod folder;
+mod host_key;
 mod import;
 mod init;
 mod issue;
@@ -27,7 +29,9 @@ mod wanted;
 use std::path::Path;
 
 pub use check::{SOON_DAYS, date};
+pub use clock::check_clock;
 pub use folder::{OTHERS, why_reached};
+pub use host_key::HostKey;
 pub use import::Imported;
 pub use init::Report;
 pub use renew::Renewed;
@@ -38,7 +42,7 @@ pub use wanted::{Authority, Name, Purpose, Usage, Wanted, text, wanted};
 
 use folder::Folder;
 
-use crate::cluster::{Cluster, Net, Validity};
+use crate::cluster::{Cluster, HostName, Net, Validity};
 use crate::fsx::Access;
 
 /// Something that does not fit, and what to do about it.
@@ -59,6 +63,8 @@ struct Inventory {
     cluster: String,
     /// Sorted by name.
     wanted: Vec<Wanted>,
+    /// Every node, in the cluster's order: each has an SSH host key.
+    hosts: Vec<HostName>,
     validity: Validity,
     /// Where the nodes are.
     network: Net,
@@ -74,7 +80,8 @@ impl Pki {
     /// Those under `secrets/CLUSTER`, whether they are there yet or not.
     pub fn new(secrets: &Path, cluster: &Cluster) -> Pki {
         let (name, network) = (cluster.name.to_string(), cluster.network.cidr);
-        let inventory = Inventory { cluster: name, wanted: wanted(cluster), validity: cluster.validity, network };
+        let hosts = cluster.nodes.iter().map(|node| node.name.clone()).collect();
+        let inventory = Inventory { cluster: name, wanted: wanted(cluster), hosts, validity: cluster.validity, network };
         Pki { folder: Folder::new(secrets, &inventory.cluster), inventory }
     }
 
@@ -85,8 +92,7 @@ impl Pki {
 
     /// Checks the folders, and waits until nobody writes.
     fn begin_reading(&self) -> crate::Result<Option<std::fs::File>> {
-        let names: Vec<&Name> = self.inventory.wanted.iter().map(|wanted| &wanted.name).collect();
-        self.folder.check_folders(&names)?;
+        self.folder.check_folders(&self.inventory.hosts)?;
         self.folder.lock(Access::Shared)
     }
 

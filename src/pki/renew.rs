@@ -6,7 +6,7 @@ use super::issue;
 use super::key::Key;
 use super::survey::{self, ACCOUNTS, ENCRYPTION};
 use super::wanted::{Authority, Name, Wanted};
-use super::{Pki, init};
+use super::{Inventory, Pki, init};
 use crate::document::nearest;
 use crate::error::{Error, Result};
 
@@ -28,7 +28,7 @@ impl Pki {
     /// When a name is not known, names an authority or a key that must not change, or when an authority cannot sign.
     pub fn renew(&self, names: &[&str], now: i64) -> Result<Renewed> {
         let Pki { folder, inventory } = self;
-        let chosen = choose(&inventory.wanted, names)?;
+        let chosen = choose(inventory, names)?;
         let _lock = self.begin()?;
         for wanted in &inventory.wanted {
             folder.finish_renewal(&folder.stem(&wanted.name))?;
@@ -56,14 +56,15 @@ impl Pki {
 }
 
 /// The certificates that the names mean, in the table's order.
-fn choose<'a>(wanted: &'a [Wanted], names: &[&str]) -> Result<Vec<&'a Wanted>> {
+fn choose<'a>(inventory: &'a Inventory, names: &[&str]) -> Result<Vec<&'a Wanted>> {
+    let wanted = &inventory.wanted;
     if names.is_empty() {
         return Ok(wanted.iter().collect());
     }
     for name in names {
         let known = wanted.iter().any(|wanted| means(name, &wanted.name));
         if !known {
-            return Err(unknown(wanted, name));
+            return Err(unknown(inventory, name));
         }
     }
     Ok(wanted.iter().filter(|wanted| names.iter().any(|name| means(name, &wanted.name))).collect())
@@ -73,7 +74,8 @@ fn means(text: &str, name: &Name) -> bool {
     name.to_string() == text || matches!(name, Name::Node(node, _) if node.as_str() == text)
 }
 
-fn unknown(wanted: &[Wanted], name: &str) -> Error {
+fn unknown(inventory: &Inventory, name: &str) -> Error {
+    let wanted = &inventory.wanted;
     if let Some(authority) = Authority::ALL.into_iter().find(|authority| authority.name() == name) {
         let name = authority.name();
         return Error::user(format!("`{name}` is an authority, and is not renewed in place"))
@@ -89,6 +91,10 @@ fn unknown(wanted: &[Wanted], name: &str) -> Error {
     if name == ENCRYPTION {
         return Error::user("`encryption` is not renewed: the secrets in etcd could not be read any more")
             .hint("a key is changed in a running cluster: https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/");
+    }
+    if inventory.hosts.iter().any(|host| survey::host_name(host) == name) {
+        return Error::user(format!("`{name}` is a node's SSH host key, and is not renewed: every client would take the node for another"))
+            .hint("to make a new one: remove the node's ssh_host_ed25519_key, `kbake pki init`, and `kbake seed` for the node");
     }
     let mut known: Vec<String> = wanted.iter().map(|wanted| wanted.name.to_string()).collect();
     known.extend(wanted.iter().filter_map(|wanted| if let Name::Node(node, _) = &wanted.name { Some(node.to_string()) } else { None }));

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 
-use super::survey::{self, Lacks, Survey};
+use super::folder;
+use super::survey::{self, FoundHost, Lacks, Survey};
 use super::wanted::{Authority, Name, Purpose};
-use super::{Inventory, Pki, Problem};
+use super::{HostKey, Inventory, Pki, Problem};
 use crate::cluster::HostName;
 use crate::error::{Error, Result};
 use crate::fsx;
@@ -39,6 +40,7 @@ pub struct Secrets {
     accounts_public: String,
     encryption_key: SecretString,
     identities: BTreeMap<Name, Identity>,
+    host_keys: BTreeMap<HostName, HostKey>,
     warnings: Vec<Problem>,
 }
 
@@ -105,6 +107,11 @@ impl Secrets {
         self.identities.get(&Name::Node(node.clone(), purpose))
     }
 
+    /// The key by which this node proves to an SSH client that it is the one; none for a node of another cluster.
+    pub fn host_key(&self, node: &HostName) -> Option<&HostKey> {
+        self.host_keys.get(node)
+    }
+
     /// What can be used now, but soon no more.
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
@@ -134,13 +141,41 @@ impl Pki {
     }
 }
 
+impl Pki {
+    /// Puts `lines` where SSH clients look for the nodes' keys. The lines that end in one of kbake's `marks` are replaced,
+    /// what a person or a client has added stays.
+    ///
+    /// # Errors
+    /// When the file can be written by others.
+    pub fn write_known_hosts(&self, lines: &str, mark: &str) -> Result<()> {
+        let path = self.folder.known_hosts();
+        let before =
+            self.folder.read_public(&path)?.map_err(|problem| folder::refusal(self.folder.root(), &[problem]))?.unwrap_or_default();
+        let others = before.lines().filter(|line| !line.ends_with(mark)).map(|line| format!("{line}\n"));
+        let text = lines.to_owned() + &others.collect::<String>();
+        if text == before { Ok(()) } else { fsx::write_atomic(&path, folder::FILE_MODE, text.as_bytes()) }
+    }
+
+    /// The public halves of all nodes' SSH host keys.
+    ///
+    /// # Errors
+    /// When others can reach the folder.
+    pub fn host_keys(&self, now: i64) -> Result<BTreeMap<HostName, String>> {
+        let _lock = self.begin_reading()?;
+        let survey = survey::survey(&self.folder, &self.inventory, now)?;
+        let keys = survey.hosts.into_iter().filter_map(|host| Some((host.node, host.key?.public().to_owned())));
+        Ok(keys.collect())
+    }
+}
+
 fn missing(survey: &Survey, inventory: &Inventory) -> Vec<Problem> {
     let leafs = survey.leafs.iter().zip(&inventory.wanted).filter(|(_, wanted)| !wanted.name.is_optional()).map(|(found, _)| found);
     let pairs = survey.authorities.iter().chain([&survey.accounts]).chain(leafs);
     let names = pairs.filter(|found| found.lacks != Lacks::Nothing && found.problems.is_empty()).map(|found| found.name.as_str());
     let encryption = (survey.encryption.is_none() && survey.encryption_problem.is_none()).then_some(survey::ENCRYPTION);
     let problem = |name: &str| Problem { name: name.to_owned(), what: "is missing".to_owned(), mend: "kbake pki init".to_owned() };
-    names.chain(encryption).map(problem).collect()
+    let hosts: Vec<String> = survey.hosts.iter().filter(|host| host.is_missing()).map(FoundHost::name).collect();
+    names.chain(encryption).chain(hosts.iter().map(String::as_str)).map(problem).collect()
 }
 
 fn secrets(survey: Survey, inventory: &Inventory) -> Option<Secrets> {
@@ -161,6 +196,8 @@ fn secrets(survey: Survey, inventory: &Inventory) -> Option<Secrets> {
         };
         identities.insert(wanted.name.clone(), Identity { certificate: certificate.pem(), key: key.into_pem() });
     }
+    let hosts = survey.hosts.into_iter().map(|host| Some((host.node, host.key?)));
+    let host_keys = hosts.collect::<Option<_>>()?;
     let accounts = survey.accounts.key?;
     Some(Secrets {
         authorities,
@@ -169,6 +206,7 @@ fn secrets(survey: Survey, inventory: &Inventory) -> Option<Secrets> {
         accounts_key: accounts.into_pem(),
         encryption_key: survey.encryption?,
         identities,
+        host_keys,
         warnings,
     })
 }

@@ -1,7 +1,7 @@
 //! What is there, as rows of a table.
 
 use super::certificate::Certificate;
-use super::survey::{self, ENCRYPTION, Found, Lacks};
+use super::survey::{self, ENCRYPTION, Found, FoundHost, Lacks};
 use super::{Pki, Problem};
 use crate::error::Result;
 
@@ -58,8 +58,18 @@ impl Pki {
         let name = ENCRYPTION.to_owned();
         rows.push(Row { name, subject: None, issuer: None, sans: Vec::new(), not_after: None, optional: false, state });
         rows.extend(survey.leafs.iter().zip(&self.inventory.wanted).map(|(found, wanted)| row(found, wanted.name.is_optional())));
+        rows.extend(survey.hosts.iter().map(host_row));
         Ok(rows)
     }
+}
+
+fn host_row(host: &FoundHost) -> Row {
+    let state = match (&host.problem, &host.key) {
+        (Some(problem), _) => State::Bad(vec![problem.clone()]),
+        (None, None) => State::Missing,
+        (None, Some(_)) => State::Good,
+    };
+    Row { name: host.name(), subject: None, issuer: None, sans: Vec::new(), not_after: None, optional: false, state }
 }
 
 fn row(found: &Found, optional: bool) -> Row {

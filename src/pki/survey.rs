@@ -10,7 +10,7 @@ use super::folder::{Folder, refusal, shell_word};
 use super::issue::Signer;
 use super::key::{Key, TAKEN};
 use super::wanted::{ADMINS, Authority, MASTERS, Name, Purpose, Wanted};
-use super::{Inventory, Problem, check, pem};
+use super::{HostKey, Inventory, Problem, check, host_key, pem};
 use crate::cluster::HostName;
 use crate::error::Result;
 
@@ -40,6 +40,30 @@ pub(super) struct Found {
     pub lasting: Option<Problem>,
 }
 
+/// A node's SSH host key, as found.
+pub(super) struct FoundHost {
+    pub node: HostName,
+    pub key: Option<HostKey>,
+    /// Why it cannot be used.
+    pub problem: Option<Problem>,
+}
+
+impl FoundHost {
+    /// How commands call it.
+    pub(super) fn name(&self) -> String {
+        host_name(&self.node)
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
+        self.key.is_none() && self.problem.is_none()
+    }
+}
+
+/// How commands call a node's host key.
+pub(super) fn host_name(node: &HostName) -> String {
+    format!("{node}/{SSH}")
+}
+
 /// The folder's contents.
 pub(super) struct Survey {
     /// In the order of [`Authority::ALL`].
@@ -51,6 +75,8 @@ pub(super) struct Survey {
     pub encryption_problem: Option<Problem>,
     /// In the inventory's order.
     pub leafs: Vec<Found>,
+    /// In the cluster's order.
+    pub hosts: Vec<FoundHost>,
     /// What people may want to know.
     pub notes: Vec<String>,
 }
@@ -58,6 +84,8 @@ pub(super) struct Survey {
 /// How commands and files call the two that are no certificates.
 pub(super) const ACCOUNTS: &str = "sa";
 pub(super) const ENCRYPTION: &str = "encryption";
+/// Behind a node's name and a slash: its SSH host key.
+pub(super) const SSH: &str = "ssh";
 
 /// How many random bytes encrypt secrets in etcd: AES-256's key.
 pub(super) const ENCRYPTION_BYTES: usize = 32;
@@ -81,7 +109,8 @@ impl Survey {
     /// Everything that hinders, in the order of the table.
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
         let pairs = self.authorities.iter().chain([&self.accounts]).flat_map(|found| &found.problems);
-        pairs.chain(&self.encryption_problem).chain(self.leafs.iter().flat_map(|found| &found.problems))
+        let leafs = self.leafs.iter().flat_map(|found| &found.problems);
+        pairs.chain(&self.encryption_problem).chain(leafs).chain(self.hosts.iter().filter_map(|host| host.problem.as_ref()))
     }
 
     /// What hinders nobody yet.
@@ -103,8 +132,7 @@ impl Survey {
 /// When others can reach the folder or a key in it: then nothing in it can be trusted any more, and all that is to be
 /// mended is listed.
 pub(super) fn survey(folder: &Folder, inventory: &Inventory, now: i64) -> Result<Survey> {
-    let names: Vec<&Name> = inventory.wanted.iter().map(|wanted| &wanted.name).collect();
-    folder.check_folders(&names)?;
+    folder.check_folders(&inventory.hosts)?;
     let mut reader = Reader { folder, refused: Vec::new() };
     let [one, two, three] = Authority::ALL.map(|authority| reader.authority(authority, now));
     let authorities = [one?, two?, three?];
@@ -114,12 +142,13 @@ pub(super) fn survey(folder: &Folder, inventory: &Inventory, now: i64) -> Result
     for wanted in &inventory.wanted {
         leafs.push(reader.leaf(wanted, &authorities[wanted.issuer as usize], now)?);
     }
+    let hosts = inventory.hosts.iter().map(|node| reader.host(node)).collect::<Result<Vec<_>>>()?;
     if !reader.refused.is_empty() {
         return Err(refusal(folder.root(), &reader.refused));
     }
     mend_moved_members(inventory, &mut leafs);
     let notes = notes(folder, inventory)?;
-    Ok(Survey { authorities, accounts, encryption, encryption_problem, leafs, notes })
+    Ok(Survey { authorities, accounts, encryption, encryption_problem, leafs, hosts, notes })
 }
 
 /// An etcd member whose address is another one than when its certificates were made.
@@ -286,6 +315,20 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    fn host(&mut self, node: &HostName) -> Result<FoundHost> {
+        let path = self.folder.host_key(node);
+        let mut found = FoundHost { node: node.clone(), key: None, problem: None };
+        let Some(text) = self.private(&path)? else { return Ok(found) };
+        match HostKey::parse(text) {
+            Ok(key) => found.key = Some(key),
+            Err(what) => {
+                let what = format!("{} {what} (expected {})", path.display(), host_key::TAKEN);
+                found.problem = Some(Problem { name: host_name(node), what, mend: restore(&path) });
+            }
+        }
+        Ok(found)
+    }
+
     fn encryption(&mut self) -> Result<(Option<SecretString>, Option<Problem>)> {
         let path = self.folder.root().join(ENCRYPTION).with_extension("key");
         let Some(text) = self.private(&path)? else { return Ok((None, None)) };
@@ -315,8 +358,7 @@ fn same_public_key(text: &str, key: &Key) -> bool {
 fn notes(folder: &Folder, inventory: &Inventory) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     for node in folder.nodes()? {
-        let known = inventory.wanted.iter().any(|wanted| matches!(&wanted.name, Name::Node(name, _) if name.as_str() == node));
-        if !known {
+        if !inventory.hosts.iter().any(|host| host.as_str() == node) {
             notes.push(format!("nodes/{} belongs to no node of the cluster: remove it if the node is gone for good", node.escape_debug()));
         }
     }

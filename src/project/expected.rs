@@ -46,6 +46,11 @@ impl Expected {
         self.0.contains_key(role.as_str())
     }
 
+    /// Whether an image of this digest was recorded, for whatever role and plan.
+    pub fn has_image(&self, digest: &Sha256) -> bool {
+        self.0.values().any(|entry| entry.image == *digest)
+    }
+
     /// The digests of tree and image that belong to `plan`, when this very plan was recorded.
     pub fn of(&self, role: &RoleName, plan: &Sha256) -> Option<(Sha256, Sha256)> {
         self.0.get(role.as_str()).filter(|entry| entry.plan == *plan).map(|entry| (entry.tree, entry.image))

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
+use crate::fsx;
 
 /// The folder of lockfiles, relative to the project.
 const LOCKFILES: &str = "lockfiles/";
@@ -46,4 +47,17 @@ fn git(folder: &Path, args: &[&str]) -> Result<Vec<u8>> {
     }
     let error = Error::user(format!("git cannot say what {} was", args.last().copied().unwrap_or_default().trim_end_matches("^{commit}")));
     Err(String::from_utf8_lossy(&output.stderr).lines().fold(error, |error, line| error.detail(line.to_owned())))
+}
+
+/// Whether a file lies in a git work tree and `git add` would take it. Where git cannot say that it is ignored, it would.
+pub fn would_git_take(file: &Path) -> bool {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(place), Some(name)) = (fsx::canonical(folder), file.file_name()) else { return false };
+    if !place.ancestors().any(|folder| fsx::exists(&folder.join(".git")).unwrap_or(false)) {
+        return false;
+    }
+    let mut command = Command::new("git");
+    command.arg("-C").arg(&place).args(["check-ignore", "-q", "--"]).arg(name).env("GIT_OPTIONAL_LOCKS", "0");
+    let output = command.stdin(Stdio::null()).output();
+    !output.is_ok_and(|output| output.status.success())
 }

@@ -12,7 +12,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use expected::{Expected, lines as expected_lines};
-pub use git::lockfiles_at;
+pub use git::{lockfiles_at, would_git_take};
 
 use crate::error::{Error, Result};
 use crate::fsx::{self, Inside};
@@ -125,6 +125,21 @@ pub struct Channel {
     /// `lockfiles/<channel>.lock`, when it was written already.
     pub lock: Option<Lock>,
 }
+
+/// What git leaves out.
+const IGNORE: &str = ".gitignore";
+const IGNORED: &str = "\
+# Images, and the machines' disks and seeds.
+/images/*
+!/images/expected.toml
+# Keys and certificates; seeds and kubeconfigs have keys in them.
+secrets/
+kubeconfig
+*.kubeconfig
+*.iso
+*.img
+user-data
+";
 
 impl Project {
     /// The project in `named`, or else in `current` when it has recipes, or else what is shipped.
@@ -352,12 +367,21 @@ impl Project {
         Ok(self.text(FILE)?.map(|text| Expected::parse(FILE, &text)).transpose()?.unwrap_or_default())
     }
 
-    /// Writes the shipped files into `folder`, and the smallest of the examples as its cluster file. Gives the names of
+    /// The lines that keep a project's images, and everything in it that is private, out of git; and that the `.gitignore`
+    /// in `folder` does not have.
+    pub fn missing_ignores(folder: &Path) -> Result<Vec<&'static str>> {
+        let text = fsx::read_if_present(&folder.join(IGNORE))?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let has = |line: &str| text.lines().any(|found| found.trim_matches('/').trim() == line.trim_matches('/'));
+        Ok(IGNORED.lines().filter(|line| !line.starts_with('#') && !has(line)).collect())
+    }
+
+    /// Writes the shipped files into `folder`, a `.gitignore`, and the smallest of the examples as its cluster file. Gives the names of
     /// those that were not there yet.
     pub fn init(folder: &Path) -> Result<Vec<&'static str>> {
         let mut written = Vec::new();
         let cluster = shipped::get(FIRST_CLUSTER).map(|bytes| (CLUSTER, bytes));
-        for (name, bytes) in shipped::FILES.iter().chain(&cluster) {
+        for (name, bytes) in shipped::FILES.iter().chain(&cluster).chain([&(IGNORE, IGNORED.as_bytes())]) {
             let path = folder.join(name);
             if fsx::exists(&path)? {
                 continue;

@@ -23,7 +23,16 @@ const INTERFACE: &str = "primary";
 const NAME: &str = "lan0";
 
 /// How many hexadecimal digits of a digest tell one content of a seed from another.
-const ID_DIGITS: usize = 16;
+pub(crate) const ID_DIGITS: usize = 16;
+
+/// The key by which a node proves to an SSH client that it is the one.
+#[derive(Clone, Copy)]
+pub struct HostKey<'a> {
+    /// The private half, as OpenSSH's files have it.
+    pub private: &'a SecretString,
+    /// The public half: type and key.
+    pub public: &'a str,
+}
 
 /// The contents of files that the cluster file names, as far as they are one node's.
 #[derive(Default)]
@@ -34,19 +43,19 @@ pub struct NamedFiles {
     pub additions: Option<Additions>,
 }
 
-/// The user-data: a `#cloud-config` document with names, who may log in, and the node's own `files`; with a person's additions, if
-/// there are any.
+/// The user-data: a `#cloud-config` document with names, who may log in, the node's host key, and its own `files`; with a person's
+/// additions, if there are any.
 ///
 /// # Errors
 /// Additions that write one of the `files`.
-pub fn user_data(cluster: &Cluster, node: &Node, files: &[NodeFile], named: &NamedFiles) -> Result<SecretString> {
-    let own = cloud_config(cluster, node, files, !named.authorities.is_empty());
+pub fn user_data(cluster: &Cluster, node: &Node, files: &[NodeFile], host_key: HostKey<'_>, named: &NamedFiles) -> Result<SecretString> {
+    let own = cloud_config(cluster, node, files, host_key, !named.authorities.is_empty());
     let Some(additions) = &named.additions else { return Ok(own) };
     additions.refuse_twins(files)?;
     Ok(additions::joined(&own, additions))
 }
 
-fn cloud_config(cluster: &Cluster, node: &Node, files: &[NodeFile], authorities: bool) -> SecretString {
+fn cloud_config(cluster: &Cluster, node: &Node, files: &[NodeFile], host_key: HostKey<'_>, authorities: bool) -> SecretString {
     let mut pairs = vec![("hostname", Yaml::text(&node.name)), ("fqdn", Yaml::text(&node.fqdn))];
     if !cluster.ssh_keys.is_empty() {
         pairs.push(("ssh_authorized_keys", Yaml::texts(&cluster.ssh_keys)));
@@ -56,6 +65,9 @@ fn cloud_config(cluster: &Cluster, node: &Node, files: &[NodeFile], authorities:
         // The module, which has to be told something, brings the certificates among the files to where programs look.
         pairs.push(("ca_certs", Yaml::Map(vec![("remove_defaults", Yaml::Bool(false))])));
     }
+    // cloud-init removes the keys of the instance before and makes none of its own.
+    let host_key = vec![("ed25519_private", Yaml::Private(host_key.private)), ("ed25519_public", Yaml::text(host_key.public))];
+    pairs.push(("ssh_keys", Yaml::Map(host_key)));
     pairs.push(("write_files", Yaml::List(files.iter().map(NodeFile::as_yaml).collect())));
     Yaml::Map(pairs).private_document("#cloud-config\n")
 }
@@ -68,14 +80,22 @@ fn cloud_config(cluster: &Cluster, node: &Node, files: &[NodeFile], authorities:
 ///
 /// With `dsmode: local` cloud-init does all that the seed says in its first stage, before the network, and its second one
 /// has nothing left to do: nothing in a seed is on the network. The image then leaves the second start of cloud-init out.
-pub fn meta_data(node: &Node, user_data: Sha256, network_config: &str) -> String {
+///
+/// `kbake-cluster` is not cloud-init's: by it kbake knows whose seed a file is, before it replaces the file.
+pub fn meta_data(cluster: &Cluster, node: &Node, user_data: Sha256, network_config: &str) -> String {
     let mut hasher = Hasher::new();
     for part in [user_data, Sha256::of(network_config)] {
         hasher.update(part.to_string().as_bytes());
     }
     let digest = hasher.finish().to_string();
     let id = format!("{}-{}", node.name, &digest[..ID_DIGITS]);
-    Yaml::Map(vec![("instance-id", Yaml::text(id)), ("local-hostname", Yaml::text(&node.name)), ("dsmode", Yaml::text("local"))]).document()
+    Yaml::Map(vec![
+        ("instance-id", Yaml::text(id)),
+        ("local-hostname", Yaml::text(&node.name)),
+        ("dsmode", Yaml::text("local")),
+        ("kbake-cluster", Yaml::text(&cluster.name)),
+    ])
+    .document()
 }
 
 /// The network configuration, version 2 (netplan's syntax) within what the networkd renderer of Debian 12's

@@ -366,14 +366,15 @@ proptest! {
         };
         let pairs = comments.iter().zip(&names);
         let clusters: Vec<Cluster> = pairs.filter_map(|(comment, name)| Cluster::read("x", &file(comment, name)).ok()).collect();
+        let private = SecretString::from("key\n");
         let documents: Vec<String> =
-            clusters.iter().map(|cluster| user_data(cluster, &cluster.nodes[0], &[], &NamedFiles::default()).unwrap().expose_secret().to_owned()).collect();
+            clusters.iter().map(|cluster| user_data(cluster, &cluster.nodes[0], &[], HostKey { private: &private, public: "ssh-ed25519 AAAA" }, &NamedFiles::default()).unwrap().expose_secret().to_owned()).collect();
         let expected: Vec<Value> = clusters
             .iter()
             .map(|cluster| {
                 let node = &cluster.nodes[0];
                 let keys = [cluster.ssh_keys[0].to_string()];
-                json!({ "hostname": node.name.as_str(), "fqdn": node.fqdn, "ssh_authorized_keys": keys, "write_files": [] })
+                json!({ "hostname": node.name.as_str(), "fqdn": node.fqdn, "ssh_authorized_keys": keys, "ssh_keys": { "ed25519_private": "key\n", "ed25519_public": "ssh-ed25519 AAAA" }, "write_files": [] })
             })
             .collect();
         prop_assert_eq!(pyyaml(&documents), expected);

@@ -50,7 +50,7 @@ enum After {
 }
 
 /// Counts instead of writing.
-struct Length(usize);
+pub(super) struct Length(pub(super) usize);
 
 impl Write for Length {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -219,7 +219,7 @@ fn block(out: &mut impl Write, text: &str, indent: usize) {
 }
 
 /// YAML 1.1 section 5.7: double quotes, with everything but printable ASCII escaped.
-fn quote(out: &mut impl Write, text: &str) {
+pub(super) fn quote(out: &mut impl Write, text: &str) {
     put(out, "\"");
     for c in text.chars() {
         let _ = match c {

@@ -26,6 +26,9 @@ pub trait Keyring {
     /// The key that encrypts secrets in etcd: 32 bytes in base64. For control planes only.
     fn encryption_key(&self) -> &SecretString;
 
+    /// A node's SSH host key: the private half as OpenSSH's files have it, and the public one as type and key.
+    fn host_key(&self, node: &HostName) -> Option<(&SecretString, &str)>;
+
     /// A node's certificate and its private key, both as PEM; none when the node has none for that purpose.
     fn pair(&self, node: &HostName, purpose: Purpose) -> Option<(&str, &SecretString)>;
 }
@@ -49,6 +52,10 @@ impl Keyring for Secrets {
 
     fn encryption_key(&self) -> &SecretString {
         self.encryption_key()
+    }
+
+    fn host_key(&self, node: &HostName) -> Option<(&SecretString, &str)> {
+        self.host_key(node).map(|key| (key.private(), key.public()))
     }
 
     fn pair(&self, node: &HostName, purpose: Purpose) -> Option<(&str, &SecretString)> {

@@ -6,6 +6,7 @@
 //! seed cannot come into an image, the store or a bundle; it leaves through `write_private` only.
 
 mod files;
+mod found;
 mod keyring;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
+pub use found::Found;
 pub use keyring::Keyring;
 
 use crate::cluster::{Cluster, HostName, Node};
@@ -42,6 +44,7 @@ pub enum Volume {
 /// The documents of one node. Neither `Clone` nor readable, on purpose.
 pub struct Seed {
     node: HostName,
+    instance: String,
     /// By name, sorted.
     documents: [(&'static str, SecretString); 3],
 }
@@ -57,13 +60,22 @@ pub fn of(cluster: &Cluster, node: &Node, start: EtcdStart, keyring: &dyn Keyrin
     let mut files = files::files(cluster, node, start, keyring)?;
     files.extend(render::site_files(cluster, node, &named.authorities));
     let network_config = render::network_config(cluster, node);
-    let user_data = render::user_data(cluster, node, &files, named)?;
-    let meta_data = render::meta_data(node, Sha256::of(user_data.expose_secret()), &network_config);
+    let host_key = keyring.host_key(&node.name);
+    let (private, public) = host_key.ok_or_else(|| Error::internal(format!("node `{}` has no SSH host key", node.name)))?;
+    let user_data = render::user_data(cluster, node, &files, render::HostKey { private, public }, named)?;
+    let meta_data = render::meta_data(cluster, node, Sha256::of(user_data.expose_secret()), &network_config);
+    let instance =
+        Found::of_meta_data(&meta_data).map(|found| found.instance).ok_or_else(|| Error::internal("a seed that is not known again"))?;
     let documents = [("meta-data", meta_data.into()), ("network-config", network_config.into()), ("user-data", user_data)];
-    Ok(Seed { node: node.name.clone(), documents })
+    Ok(Seed { node: node.name.clone(), instance, documents })
 }
 
 impl Seed {
+    /// The instance id: another one for all that the seed says.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
     /// The seed as a volume whose files are dated `epoch`. The same seed and epoch give the same bytes.
     pub fn volume(&self, kind: Volume, epoch: Epoch) -> Result<SeedVolume> {
         let files: Vec<(&str, &[u8])> = self.documents.iter().map(|(name, text)| (*name, text.expose_secret().as_bytes())).collect();

@@ -45,6 +45,13 @@ impl Store {
         Ok(self.known(path)?.map(|(digest, _)| digest))
     }
 
+    /// The digest that the file at the absolute path `path` had when it was last known, whatever has become of it.
+    pub fn last_known(&self, path: &Path) -> Result<Option<Sha256>> {
+        let Ok(Some(bytes)) = fsx::read_if_present(&self.stamp_path(path)?) else { return Ok(None) };
+        let entry = serde_json::from_slice::<Entry>(&bytes).ok().filter(|entry| entry.path == shown(path));
+        Ok(entry.and_then(|entry| entry.digest.parse().ok()))
+    }
+
     /// As [`Store::stamp`], with the file's size in bytes.
     pub fn known(&self, path: &Path) -> Result<Option<(Sha256, u64)>> {
         let Some(now) = Stamp::of(path)? else { return Ok(None) };

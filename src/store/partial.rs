@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use super::{BLOB_MODE, Blob, PARTIAL, Store};
 use crate::error::{Class, Error, Result};
 use crate::fsx::{self, EarlySync, Links, Stamp, Temp, change};
-use crate::value::{Digest, Hasher, Hasher512, Sha256};
+use crate::value::{Cancel, Digest, Hasher, Hasher512, Sha256};
 
 /// Who is to get a blob.
 #[derive(Debug)]

@@ -81,7 +81,10 @@ fn a_seed_that_cannot_be_made_leaves_nothing() {
     let site = site_with_keys();
     fs::create_dir(site.path("open")).unwrap();
     fs::set_permissions(site.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
-    says(&site.fails(1, &["seed", "etcd0", "--out", "open"]), &["others may write to it (mode 0777)", "hint: chmod go-w open"]);
+    says(
+        &site.fails(1, &["seed", "etcd0", "--out", "open"]),
+        &["others: they may write to it (mode 0777)", &format!("hint: chmod go-w {}", site.path("open").canonicalize().unwrap().display())],
+    );
     fs::create_dir(site.path("out")).unwrap();
     std::os::unix::fs::symlink("../open", site.path("out/etcd0")).unwrap();
     says(&site.fails(1, &["seed", "etcd0", "--out", "out", "--format", "dir"]), &["out/etcd0", "a link"]);

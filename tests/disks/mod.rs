@@ -140,9 +140,91 @@ fn machines_are_described_before_their_files_are_there_with_a_note() {
 
     build(&site, 1);
     site.succeeds(&["disk", "etcd0"]);
-    fs::create_dir_all(site.path("images/seeds/lab")).unwrap();
-    fs::write(site.path("images/seeds/lab/etcd0.iso"), "").unwrap();
+    site.succeeds(&["pki", "init"]);
+    site.succeeds(&["seed", "etcd0"]);
     for (command, described) in ["domain-xml", "qemu"].iter().zip(descriptions) {
         assert_eq!(ask(&[command, "etcd0"]), (described, String::new()), "the same text, and nothing to say");
     }
+}
+
+/// What a command says on stderr; it must succeed.
+fn told(site: &Site, args: &[&str]) -> String {
+    let output = site.kbake(args).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_seed_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
+    let site = Site::new();
+    site.write("cluster.toml", CLUSTER);
+    build(&site, 1);
+    for args in [&["pki", "init"][..], &["seed", "--all"], &["disk", "--all"]] {
+        site.succeeds(args);
+    }
+    for command in ["qemu", "domain-xml"] {
+        assert_eq!(told(&site, &[command, "etcd0"]), "");
+    }
+    // Another key and certificate, with the same network.
+    site.succeeds(&["pki", "renew", "etcd1"]);
+    assert_eq!(told(&site, &["qemu", "etcd0"]), "");
+    let said = told(&site, &["qemu", "etcd1"]);
+    says(
+        &said,
+        &["warning: the seed images/seeds/lab/etcd1.iso does not fit", "instance etcd1-", "they make etcd1-", "`kbake seed etcd1`"],
+    );
+    site.succeeds(&["seed", "etcd1"]);
+    assert_eq!(told(&site, &["qemu", "etcd1"]), "");
+    // As has a seed that a member of a running cluster was given.
+    site.succeeds(&["seed", "etcd1", "--etcd-join"]);
+    assert_eq!(told(&site, &["qemu", "etcd1"]), "");
+
+    site.write("cluster.toml", &CLUSTER.replace("192.168.7.0", "192.168.8.0"));
+    for command in ["qemu", "domain-xml"] {
+        let said = told(&site, &[command, "etcd0", "--quiet"]);
+        says(&said, &["its network has `", "192.168.7.10/24", "the file says `", "192.168.8.10/24", "`kbake seed etcd0` makes it anew"]);
+    }
+    site.succeeds(&["pki", "renew"]);
+    site.succeeds(&["seed", "--all"]);
+    assert_eq!(told(&site, &["qemu", "etcd0"]), "");
+    // Each form is looked at, and what kbake has not written is none.
+    fs::remove_file(site.path("images/seeds/lab/etcd0.iso")).unwrap();
+    site.succeeds(&["seed", "etcd0", "--format", "vfat"]);
+    assert!(!told(&site, &["domain-xml", "etcd0"]).contains("warning"));
+    fs::write(site.path("images/seeds/lab/etcd0.img"), "").unwrap();
+    says(&told(&site, &["domain-xml", "etcd0"]), &["etcd0.img was not written by kbake; `kbake seed etcd0 --format vfat` makes"]);
+}
+
+#[test]
+fn a_disk_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
+    let site = Site::new();
+    site.write("cluster.toml", CLUSTER);
+    build(&site, 1);
+    for args in [&["pki", "init"][..], &["seed", "etcd0"], &["disk", "etcd0"]] {
+        site.succeeds(args);
+    }
+    let name = |file: &str| Sha256::of(fs::read(site.path(file)).unwrap()).to_string()[..12].to_owned();
+    let old = name("images/etcd.qcow2");
+    build(&site, 2);
+    let new = name("images/etcd.qcow2");
+    let said = told(&site, &["disk", "etcd0"]);
+    says(&said, &["stays as it is", &format!("lies on etcd-{old}.qcow2"), &format!("images/etcd.qcow2 is etcd-{new}.qcow2 now")]);
+    says(&said, &["`rm images/disks/lab/etcd0.qcow2 && kbake disk etcd0` starts over on it, and loses what"]);
+    says(&told(&site, &["qemu", "etcd0"]), &[&old, &new]);
+
+    // A larger disk is a command away; the hint is right.
+    site.write("cluster.toml", &CLUSTER.replace("21 GiB", "30 GiB"));
+    for command in ["disk", "qemu", "domain-xml"] {
+        says(
+            &told(&site, &[command, "etcd0"]),
+            &["has 21 GiB, cluster.toml says 30 GiB", "`qemu-img resize images/disks/lab/etcd0.qcow2 32212254720`"],
+        );
+    }
+    qemu_img(&["resize", "-q", text(&site.path("images/disks/lab/etcd0.qcow2")), "32212254720"]);
+    assert!(!told(&site, &["qemu", "etcd0"]).contains("GiB"));
+    site.write("cluster.toml", CLUSTER);
+    says(&told(&site, &["disk", "etcd0"]), &["has 30 GiB, cluster.toml says 21 GiB", "a disk is not made smaller"]);
+
+    fs::remove_file(site.path(&format!("images/disks/etcd-{old}.qcow2"))).unwrap();
+    says(&told(&site, &["qemu", "etcd0"]), &[&format!("lies on etcd-{old}.qcow2, which is not there"), "the machine cannot start"]);
 }

@@ -200,6 +200,17 @@ impl Vm {
         tunnel
     }
 
+    /// As [`Vm::ssh`], with `options` that count more than the usual ones, and this file of known hosts.
+    pub fn ssh_known(&self, key: &SshKey, known: &Path, options: &[String], command: &str) -> Output {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-i"]).arg(&key.path).args(["-p", &self.port(22).to_string()]).args(options);
+        ssh.arg("-o").arg(format!("UserKnownHostsFile={}", known.display()));
+        for option in ["BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "GlobalKnownHostsFile=/dev/null", "ConnectTimeout=20"] {
+            ssh.args(["-o", option]);
+        }
+        output(ssh.arg(format!("{}@127.0.0.1", key.user)).arg(command).stdin(Stdio::null()))
+    }
+
     /// An ssh to the guest, with these arguments before its name.
     fn ssh_command(&self, key: &SshKey, args: &[&str]) -> Command {
         let mut ssh = Command::new("ssh");

@@ -34,7 +34,7 @@ pub struct BundleCreate {
     /// Leave out what this older bundle has, which the site has already; may be repeated
     #[arg(long, value_name = "BUNDLE")]
     pub since: Vec<PathBuf>,
-    /// Write pieces of at most this size, as 4GiB: FILE.000, FILE.001 …; `cat` joins them
+    /// Write pieces of at most this size: FILE.000, FILE.001 …; `cat` joins them. 4GiB means one byte less, as FAT32 takes
     #[arg(long, value_name = "SIZE")]
     pub split: Option<Size>,
     /// The bundle [default: images/ROLE.bundle, of several roles images/CHANNEL.bundle]

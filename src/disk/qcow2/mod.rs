@@ -21,7 +21,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 pub use codec::{Codec, Compressed, LEVEL};
 pub use frames::{FramesWriter, Kept, index};
-pub use overlay::{Backing, Format, empty, overlay};
+pub use overlay::{Backing, Format, backing_of, empty, overlay};
 
 use super::cluster::{CLUSTER, data_len};
 use super::{ContentSource, Pieces};

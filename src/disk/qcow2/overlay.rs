@@ -8,6 +8,8 @@ use super::layout::Layout;
 use super::{MAX_VIRTUAL_SIZE, check_size};
 use crate::error::{Error, Result};
 
+/// What every qcow2 file begins with.
+const MAGIC: &[u8] = b"QFI\xfb";
 /// The longest backing file name that the format allows, in bytes.
 const NAME_MAX: usize = 1023;
 
@@ -76,6 +78,19 @@ fn file(virtual_size: u64, kind: Kind) -> Vec<u8> {
         file[start..end].copy_from_slice(&bytes);
     }
     file
+}
+
+/// The backing file's name and the size of the disk in bytes, from the first bytes of a qcow2 file; none when it has no
+/// backing file, or is none.
+pub fn backing_of(head: &[u8]) -> Option<(String, u64)> {
+    let number = |at: usize, len: usize| Some(head.get(at..at + len)?.iter().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte)));
+    if head.get(..4)? != MAGIC {
+        return None;
+    }
+    let (offset, len, size) = (number(8, 8)?, number(16, 4)?, number(24, 8)?);
+    let start = usize::try_from(offset).ok().filter(|&offset| offset != 0)?;
+    let name = head.get(start..start.checked_add(usize::try_from(len).ok()?)?)?;
+    Some((String::from_utf8(name.to_vec()).ok()?, size))
 }
 
 fn check_name(name: &str) -> Result<()> {

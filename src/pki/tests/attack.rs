@@ -39,6 +39,7 @@ fn what_others_can_reach_is_refused_by_all_and_stays_as_it_is() {
         ("sa.key", 0o620),
         ("encryption.key", 0o601),
         ("nodes/worker0/kubelet.key", 0o644),
+        ("nodes/gateway/ssh_host_ed25519_key", 0o640),
         ("admin.crt", 0o622),
         ("sa.pub", 0o602),
     ];

@@ -112,7 +112,7 @@ fn a_renewal_is_finished_by_the_next_one_too() {
 #[test]
 fn several_at_once_make_one_set() {
     let place = Place::empty("two-node");
-    let (pki, all) = (place.pki(), 5 + place.pki().wanted().len());
+    let (pki, all) = (place.pki(), 5 + place.pki().wanted().len() + place.cluster.nodes.len());
     thread::scope(|scope| {
         let inits: Vec<_> = (0..6).map(|_| scope.spawn(|| pki.init(NOW).unwrap().made.len())).collect();
         let made: usize = inits.into_iter().map(|init| init.join().unwrap()).sum();

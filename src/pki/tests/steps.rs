@@ -10,7 +10,7 @@ fn a_second_init_writes_no_byte() {
     for name in ["kubenet", "etcd"] {
         let place = Place::empty(name);
         let first = place.pki().init(NOW).unwrap();
-        assert_eq!(first.made.len(), 5 + place.pki().wanted().len(), "{name}");
+        assert_eq!(first.made.len(), 5 + place.pki().wanted().len() + place.cluster.nodes.len(), "{name}");
         assert_eq!((first.kept, &first.problems, &first.warnings, &first.notes), (0, &vec![], &vec![], &vec![]), "{name}");
         let before = place.snapshot();
         let second = place.pki().init(NOW + 5 * DAY).unwrap();
@@ -53,7 +53,7 @@ fn a_node_more_is_completed_and_one_less_is_told() {
     assert!(report.notes[0].starts_with("nodes/worker2 belongs to no node of the cluster"), "{report:?}");
     fs::remove_dir_all(place.at("nodes/worker2")).unwrap();
     place.cluster.nodes.push(node);
-    assert_eq!(place.pki().init(NOW).unwrap().made, ["worker2/kube-proxy", "worker2/kubelet"]);
+    assert_eq!(place.pki().init(NOW).unwrap().made, ["worker2/kube-proxy", "worker2/kubelet", "worker2/ssh"]);
 }
 
 #[test]
@@ -127,6 +127,8 @@ fn names_that_cannot_be_renewed_are_refused_with_the_reason() {
         ("gateway", "`kbake pki show` lists all names"),
         ("", "`kbake pki show` lists all names"),
         ("../x\n", "the cluster has no certificate `../x\\n`"),
+        ("gateway/ssh", "SSH host key, and is not renewed"),
+        ("control0/ssh", "ssh_host_ed25519_key"),
         ("ca", "is an authority, and is not renewed in place"),
         ("etcd-ca", "is an authority, and is not renewed in place"),
         ("sa", "no service account's token"),
@@ -304,4 +306,64 @@ fn keys_and_serial_numbers_are_never_the_same() {
             assert!(seen.insert(serial));
         }
     }
+}
+
+#[test]
+fn every_node_has_a_host_key_of_its_own_that_stays() {
+    let place = Place::full("kubenet");
+    let keys = place.pki().host_keys(NOW).unwrap();
+    assert_eq!(keys.len(), place.cluster.nodes.len());
+    assert_eq!(keys.values().collect::<std::collections::BTreeSet<_>>().len(), keys.len(), "no two are alike");
+    place.pki().renew(&[], NOW).unwrap();
+    assert_eq!(place.pki().host_keys(NOW).unwrap(), keys, "to renew certificates is no reason to alarm anybody");
+    let loaded = place.pki().load(NOW).unwrap();
+    let gateway = &place.cluster.node("gateway").unwrap().name;
+    assert_eq!(loaded.host_key(gateway).unwrap().public(), keys[gateway]);
+    assert!(!format!("{loaded:?}").contains("OPENSSH"), "and none is printed");
+
+    // Without one no seed is made, and it is said what makes it; one that is no key is left alone.
+    let path = place.at("nodes/gateway/ssh_host_ed25519_key");
+    fs::remove_file(&path).unwrap();
+    let error = place.pki().load(NOW).unwrap_err().to_string();
+    assert!(error.contains("gateway/ssh is missing") && error.ends_with("hint: kbake pki init"), "{error}");
+    assert_eq!(place.pki().init(NOW).unwrap().made, ["gateway/ssh"]);
+    place.put("nodes/gateway/ssh_host_ed25519_key", "no key");
+    let report = place.pki().init(NOW).unwrap();
+    assert_eq!(report.problems.len(), 1, "{report:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "no key");
+}
+
+#[test]
+fn known_hosts_keeps_what_others_have_added() {
+    let place = Place::full("lab");
+    let pki = place.pki();
+    pki.write_known_hosts("a ssh-ed25519 AAAA kbake:lab\n", " kbake:lab").unwrap();
+    let path = place.at("known_hosts");
+    let added = "elsewhere ssh-rsa BBBB\n# mine\n";
+    fs::write(&path, place.read("known_hosts") + added).unwrap();
+    pki.write_known_hosts("b ssh-ed25519 CCCC kbake:lab\n", " kbake:lab").unwrap();
+    assert_eq!(place.read("known_hosts"), format!("b ssh-ed25519 CCCC kbake:lab\n{added}"));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(pki.write_known_hosts("", " kbake:lab").is_err(), "others could have led the owner elsewhere");
+}
+
+#[test]
+fn the_way_to_the_folder_counts_and_a_project_s_own_gitignore_is_not_touched() {
+    let place = Place::empty("lab");
+    let open = place.dir.path().join("open");
+    fs::create_dir_all(open.join("mine")).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let error = Pki::new(&open.join("mine/secrets"), &place.cluster).init(NOW).unwrap_err().to_string();
+    assert!(error.contains("can be changed by others") && error.contains("hint: chmod go-w "), "{error}");
+    assert!(!open.join("mine/secrets").exists());
+
+    // `--secrets .`: a folder that was there keeps its own.
+    let project = place.dir.path().join("project");
+    fs::create_dir(&project).unwrap();
+    fs::set_permissions(&project, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(project.join("cluster.toml"), "").unwrap();
+    let report = Pki::new(&project, &place.cluster).init(NOW).unwrap();
+    assert!(!project.join(".gitignore").exists());
+    assert_eq!(fs::read_to_string(project.join("lab/.gitignore")).unwrap(), "*\n");
+    assert_eq!(report.notes, [""; 0], "what is private is kept out all the same");
 }

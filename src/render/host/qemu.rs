@@ -46,18 +46,38 @@ impl Link {
 }
 
 /// The command that runs the node in this terminal (Ctrl-A X ends it, Ctrl-A C is QEMU's monitor). Its disk must exist.
+///
+/// For KVM it begins with a trial, see [`trial`].
 pub fn qemu_command(cluster: &Cluster, node: &Node, files: &MachineFiles, accel: Accel, link: &Link) -> String {
     let program = match cluster.arch {
         Arch::Amd64 => "qemu-system-x86_64",
         Arch::Arm64 => "qemu-system-aarch64",
     };
+    let head = if accel == Accel::Kvm { trial(program) } else { String::new() };
     let mut lines = vec![program.to_owned()];
     let groups = [machine(cluster, node, accel), disks(files), network(cluster, node, link), surroundings()];
     for option in groups.into_iter().flatten() {
-        let words: Vec<String> = option.iter().map(|word| quote(word)).collect();
+        let words: Vec<String> =
+            option.iter().map(|word| if TRIED.contains(&word.as_str()) { word.clone() } else { quote(word) }).collect();
         lines.push(words.join(" "));
     }
-    lines.join(" \\\n  ") + "\n"
+    head + &lines.join(" \\\n  ") + "\n"
+}
+
+/// Accelerator and processor, as the lines of [`trial`] leave them.
+const TRIED: [&str; 2] = ["$kbake_accel", "$kbake_cpu"];
+
+/// Lines that set `kbake_accel` and `kbake_cpu` to what works here. That /dev/kvm opens says little: inside other machines
+/// QEMU may abort with it, or stand still. So a machine without a disk is started, whose firmware gives up at once.
+fn trial(program: &str) -> String {
+    let options = "-machine q35 -accel kvm -cpu max -m 64M -no-user-config -nodefaults -display none -boot reboot-timeout=0 -no-reboot";
+    format!(
+        "kbake_accel=kvm kbake_cpu=max\n\
+         if ! timeout 20 {program} {options} </dev/null >/dev/null 2>&1; then\n  \
+         kbake_accel=tcg kbake_cpu={EMULATED_CPU}\n  \
+         echo 'KVM does not work here: QEMU emulates the machine, which takes minutes to start' >&2\n\
+         fi\n"
+    )
 }
 
 /// An option with its values, as words.
@@ -70,7 +90,7 @@ fn option(name: &str, value: impl ToString) -> Words {
 fn machine(cluster: &Cluster, node: &Node, accel: Accel) -> Vec<Words> {
     // With a second `-accel` QEMU goes on without the first. `max` is all that whichever it got can do.
     let (accels, cpu): (&[&str], _) = match accel {
-        Accel::Kvm => (&["kvm", "tcg"], "max"),
+        Accel::Kvm => (&[TRIED[0]], TRIED[1]),
         Accel::Hvf => (&["hvf", "tcg"], "max"),
         Accel::Emulated => (&["tcg"], EMULATED_CPU),
     };

@@ -9,6 +9,8 @@ use crate::pki::{Authority, Name, Purpose, wanted};
 pub(super) struct Fake {
     certificates: BTreeMap<String, String>,
     keys: BTreeMap<String, SecretString>,
+    /// Of each node: the two halves of its host key.
+    hosts: BTreeMap<HostName, (SecretString, String)>,
     /// Names of the keys that were asked for.
     asked: RefCell<BTreeSet<String>>,
 }
@@ -16,7 +18,9 @@ pub(super) struct Fake {
 impl Fake {
     /// Everything that `pki` makes for this cluster, and nothing else.
     pub(super) fn of(cluster: &Cluster) -> Fake {
-        let mut fake = Fake { certificates: BTreeMap::new(), keys: BTreeMap::new(), asked: RefCell::default() };
+        let host = |node: &Node| (SecretString::from(pem("HOST KEY", &node.name.to_string())), format!("ssh-ed25519 {}", node.name));
+        let hosts = cluster.nodes.iter().map(|node| (node.name.clone(), host(node))).collect();
+        let mut fake = Fake { certificates: BTreeMap::new(), keys: BTreeMap::new(), hosts, asked: RefCell::default() };
         let authorities = Authority::ALL.map(|authority| authority.name().to_owned());
         for name in wanted(cluster).iter().map(|wanted| wanted.name.to_string()).chain(authorities).chain(["sa".to_owned()]) {
             fake.certificates.insert(name.clone(), pem("CERTIFICATE", &name));
@@ -73,6 +77,10 @@ impl Keyring for Fake {
 
     fn encryption_key(&self) -> &SecretString {
         self.key("encryption")
+    }
+
+    fn host_key(&self, node: &HostName) -> Option<(&SecretString, &str)> {
+        self.hosts.get(node).map(|(private, public)| (private, public.as_str()))
     }
 
     fn pair(&self, node: &HostName, purpose: Purpose) -> Option<(&str, &SecretString)> {

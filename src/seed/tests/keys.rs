@@ -33,6 +33,12 @@ fn a_seed_holds_its_nodes_keys_and_no_other() {
             }
             assert_eq!(found(&seed, &keyring), expected, "{name}/{}", node.name);
             assert_eq!(keyring.asked(), expected, "{name}/{}: nothing is even asked for in vain", node.name);
+            for other in &cluster.nodes {
+                let (private, public) = keyring.host_key(&other.name).unwrap();
+                let has = |text_of: &str| text(&seed, "user-data").lines().any(|line| line.contains(text_of));
+                let key = private.expose_secret().lines().nth(1).unwrap().to_owned();
+                assert_eq!((has(&key), has(public)), (other.name == node.name, other.name == node.name), "{name}/{}", node.name);
+            }
             for public in ["meta-data", "network-config"] {
                 assert!(!text(&seed, public).contains("FAKE"), "{name}/{}/{public}", node.name);
             }
@@ -88,4 +94,32 @@ fn seeds_do_not_print_themselves() {
     assert_eq!(format!("{seed:?}"), "Seed(etcd0, private)");
     let volume = seed.volume(Volume::Iso, epoch()).unwrap();
     assert_eq!(format!("{volume:?}"), format!("SeedVolume({} bytes, private)", volume.0.expose_secret().len()));
+}
+
+/// A seed that was written says whose it is, in each of its forms, and what it was made from.
+#[test]
+fn a_seed_is_known_again() {
+    let cluster = example("kubenet");
+    let node = cluster.node("worker0").unwrap();
+    let made = seed(&cluster, "worker0");
+    let volumes = [Volume::Iso, Volume::Vfat].map(|kind| Found::of_volume(made.volume(kind, epoch()).unwrap().0.expose_secret()).unwrap());
+    let folder = Found::of_documents(text(&made, "meta-data"), text(&made, "network-config")).unwrap();
+    for found in volumes.iter().chain([&folder]) {
+        assert_eq!((found.cluster.as_deref(), found.node.as_str(), found.instance.as_str()), (Some("kubenet"), "worker0", made.instance()));
+        assert!(found.is_of(&cluster, node) && !found.is_of(&cluster, cluster.node("worker1").unwrap()));
+        assert!(!found.is_of(&example("lab"), node), "another cluster may have such a node, too");
+        assert_eq!(found.other_network(&cluster, node), None);
+        let text = std::fs::read_to_string(format!("{}/recipes/clusters/kubenet.toml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let moved = Cluster::read("k", &text.replace("192.168.3.", "192.168.4.")).unwrap();
+        let (old, new) = found.other_network(&moved, moved.node("worker0").unwrap()).unwrap();
+        assert!(old.contains("192.168.3.") && new.contains("192.168.4."), "{old} {new}");
+    }
+    // Of an older version, which did not name the cluster.
+    let old: String = text(&made, "meta-data").lines().filter(|line| !line.starts_with("kbake")).map(|line| format!("{line}\n")).collect();
+    assert!(Found::of_documents(&old, "").unwrap().is_of(&cluster, node));
+    for other in ["", "instance-id: \"worker0\"\n", "instance-id: iid-local01\nlocal-hostname: worker0\n", &old.replace("local\"", "net\"")]
+    {
+        assert_eq!(Found::of_documents(other, ""), None, "{other}");
+        assert_eq!(Found::of_volume(other.as_bytes()), None, "{other}");
+    }
 }

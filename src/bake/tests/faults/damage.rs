@@ -170,14 +170,71 @@ fn a_boot_loader_that_lies_is_found_by_making_it_again() {
 }
 
 #[test]
-fn a_damaged_output_is_written_anew() {
+fn a_damaged_output_is_somebody_s_disk_until_it_is_moved_away() {
     let done = Done::new();
     for (what, damage) in DAMAGES {
         let path = done.site.image("alpha");
         assert!(harm(&path, &fs::read(done.site.image("gamma")).unwrap(), damage));
-        done.site.run(&build(&["alpha"])).unwrap();
+        let left = fs::read(&path).unwrap();
+        // What a machine has written cannot be told from damage, and could not be brought back.
+        match done.site.run(&build(&["alpha"])) {
+            Err(error) => {
+                assert!(error.to_string().contains("is not replaced") && error.class() == crate::Class::User, "{what}: {error}");
+                assert!(fs::read(&path).unwrap() == left, "{what}");
+                fs::rename(&path, path.with_extension("old")).unwrap();
+                done.site.run(&build(&["alpha"])).unwrap();
+            }
+            // An image that this store has made is kbake's, whatever its name.
+            Ok(_) => assert!(done.right.images.values().any(|digest| *digest == crate::value::Sha256::of(&left)), "{what}"),
+        }
         assert_eq!(crate::value::Sha256::of(fs::read(&path).unwrap()), done.right.images["alpha"], "{what}");
     }
+}
+
+#[test]
+fn an_image_takes_the_place_of_images_only() {
+    let done = Done::new();
+    let path = done.site.image("alpha");
+    let refused = |why: &str| {
+        let error = done.site.run(&build(&["alpha"])).unwrap_err().to_string();
+        assert!(error.contains("is not replaced") && error.contains(why) && error.contains("hint: "), "{error}");
+    };
+    // Somebody's disk, a link to it, a folder.
+    fs::remove_file(&path).unwrap();
+    let disk = path.with_extension("disk");
+    fs::write(&disk, "a machine's work").unwrap();
+    fs::copy(&disk, &path).unwrap();
+    refused("no image that kbake has written");
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&disk, &path).unwrap();
+    refused("a link");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    refused("a folder");
+    fs::remove_dir(&path).unwrap();
+    assert_eq!(fs::read(&disk).unwrap(), b"a machine's work");
+    done.site.run(&build(&["alpha"])).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o444, "nobody writes to it by mistake");
+
+    // A store that knows nothing of it, and the same image again.
+    fs::remove_dir_all(done.site.store().join("stamps")).unwrap();
+    fs::create_dir(done.site.store().join("stamps")).unwrap();
+    fs::copy(done.site.image("gamma"), path.with_extension("new")).unwrap();
+    fs::rename(path.with_extension("new"), &path).unwrap();
+    done.site.run(&build(&["alpha"])).unwrap();
+    assert_eq!(crate::value::Sha256::of(fs::read(&path).unwrap()), done.right.images["alpha"]);
+
+    // One that a machine runs on stays, although it is kbake's.
+    fs::copy(done.site.image("gamma"), path.with_extension("new")).unwrap();
+    fs::rename(path.with_extension("new"), &path).unwrap();
+    let mut qemu = std::process::Command::new("qemu-io");
+    qemu.args(["-r", "-f", "raw"]).arg(&path).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut qemu = qemu.spawn().unwrap_or_else(|e| panic!("qemu-io is missing: run tests/setup.sh ({e})"));
+    std::io::Read::read_exact(qemu.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    refused("a running machine uses it");
+    drop(qemu.stdin.take());
+    qemu.wait().unwrap();
+    done.site.run(&build(&["alpha"])).unwrap();
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Site {
                 bake.base_by(resolved, |bake, _| pantry::pack(bake, world::base))?;
                 let baked = bake.image(resolved)?;
                 let output = self.image(owner.role.as_str());
-                bake.place(&baked.image, &output)?;
+                bake.place(&baked.image, &output, &|_| false)?;
                 bake.remember(owner, resolved, Some(&output))
             }),
             Verb::Import(expect) => self.with(&self.open()?, |bake| {

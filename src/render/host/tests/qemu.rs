@@ -239,11 +239,49 @@ fn the_command_can_be_pasted() {
     for (_, cluster) in all() {
         for node in &cluster.nodes {
             let text = qemu_command(&cluster, node, &files_in("/srv", node), Accel::Kvm, &Link::Bridge);
-            let (last, lines) = text.lines().collect::<Vec<_>>().split_last().map(|(last, lines)| (*last, lines.to_vec())).unwrap();
-            assert!(text.starts_with("qemu-system-x86_64 ") && !last.ends_with('\\') && text.ends_with('\n'), "{text}");
+            let (trial, command) = text.split_once("\nfi\n").unwrap();
+            assert!(trial.starts_with("kbake_accel=kvm kbake_cpu=max\nif ! timeout "), "{text}");
+            for word in ["#", "exec ", "exit", "set -", "return"] {
+                assert!(!trial.contains(word), "{word}: {trial}");
+            }
+            let (last, lines) = command.lines().collect::<Vec<_>>().split_last().map(|(last, lines)| (*last, lines.to_vec())).unwrap();
+            assert!(command.starts_with("qemu-system-x86_64 ") && !last.ends_with('\\') && command.ends_with('\n'), "{text}");
             assert!(lines.iter().all(|line| line.ends_with(" \\")), "{text}");
         }
     }
+}
+
+/// KVM that opens and then aborts, or is not there, is found out by trying; one that works is used.
+#[test]
+fn a_host_whose_kvm_does_not_work_emulates_and_says_so() {
+    let (_, cluster) = shipped().into_iter().find(|(name, _)| name == "lab").unwrap();
+    let script = qemu_command(&cluster, &cluster.nodes[0], &files_in("/srv", &cluster.nodes[0]), Accel::Kvm, &Link::Multicast);
+    for (trial, accel, said) in
+        [("exit 0", "kvm -cpu max", false), ("exit 1", "tcg -cpu qemu64", true), ("kill -ABRT $$", "tcg -cpu qemu64", true)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let qemu = folder.path().join("qemu-system-x86_64");
+        std::fs::write(&qemu, format!("#!/bin/sh\ncase \"$*\" in *reboot-timeout*) {trial};; esac\necho \"$@\"\n")).unwrap();
+        run_ok(Command::new("chmod").arg("755").arg(&qemu), b"");
+        for shell in ["bash", "sh"] {
+            let script = format!("PATH={}:$PATH\n{script}", folder.path().display());
+            let output = run(Command::new(shell).args(["-c", &script]), b"");
+            let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert!(output.status.success() && stdout.contains(&format!("-accel {accel} ")), "{trial}: {stdout}{stderr}");
+            assert_eq!(stderr.contains("KVM does not work here"), said, "{trial}: {stderr}");
+        }
+    }
+}
+
+/// Whatever this host's KVM does: QEMU itself comes up.
+#[test]
+fn the_trial_leads_to_a_machine_that_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, cluster) = shipped().into_iter().find(|(name, _)| name == "etcd").unwrap();
+    let node = &Node { memory: crate::value::Size(256 << 20), vcpus: 1, ..cluster.nodes[0].clone() };
+    let files = lay_out(folder.path(), node);
+    let said = ask("sh", &qemu_command(&cluster, node, &files, Accel::Kvm, &Link::Multicast), &["info name"]).unwrap();
+    assert!(said.contains(&domain_name(&cluster, node)), "{said}");
 }
 
 proptest! {

@@ -1,10 +1,14 @@
+kbake_accel=kvm kbake_cpu=max
+if ! timeout 20 qemu-system-x86_64 -machine q35 -accel kvm -cpu max -m 64M -no-user-config -nodefaults -display none -boot reboot-timeout=0 -no-reboot </dev/null >/dev/null 2>&1; then
+  kbake_accel=tcg kbake_cpu=qemu64
+  echo 'KVM does not work here: QEMU emulates the machine, which takes minutes to start' >&2
+fi
 qemu-system-x86_64 \
   -name external-etcd-gateway \
   -uuid 7e598314-4e62-8a72-847f-186c6787e188 \
   -machine q35 \
-  -accel kvm \
-  -accel tcg \
-  -cpu max \
+  -accel $kbake_accel \
+  -cpu $kbake_cpu \
   -smp 1 \
   -m 1024M \
   -drive if=none,id=disk,format=qcow2,discard=unmap,file=/srv/kbake/disks/gateway.qcow2 \

@@ -1,0 +1,42 @@
+//! Where images go: into files that may be somebody else's by now.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::fsx::{self, Kind};
+use crate::store::Store;
+use crate::value::{Sha256, quote};
+
+/// Of an image: everyone may read it, and whoever starts a machine on it shall not write to it by mistake.
+pub(super) const IMAGE_MODE: u32 = 0o444;
+
+/// Refuses to replace what is at `to`, unless kbake has written it: the store remembers its digest, or has an image of that
+/// digest, or `is_known` does. A machine's disk may have the same name, or may have been an image once.
+///
+/// # Errors
+/// Something else is there, or a machine uses it.
+pub(super) fn require_replaceable(store: &Store, to: &Path, is_known: &dyn Fn(&Sha256) -> bool) -> Result<()> {
+    let Some(facts) = fsx::facts(to)? else { return Ok(()) };
+    if facts.kind != Kind::File {
+        return Err(taken(to, "it is a link, a folder or a device, and no file that kbake has written"));
+    }
+    if fsx::is_used_by_a_machine(to)? {
+        return Err(Error::user(format!("{} is not replaced: a running machine uses it", to.display()))
+            .detail("a machine runs on a disk of its own over the image (`kbake disk`), which a new image leaves as it is")
+            .hint("end the machine, or name another folder with --out"));
+    }
+    if store.stamp(to)?.is_some() {
+        return Ok(());
+    }
+    let Some((digest, _)) = fsx::digest_if_present(to)? else { return Ok(()) };
+    if is_known(&digest) || store.contains(&digest)? || store.last_known(to)? == Some(digest) {
+        return Ok(());
+    }
+    Err(taken(to, "it is no image that kbake has written, or one that was written to since").detail(format!("found sha256:{digest}")))
+}
+
+fn taken(to: &Path, why: &str) -> Error {
+    let word = quote(&to.display().to_string());
+    Error::user(format!("{} is not replaced: {why}", to.display()))
+        .hint(format!("name another folder with --out; or, if it is not needed: mv {word} {word}.old"))
+}
