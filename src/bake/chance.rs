@@ -131,8 +131,7 @@ impl Fresh<'_> {
             error = error.detail(format!("and {} more", differences.len() - SHOWN));
         }
         if differences.iter().any(|difference| difference.inside.is_some()) {
-            error =
-                error.hint("what is inside an initramfs, a hook has put there: [[clear]] the hook, /usr/share/initramfs-tools/hooks/NAME");
+            error = error.hint("a hook put it into the initramfs: clear the hook in the same way, /usr/share/initramfs-tools/hooks/NAME");
         }
         Ok(with_way_out(error, differences.iter().filter(|one| one.inside.is_none()).map(|one| &one.path)))
     }
@@ -176,13 +175,10 @@ fn has_kernel(tree: &Tree, release: &str) -> bool {
 /// The same for all: the recipe says that a path stays out.
 fn with_way_out<'a>(error: Error, paths: impl Iterator<Item = &'a TreePath>) -> Error {
     let paths: BTreeSet<&TreePath> = paths.collect();
-    let error = match paths.len() {
-        0 => error,
-        _ => error.hint(format!(
-            "to keep it out of the image, add to the role's recipe:{}",
-            paths.iter().take(SHOWN).map(|path| format!(" [[clear]] path = \"{path}\"")).collect::<String>()
-        )),
+    let way_out = |error: Error, path: &&TreePath| {
+        error.hint(format!("to keep it out of the image, append these two lines to the role's recipe: `[[clear]]` and `path = \"{path}\"`"))
     };
+    let error = paths.iter().take(SHOWN).fold(error, way_out);
     error
         .hint(
             "what a program needs there, a unit of the recipe can make on the node, or a [[file]] can give it the same contents everywhere",

@@ -96,7 +96,7 @@ fn is_private_key(head: &[u8]) -> bool {
 fn private_key(path: &TreePath) -> Error {
     Error::user(format!("installing the packages left a private key at {path}"))
         .detail("an image is public: all machines that are made from it would share the key")
-        .hint(format!("to take it out of the image, add to the recipe: [[clear]] path = \"{path}\""))
+        .hint(format!("to keep it out of the image, append these two lines to the role's recipe: `[[clear]]` and `path = \"{path}\"`"))
 }
 
 /// What becomes of a path: the rules' word, or that it is cleared.

@@ -95,7 +95,7 @@ fn what_a_script_makes_is_installed_twice_and_compared() {
         &[
             "makes something else each time",
             "/etc/odd/id: its contents; see /var/lib/dpkg/info/odd.postinst",
-            "[[clear]] path = \"/etc/odd/id\"",
+            "`[[clear]]` and `path = \"/etc/odd/id\"`",
         ],
     );
     says(
@@ -130,7 +130,7 @@ fn an_initramfs_is_looked_into() {
     says(
         by_chance("root-a1").examine(&by_chance("root-b2"), &[]),
         1,
-        &["/boot/initrd.img-6.1.0-1-amd64, in it /root-a1: there in one", "/usr/share/initramfs-tools/hooks/odd", "[[clear]] the hook"],
+        &["/boot/initrd.img-6.1.0-1-amd64, in it /root-a1: there in one", "/usr/share/initramfs-tools/hooks/odd", "clear the hook"],
     );
     says(
         initramfs(&[("etc/initiatorname.iscsi", 0o100_600, b"InitiatorName=iqn.1993-08.org.debian:01:1\n")]).alone(),
@@ -144,7 +144,11 @@ fn what_is_made_is_audited_before_it_is_stored() {
     says(
         System::of(&[], &[("etc/nvme/hostid", b"0e1f\n")]).alone(),
         0,
-        &["made what no image may have", "/etc/nvme/hostid: machine's identity (NVMe host)", "[[clear]] path = \"/etc/nvme/hostid\""],
+        &[
+            "made what no image may have",
+            "/etc/nvme/hostid: machine's identity (NVMe host)",
+            "`[[clear]]` and `path = \"/etc/nvme/hostid\"`",
+        ],
     );
 }
 
