@@ -313,6 +313,59 @@ fn hostile_packages_are_refused_by_name() {
 }
 
 #[test]
+fn a_second_kernel_is_refused_with_the_lines_that_ask_for_it() {
+    let site = Site::new();
+    site.write("recipes/base.toml", "description = \"base\"\npackages = [\"one\", \"linux-image-cloud-amd64\"]\n");
+    site.write("recipes/roles/etcd.toml", "description = \"a role\"\npackages = [\"two\", \"linux-image-amd64\"]\n");
+    let cloud = ["linux-image-cloud-amd64", "linux-image-6.1.0-9-cloud-amd64"];
+    let both = [cloud[0], cloud[1], "linux-image-amd64", "linux-image-6.1.0-9-amd64"];
+    let lock = |names: &[&str]| {
+        let paths: Vec<String> = names.iter().map(|name| format!("pool/main/l/{name}/{name}_1_all.deb")).collect();
+        let own = [ONE, TWO, TOOL].map(|path| (path, b"x".as_slice()));
+        site.lock(&[&own[..], &paths.iter().map(|path| (path.as_str(), b"x".as_slice())).collect::<Vec<_>>()].concat());
+    };
+    lock(&both);
+    for command in ["plan", "build"] {
+        says(
+            &site.fails(1, &[command, "etcd"]),
+            &[
+                "error: the role `etcd` has 2 kernels",
+                "linux-image-6.1.0-9-amd64 1",
+                "linux-image-6.1.0-9-cloud-amd64 1",
+                "`linux-image-cloud-amd64` at recipes/base.toml:2",
+                "`linux-image-amd64` at recipes/roles/etcd.toml:2",
+                "kbake lock --channel debian",
+            ],
+        );
+    }
+    site.write("recipes/roles/etcd.toml", "description = \"a role\"\npackages = [\"two\"]\n");
+    lock(&cloud);
+    site.succeeds(&["plan", "etcd"]);
+}
+
+#[test]
+fn what_a_recipe_puts_into_an_image_is_audited_before_anything_is_fetched() {
+    let site = Site::new();
+    let role = site.read("recipes/roles/etcd.toml");
+    for (entry, what) in [
+        ("path = \"/etc/nvme/hostid\"\ncontent = \"0e1f\"", "/etc/nvme/hostid, recipes/roles/etcd.toml:4: machine's identity"),
+        ("path = \"/etc/x\"\nsource = \"key\"", "/etc/x, recipes/roles/etcd.toml:4: private key"),
+    ] {
+        // Of both sizes: those held in memory, and those that are not.
+        for filling in [0, 2 << 20] {
+            site.write(
+                "recipes/key",
+                &format!("{}-----BEGIN RSA PRIVATE KEY-----\n{}", "\n".repeat(filling), "MIIEowIBAAKCAQEA1234\n".repeat(8)),
+            );
+            site.write("recipes/roles/etcd.toml", &format!("{role}[[file]]\n{entry}\n"));
+            says(&site.fails(1, &["build", "etcd", "--offline"]), &["error: the recipes of `etcd` put into the image", what, "public = "]);
+            site.write("recipes/roles/etcd.toml", &format!("{role}[[file]]\n{entry}\npublic = \"an example\"\n"));
+            says(&site.fails(3, &["build", "etcd", "--offline"]), &["error: 3 artifacts are missing"]);
+        }
+    }
+}
+
+#[test]
 fn unknown_names_get_the_known_ones() {
     let site = Site::new();
     says(&site.fails(1, &["build", "etdc"]), &["error: unknown role `etdc`", "known: etcd", "hint: "]);

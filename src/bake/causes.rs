@@ -94,6 +94,7 @@ impl Work<'_> {
             Group::Installer | Group::Tool => self.packages(&self.resolved.tools, subject.name()),
             Group::Package => self.packages(&self.resolved.packages, subject.name()),
             Group::User => origins.users.get(subject.name()).map_or_else(kbake, written),
+            Group::Cleared => origins.cleared.get(subject.name()).map_or_else(kbake, written),
             Group::Unit => origins.units.get(subject.name()).map_or_else(kbake, written),
             Group::Path => {
                 let bytes = unescape(subject.name()).and_then(|bytes| TreePath::parse(&bytes, true).ok());

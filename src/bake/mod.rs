@@ -10,6 +10,7 @@ mod boot;
 mod bring;
 mod bundle;
 mod causes;
+mod chance;
 mod check;
 mod derive;
 mod frames;
@@ -23,6 +24,7 @@ mod overlay;
 mod owners;
 mod pantry;
 mod proof;
+mod public;
 mod recall;
 mod remember;
 mod repair;
@@ -126,6 +128,7 @@ impl Bake<'_> {
         if let Some(baked) = self.known_image(plan) {
             return Ok(baked);
         }
+        public::audit(resolved, self.cancel)?;
         self.fetch_needed(resolved)?;
         let (stocked, ()) = self.both(|| self.tree(resolved), || self.prove_frames(resolved));
         let stocked = stocked?;

@@ -77,6 +77,8 @@ pub struct Origins {
     pub units: BTreeMap<String, Place>,
     /// Of the plan's accounts, by name.
     pub users: BTreeMap<String, Place>,
+    /// Of what the plan takes out of the base, by the path as the plan writes it.
+    pub cleared: BTreeMap<String, Place>,
     /// The project's files that become files of the plan.
     pub sources: BTreeMap<TreePath, String>,
     /// Who asks for packages and tools by name.
@@ -112,6 +114,7 @@ impl Origins {
         }
         let units = [&recipe.units.enable, &recipe.units.disable, &recipe.units.mask].into_iter().flatten();
         self.units.extend(units.map(|unit| (unit.value.to_string(), unit.place.clone())));
+        self.cleared.extend(recipe.cleared.iter().map(|path| (path.value.to_string(), path.place.clone())));
         self.users.extend(recipe.users.iter().map(|user| (user.value.name.to_string(), user.place.clone())));
     }
 

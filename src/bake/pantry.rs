@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::chance::Fresh;
 use super::made::Blobs;
 use super::{Bake, Resolved, Stocked};
 use crate::base;
@@ -14,13 +15,14 @@ use crate::error::{Class, Error, Result};
 use crate::fetch::{Events, Source, Want};
 use crate::fsx::{self, Temp};
 use crate::lock::Entry as Locked;
+use crate::plan::Plan;
 use crate::project::LargeFile;
 use crate::report::{Item, ItemKind, Outcome, Report};
 use crate::store::{Blob, BlobFile, Store};
 use crate::tree::pack::{self, PackIndex};
 use crate::tree::{Content, ContentSource, Tree};
 use crate::unpack::Sink;
-use crate::value::{Arch, Digest, Hasher, Sha256, TreePath};
+use crate::value::{Arch, Digest, Hasher, RoleName, Sha256, TreePath};
 
 /// The contents of a tree: the base's pack in the store, and the recipes' large files.
 pub struct Pantry {
@@ -185,15 +187,15 @@ impl Events for Downloads<'_> {
 pub fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
     let plan = &resolved.plan;
     match ground(bake, resolved)? {
-        None => install_packages(bake, resolved, &plan.base_key(), None, |_| true),
-        Some(ground) => install_packages(bake, resolved, &plan.base_key(), Some(&ground), |name| !plan.is_common(name)),
+        None => install_packages(bake, resolved, &plan.base_key(), None, Part::All),
+        Some(ground) => install_packages(bake, resolved, &plan.base_key(), Some(&ground), Part::Others),
     }
 }
 
 /// The base that a plan's is installed on top of, if there is one: looked up, or installed.
 pub fn ground(bake: &Bake, resolved: &Resolved) -> Result<Option<Stocked>> {
     let plan = &resolved.plan;
-    let install = |key| bake.kept_base(&key, || install_packages(bake, resolved, &key, None, |name| plan.is_common(name)));
+    let install = |key| bake.kept_base(&key, || install_packages(bake, resolved, &key, None, Part::Common));
     plan.ground_key().map(install).transpose()
 }
 
@@ -208,14 +210,29 @@ fn put_aside(store: &Store, digests: &[Sha256], error: Error) -> Error {
     all.into_iter().next().unwrap_or(error)
 }
 
-/// Installs the packages that `is_in` takes, on top of `ground` if there is one, for the base of this key.
-fn install_packages(
-    bake: &Bake,
-    resolved: &Resolved,
-    key: &Sha256,
-    ground: Option<&Stocked>,
-    is_in: impl Fn(&str) -> bool,
-) -> Result<(Tree, Blob)> {
+/// Which of a plan's packages are installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// All.
+    All,
+    /// Those that every role has.
+    Common,
+    /// The others.
+    Others,
+}
+
+impl Part {
+    fn has(self, plan: &Plan, name: &str) -> bool {
+        match self {
+            Part::All => true,
+            Part::Common => plan.is_common(name),
+            Part::Others => !plan.is_common(name),
+        }
+    }
+}
+
+/// Installs a part of the packages, on top of `ground` if there is one, for the base of this key.
+fn install_packages(bake: &Bake, resolved: &Resolved, key: &Sha256, ground: Option<&Stocked>, part: Part) -> Result<(Tree, Blob)> {
     let plan = &resolved.plan;
     let mode = base::host_check(plan.arch())?;
     let deb = |package: &Locked| base::Deb {
@@ -226,20 +243,21 @@ fn install_packages(
         digest: package.sha256,
         size: package.size,
     };
-    let debs: Vec<base::Deb> = resolved.packages.iter().filter(|package| is_in(package.name.as_str())).map(deb).collect();
+    let debs: Vec<base::Deb> = resolved.packages.iter().filter(|package| part.has(plan, package.name.as_str())).map(deb).collect();
     let once = if ground.is_some() { "on top of the base that all roles have" } else { "once for this lockfile; minutes" };
     bake.report.say(&format!("installing {} packages ({once})", debs.len()));
     let spec = base::Spec {
         ground: ground.map(|stocked| base::Ground { tree: &stocked.tree, source: &stocked.source }),
         debs,
         mmdebstrap: deb(&resolved.installer),
+        cleared: plan.cleared(part == Part::Common).iter().cloned().collect(),
         epoch: plan.epoch(),
         arch: plan.arch(),
     };
     let scratch = bake.store.work_folder("base", key)?;
     let event = |line: &str| bake.report.say(&format!("  {line}"));
     let how = base::How { mode, jobs: bake.jobs, event: &event, cancel: bake.cancel };
-    let installed = pack(bake, |sink| base::build(&spec, &how, &scratch, sink));
+    let installed = installed(bake, plan.role(), &spec, &how, &scratch);
     installed.map_err(|error| {
         // Packages are read from their files, past the store's own readers.
         let mut digests: Vec<Sha256> = spec.debs.iter().chain([&spec.mmdebstrap]).map(|deb| deb.digest).collect();
@@ -249,13 +267,29 @@ fn install_packages(
     })
 }
 
+/// Installs, looks for what no image may have before anything of it is in the store, and packs.
+fn installed(bake: &Bake, role: &RoleName, spec: &base::Spec<'_>, how: &base::How<'_>, scratch: &Path) -> Result<(Tree, Blob)> {
+    let mut spool = Spool::new(bake)?;
+    let installed = base::build(spec, how, scratch, &mut spool)?;
+    let stored = spool.finish()?;
+    let ground = spec.ground.map(|ground| ground.tree);
+    let fresh = Fresh { role, installed: &installed, source: &stored, ground, cancel: bake.cancel };
+    (how.event)("looking at what no package ships");
+    fresh.examine(&|| base::host_facts(scratch), how.event, &mut |sink| base::build(spec, how, scratch, sink))?;
+    write_pack(bake, installed.tree, &stored)
+}
+
 /// The tree that `make` makes, and the blob of the contents that it gives away.
+#[cfg(test)]
 pub(super) fn pack(bake: &Bake, make: impl FnOnce(&mut dyn Sink) -> Result<Tree>) -> Result<(Tree, Blob)> {
     let mut spool = Spool::new(bake)?;
     let tree = make(&mut spool)?;
-    let stored = spool.finish()?;
+    write_pack(bake, tree, &spool.finish()?)
+}
+
+fn write_pack(bake: &Bake, tree: Tree, stored: &Spooled) -> Result<(Tree, Blob)> {
     let mut writer = bake.store.writer(None, None)?;
-    pack::write(&tree, &stored, &mut writer)?;
+    pack::write(&tree, stored, &mut writer)?;
     Ok((tree, writer.commit()?))
 }
 

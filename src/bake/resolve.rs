@@ -1,15 +1,15 @@
 //! Recipes and lockfile → plan: whose packages, which files, in which order they override each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::PathBuf;
 
 use super::artifacts::{self, Artifacts};
-use super::origin::{Origin, Origins};
+use super::origin::{Origin, Origins, Shown};
 use crate::base;
 use crate::disk::grub;
 use crate::error::{Error, Result};
-use crate::lock::{Entry as Locked, Request, SetName};
+use crate::lock::{self, Entry as Locked, Request, SetName};
 use crate::plan::{self, Account, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
 use crate::project::{Channel, Digests, LargeFile, Project, Reading, SourceFile};
 use crate::recipe::{Body, Intent, Part, Recipe, Subject, base_layers, role_layers};
@@ -38,6 +38,8 @@ pub struct Resolved {
     pub artifacts: Artifacts,
     /// Whose doing the plan's lines are.
     pub origins: Origins,
+    /// Files of recipes that everyone may have, whatever they look like.
+    pub public: BTreeSet<TreePath>,
     /// The lockfile, as it was read.
     pub lock: LockFile,
 }
@@ -71,7 +73,9 @@ pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, 
     let missing = || Error::internal(format!("the role `{role}` has no recipe"));
     channel.recipe(&Subject::Role(role.clone())).ok_or_else(missing)?;
     channel.recipe(&Subject::Base).ok_or_else(missing)?;
-    let layers = [base_layers(&channel.recipes)?, role_layers(&channel.recipes, role)?].concat();
+    let common_layers = base_layers(&channel.recipes)?;
+    let common_cleared = cleared(&common_layers);
+    let layers = [common_layers, role_layers(&channel.recipes, role)?].concat();
 
     let installed: Vec<Locked> = lock.packages_of(role)?.into_iter().cloned().collect();
     let tools: Vec<Locked> = channel.sources.tools.iter().map(|tool| lock.tool(tool.value.as_str()).cloned()).collect::<Result<_>>()?;
@@ -79,14 +83,17 @@ pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, 
         Error::user(format!("`tools` in {} does not name `{INSTALLER}`, which installs the packages", channel.sources.file))
             .hint(format!("add it, and run `kbake lock --channel {name}`"))
     })?;
+    one_kernel(role, &installed, &layers, name)?;
     digests.expect(&large_files(project, &layers)?);
     let artifacts = artifacts::of(project, channel, lock, &layers, digests)?;
     let mut origins = Origins::default();
     origins.channel(&channel.sources);
     let mut files = rendered(role, &layers, &artifacts.facts, &mut origins)?;
+    files.extend(makers(&installed, &mut origins));
     files.extend(artifacts.nodes.clone());
     origins.files.extend(artifacts.origins.clone());
     let (mut sources, mut presets, mut users) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    let (cleared, public) = (cleared(&layers), public(&layers));
     for recipe in layers {
         add_entries(project, recipe, digests, &mut files, &mut sources)?;
         add_presets(recipe, &mut presets);
@@ -107,6 +114,8 @@ pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, 
         base_format: base::format(),
         packages: installed.iter().map(package).collect(),
         common: installed.iter().filter(|one| one.sets.contains(&SetName::Base)).map(|one| one.name.to_string()).collect(),
+        cleared,
+        common_cleared,
         installer: package(installer),
         tools: tools.iter().filter(|tool| tool.name != installer.name).map(package).collect(),
         files,
@@ -116,7 +125,18 @@ pub(super) fn resolve_by(project: &Project, channel: &Channel, role: &RoleName, 
     let installer = installer.clone();
     let file = crate::project::lock_name(name);
     let file = LockFile { text: project.text(&file)?.unwrap_or_default(), name: file };
-    Ok(Resolved { plan, packages: installed, installer, suite: lock.suite.to_string(), tools, sources, artifacts, origins, lock: file })
+    Ok(Resolved {
+        plan,
+        packages: installed,
+        installer,
+        suite: lock.suite.to_string(),
+        tools,
+        sources,
+        artifacts,
+        origins,
+        public,
+        lock: file,
+    })
 }
 
 /// What the recipes ask for, to hold against the lockfile or to resolve.
@@ -126,6 +146,47 @@ pub fn request(channel: &Channel) -> Result<Request> {
 
 fn package(locked: &Locked) -> Package {
     Package { name: locked.name.as_str().to_owned(), digest: locked.sha256 }
+}
+
+/// Refuses packages with several kernels: which of them the image would boot, nobody has said.
+fn one_kernel(role: &RoleName, installed: &[Locked], layers: &[&Recipe], channel: &str) -> Result<()> {
+    let kernels = lock::kernels(installed);
+    if kernels.len() < 2 {
+        return Ok(());
+    }
+    let asked = layers.iter().flat_map(|recipe| &recipe.packages).filter(|package| lock::asks_for_kernel(package.value.as_str()));
+    let asked: Vec<String> = asked.map(|package| format!("`{}` at {}", package.value, Shown(&package.place))).collect();
+    let error = Error::user(format!("the role `{role}` has {} kernels, and an image boots one", kernels.len()));
+    let error = kernels.iter().fold(error, |error, kernel| error.detail(format!("{} {}", kernel.name, kernel.version)));
+    let error = asked.iter().fold(error, |error, asked| error.detail(format!("asked for: {asked}")));
+    Err(error.hint(format!(
+        "remove all but one of these lines, in base.toml for another kernel in all roles; then run `kbake lock --channel {channel}`"
+    )))
+}
+
+/// What these recipes take out of the installed base.
+fn cleared(layers: &[&Recipe]) -> BTreeSet<TreePath> {
+    layers.iter().flat_map(|recipe| &recipe.cleared).map(|path| path.value.clone()).collect()
+}
+
+/// The files that these recipes call public. What a later one says of a path counts.
+fn public(layers: &[&Recipe]) -> BTreeSet<TreePath> {
+    let mut paths = BTreeSet::new();
+    for entry in layers.iter().flat_map(|recipe| &recipe.entries) {
+        match &entry.value.intent {
+            Intent::File { public: Some(_), .. } => paths.insert(entry.value.path.clone()),
+            _ => paths.remove(&entry.value.path),
+        };
+    }
+    paths
+}
+
+/// What makes on the node what these packages would have made once for all nodes.
+fn makers(installed: &[Locked], origins: &mut Origins) -> Vec<(TreePath, PlannedNode)> {
+    let names = installed.iter().map(|package| package.name.as_str()).collect();
+    let entries: Vec<_> = render::identity_entries(&names).into_iter().map(from_render).collect();
+    origins.rest(entries.iter().map(|(path, _)| path), &Origin::Kbake);
+    entries
 }
 
 /// The files that kbake's own code writes: the shared ones, the boot menu, and those of the recipe's parts.
@@ -171,7 +232,7 @@ fn add_entries(
     for located in &recipe.entries {
         let node = match &located.value.intent {
             Intent::Dir { mode, owner, group } => PlannedNode { mode: mode.bits(), owner: named(owner, group), kind: PlannedKind::Dir },
-            Intent::File { body, mode, owner, group } => {
+            Intent::File { body, mode, owner, group, .. } => {
                 let kind = match &body.value {
                     Body::Text(text) => PlannedKind::File(text.as_bytes().into()),
                     Body::Source(source) => {

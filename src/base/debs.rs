@@ -3,6 +3,7 @@
 //! dpkg would decompress them one after the other, on one processor, and the essential ones twice. Here all processors do
 //! it, for most packages while the first ones are being installed. What is in a package stays what was locked.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -13,12 +14,16 @@ use super::packages::{self, Package};
 use super::{Deb, create, open};
 use crate::error::{Error, Result};
 use crate::fsx::change;
+use crate::tree::{Content, Layer};
 use crate::unpack::deb::{self, Control};
-use crate::value::{Cancel, Hasher};
+use crate::unpack::{Duplicates, Limits, Parents, Policy, Sink, Verdict, let_go};
+use crate::value::{Cancel, Hasher, Sha256, TreePath};
 
 /// The most threads: each may hold a decoder, which takes 8 MiB as packages are made, but may take 96 MiB. More would gain
 /// little, for most packages are unpacked while the first ones are being installed.
 const THREADS_MAX: usize = 2;
+/// Folders whose files are not installed, and need not be known.
+const LEFT_OUT: &[&str] = &["usr/share/info/", "usr/share/lintian/", "usr/share/man/"];
 /// Bytes read or written at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -37,19 +42,53 @@ pub fn describe(debs: &[&Deb], jobs: usize, cancel: &Cancel) -> Result<Vec<Packa
     })
 }
 
-/// Writes the packages to `folder`, uncompressed, as `NAME.deb`.
+/// Writes the packages to `folder`, uncompressed, as `NAME.deb`. Gives the digests of the files that they ship.
 ///
 /// # Errors
 /// A package whose bytes are not the locked ones; a full disk; an interruption.
-pub fn unpack(debs: &[&Deb], folder: &Path, jobs: usize, cancel: &Cancel) -> Result<()> {
-    each(debs, jobs, cancel, |deb| {
+pub fn unpack(debs: &[&Deb], folder: &Path, jobs: usize, cancel: &Cancel) -> Result<BTreeSet<Sha256>> {
+    let shipped = each(debs, jobs, cancel, |deb| {
         let path = folder.join(format!("{}.deb", deb.name));
         let file = create(&path)?;
         let mut out = BufWriter::with_capacity(CHUNK, Output { file: &file, path: &path });
-        verified(deb, |bytes| deb::plain(bytes, &what(deb), &mut out))?;
-        out.flush().map_err(|e| Error::io(format_args!("write {}", path.display()), &e))
-    })
-    .map(drop)
+        let mut shipped = Shipped { what: what(deb), digests: BTreeSet::new() };
+        verified(deb, |bytes| deb::plain(bytes, &lenient(what(deb)), &mut shipped, &mut out))?;
+        out.flush().map_err(|e| Error::io(format_args!("write {}", path.display()), &e))?;
+        Ok(shipped.digests)
+    })?;
+    Ok(shipped.into_iter().flatten().collect())
+}
+
+/// Nothing is made of what is read: dpkg decides what it installs.
+fn lenient(what: String) -> Policy {
+    Policy {
+        devices: Verdict::Allow,
+        duplicates: Duplicates::LastWins,
+        parents: Parents::Create,
+        limits: Limits::default(),
+        ..Policy::package(what, Layer::Base)
+    }
+}
+
+/// Keeps of files nothing but their digests.
+struct Shipped {
+    what: String,
+    digests: BTreeSet<Sha256>,
+}
+
+impl Sink for Shipped {
+    fn put(&mut self, path: &TreePath, size: u64, bytes: &mut dyn Read) -> Result<Content> {
+        if LEFT_OUT.iter().any(|folder| path.as_bytes().starts_with(folder.as_bytes())) {
+            io::copy(bytes, &mut io::sink()).map_err(|e| Error::io(format_args!("read {}", self.what), &e))?;
+            // The reader wants contents of the size that the archive names.
+            return Ok(Content::Blob { digest: Sha256::of(""), size });
+        }
+        let content = let_go(&self.what, size, bytes)?;
+        if let Content::Blob { digest, .. } = &content {
+            self.digests.insert(*digest);
+        }
+        Ok(content)
+    }
 }
 
 fn what(deb: &Deb) -> String {

@@ -9,8 +9,10 @@
 //! This module drives a foreign program, so it uses `std::fs` and `std::process` itself; all paths are in the errors.
 
 mod debs;
+mod facts;
 mod ground;
 mod host;
+mod known;
 mod normalise;
 mod packages;
 mod rules;
@@ -18,7 +20,7 @@ pub mod sandbox;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -26,20 +28,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use facts::Fact;
+pub use known::{answers_are_known, is_known, is_known_inside};
 pub use normalise::{Filter, Rewritten, normalise};
+pub use rules::own_to_one_machine;
 pub use sandbox::Mode;
 
 use self::packages::Steps;
 use self::sandbox::HOST_PATH;
 use crate::error::{Error, Result};
-use crate::fsx::change;
+use crate::fsx::{self, change};
 use crate::tree::{ContentSource, Layer, Tree};
 use crate::unpack::{Policy, Sink, Verdict, deb, tar};
 use crate::value::{Arch, Cancel, Epoch, Sha256, TreePath};
 
 /// Changes whenever the same packages would give another tree for a reason that the scripts' digest does not show:
 /// another rule of the normaliser, another option of mmdebstrap.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// The folder in the scratch folder that all is in.
 const WORK: &str = "base";
 /// The folder in that one that the packages are in.
@@ -88,6 +93,8 @@ pub struct Spec<'a> {
     pub debs: Vec<Deb>,
     /// The package of mmdebstrap. It is run, not installed.
     pub mmdebstrap: Deb,
+    /// What is taken out of the installed tree before the initramfs is made, with all below.
+    pub cleared: Vec<TreePath>,
     /// The latest time in the tree.
     pub epoch: Epoch,
     /// What it runs on.
@@ -103,6 +110,15 @@ pub struct Ground<'a> {
     pub source: &'a dyn ContentSource,
 }
 
+/// A base as it was installed.
+pub struct Installed {
+    /// The normalised tree.
+    pub tree: Tree,
+    /// The digests of the files that the packages themselves ship. What is in the tree beside them was made by
+    /// installation, or is the ground's.
+    pub shipped: BTreeSet<Sha256>,
+}
+
 /// Whether a base can be made on this host, and how.
 ///
 /// # Errors
@@ -111,12 +127,23 @@ pub fn host_check(arch: Arch) -> Result<Mode> {
     host::check(arch)
 }
 
+/// What is this host's own, and a script could have written into a base. `scratch` is as for [`build`].
+///
+/// # Errors
+/// A folder that cannot be written to.
+pub fn host_facts(scratch: &Path) -> Result<Vec<Fact>> {
+    let probe = scratch.join("clock");
+    let now = time_of(&probe);
+    fsx::remove_file(&probe)?;
+    Ok(facts::of_host(Epoch::from_seconds(now?).map_err(Error::user)?))
+}
+
 /// What stands in a plan for all that this module does: another word whenever other bytes may come of the same packages.
 pub fn format() -> String {
     format!("{FORMAT} {}", Sha256::of(format!("{SETUP}\0{INSTALL}\0{COMPILE}")))
 }
 
-/// Installs the packages and gives the normalised tree; the contents of its files go to `sink`.
+/// Installs the packages and gives the normalised base; the contents of its files go to `sink`.
 ///
 /// `scratch` is a folder that only the caller can write to and no other build uses, with room for all that is in the
 /// packages twice; it is empty again afterwards, whatever the outcome ([`clean`] does it after a SIGKILL).
@@ -124,13 +151,13 @@ pub fn format() -> String {
 /// # Errors
 /// A package that is not what its digest says, or not the one that was locked; a set that is no base system; the
 /// failure of mmdebstrap with its last lines; an interruption.
-pub fn build(spec: &Spec<'_>, how: &How<'_>, scratch: &Path, sink: &mut dyn Sink) -> Result<Tree> {
+pub fn build(spec: &Spec<'_>, how: &How<'_>, scratch: &Path, sink: &mut dyn Sink) -> Result<Installed> {
     clean(how.mode, scratch)?;
     let made = make(spec, how, &scratch.join(WORK), sink);
     let removed = clean(how.mode, scratch);
-    let tree = made?;
+    let installed = made?;
     removed?;
-    Ok(tree)
+    Ok(installed)
 }
 
 /// What decides nothing of the outcome.
@@ -151,10 +178,10 @@ pub fn clean(mode: Mode, scratch: &Path) -> Result<()> {
     sandbox::remove(mode, HOST_PATH, &scratch.join(WORK))
 }
 
-fn make(spec: &Spec<'_>, how: &How<'_>, work: &Path, sink: &mut dyn Sink) -> Result<Tree> {
+fn make(spec: &Spec<'_>, how: &How<'_>, work: &Path, sink: &mut dyn Sink) -> Result<Installed> {
     (how.event)("checking the packages");
-    let later = prepare(spec, how, work)?;
-    let mut filter = Filter::new(sink, spec.epoch);
+    let (later, mut shipped) = prepare(spec, how, work)?;
+    let mut filter = Filter::new(sink, spec.epoch, &spec.cleared);
     let policy = Policy { devices: Verdict::Refuse, ..Policy::system("the installed base", Layer::Base) };
     let progress = Progress { total: spec.debs.len(), configured: AtomicUsize::new(0), event: how.event };
     let command = command(spec, how.mode, work);
@@ -167,14 +194,15 @@ fn make(spec: &Spec<'_>, how: &How<'_>, work: &Path, sink: &mut dyn Sink) -> Res
         (unpacking.join().unwrap_or_else(|_| Err(Error::internal("a thread that unpacks packages panicked"))), tree)
     });
     // The scripts end when unpacking fails: that is the cause, then.
-    unpacked?;
+    shipped.extend(unpacked?);
     let mut tree = tree?;
-    normalise(&mut tree, spec.epoch, filter.finish())?;
-    Ok(tree)
+    normalise(&mut tree, spec.epoch, filter.finish(), &spec.cleared)?;
+    Ok(Installed { tree, shipped })
 }
 
-/// Fills `work` with all that the scripts look for there, but for the packages that are installed later: these are given back.
-fn prepare<'a>(spec: &'a Spec<'_>, how: &How<'_>, work: &Path) -> Result<Vec<&'a Deb>> {
+/// Fills `work` with all that the scripts look for there, but for the packages that are installed later: these are given back,
+/// with the digests of what the others ship.
+fn prepare<'a>(spec: &'a Spec<'_>, how: &How<'_>, work: &Path) -> Result<(Vec<&'a Deb>, BTreeSet<Sha256>)> {
     for folder in ["", DEBS, "home", "tmp"] {
         make_folder(&work.join(folder))?;
     }
@@ -201,11 +229,14 @@ fn prepare<'a>(spec: &'a Spec<'_>, how: &How<'_>, work: &Path) -> Result<Vec<&'a
         ("install.sh", INSTALL.to_owned()),
         ("compile.py", COMPILE.to_owned()),
         ("unsynced.pl", UNSYNCED.to_owned()),
+        ("own", rules::own_to_one_machine().map(|pattern| format!("{pattern}\n")).collect()),
         // The host's apt is only asked for its version and its default path: with no settings of the host's.
         ("apt.conf", "Dir::Etc::main \"/dev/null\";\nDir::Etc::parts \"/dev/null\";\n".to_owned()),
     ] {
         write(&work.join(name), text.as_bytes())?;
     }
+    let cleared: Vec<u8> = spec.cleared.iter().flat_map(|path| [path.as_bytes(), b"\0"].concat()).collect();
+    write(&work.join("cleared"), &cleared)?;
     if spec.ground.is_some() {
         write(&work.join("ground"), b"")?;
     }
@@ -218,12 +249,12 @@ fn prepare<'a>(spec: &'a Spec<'_>, how: &How<'_>, work: &Path) -> Result<Vec<&'a
     let found = debs::verified(&spec.mmdebstrap, |bytes| deb::members(bytes, std::slice::from_ref(&script), SCRIPT_MAX, &policy))?;
     write(&work.join("mmdebstrap"), &found[&script])?;
     let (first, later): (Vec<&Deb>, Vec<&Deb>) = all.into_iter().partition(|deb| essential.contains(&deb.name));
-    debs::unpack(&first, &work.join(DEBS), how.jobs, how.cancel)?;
-    Ok(later)
+    let shipped = debs::unpack(&first, &work.join(DEBS), how.jobs, how.cancel)?;
+    Ok((later, shipped))
 }
 
 /// Unpacks what the scripts need later, and tells them how that ended, whatever happens: they wait for it.
-fn unpack_rest(later: &[&Deb], how: &How<'_>, work: &Path) -> Result<()> {
+fn unpack_rest(later: &[&Deb], how: &How<'_>, work: &Path) -> Result<BTreeSet<Sha256>> {
     let unpack = || debs::unpack(later, &work.join(DEBS), how.jobs, how.cancel);
     let unpacked =
         catch_unwind(AssertUnwindSafe(unpack)).unwrap_or_else(|_| Err(Error::internal("a thread that unpacks packages panicked")));
@@ -250,15 +281,19 @@ fn command(spec: &Spec<'_>, mode: Mode, work: &Path) -> std::process::Command {
 
 /// What is made in the run gets the host's time, and only what is later than the epoch is set back to it.
 fn check_clock(work: &Path, epoch: Epoch) -> Result<()> {
-    let probe = work.join("clock");
-    write(&probe, b"")?;
-    let now = fs::metadata(&probe).map_err(|e| Error::io(format_args!("look at {}", probe.display()), &e))?.mtime();
+    let now = time_of(&work.join("clock"))?;
     if now >= i64::from(epoch.seconds()) {
         return Ok(());
     }
     Err(Error::user("this host's clock is behind the epoch of the build")
         .detail(format!("clock {now}, epoch {epoch} (seconds since 1970)"))
         .hint("set the clock, or choose an epoch that has passed"))
+}
+
+/// The host's time, which a new file at `probe` gets.
+fn time_of(probe: &Path) -> Result<i64> {
+    write(probe, b"")?;
+    Ok(fs::metadata(probe).map_err(|e| Error::io(format_args!("look at {}", probe.display()), &e))?.mtime())
 }
 
 /// Can be passed through by the ids that the caller is mapped to.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::rules::{Fate, fate, with_folders};
+use super::rules::{Fate, fate, is_own_to_one_machine, with_folders};
 use crate::error::{Error, Result};
 use crate::tree::{Content, Kind, Layer, Meta, Node, Refused, Tree};
 use crate::unpack::Sink;
@@ -35,6 +35,7 @@ const SOURCES: &str = "\
 pub struct Filter<'a> {
     inner: &'a mut dyn Sink,
     epoch: Epoch,
+    cleared: &'a [TreePath],
     rewritten: Rewritten,
 }
 
@@ -42,9 +43,9 @@ pub struct Filter<'a> {
 pub type Rewritten = BTreeMap<TreePath, Content>;
 
 impl<'a> Filter<'a> {
-    /// In front of `inner`.
-    pub fn new(inner: &'a mut dyn Sink, epoch: Epoch) -> Self {
-        Filter { inner, epoch, rewritten: Rewritten::new() }
+    /// In front of `inner`. What is at or below `cleared` goes, too.
+    pub fn new(inner: &'a mut dyn Sink, epoch: Epoch, cleared: &'a [TreePath]) -> Self {
+        Filter { inner, epoch, cleared, rewritten: Rewritten::new() }
     }
 
     /// What was rewritten.
@@ -58,7 +59,7 @@ impl Sink for Filter<'_> {
         let failed = |e: &std::io::Error| Error::io(format_args!("read {path}"), e);
         // Stands for contents that `normalise` takes away. Nobody has a blob of that digest and size, should it not.
         let gone = Content::Blob { digest: Sha256::of(GONE), size };
-        match fate(path) {
+        match fate_with(path, self.cleared) {
             Fate::Remove | Fate::Empty => {
                 std::io::copy(bytes, &mut std::io::sink()).map_err(|e| failed(&e))?;
                 Ok(gone)
@@ -95,17 +96,24 @@ fn is_private_key(head: &[u8]) -> bool {
 fn private_key(path: &TreePath) -> Error {
     Error::user(format!("installing the packages left a private key at {path}"))
         .detail("an image is public: all machines that are made from it would share the key")
-        .hint("leave out the package that made it, or report it, so that the base's rules learn to remove it")
+        .hint(format!("to keep it out of the image, append these two lines to the role's recipe: `[[clear]]` and `path = \"{path}\"`"))
 }
 
-/// Removes, empties and replaces what the rules say, and levels times and attributes.
+/// What becomes of a path: the rules' word, or that it is cleared.
+fn fate_with(path: &TreePath, cleared: &[TreePath]) -> Fate {
+    if cleared.iter().any(|top| path.is_within(top)) { Fate::Remove } else { fate(path) }
+}
+
+/// Removes, empties and replaces what the rules say, takes out what is at or below `cleared`, and levels times and attributes.
 ///
 /// # Errors
 /// When the tree shows that the host could not do what the packages asked for, or was not read through [`Filter`].
-pub fn normalise(tree: &mut Tree, epoch: Epoch, rewritten: Rewritten) -> Result<()> {
+pub fn normalise(tree: &mut Tree, epoch: Epoch, rewritten: Rewritten, cleared: &[TreePath]) -> Result<()> {
     check_capabilities(tree)?;
-    check_links(tree)?;
-    apply_fates(tree, rewritten)?;
+    check_links(tree, cleared)?;
+    apply_fates(tree, rewritten, cleared)?;
+    cleared.iter().for_each(|path| tree.remove(path));
+    remove_dangling(tree);
     for (_, meta) in tree.metas_mut() {
         meta.mtime = meta.mtime.clamp(0, i64::from(epoch.seconds()));
         meta.xattrs.retain(|name, _| name == CAPABILITY);
@@ -125,9 +133,9 @@ fn check_capabilities(tree: &Tree) -> Result<()> {
 }
 
 /// The bytes of a file that is taken away are not kept, so another name of it would be left with nothing.
-fn check_links(tree: &Tree) -> Result<()> {
+fn check_links(tree: &Tree, cleared: &[TreePath]) -> Result<()> {
     let other_name = |(path, node): &(&TreePath, &Node)| match &node.kind {
-        Kind::HardLink(target) => fate(target) != Fate::Keep || fate(path) != Fate::Keep,
+        Kind::HardLink(target) => fate_with(target, cleared) != Fate::Keep || fate_with(path, cleared) != Fate::Keep,
         _ => false,
     };
     match tree.iter().find(other_name) {
@@ -138,9 +146,9 @@ fn check_links(tree: &Tree) -> Result<()> {
 }
 
 /// Removes, empties, replaces.
-fn apply_fates(tree: &mut Tree, mut rewritten: Rewritten) -> Result<()> {
+fn apply_fates(tree: &mut Tree, mut rewritten: Rewritten, cleared: &[TreePath]) -> Result<()> {
     let changed: Vec<(TreePath, Fate)> =
-        tree.iter().map(|(path, _)| (path.clone(), fate(path))).filter(|(_, fate)| *fate != Fate::Keep).collect();
+        tree.iter().map(|(path, _)| (path.clone(), fate_with(path, cleared))).filter(|(_, fate)| *fate != Fate::Keep).collect();
     for (path, fate) in changed {
         let Some(node) = tree.get(&path) else { continue };
         let (is_dir, is_file, meta) = (node.kind == Kind::Dir, matches!(node.kind, Kind::File(_)), node.meta.clone());
@@ -167,6 +175,19 @@ fn apply_fates(tree: &mut Tree, mut rewritten: Rewritten) -> Result<()> {
         tree.remove(&resolver);
     }
     Ok(())
+}
+
+/// A link beside a file that was one machine's own, and that led to it: the hash of a certificate is one.
+fn remove_dangling(tree: &mut Tree) {
+    let leads_to_own = |(path, node): &(&TreePath, &Node)| match &node.kind {
+        Kind::Symlink(target) if !target.contains(&b'/') => {
+            let beside = path.parent().and_then(|folder| TreePath::parse(&[folder.as_bytes(), b"/", target].concat(), true).ok());
+            beside.is_some_and(|beside| is_own_to_one_machine(&beside) && tree.get(&beside).is_none())
+        }
+        _ => false,
+    };
+    let links: Vec<TreePath> = tree.iter().filter(leads_to_own).map(|(path, _)| path.clone()).collect();
+    links.iter().for_each(|path| tree.remove(path));
 }
 
 /// What every node has, whether a package made it or not.

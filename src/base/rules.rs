@@ -37,21 +37,39 @@ const CLEARED: &[&str] = &[
     "var/tmp/**",
 ];
 
-/// Files and links; their folders stay, with the owners that packages gave them.
-const REMOVED: &[&str] = &[
-    // Identity and secrets. cloud-init makes host keys at first boot, systemd and dbus their ids and seeds.
-    "etc/hostname",
+/// Identity and secrets of one machine: files, and links to them in the same folder. They are gone before the initramfs is
+/// made, which may get copies of them. The node makes its own: cloud-init its ssh host keys, systemd, dbus and DHCP clients their
+/// ids and seeds, `kbake-identity.service` what packages make only when they are installed.
+const OWN: &[&str] = &[
+    "etc/bind/rndc.key",
+    "etc/dhcpcd.duid",
+    "etc/dhcpcd.secret",
+    "etc/dropbear/dropbear_*_host_key",
+    "etc/dropbear/initramfs/dropbear_*_host_key",
+    "etc/iscsi/initiatorname.iscsi",
+    "etc/munge/munge.key",
+    "etc/nvme/hostid",
+    "etc/nvme/hostnqn",
     "etc/ssh/ssh_host_*",
+    "etc/ssl/certs/ssl-cert-snakeoil.pem",
     "etc/ssl/private/**",
-    "root/.*_history",
     "root/.ssh/**",
-    "root/.wget-hsts",
+    "var/lib/NetworkManager/secret_key",
     "var/lib/dbus/machine-id",
     "var/lib/dhcp/**",
+    "var/lib/dhcpcd/**",
     "var/lib/systemd/credential.secret",
     "var/lib/systemd/random-seed",
-    "var/lib/systemd/timesync/clock",
     "var/lib/urandom/random-seed",
+];
+
+/// Files and links; their folders stay, with the owners that packages gave them.
+const REMOVED: &[&str] = &[
+    // cloud-init writes the name that the seed says; a shell and wget write the others.
+    "etc/hostname",
+    "root/.*_history",
+    "root/.wget-hsts",
+    "var/lib/systemd/timesync/clock",
     // Logs and caches, and apt's and dpkg's traces of how the packages came here.
     "etc/apt/apt.conf.d/*mmdebstrap",
     "etc/apt/sources.list",
@@ -60,6 +78,7 @@ const REMOVED: &[&str] = &[
     "usr/sbin/policy-rc.d",
     "var/cache/apt/**",
     "var/cache/debconf/*-old",
+    "var/cache/fontconfig/**",
     "var/cache/ldconfig/aux-cache",
     "var/lib/apt/extended_states",
     "var/lib/apt/lists/**",
@@ -88,7 +107,7 @@ const EMPTIED: &[&str] = &["etc/machine-id", "var/cache/debconf/passwords.dat"];
 /// What happens to `path`. `/etc/resolv.conf` is settled elsewhere: only its link is the packages'.
 pub fn fate(path: &TreePath) -> Fate {
     let any = |patterns: &[&str]| patterns.iter().any(|pattern| matches(pattern, path));
-    if any(CLEARED) || any(REMOVED) {
+    if any(CLEARED) || any(OWN) || any(REMOVED) {
         return Fate::Remove;
     }
     if any(EMPTIED) {
@@ -106,8 +125,18 @@ pub fn with_folders(path: &TreePath) -> bool {
     CLEARED.iter().any(|pattern| matches(pattern, path))
 }
 
+/// The patterns of what belongs to one machine, as a shell understands them, too.
+pub fn own_to_one_machine() -> impl Iterator<Item = &'static str> {
+    OWN.iter().copied()
+}
+
+/// Whether `path` belongs to one machine.
+pub fn is_own_to_one_machine(path: &TreePath) -> bool {
+    OWN.iter().any(|pattern| matches(pattern, path))
+}
+
 /// Whether `pattern` means `path`.
-fn matches(pattern: &str, path: &TreePath) -> bool {
+pub fn matches(pattern: &str, path: &TreePath) -> bool {
     let mut parts = path.components();
     for want in pattern.split('/') {
         let Some(part) = parts.next() else { return false };

@@ -16,6 +16,6 @@ mod ranges;
 mod table;
 mod volume;
 
-pub use audit::{Audited, Finding, Kind, audit};
+pub use audit::{Audited, Finding, Kind, audit, audit_file};
 pub use compare::{Difference, compare};
 pub use disk::Disk;

@@ -6,6 +6,7 @@
 mod artifact;
 mod change;
 mod compare;
+mod kernels;
 mod moved;
 mod place;
 mod print;
@@ -25,6 +26,7 @@ use crate::{Error, Result};
 pub use artifact::{ArtifactSource, LockedArtifact, LockedImage};
 pub use change::{Cause, Change, changes};
 pub use compare::{Difference, Kind, differences};
+pub use kernels::{asks_for_kernel, kernels};
 pub use moved::{Moved, moved};
 pub use place::{Table, places};
 pub use request::{Request, WantedArtifact, packages};

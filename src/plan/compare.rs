@@ -25,6 +25,8 @@ pub enum Group {
     Frame,
     /// What installs the packages.
     Installer,
+    /// What is taken out of it.
+    Cleared,
     /// What is installed.
     Package,
     /// What is read at bake time.
@@ -57,7 +59,7 @@ impl Subject {
     /// Whether a change of it means that the packages are installed again.
     pub fn is_of_base(&self) -> bool {
         match self.group {
-            Group::Installer | Group::Package => true,
+            Group::Installer | Group::Cleared | Group::Package => true,
             Group::Frame => ["arch", "epoch", "base-format"].contains(&self.name.as_str()),
             Group::Tool | Group::User | Group::Path | Group::Unit => false,
         }
@@ -74,6 +76,7 @@ impl fmt::Display for Subject {
         match self.group {
             Group::Frame | Group::Path => f.write_str(&self.name),
             Group::Installer => write!(f, "installer {}", self.name),
+            Group::Cleared => write!(f, "clear {}", self.name),
             Group::Package => write!(f, "deb {}", self.name),
             Group::Tool => write!(f, "tool {}", self.name),
             Group::User => write!(f, "user {}", self.name),
@@ -109,6 +112,7 @@ pub fn lines(text: &str, name: &str) -> Result<BTreeMap<Subject, String>> {
 fn parse(line: &str) -> Option<(Subject, String)> {
     let (word, rest) = line.split_once(' ')?;
     let group = match word {
+        "clear" => return Some((Subject { group: Group::Cleared, name: rest.to_owned() }, String::new())),
         "installer" => Group::Installer,
         "deb" => Group::Package,
         "tool" => Group::Tool,
@@ -166,7 +170,7 @@ impl Change {
             },
             Group::Package if old[0] == new[0] => vec!["the step that installs it".to_owned()],
             Group::Installer | Group::Package | Group::Tool => vec![format!("{} → {}", short(old[0]), short(new[0]))],
-            Group::Frame | Group::User | Group::Unit => vec![format!("{} → {}", old.join(" "), new.join(" "))],
+            Group::Frame | Group::Cleared | Group::User | Group::Unit => vec![format!("{} → {}", old.join(" "), new.join(" "))],
         }
     }
 }

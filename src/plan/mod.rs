@@ -15,6 +15,7 @@
 //! root-uuid 6c0f…
 //! base-format 1 5d1e…
 //! installer mmdebstrap 88b2…
+//! clear /etc/example/host.key
 //! deb adduser 3f0c…
 //! deb etcd-server c41d… on-top
 //! tool grub-pc-bin 77aa…
@@ -86,6 +87,10 @@ pub struct Inputs {
     pub packages: Vec<Package>,
     /// The names of those that every role has: they are installed first, and the others on top of them.
     pub common: BTreeSet<String>,
+    /// What is taken out of the installed packages' tree, with all below.
+    pub cleared: BTreeSet<TreePath>,
+    /// Of these, those that are taken out for every role.
+    pub common_cleared: BTreeSet<TreePath>,
     /// What installs it.
     pub installer: Package,
     /// What kbake reads at bake time, and that is not installed.
@@ -184,6 +189,11 @@ impl Plan {
         &self.inputs.users
     }
 
+    /// What is taken out of the base when the packages of every role are installed, or else when all are.
+    pub fn cleared(&self, only_common: bool) -> &BTreeSet<TreePath> {
+        if only_common { &self.inputs.common_cleared } else { &self.inputs.cleared }
+    }
+
     /// What happens to units at boot, by name.
     pub fn presets(&self) -> &BTreeMap<String, Preset> {
         &self.inputs.presets
@@ -196,13 +206,13 @@ impl Plan {
 
     /// The lines that decide the base tree alone: every role with equal lines shares it.
     pub fn base_text(&self) -> String {
-        self.installed_text(|_| true)
+        self.installed_text(false)
     }
 
     /// The identity of the base of the packages that every role has, when this one has more, which are installed on top of
     /// it: what [`Plan::base_key`] is for a role that has no more.
     pub fn ground_key(&self) -> Option<Sha256> {
-        self.has_more().then(|| Sha256::of(self.installed_text(|package| self.is_common(&package.name))))
+        self.has_more().then(|| Sha256::of(self.installed_text(true)))
     }
 
     fn has_more(&self) -> bool {
@@ -210,12 +220,15 @@ impl Plan {
         0 < common && common < self.inputs.packages.len()
     }
 
-    fn installed_text(&self, is_in: impl Fn(&Package) -> bool) -> String {
+    fn installed_text(&self, only_common: bool) -> String {
         let i = &self.inputs;
         let mut text = format!("arch {}\nepoch {}\nbase-format {}\n", i.arch, i.epoch, i.base_format);
         let _ = writeln!(text, "installer {} {}", i.installer.name, i.installer.digest);
         let has_more = self.has_more();
-        for package in i.packages.iter().filter(|package| is_in(package)) {
+        for path in self.cleared(only_common) {
+            let _ = writeln!(text, "clear {path}");
+        }
+        for package in i.packages.iter().filter(|package| !only_common || self.is_common(&package.name)) {
             let step = if has_more && !self.is_common(&package.name) { " on-top" } else { "" };
             let _ = writeln!(text, "deb {} {}{step}", package.name, package.digest);
         }

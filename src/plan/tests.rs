@@ -10,6 +10,8 @@ fn inputs() -> Inputs {
         base_format: "1".into(),
         packages: vec![package("zlib1g"), package("adduser")],
         common: ["adduser".to_owned()].into(),
+        cleared: BTreeSet::new(),
+        common_cleared: BTreeSet::new(),
         installer: package("mmdebstrap"),
         tools: vec![package("grub-pc-bin")],
         files: BTreeMap::from([
@@ -99,4 +101,23 @@ fn a_large_file_has_the_line_of_a_small_one() {
     let path = TreePath::fixed("usr/bin/x");
     let held = named(PlannedKind::File(b"x\n".as_slice().into())).line(&path);
     assert_eq!(named(PlannedKind::Named { digest: Sha256::of("x\n"), size: 2 }).line(&path), held);
+}
+
+#[test]
+fn what_is_cleared_decides_the_base_and_that_of_every_role_only_for_every_role() {
+    let paths = |paths: &[&str]| paths.iter().map(|path| TreePath::fixed(path)).collect::<BTreeSet<_>>();
+    let with = |cleared: &[&str], common: &[&str]| {
+        Plan::new(Inputs { cleared: paths(cleared), common_cleared: paths(common), ..inputs() }).unwrap()
+    };
+    let (none, role, all) = (with(&[], &[]), with(&["etc/a b"], &[]), with(&["etc/a b"], &["etc/a b"]));
+    assert!(role.text().contains("\nclear /etc/a\\x20b\ndeb "), "{}", role.text());
+    assert!(none.base_key() != role.base_key() && none.ground_key() == role.ground_key());
+    assert!(all.base_key() == role.base_key() && all.ground_key() != role.ground_key());
+    let lines = |plan: &Plan| compare::lines(&plan.text(), "a plan").unwrap();
+    let changes = compare::compare(&lines(&none), &lines(&role));
+    assert_eq!(
+        changes.iter().map(|change| format!("{} {}", change.word(), change.subject)).collect::<Vec<_>>(),
+        ["added clear /etc/a\\x20b"]
+    );
+    assert!(changes[0].subject.is_of_base());
 }

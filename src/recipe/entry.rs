@@ -19,7 +19,8 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
     /// A regular file.
-    File { body: Located<Body>, mode: Mode, owner: OwnerName, group: OwnerName },
+    /// `public` is why everyone may have it, although it looks like a secret or one machine's own.
+    File { body: Located<Body>, mode: Mode, owner: OwnerName, group: OwnerName, public: Option<String> },
     /// A folder.
     Dir { mode: Mode, owner: OwnerName, group: OwnerName },
     /// A symbolic link, with its target as it stands.
@@ -70,6 +71,31 @@ impl std::str::FromStr for Target {
     }
 }
 
+/// A few words that say why.
+struct Reason(String);
+
+impl std::str::FromStr for Reason {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() { Err("this is the reason, in a few words".into()) } else { Ok(Reason(text.to_owned())) }
+    }
+}
+
+/// The paths of `[[clear]]`, sorted: what installation leaves there is taken out of the installed base.
+pub(super) fn cleared(root: &mut Section) -> Result<Vec<Located<TreePath>>> {
+    let mut paths = Vec::new();
+    for mut section in root.sections("clear")? {
+        section.only(&["path"])?;
+        let path = section.required::<AbsolutePath>("path")?;
+        paths.push(Located { value: path.value.0, place: path.place });
+    }
+    paths.sort_by(|a, b| (&a.value, a.place.line()).cmp(&(&b.value, b.place.line())));
+    super::refuse_twins(&paths, "path")?;
+    Ok(paths)
+}
+
 /// Reads what one kind of table wants at its path.
 type Reader = fn(&mut Section) -> Result<Intent>;
 
@@ -98,7 +124,7 @@ pub(super) fn all(root: &mut Section) -> Result<Vec<Located<Entry>>> {
 }
 
 fn file(section: &mut Section) -> Result<Intent> {
-    section.only(&["path", "mode", "owner", "group", "content", "source"])?;
+    section.only(&["path", "mode", "owner", "group", "content", "source", "public"])?;
     let body = match (section.optional::<String>("content")?, section.optional("source")?) {
         (Some(text), None) => Located { value: Body::Text(text.value), place: text.place },
         (None, Some(path)) => Located { value: Body::Source(path.value), place: path.place },
@@ -109,7 +135,8 @@ fn file(section: &mut Section) -> Result<Intent> {
         }
     };
     let (mode, owner, group) = meta(section, 0o644)?;
-    Ok(Intent::File { body, mode, owner, group })
+    let public = section.optional::<Reason>("public")?.map(|reason| reason.value.0);
+    Ok(Intent::File { body, mode, owner, group, public })
 }
 
 fn dir(section: &mut Section) -> Result<Intent> {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use crate::Result;
 use crate::document::{self, Located, Place, Section};
-use crate::value::{ArtifactName, PackageName, RoleName};
+use crate::value::{ArtifactName, PackageName, RoleName, TreePath};
 
 pub use artifact::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Release, Template, Unpack, Versions, version};
 pub use entry::{Body, Entry, Intent};
@@ -102,6 +102,8 @@ pub struct Recipe {
     pub users: Vec<Located<User>>,
     /// Files, folders, links and removals, sorted by path.
     pub entries: Vec<Located<Entry>>,
+    /// What is taken out of the base when its packages are installed, sorted.
+    pub cleared: Vec<Located<TreePath>>,
     /// What systemd starts, or must not.
     pub units: Units,
 }
@@ -124,7 +126,8 @@ impl Recipe {
     /// Anything that is not TOML, unknown or missing keys, bad values, and duplicates, all with their place.
     pub fn parse(file: &str, text: &str, subject: Subject) -> Result<Self> {
         let mut root = document::open(file, text, REMEDY)?;
-        let mut known = vec!["description", "packages", "artifacts", "images", "user", "file", "dir", "symlink", "remove", "units"];
+        let mut known =
+            vec!["description", "packages", "artifacts", "images", "user", "file", "dir", "symlink", "remove", "clear", "units"];
         if !matches!(subject, Subject::Part(_)) {
             known.push("parts");
         }
@@ -148,8 +151,9 @@ impl Recipe {
         refuse_twins(&images, "container image")?;
         let users = user::all(&mut root)?;
         let entries = entry::all(&mut root)?;
+        let cleared = entry::cleared(&mut root)?;
         let units = Units::read(&mut root)?;
-        Ok(Recipe { file: file.to_owned(), subject, description, parts, packages, artifacts, images, users, entries, units })
+        Ok(Recipe { file: file.to_owned(), subject, description, parts, packages, artifacts, images, users, entries, cleared, units })
     }
 }
 

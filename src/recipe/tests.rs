@@ -49,7 +49,7 @@ fn a_full_recipe_is_read_and_sorted() {
     let recipe = recipe(FULL).unwrap();
     let shown: Vec<_> = recipe.entries.iter().map(|entry| entry.value.path.to_string()).collect();
     assert_eq!(shown, ["/etc/a", "/etc/a\\x20b", "/etc/motd", "/etc/resolv.conf", "/var/lib/etcd"]);
-    let Intent::File { body, mode, owner, group } = &recipe.entries[1].value.intent else { panic!() };
+    let Intent::File { body, mode, owner, group, public: None } = &recipe.entries[1].value.intent else { panic!() };
     assert_eq!((&body.value, mode.bits(), owner.as_str(), group.as_str()), (&Body::Text("x\n".into()), 0o600, "etcd", "adm"));
     let Intent::File { body, mode, owner, .. } = &recipe.entries[0].value.intent else { panic!() };
     assert_eq!((&body.value, mode.to_string(), owner.as_str()), (&Body::Source("files/a.conf".parse().unwrap()), "0644".into(), "root"));
@@ -66,6 +66,9 @@ fn every_bad_value_is_shown_with_its_place() {
     let cases = [
         ("packages = ['Etcd']", "bad `packages`: `Etcd` is no Debian package name", ":2:13"),
         ("packages = ['ab', 'cd', 'ab']", "the package `ab` is listed twice", ":2:25"),
+        ("[[clear]]\npath = 'etc/x'", "bad `path`: `etc/x` must begin with `/`", ":3:8"),
+        ("[[clear]]\npath = '/etc/x'\n[[clear]]\npath = '/etc/x'", "the path `/etc/x` is listed twice", ":5:8"),
+        ("[[file]]\npath = '/etc/x'\ncontent = ''\npublic = ' '", "this is the reason", ":5:10"),
         ("[[file]]\npath = 'etc/x'\ncontent = ''", "bad `path`: `etc/x` must begin with `/`", ":3:8"),
         ("[[file]]\npath = '/etc/../x'\ncontent = ''", "climbs out with `..`", ":3:8"),
         ("[[file]]\npath = '/etc//x'\ncontent = ''", "must be a clean path", ":3:8"),

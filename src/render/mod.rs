@@ -25,7 +25,7 @@ pub use cloud::{meta_data, network_config, user_data};
 pub use etcd::{ETCD_PKI, EtcdStart, etcd_env};
 pub use file::{Content, NodeFile};
 pub use gateway::{GATEWAY_CA, is_balancer};
-pub use image::{Entry, Facts, Owner, Runtime, base_entries, part_entries, static_pod_clashes};
+pub use image::{Entry, Facts, Owner, Runtime, base_entries, identity_entries, part_entries, static_pod_clashes};
 pub use kubernetes::{Caller, encryption, kubeconfig};
 pub use node::public_files;
 pub use table::{aligned, cluster_table};

@@ -7,6 +7,7 @@
 pub mod ar;
 mod build;
 pub mod compress;
+pub mod cpio;
 pub mod deb;
 mod policy;
 mod sink;

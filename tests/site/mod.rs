@@ -67,6 +67,7 @@ impl Site {
             let set = match name {
                 "one" | "apt" => SetName::Base,
                 "two" => SetName::Role(role.clone()),
+                kernel if kernel.starts_with("linux-image-") => SetName::Base,
                 _ => SetName::Tool,
             };
             Entry {

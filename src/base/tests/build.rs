@@ -54,7 +54,10 @@ fn package(control: &str, script: Option<&str>) -> Vec<u8> {
     }
     let mut data = vec![("./", None)];
     if script.is_some() {
-        data.extend([("./usr/", None), ("./usr/bin/", None), ("./usr/bin/mmdebstrap", script)]);
+        data.extend([("./usr/", None), ("./usr/bin/", None)]);
+        // What is not installed stands before it.
+        data.extend([("./usr/share/", None), ("./usr/share/man/", None), ("./usr/share/man/a.1", Some("manual"))]);
+        data.push(("./usr/bin/mmdebstrap", script));
     }
     let mut out = b"!<arch>\n".to_vec();
     member(&mut out, "debian-binary", b"2.0\n");
@@ -75,7 +78,7 @@ fn spec(folder: &Path, more: &[&str]) -> Spec<'static> {
     let mut debs = vec![deb(folder, "base-files", "Essential: yes\n", None), deb(folder, "apt", "", None), deb(folder, "one", "", None)];
     debs.extend(more.iter().map(|name| deb(folder, name, "", None)));
     let mmdebstrap = deb(folder, "mmdebstrap", "", Some(STAND_IN));
-    Spec { ground: None, debs, mmdebstrap, epoch: Epoch::from_seconds(1_700_000_000).unwrap(), arch: Arch::Amd64 }
+    Spec { ground: None, debs, mmdebstrap, cleared: Vec::new(), epoch: Epoch::from_seconds(1_700_000_000).unwrap(), arch: Arch::Amd64 }
 }
 
 fn build_in(folder: &Path, spec: &Spec<'_>, cancel: &Cancel, event: &(dyn Fn(&str) + Sync)) -> (Result<Tree>, Memory) {
@@ -83,6 +86,7 @@ fn build_in(folder: &Path, spec: &Spec<'_>, cancel: &Cancel, event: &(dyn Fn(&st
     let _ = std::fs::create_dir(&scratch);
     let mut memory = Memory::default();
     let made = build(spec, &How { mode: Mode::of_caller(), jobs: 2, event, cancel }, &scratch, &mut memory);
+    let made = made.map(|installed| installed.tree);
     assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "the scratch folder is left empty");
     (made, memory)
 }
@@ -143,6 +147,23 @@ fn more_packages_go_on_top_of_a_base() {
 
     let error = more(&Memory::default()).0.unwrap_err();
     assert!(error.to_string().contains("/etc/seen of the base"), "the cause, not tar's complaint: {error}");
+}
+
+#[test]
+fn the_contents_of_packages_are_known_and_what_is_cleared_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = spec(folder.path(), &[]);
+    spec.debs.push(deb(folder.path(), "ships", "", Some("shipped")));
+    spec.cleared.push(TreePath::fixed("etc/seen"));
+    let scratch = tempfile::tempdir().unwrap();
+    let mut memory = Memory::default();
+    let how = How { mode: Mode::of_caller(), jobs: 2, event: &|_| {}, cancel: &Cancel::new() };
+    let installed = build(&spec, &how, scratch.path(), &mut memory).unwrap();
+    assert_eq!(installed.shipped, [Sha256::of("shipped")].into());
+    assert!(installed.tree.get(&TreePath::fixed("etc/seen")).is_none() && memory.blobs.is_empty(), "not even a blob has it");
+    let facts = crate::base::host_facts(scratch.path()).unwrap();
+    assert!(facts.iter().any(|fact| fact.what == "today's date"));
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
 
 #[test]

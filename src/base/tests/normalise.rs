@@ -20,7 +20,7 @@ fn read(entries: &[(&str, &str)]) -> crate::Result<(Tree, Memory)> {
 
 fn read_with(entries: &[(&str, &str)], change: impl Fn(&mut Tree)) -> crate::Result<(Tree, Memory)> {
     let mut memory = Memory::default();
-    let mut filter = Filter::new(&mut memory, epoch());
+    let mut filter = Filter::new(&mut memory, epoch(), &[]);
     let mut tree = Tree::new(Meta::new(0o755, 0, 0, 0));
     for (entry, text) in entries {
         let (path, kind) = if let Some(folder) = entry.strip_suffix('/') {
@@ -44,7 +44,7 @@ fn read_with(entries: &[(&str, &str)], change: impl Fn(&mut Tree)) -> crate::Res
     }
     let rewritten = filter.finish();
     change(&mut tree);
-    normalise(&mut tree, epoch(), rewritten)?;
+    normalise(&mut tree, epoch(), rewritten, &[])?;
     Ok((tree, memory))
 }
 
@@ -211,6 +211,6 @@ fn a_tree_that_was_not_filtered_is_an_error_and_no_leak() {
     let node = |kind| Node { meta: Meta::new(0o755, 0, 0, 0), kind, layer: Layer::Base };
     tree.insert(TreePath::fixed("etc"), node(Kind::Dir)).unwrap();
     tree.insert(TreePath::fixed("etc/shadow"), node(Kind::File(Content::Inline(b"x".as_slice().into())))).unwrap();
-    let error = normalise(&mut tree, epoch(), Default::default()).unwrap_err();
+    let error = normalise(&mut tree, epoch(), Default::default(), &[]).unwrap_err();
     assert_eq!(error.class(), Class::Internal);
 }

@@ -4,6 +4,7 @@
 //! that are no file's: deleted files, slack, journals, other partitions, space between them. What cannot be looked into is
 //! a finding as well.
 
+mod content;
 mod encoded;
 mod known;
 mod kubeconfig;
@@ -14,6 +15,8 @@ mod scan;
 mod secrets;
 mod unpack;
 mod walk;
+
+pub use content::audit_file;
 
 use std::fmt;
 use std::path::Path;
@@ -106,14 +109,15 @@ impl fmt::Display for Finding {
         if let Some(path) = &self.path {
             write!(f, "{path}: ")?;
         }
-        f.write_str(self.kind.word())?;
-        if !self.what.is_empty() {
-            write!(f, " ({})", self.what)?;
-        }
-        if !self.place.is_empty() {
-            write!(f, ", {}", self.place)?;
-        }
-        Ok(())
+        f.write_str(&self.text())
+    }
+}
+
+impl Finding {
+    /// What it is, without where: `private key (PEM, RSA PRIVATE KEY), line 1`.
+    pub fn text(&self) -> String {
+        let more = |open: &str, text: &str, close: &str| if text.is_empty() { String::new() } else { format!("{open}{text}{close}") };
+        format!("{}{}{}", self.kind.word(), more(" (", &self.what, ")"), more(", ", &self.place, ""))
     }
 }
 

@@ -33,14 +33,27 @@ const RULES: &[Rule] = &[
         kind: Kind::Identity,
         what: "name of a storage initiator",
         when: When::Head(|head| lines(head).any(|line| line.starts_with(b"InitiatorName="))),
-        patterns: &["etc/iscsi/initiatorname.iscsi"],
+        // The second is the place in an initial RAM disk.
+        patterns: &["etc/iscsi/initiatorname.iscsi", "etc/initiatorname.iscsi"],
+    },
+    Rule { kind: Kind::Identity, what: "host id", when: When::Filled, patterns: &["etc/hostid", "etc/dhcpcd.duid"] },
+    Rule {
+        kind: Kind::PrivateKey,
+        what: "shared key",
+        when: When::Head(has_entry),
+        patterns: &["etc/munge/munge.key", "etc/bind/rndc.key", "etc/corosync/authkey"],
     },
     Rule { kind: Kind::Identity, what: "NVMe host", when: When::Filled, patterns: &["etc/nvme/hostnqn", "etc/nvme/hostid"] },
     Rule {
         kind: Kind::HostKey,
         what: "",
         when: When::Filled,
-        patterns: &["etc/ssh/ssh_host_*", "etc/dropbear/dropbear_*_host_key", "etc/tinyssh/**"],
+        patterns: &[
+            "etc/ssh/ssh_host_*",
+            "etc/dropbear/dropbear_*_host_key",
+            "etc/dropbear/initramfs/dropbear_*_host_key",
+            "etc/tinyssh/**",
+        ],
     },
     Rule {
         kind: Kind::RandomSeed,
@@ -165,7 +178,6 @@ const RULES: &[Rule] = &[
             "var/lib/NetworkManager/seen-bssids",
             "**/systemd/netif/leases/*",
             "var/lib/wicked/lease-*",
-            "etc/dhcpcd.duid",
             "etc/dhcpcd.secret",
         ],
     },

@@ -33,10 +33,14 @@ pub fn is_cpio(head: &[u8]) -> bool {
 /// Looks for secrets in what a compressed file unpacks to, from where the stream is on. Gives the number of bytes, or why
 /// there may be more.
 pub fn scan(mut stream: Stream<'_>, size: u64, cancel: &Cancel, found: &mut dyn FnMut(Hit)) -> Result<Result<u64, String>, Trouble> {
+    scan_from(Source { stream: &mut stream }, size, cancel, found)
+}
+
+/// The same, from any reader.
+pub fn scan_from(source: impl Read, size: u64, cancel: &Cancel, found: &mut dyn FnMut(Hit)) -> Result<Result<u64, String>, Trouble> {
     let limit = (size.saturating_mul(RATIO_MAX)).clamp(SMALL, LARGE);
     let mut scanner = Scanner::new(0);
     let mut buffer = vec![0; CHUNK];
-    let source = Source { stream: &mut stream };
     let mut decoded = match compress::open(source, "a compressed file", limit) {
         Ok((_, decoded)) => decoded,
         Err(error) => return unreadable(error),

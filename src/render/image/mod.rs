@@ -5,6 +5,7 @@
 //! absent) machine-id systemd applies none (machine-id(5)).
 
 mod facts;
+mod identity;
 mod parts;
 mod static_pods;
 
@@ -13,6 +14,7 @@ use crate::recipe::Part;
 use crate::value::TreePath;
 
 pub use facts::{Facts, Runtime};
+pub use identity::identity_entries;
 pub use static_pods::static_pod_clashes;
 
 /// Something at a path of the image, in place of whatever packages put there.

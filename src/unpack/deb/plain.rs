@@ -4,6 +4,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::{CONTROL_TOTAL_MAX, Control, Part, open_member, read_control, walk};
 use crate::error::{Error, Result};
+use crate::unpack::policy::Policy;
+use crate::unpack::sink::Sink;
+use crate::unpack::tar;
 
 /// An archive's first bytes and the first member, whole.
 const START: &[u8] = b"!<arch>\ndebian-binary   0           0     0     100644  4         `\n2.0\n";
@@ -14,14 +17,18 @@ const MEMBER_MAX: u64 = 9_999_999_999;
 /// Bytes copied at a time.
 const CHUNK: usize = 256 << 10;
 
-/// Writes the same package with its two archives as they come out of their compression, and gives its own description.
-/// `what` names it in messages.
+/// Writes the same package with its two archives as they come out of their compression, and gives its own description. The
+/// files that it installs are shown to `sink` on the way, as far as `policy` lets the reader follow: dpkg may understand more.
+/// `policy.what` names the package in messages.
 ///
 /// # Errors
 /// As of [`super::data`]; failures of `out`.
-pub fn plain(reader: impl Read, what: &str, out: &mut (impl Write + Seek)) -> Result<Control> {
+pub fn plain(reader: impl Read, policy: &Policy, sink: &mut dyn Sink, out: &mut (impl Write + Seek)) -> Result<Control> {
+    let what = &*policy.what;
     let failed = |e: &io::Error| Error::io(format_args!("write {what} uncompressed"), e);
     let mut found = None;
+    let mut pass = |tee: &mut Tee<'_, _>| drop(io::copy(tee, &mut io::sink()));
+    let mut show = |tee: &mut Tee<'_, _>| drop(tar::read_plain(tee, policy, sink));
     out.write_all(START).map_err(|e| failed(&e))?;
     walk(reader, what, &mut |part, name, member| {
         let limit = if part == Part::Control { CONTROL_TOTAL_MAX } else { MEMBER_MAX };
@@ -31,27 +38,36 @@ pub fn plain(reader: impl Read, what: &str, out: &mut (impl Write + Seek)) -> Re
                 let mut held = Vec::new();
                 { decoded }.read_to_end(&mut held).map_err(|e| Error::io("read", &e))?;
                 found = Some(read_control(held.as_slice(), what)?);
-                write_member(part, &mut held.as_slice(), out, &failed)
+                write_member(part, &mut held.as_slice(), out, &mut pass, &failed)
             }
-            Part::Version | Part::Data => write_member(part, &mut { decoded }, out, &failed),
+            Part::Version | Part::Data => write_member(part, &mut { decoded }, out, &mut show, &failed),
         }
     })?;
     found.ok_or_else(|| Error::internal(format!("{what}: was read without its control archive")))
 }
 
-/// The length stands before the bytes and is known behind them.
-fn write_member(part: Part, bytes: &mut dyn Read, out: &mut (impl Write + Seek), failed: &dyn Fn(&io::Error) -> Error) -> Result<()> {
+/// The length stands before the bytes and is known behind them. `reader` may read as much as it likes; the rest follows.
+fn write_member<W: Write + Seek>(
+    part: Part,
+    bytes: &mut dyn Read,
+    out: &mut W,
+    reader: &mut dyn FnMut(&mut Tee<'_, W>),
+    failed: &dyn Fn(&io::Error) -> Error,
+) -> Result<()> {
     let start = out.stream_position().map_err(|e| failed(&e))?;
     out.seek(SeekFrom::Start(start + HEADER_LEN)).map_err(|e| failed(&e))?;
-    let (mut buffer, mut len) = (vec![0; CHUNK], 0u64);
+    let mut tee = Tee { from: bytes, to: out, len: 0, read: None, written: None };
+    reader(&mut tee);
+    let mut buffer = vec![0; CHUNK];
     loop {
-        let n = bytes.read(&mut buffer).map_err(|e| Error::io("read", &e))?;
-        if n == 0 {
-            break;
+        match tee.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
         }
-        out.write_all(&buffer[..n]).map_err(|e| failed(&e))?;
-        len += n as u64;
     }
+    let len = tee.end(failed)?;
     let mut finish = || {
         if len % 2 == 1 {
             out.write_all(b"\n")?;
@@ -62,4 +78,46 @@ fn write_member(part: Part, bytes: &mut dyn Read, out: &mut (impl Write + Seek),
         out.seek(SeekFrom::Start(end))
     };
     finish().map(drop).map_err(|e| failed(&e))
+}
+
+/// Hands bytes on, and writes them. Its first failure is its last word.
+struct Tee<'a, W> {
+    from: &'a mut dyn Read,
+    to: &'a mut W,
+    len: u64,
+    read: Option<Error>,
+    written: Option<io::Error>,
+}
+
+impl<W> Tee<'_, W> {
+    /// The number of bytes that went through.
+    fn end(self, failed: &dyn Fn(&io::Error) -> Error) -> Result<u64> {
+        match (self.read, self.written) {
+            (Some(error), _) => Err(error),
+            (None, Some(error)) => Err(failed(&error)),
+            (None, None) => Ok(self.len),
+        }
+    }
+}
+
+impl<W: Write> Read for Tee<'_, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.read.is_some() || self.written.is_some() {
+            return Err(io::Error::other("it failed before"));
+        }
+        let n = match self.from.read(buffer) {
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(e),
+            Err(e) => {
+                self.read = Some(Error::io("read", &e));
+                return Err(io::Error::other("it failed"));
+            }
+        };
+        if let Err(e) = self.to.write_all(&buffer[..n]) {
+            self.written = Some(e);
+            return Err(io::Error::other("it failed"));
+        }
+        self.len += n as u64;
+        Ok(n)
+    }
 }

@@ -308,8 +308,12 @@ fn a_package_is_the_same_uncompressed() {
         let packed = |name: &str, tar: &[u8]| member(&format!("{name}{suffix}"), &pack(tar));
         let deb = archive(&[version(), packed("control.tar", &control_tar()), member("_extra", b"odd"), packed("data.tar", &odd)]);
         let mut out = Cursor::new(Vec::new());
-        let found = plain(&*deb, "x.deb", &mut out).unwrap();
+        let mut shown = Memory::default();
+        let found = plain(&*deb, &policy(), &mut shown, &mut out).unwrap();
         assert_eq!((found.package(), found.version()), ("sample", "1:2.0-3"));
+        let mut whole = Memory::default();
+        data(&*sound(), &policy(), &mut whole).unwrap();
+        assert_eq!(shown, whole, "and its files are shown on the way");
         let expected = archive(&[version(), member("control.tar", &control_tar()), member("data.tar", &odd)]);
         let untimed = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("1700000000  ", "0           ");
         assert_eq!(untimed(out.get_ref()), untimed(&expected), "{suffix}: but for the times in it");
@@ -321,6 +325,6 @@ fn a_package_is_the_same_uncompressed() {
     }
     for cut in [10, 70, 300, sound().len() - 30] {
         let mut out = Cursor::new(Vec::new());
-        assert_eq!(plain(&sound()[..cut], "x.deb", &mut out).unwrap_err().class(), Class::Integrity, "{cut}");
+        assert_eq!(plain(&sound()[..cut], &policy(), &mut Memory::default(), &mut out).unwrap_err().class(), Class::Integrity, "{cut}");
     }
 }

@@ -1,0 +1,27 @@
+//! What is inside an initramfs: made of the root's files by hooks, which may bring what is one machine's own, or make it.
+
+use crate::error::Result;
+use crate::tree::{ContentSource, Tree};
+use crate::unpack::cpio::{Member, initramfs};
+use crate::value::TreePath;
+
+use super::super::overlay::bytes_of;
+
+/// Whether this is the path of an initramfs of Debian's.
+pub fn is_initramfs(path: &TreePath) -> bool {
+    path.as_bytes().starts_with(b"boot/initrd.img-")
+}
+
+/// Shows all members of the initramfs at `path` of a tree.
+///
+/// # Errors
+/// What is no initramfs; failures of `source` and `visit`.
+pub fn members(
+    tree: &Tree,
+    source: &dyn ContentSource,
+    path: &TreePath,
+    visit: &mut dyn FnMut(TreePath, Member<'_>) -> Result<()>,
+) -> Result<()> {
+    let bytes = bytes_of(tree, source, path, super::FILE_MAX)?;
+    initramfs(&bytes, &path.to_string(), visit)
+}

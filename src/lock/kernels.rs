@@ -1,0 +1,46 @@
+//! Kernels among packages: an image boots one.
+
+use super::Entry;
+use crate::value::PackageName;
+
+/// What every package of a kernel is called, Debian's and those of `make deb-pkg`.
+const PREFIX: &str = "linux-image-";
+/// Packages that have a kernel's symbols, and no kernel.
+const SYMBOLS: &str = "-dbg";
+
+/// Whether a package has a kernel in it: its name goes on with a version. One whose name goes on with a flavour needs it.
+pub fn is_kernel(name: &PackageName) -> bool {
+    let version = name.as_str().strip_prefix(PREFIX);
+    version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit())) && !name.as_str().ends_with(SYMBOLS)
+}
+
+/// Whether a package is a kernel, or is there to need the newest of a flavour.
+pub fn asks_for_kernel(name: &str) -> bool {
+    name.starts_with(PREFIX) && !name.ends_with(SYMBOLS)
+}
+
+/// The kernels among packages.
+pub fn kernels<'a>(packages: impl IntoIterator<Item = &'a Entry>) -> Vec<&'a Entry> {
+    packages.into_iter().filter(|package| is_kernel(&package.name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_known_by_their_names() {
+        for (name, kernel, asks) in [
+            ("linux-image-6.1.0-18-cloud-amd64", true, true),
+            ("linux-image-6.1.0-18-amd64-unsigned", true, true),
+            ("linux-image-6.9.9", true, true),
+            ("linux-image-cloud-amd64", false, true),
+            ("linux-image-amd64", false, true),
+            ("linux-image-6.1.0-18-amd64-dbg", false, false),
+            ("linux-image-amd64-dbg", false, false),
+            ("linux-headers-6.1.0-18-amd64", false, false),
+        ] {
+            assert_eq!((is_kernel(&name.parse().unwrap()), asks_for_kernel(name)), (kernel, asks), "{name}");
+        }
+    }
+}
