@@ -4,6 +4,8 @@
 
 mod clusters;
 mod disks;
+#[path = "cli/odd.rs"]
+mod odd;
 mod packages;
 mod private;
 mod program;

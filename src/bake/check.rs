@@ -52,7 +52,7 @@ type Doubted = (String, Sha256, String);
 /// Makes an image with what a bake works with.
 type Make<'a> = &'a dyn Fn(&Bake) -> Result<Baked>;
 
-/// What came of a build from scratch, held against what the store says.
+/// The outcome of a build from scratch, held against what the store says.
 struct Compared {
     again: Baked,
     /// How many entries were compared.
@@ -170,7 +170,7 @@ impl Bake<'_> {
         Ok(Compared { again, entries, doubted })
     }
 
-    /// Why nothing follows from a build in the store `fresh` in `folder`, if somebody else, or the disk, had a hand in it.
+    /// The reason why nothing follows from a build in the store `fresh` in `folder`, if somebody else, or the disk, had a hand in it.
     ///
     /// # Errors
     /// A stop.

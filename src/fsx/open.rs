@@ -19,7 +19,7 @@ use crate::value::Size;
 /// 64 MiB.
 pub const TEXT_MAX: u64 = 64 << 20;
 
-/// Whether a link as the last part of a path is followed.
+/// The rule for a link as the last part of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Links {
     /// As the user's own files may be.
@@ -28,7 +28,7 @@ pub(crate) enum Links {
     Refused,
 }
 
-/// What is at a name where a regular file belongs.
+/// The thing at a name where a regular file belongs.
 #[derive(Debug)]
 pub(crate) enum Opened {
     /// Nothing; also a link to nothing, where links are followed.
@@ -72,7 +72,7 @@ fn open_any(path: &Path, links: Links) -> io::Result<File> {
     }
 }
 
-/// What is at `path`, if that is no regular file.
+/// The thing at `path`, if it is no regular file.
 pub(crate) fn odd_at(path: &Path, links: Links) -> Option<&'static str> {
     let meta = match links {
         Links::Followed => fs::metadata(path),

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 
 /// So many names are tried before giving up.
 const NAMES: u32 = 1000;
-/// What the names of all temporary files and folders have in them.
+/// A part of the names of all temporary files and folders.
 pub(super) const MARK: &str = ".kbake-";
 
 /// A folder on its way to its name. Dropped before [`super::Batch::commit`], it is removed with all that is in it. What a killed
@@ -130,7 +130,7 @@ fn make(path: &Path) -> io::Result<Option<File>> {
     Ok(is_ours.then_some(held))
 }
 
-/// Whether it is the name of a temporary file.
+/// True for the name of a temporary file.
 fn is_left(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b".") && name.windows(MARK.len()).any(|part| part == MARK.as_bytes())

@@ -160,7 +160,7 @@ impl Store {
         &self.root
     }
 
-    /// Whether its folder still has the lock that this process holds: no, when somebody has removed or replaced it.
+    /// True as long as its folder has the lock that this process holds: not when somebody has removed or replaced it.
     pub fn is_in_place(&self) -> bool {
         matches!(fsx::is_at(&self._lock, &self.root.join("lock")), Ok(true))
     }

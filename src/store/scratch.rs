@@ -28,7 +28,7 @@ impl Store {
         Ok(folder)
     }
 
-    /// Whether `folder` is still the one that [`Store::work_folder`] gave, with the lock that keeps others out.
+    /// True as long as `folder` is the one that [`Store::work_folder`] gave, with the lock that keeps others out.
     pub fn works_in(&self, folder: &std::path::Path) -> bool {
         let held = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         held.iter().any(|held| matches!(fsx::is_at(held, folder), Ok(true)))

@@ -8,7 +8,7 @@ use super::{FILE_MODE, Store};
 use crate::error::{Error, Result};
 use crate::fsx::{self, Links, Opened};
 
-/// What is at the name of a small file.
+/// The thing at the name of a small file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Small {
     /// Nothing.
@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path) -> Result<Small> {
     fsx::read_all(file, path, fsx::TEXT_MAX).map(Small::Bytes)
 }
 
-/// Whether something is at `path` that no reader of the store can use as a file.
+/// True when something is at `path` that no reader of the store can use as a file.
 pub(super) fn is_odd(path: &Path) -> bool {
     match fsx::look(path, Links::Refused) {
         Ok(found) => matches!(found, Opened::Odd(_)),
@@ -76,7 +76,7 @@ impl Store {
         fsx::remove_file(path)
     }
 
-    /// Where something goes that is not what it should be and no blob.
+    /// The place for something that is no blob and not as it should be.
     fn aside(&self, path: &Path) -> PathBuf {
         let mut name = path.parent().and_then(Path::file_name).unwrap_or_default().to_owned();
         name.push("-");
