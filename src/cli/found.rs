@@ -4,10 +4,10 @@ use std::path::Path;
 
 use secrecy::zeroize::Zeroize as _;
 
-use super::{Session, named};
 use super::args::{Cluster as ClusterArgs, Images, Secrets};
 use super::cluster::of_node;
 use super::pki::now;
+use super::{Session, named};
 use crate::backing;
 use crate::cluster::{Cluster, Node};
 use crate::error::{Error, Result};

@@ -134,7 +134,8 @@ impl Recipe {
     /// Anything that is not TOML, unknown or missing keys, bad values, and duplicates, all with their place.
     pub fn parse(file: &str, text: &str, subject: Subject) -> Result<Self> {
         let mut root = document::open(file, text, REMEDY)?;
-        let mut known = vec!["description", "packages", "artifacts", "images", "user", "file", "dir", "symlink", "remove", "clear", "units"];
+        let mut known =
+            vec!["description", "packages", "artifacts", "images", "user", "file", "dir", "symlink", "remove", "clear", "units"];
         known.extend(["kernel-args", "kernel-modules", "ca-certificates"]);
         if !matches!(subject, Subject::Part(_)) {
             known.push("parts");
@@ -166,7 +167,21 @@ impl Recipe {
         let kernel_modules = root.list("kernel-modules")?;
         refuse_twins(&kernel_modules, "kernel module")?;
         let file = file.to_owned();
-        Ok(Recipe { file, subject, description, parts, packages, artifacts, images, users, entries, cleared, units, kernel_args, kernel_modules })
+        Ok(Recipe {
+            file,
+            subject,
+            description,
+            parts,
+            packages,
+            artifacts,
+            images,
+            users,
+            entries,
+            cleared,
+            units,
+            kernel_args,
+            kernel_modules,
+        })
     }
 }
 

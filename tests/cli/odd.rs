@@ -141,9 +141,8 @@ fn what_was_typed_may_be_a_pipe() {
 fn a_limit_on_files_is_told_and_not_the_end_without_a_word() {
     let site = Site::new();
     for signal in ["", "trap '' XFSZ; "] {
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("{signal}ulimit -f 1; exec \"$@\""), "sh", KBAKE, "init", "new"]);
-        let output = command.current_dir(site.dir.path()).output().unwrap();
+        let script = format!("{signal}ulimit -f 1; exec \"$@\"");
+        let output = site.kbake_by("sh", &["-c", &script, "sh"]).args(["init", "new"]).output().unwrap();
         let text = said_all(5, &output);
         says(&text, &["error: ", "File too large", "ulimit -f"]);
         let _ = fs::remove_dir_all(site.path("new"));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::site::{Site, says};
-use super::{KBAKE, ROOT};
+use super::{ROOT, program};
 
 const CLUSTER: &str = "name = \"lab\"\n\
     ssh-keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ someone@example\"]\n\
@@ -107,18 +107,16 @@ fn the_umask_opens_no_folder() {
     let site = site();
     image(&site, "worker");
     let run = |args: &str| {
-        let script = format!("umask 0; export KBAKE_CHANNEL=debian; exec {KBAKE} {args} --out deep/er/seeds");
-        let output = judge("sh", &["-c", &script], site.dir.path());
+        let script = format!("umask 0; exec {{}} {args} --out deep/er/seeds");
+        let output = site.at_home(program::kbake_in_line("sh", &["-c"], &script, site.dir.path())).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     run("seed worker");
     for folder in ["deep", "deep/er", "deep/er/seeds"] {
         assert_eq!(mode(&site.path(folder)) & 0o022, 0, "{folder}");
     }
-    let script = format!(
-        "umask 0; export KBAKE_CHANNEL=debian; {KBAKE} disk worker && {KBAKE} pki init --secrets other/secrets && {KBAKE} seed worker"
-    );
-    let output = judge("sh", &["-c", &script], site.dir.path());
+    let script = "umask 0; {} disk worker && {} pki init --secrets other/secrets && {} seed worker";
+    let output = site.at_home(program::kbake_in_line("sh", &["-c"], script, site.dir.path())).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for folder in ["images/disks", "images/disks/lab", "images/seeds", "images/seeds/lab", "other", "other/secrets"] {
         assert_eq!(mode(&site.path(folder)) & 0o022, 0, "{folder}");

@@ -68,7 +68,8 @@ fn a_folder_of_an_earlier_version_without_the_authoritys_key_works() {
 /// What is forgiven is what there was, and no more.
 #[test]
 fn no_other_difference_is_an_earlier_version() {
-    let wrong: [(&str, fn(&mut Wanted)); 5] = [
+    type Change = fn(&mut Wanted);
+    let wrong: [(&str, Change); 5] = [
         ("admin", |wanted| wanted.organization = Some("system:nodes")),
         ("admin", |wanted| wanted.organization = None),
         ("worker0/kubelet", |wanted| wanted.organization = Some("system:masters")),

@@ -27,7 +27,8 @@ fn hosts(cluster: &Cluster, node: &Node, all: &[Named]) -> Vec<String> {
     for named in all.iter().filter(mine) {
         hosts.extend(named.names.iter().cloned().chain([named.address.to_string()]));
     }
-    let forwards = Forward::usual(cluster, node).into_iter().filter(|forward| forward.node == SSH);
+    // A node that is too far behind in the file has none.
+    let forwards = Forward::from(Forward::FIRST, cluster, node).unwrap_or_default().into_iter().filter(|forward| forward.node == SSH);
     hosts.extend(forwards.map(|forward| format!("[127.0.0.1]:{}", forward.host)));
     hosts
 }
