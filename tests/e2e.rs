@@ -184,7 +184,7 @@ fn write_raw(to: &Path) {
     let store = Store::open(&BUILT.store(), Access::Shared, &cancel, &|| ()).unwrap();
     let project = Project::find(Some(program::project()), program::project()).unwrap();
     let channel = project.channel("debian").unwrap();
-    let resolved = bake::resolve(&project, &channel, &project.role("etcd").unwrap()).unwrap();
+    let resolved = bake::resolve(&project, &channel, &project.role("etcd").unwrap(), &Cancel::new()).unwrap();
     let offline = fetch::Options { offline: true, ..fetch::Options::default() };
     let bake = Bake { store: &store, fetch: offline, host_mirrors: &|_| Ok(Vec::new()), jobs: 1, report: &Silent, cancel: &cancel };
     let stocked = bake.tree(&resolved).unwrap();

@@ -34,7 +34,7 @@ fn open(site: &Site) -> Store {
 fn resolved(site: &Site) -> bake::Resolved {
     let project = Project::find(Some(site.dir.path()), site.dir.path()).unwrap();
     let channel = project.channel("debian").unwrap();
-    bake::resolve(&project, &channel, &project.role("etcd").unwrap()).unwrap()
+    bake::resolve(&project, &channel, &project.role("etcd").unwrap(), &Cancel::new()).unwrap()
 }
 
 /// Exit code and stdout; stderr behind it.

@@ -10,7 +10,7 @@ use crate::disk::qcow2::{Backing, Format, backing_of, empty, overlay};
 use crate::disk::readback::Image;
 use crate::error::{Error, Result};
 use crate::fsx::{self, Persisted};
-use crate::value::{RoleName, Sha256, Size};
+use crate::value::{Cancel, RoleName, Sha256, Size};
 
 /// So many digits of a digest in a name: enough for a person's images, few enough to read.
 const DIGITS: usize = 12;
@@ -49,10 +49,10 @@ impl Base {
 /// # Errors
 /// When `image` is no qcow2 file that stands alone, or is written to meanwhile. When the kept file is there and is not what
 /// its name says (class `Integrity`): disks may lie on it as it is, so it is left alone.
-pub fn keep(image: &Path, role: &RoleName, folder: &Path) -> Result<Base> {
+pub fn keep(image: &Path, role: &RoleName, folder: &Path, cancel: &Cancel) -> Result<Base> {
     // What is no image must not be kept.
     Image::open(image)?;
-    let Some((digest, _)) = fsx::digest_if_present(image)? else {
+    let Some((digest, _)) = fsx::digest_if_present(image, cancel)? else {
         return Err(Error::user(format!("{} has just gone away", image.display())).hint("run the same command again"));
     };
     let name = kept_name(role, &digest);
@@ -60,9 +60,9 @@ pub fn keep(image: &Path, role: &RoleName, folder: &Path) -> Result<Base> {
     fsx::create_dir(folder, FOLDER_MODE)?;
     require_trust(folder)?;
     if !fsx::exists(&kept)? {
-        fsx::copy_verified(image, &kept, IMAGE_MODE, &digest).map_err(|error| error.hint("run the same command again"))?;
+        fsx::copy_verified(image, &kept, IMAGE_MODE, &digest, cancel).map_err(|error| error.hint("run the same command again"))?;
     }
-    check(&kept, &digest)?;
+    check(&kept, &digest, cancel)?;
     Ok(Base { name, size: Image::open(&kept)?.size() })
 }
 
@@ -70,8 +70,8 @@ pub fn keep(image: &Path, role: &RoleName, folder: &Path) -> Result<Base> {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn name_of(image: &Path, role: &RoleName) -> Result<Option<String>> {
-    Ok(fsx::digest_if_present(image)?.map(|(digest, _)| kept_name(role, &digest)))
+pub fn name_of(image: &Path, role: &RoleName, cancel: &Cancel) -> Result<Option<String>> {
+    Ok(fsx::digest_if_present(image, cancel)?.map(|(digest, _)| kept_name(role, &digest)))
 }
 
 fn kept_name(role: &RoleName, digest: &Sha256) -> String {
@@ -117,8 +117,8 @@ fn require_trust(folder: &Path) -> Result<()> {
     })
 }
 
-fn check(kept: &Path, expected: &Sha256) -> Result<()> {
-    let found = match fsx::digest_if_present(kept)? {
+fn check(kept: &Path, expected: &Sha256, cancel: &Cancel) -> Result<()> {
+    let found = match fsx::digest_if_present(kept, cancel)? {
         Some((found, _)) if found == *expected => return Ok(()),
         Some((found, size)) => format!("found    sha256:{found}, {size} bytes"),
         None => "found    a link to nothing".to_owned(),

@@ -40,7 +40,7 @@ impl Place {
     }
 
     fn keep(&self) -> Result<Base> {
-        keep(&self.image(), &"worker".parse().unwrap(), &self.folder())
+        keep(&self.image(), &"worker".parse().unwrap(), &self.folder(), &Cancel::new())
     }
 
     /// The names of what is kept.

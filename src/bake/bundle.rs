@@ -154,7 +154,7 @@ impl Bake<'_> {
         let (role, plan) = (resolved.plan.role(), resolved.plan.key());
         let recorded = wanted.expected.of(role, &plan);
         let mut parts = vec![goods.hold(Kind::Plan, PLAN, resolved.plan.text().into_bytes())];
-        parts.extend(project_files(wanted, resolved, goods)?);
+        parts.extend(project_files(wanted, resolved, goods, self.cancel)?);
         if wanted.inputs {
             self.fetch_all(resolved)?;
             parts.extend(self.input_parts(resolved)?);
@@ -293,7 +293,7 @@ impl Visitor for Verifier<'_> {
 }
 
 /// The project's files from which the role's plan follows, by their names.
-fn project_files(wanted: &Bundling, resolved: &Resolved, goods: &mut Goods) -> Result<Vec<Part>> {
+fn project_files(wanted: &Bundling, resolved: &Resolved, goods: &mut Goods, cancel: &Cancel) -> Result<Vec<Part>> {
     let (project, channel) = (wanted.project, wanted.channel);
     let mut parts = Vec::new();
     let mut names: BTreeSet<String> = project.files(channel.sources.channel.as_str())?.into_iter().collect();
@@ -309,7 +309,7 @@ fn project_files(wanted: &Bundling, resolved: &Resolved, goods: &mut Goods) -> R
         let path = project.large(&name)?.map(|file| file.path());
         let part = match resolved.sources.iter().find(|file| Some(&file.path) == path.as_ref()) {
             Some(file) => goods.name(&name, file),
-            None => match project.source(&name, &Reading)? {
+            None => match project.source(&name, &Reading(cancel))? {
                 Some(SourceFile::Held(bytes)) => goods.hold(Kind::File, &name, bytes),
                 Some(SourceFile::Named(file)) => goods.name(&name, &file),
                 None => return Err(Error::user(format!("{name} is gone")).hint("run the command again once nobody writes to the project")),

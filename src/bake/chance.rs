@@ -152,7 +152,8 @@ impl Fresh<'_> {
             }
         }
         let named = |word: &[u8]| {
-            let speaks = |text: &[u8]| text.windows(word.len()).any(|window| window == word);
+            // All scripts speak of nothing.
+            let speaks = |text: &[u8]| word.is_empty() || text.windows(word.len()).any(|window| window == word);
             scripts.iter().filter(|(_, text)| speaks(text)).map(|(script, _)| script.to_string()).collect::<Vec<_>>()
         };
         let parent = path.parent().filter(|folder| folder.components().count() > 1);

@@ -131,7 +131,7 @@ impl Bake<'_> {
         }
         let mut differences = Vec::new();
         if again.image != baked.image {
-            place::require_replaceable(self.store, keep, &|_| false)?;
+            place::require_replaceable(self.store, keep, self.cancel, &|_| false)?;
             fresh.export(&again.image.digest, keep, place::IMAGE_MODE)?;
             // To be compared, and kept, it needs a file.
             self.store.blob(&baked.image.digest)?.ok_or_else(|| gone(resolved))?;

@@ -302,7 +302,7 @@ impl Bake<'_> {
         if self.store.stamp(to)? == Some(image.digest) {
             return Ok(false);
         }
-        place::require_replaceable(self.store, to, &|digest| *digest == image.digest || is_known(digest))?;
+        place::require_replaceable(self.store, to, self.cancel, &|digest| *digest == image.digest || is_known(digest))?;
         if let Some(folder) = to.parent() {
             fsx::create_closed(folder)?;
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::fsx::{self, Kind};
 use crate::store::Store;
-use crate::value::{Sha256, quote};
+use crate::value::{Cancel, Sha256, quote};
 
 /// Of an image: everyone may read it, and whoever starts a machine on it shall not write to it by mistake.
 pub(super) const IMAGE_MODE: u32 = 0o444;
@@ -15,7 +15,7 @@ pub(super) const IMAGE_MODE: u32 = 0o444;
 ///
 /// # Errors
 /// Something else is there, or a machine uses it.
-pub(super) fn require_replaceable(store: &Store, to: &Path, is_known: &dyn Fn(&Sha256) -> bool) -> Result<()> {
+pub(super) fn require_replaceable(store: &Store, to: &Path, cancel: &Cancel, is_known: &dyn Fn(&Sha256) -> bool) -> Result<()> {
     let Some(facts) = fsx::facts(to)? else { return Ok(()) };
     if facts.kind != Kind::File {
         return Err(taken(to, "it is a link, a folder or a device, and no file that kbake has written"));
@@ -28,7 +28,7 @@ pub(super) fn require_replaceable(store: &Store, to: &Path, is_known: &dyn Fn(&S
     if store.stamp(to)?.is_some() {
         return Ok(());
     }
-    let Some((digest, _)) = fsx::digest_if_present(to)? else { return Ok(()) };
+    let Some((digest, _)) = fsx::digest_if_present(to, cancel)? else { return Ok(()) };
     if is_known(&digest) || store.contains(&digest)? || store.last_known(to)? == Some(digest) {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use crate::plan::{self, Account, Inputs, Owner, Package, Plan, PlannedKind, Plan
 use crate::project::{Channel, Digests, LargeFile, OwnPath, Project, Reading, SourceFile};
 use crate::recipe::{Body, FileMode, Intent, Part, Recipe, Subject, base_layers, role_layers};
 use crate::render::{self, Facts};
-use crate::value::{Digest, RoleName, TreePath};
+use crate::value::{Cancel, Digest, RoleName, TreePath};
 
 /// Where the recipes' kernel modules are listed.
 pub(super) const MODULES: &str = "etc/modules-load.d/kernel-modules.conf";
@@ -68,8 +68,8 @@ impl Resolved {
 }
 
 /// Resolves `role`. Nothing is fetched; the lockfile must fit the recipes. All files that it names are read.
-pub fn resolve(project: &Project, channel: &Channel, role: &RoleName) -> Result<Resolved> {
-    resolve_by(project, channel, role, &Reading)
+pub fn resolve(project: &Project, channel: &Channel, role: &RoleName, cancel: &Cancel) -> Result<Resolved> {
+    resolve_by(project, channel, role, &Reading(cancel))
 }
 
 /// As [`resolve`], with what knows the digests of large files.

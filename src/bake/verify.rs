@@ -21,7 +21,7 @@ use crate::plan::PlannedKind;
 use crate::project::Project;
 use crate::report::{Item, ItemKind, Outcome};
 use crate::store::{Action, Blob, COMPOSED, FRAMES, Miss, Owner, Root, Store};
-use crate::value::{Digest, Sha256};
+use crate::value::{Cancel, Digest, Sha256};
 
 /// What a project's role comes to now, or why that is not known.
 pub struct Known {
@@ -44,8 +44,8 @@ impl Wanted {
     /// Resolves every root's role, and all roles of `current`, a project and its channel.
     ///
     /// # Errors
-    /// Those of the store's disk. A project that cannot be resolved is no error here.
-    pub fn of(store: &Store, current: Option<(&Project, &Path, &str)>) -> Result<Self> {
+    /// A stop; those of the store's disk. A project that cannot be resolved is no error here.
+    pub fn of(store: &Store, current: Option<(&Project, &Path, &str)>, cancel: &Cancel) -> Result<Self> {
         let mut owners: BTreeSet<Owner> = store.roots()?.into_iter().map(|root| root.owner).collect();
         let rooted = owners.clone();
         if let Some((project, folder, channel)) = current {
@@ -61,7 +61,8 @@ impl Wanted {
             }
             let resolved = project
                 .channel_for(&owner.channel, std::slice::from_ref(&owner.role))
-                .and_then(|channel| resolve::resolve(&project, &channel, &owner.role));
+                .and_then(|channel| resolve::resolve(&project, &channel, &owner.role, cancel));
+            cancel.check()?;
             // Of roles that nobody has asked for, nothing can be missing.
             if resolved.is_ok() || rooted.contains(&owner) {
                 wanted.known.push(Known { owner, resolved });

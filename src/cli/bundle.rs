@@ -14,7 +14,7 @@ use crate::fetch;
 use crate::fsx;
 use crate::project::Project;
 use crate::report::{Item, ItemKind, Outcome, Report as _};
-use crate::value::{RoleName, Sha256, Size, quote};
+use crate::value::{Cancel, RoleName, Sha256, Size, quote};
 
 /// In place of a file's name: standard input.
 const STDIN: &str = "-";
@@ -94,7 +94,7 @@ impl Session<'_> {
         let project_to = args.project_to.as_ref().map(|folder| current.join(folder));
         let owner = |channel: &str, role: &RoleName, plan: &Sha256| match &project_to {
             Some(folder) => Some(bake::owner(&Project::Folder(folder.clone()), &current, channel, role)),
-            None => is_planned(&project, channel, role, plan).then(|| bake::owner(&project, &current, channel, role)),
+            None => is_planned(&project, channel, role, plan, self.cancel).then(|| bake::owner(&project, &current, channel, role)),
         };
         let how = Importing { expect: args.expect, expected: &expected, project_to: project_to.as_deref(), owner: &owner };
         let store = self.store()?;
@@ -179,8 +179,9 @@ fn require_replaceable(out: &Path, split: bool, channel: &str, roles: &[RoleName
 }
 
 /// Whether the project would build this very plan.
-fn is_planned(project: &Project, channel: &str, role: &RoleName, plan: &Sha256) -> bool {
-    let resolved = || project.channel_for(channel, std::slice::from_ref(role)).and_then(|channel| bake::resolve(project, &channel, role));
+fn is_planned(project: &Project, channel: &str, role: &RoleName, plan: &Sha256, cancel: &Cancel) -> bool {
+    let resolved =
+        || project.channel_for(channel, std::slice::from_ref(role)).and_then(|channel| bake::resolve(project, &channel, role, cancel));
     resolved().is_ok_and(|resolved| resolved.plan.key() == *plan)
 }
 

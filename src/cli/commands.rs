@@ -203,7 +203,7 @@ impl Session<'_> {
     pub(super) fn resolve_one(&self, role: &str) -> Result<Resolved> {
         let project = self.project()?;
         let (channel, role) = self.role_of(&project, role)?;
-        bake::resolve(&project, &channel, &role)
+        bake::resolve(&project, &channel, &role, self.cancel)
     }
 
     /// Hands `work` what a bake works with.

@@ -141,7 +141,7 @@ impl Session<'_> {
             self.shell.notice(&format!("warning: {what}: the machine cannot start; bring the file back, or `{anew}`"));
         }
         let image = images.images.join(format!("{}.qcow2", node.image));
-        if let Some(name) = backing::name_of(&image, &node.image)?.filter(|name| *name != disk.base) {
+        if let Some(name) = backing::name_of(&image, &node.image, self.cancel)?.filter(|name| *name != disk.base) {
             let what = format!("the disk {shown} lies on {}, {} is {name} now", disk.base, image.display());
             self.shell.notice(&format!("note: {what}; `{anew}` starts over on it, and loses what the machine has written"));
         }

@@ -178,7 +178,7 @@ mod tests {
             ("rm 'x y' && kbake pki init", "rm 'x y' && kbake pki init --cluster a/b.toml --secrets s"),
             (
                 "then `kbake disk N && kbake qemu N > N.sh`",
-                "then `kbake disk N --cluster a/b.toml --images i && kbake qemu N --cluster a/b.toml --images i > N.sh`",
+                "then `kbake disk N --cluster a/b.toml --images i && kbake qemu N --cluster a/b.toml --secrets s --images i > N.sh`",
             ),
             ("`kbake seed N --out o` makes it", "`kbake seed N --out o --cluster a/b.toml --secrets s` makes it"),
             ("kbake pki renew a b --cluster x", "kbake pki renew a b --cluster x --secrets s"),
@@ -219,6 +219,7 @@ mod tests {
     fn filled(word: &str, with: &str) -> String {
         let mut text = word.to_owned();
         while let (Some(from), Some(to)) = (text.find('{'), text.find('}')) {
+            let with = if &text[from..=to] == "{first}" { "22000" } else { with };
             text.replace_range(from..=to, with);
         }
         text

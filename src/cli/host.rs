@@ -101,7 +101,7 @@ impl Session<'_> {
         let mut bases = BTreeMap::new();
         for node in &without {
             if !bases.contains_key(&node.image) {
-                let base = backing::keep(&image(&args.images.images, node), &node.image, &disks)?;
+                let base = backing::keep(&image(&args.images.images, node), &node.image, &disks, self.cancel)?;
                 bases.insert(&node.image, base);
             }
         }

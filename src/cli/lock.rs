@@ -227,7 +227,7 @@ fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &P
         }
         match saved_image(name, file, channel, &Folders { current, project: folder }, cancel)? {
             Some(image) => own_images.push(image),
-            None => own.push(own_file(name, file, channel, current, folder)?),
+            None => own.push(own_file(name, file, channel, current, folder, cancel)?),
         }
     }
     let typed = |name: &ArtifactName| args.unset.contains(name) || args.set.iter().any(|(set, _)| set == name);
@@ -259,7 +259,7 @@ fn companions(sources: &Sources, name: &ArtifactName) -> Vec<ArtifactName> {
 }
 
 /// A file that takes an artifact's place.
-fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path, folder: &Path) -> Result<Own> {
+fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path, folder: &Path, cancel: &Cancel) -> Result<Own> {
     let sources = &channel.sources;
     let Some(artifact) = sources.artifacts.get(name) else {
         let error = Error::user(format!("the channel `{}` knows no artifact `{name}`", sources.channel));
@@ -282,7 +282,7 @@ fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path,
         Some(fsx::Kind::Other | fsx::Kind::Link) => return Err(Error::user(format!("{shown} is a device, pipe or socket, not a file"))),
         Some(fsx::Kind::File) | None => {}
     }
-    let (sha256, size) = fsx::digest_if_present(&path)?.ok_or_else(|| Error::user(format!("{shown} is not there")))?;
+    let (sha256, size) = fsx::digest_if_present(&path, cancel)?.ok_or_else(|| Error::user(format!("{shown} is not there")))?;
     if size == 0 {
         return Err(Error::user(format!("{shown} is empty")));
     }

@@ -17,7 +17,7 @@ impl Session<'_> {
         let project = self.project()?;
         let (folder, channel) = (current_folder()?, self.channel()?);
         self.bake(&args.sources, None, |bake| {
-            let wanted = Wanted::of(bake.store, Some((&project, &folder, &channel)))?;
+            let wanted = Wanted::of(bake.store, Some((&project, &folder, &channel)), self.cancel)?;
             let mut proof = bake.prove(&wanted)?;
             if args.repair && !proof.damages.is_empty() {
                 bake.repair(&wanted, &mut proof)?;

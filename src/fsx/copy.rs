@@ -16,19 +16,19 @@ const AT_ONCE: u64 = 64 << 20;
 
 /// Puts a copy of `from` at `to` with exactly `mode`, whole or not at all. The two never share an inode, so a
 /// user who writes into the copy cannot harm the original.
-pub fn copy_or_reflink(from: &Path, to: &Path, mode: u32) -> Result<()> {
+pub fn copy_or_reflink(from: &Path, to: &Path, mode: u32, cancel: &Cancel) -> Result<()> {
     let source = open_read(from)?;
-    copy_file(&source, to, mode, &Cancel::new()).map(drop).map_err(|error| error.detail(format!("copied from {}", from.display())))
+    copy_file(&source, to, mode, cancel).map(drop).map_err(|error| error.detail(format!("copied from {}", from.display())))
 }
 
 /// As [`copy_or_reflink`], of a file that had this digest when it was looked at, and unless something is at `to` already.
 ///
 /// # Errors
 /// Of class `Integrity` when the copy has another digest: somebody has written to `from` or replaced it since.
-pub fn copy_verified(from: &Path, to: &Path, mode: u32, expected: &Sha256) -> Result<Persisted> {
+pub fn copy_verified(from: &Path, to: &Path, mode: u32, expected: &Sha256, cancel: &Cancel) -> Result<Persisted> {
     let source = open_read(from)?;
-    let temp = copied(&source, to, &Cancel::new())?;
-    let found = temp.file().seek(SeekFrom::Start(0)).and_then(|_| digest(temp.file(), &Cancel::new()));
+    let temp = copied(&source, to, cancel)?;
+    let found = temp.file().seek(SeekFrom::Start(0)).and_then(|_| digest(temp.file(), cancel));
     let (found, _) = found.map_err(|e| Error::io(format!("read {} back", temp.path().display()), &e))?;
     if found != *expected {
         let error = Error::integrity(format!("{} has changed while it was copied to {}", from.display(), to.display()));

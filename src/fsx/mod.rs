@@ -56,17 +56,14 @@ pub fn read_head(path: &Path, most: usize) -> Result<Option<Vec<u8>>> {
 }
 
 /// The digest and the size in bytes of a file however large; none when nothing is there.
-pub fn digest_if_present(path: &Path) -> Result<Option<(Sha256, u64)>> {
-    Ok(digest_and_stamp(path)?.map(|(digest, size, _)| (digest, size)))
+///
+/// # Errors
+/// A stop; something that is no regular file; those of the disk.
+pub fn digest_if_present(path: &Path, cancel: &Cancel) -> Result<Option<(Sha256, u64)>> {
+    Ok(digest_until(path, cancel)?.map(|(digest, size, _)| (digest, size)))
 }
 
-/// As [`digest_if_present`], with the stamp that the file had before it was read. One that was written to meanwhile has
-/// another by now.
-pub fn digest_and_stamp(path: &Path) -> Result<Option<(Sha256, u64, Stamp)>> {
-    digest_until(path, &Cancel::new())
-}
-
-/// As [`digest_and_stamp`], until `cancel`.
+/// As [`digest_if_present`], with the stamp that the file had before it was read. One that was written to meanwhile has another by now.
 ///
 /// # Errors
 /// A stop; something that is no regular file; those of the disk.

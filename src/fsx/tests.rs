@@ -30,8 +30,8 @@ fn every_error_names_the_path() {
         free_space(&gone).unwrap_err(),
         canonical(&gone).unwrap_err(),
         touch(&gone).unwrap_err(),
-        copy_or_reflink(&gone, &blocked, 0o644).unwrap_err(),
-        copy_or_reflink(&blocked, &gone, 0o644).unwrap_err(),
+        copy_or_reflink(&gone, &blocked, 0o644, &Cancel::new()).unwrap_err(),
+        copy_or_reflink(&blocked, &gone, 0o644, &Cancel::new()).unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.class(), Class::User);
@@ -177,7 +177,7 @@ fn copies_keep_bytes_and_holes_and_share_no_inode() {
     file.write_all_at(&[7; 100_000], 5 << 20).unwrap();
     file.write_all_at(&[9; 3], (40 << 20) - 3).unwrap();
     file.sync_all().unwrap();
-    copy_or_reflink(&from, &to, 0o640).unwrap();
+    copy_or_reflink(&from, &to, 0o640, &Cancel::new()).unwrap();
     assert!(read(&from).unwrap() == read(&to).unwrap());
     let (a, b) = (fs::metadata(&from).unwrap(), fs::metadata(&to).unwrap());
     assert_eq!(b.mode() & 0o7777, 0o640);
@@ -185,7 +185,7 @@ fn copies_keep_bytes_and_holes_and_share_no_inode() {
     assert!(b.blocks() * 512 < 2 << 20, "{} bytes are used for 100 kB of data", b.blocks() * 512);
     for size in [0, 1, 4096] {
         fs::write(&from, vec![1; size]).unwrap();
-        copy_or_reflink(&from, &to, 0o644).unwrap();
+        copy_or_reflink(&from, &to, 0o644, &Cancel::new()).unwrap();
         assert_eq!(read(&to).unwrap(), vec![1; size]);
     }
     assert_eq!(names(dir.path()), ["from", "to"]);
@@ -199,16 +199,16 @@ fn a_verified_copy_has_the_digest_that_was_promised_or_no_name() {
     let first = Sha256::of("first");
     // Somebody has replaced it since it was looked at.
     fs::write(&from, "other").unwrap();
-    let error = copy_verified(&from, &to, 0o444, &first).unwrap_err();
+    let error = copy_verified(&from, &to, 0o444, &first, &Cancel::new()).unwrap_err();
     assert_eq!(error.class(), Class::Integrity);
     let text = error.to_string();
     assert!(text.contains("has changed while it was copied") && text.contains(&first.to_string()), "{text}");
     assert_eq!(names(dir.path()), ["from"], "nothing has a name that is not its own");
 
     fs::write(&from, "first").unwrap();
-    assert_eq!(copy_verified(&from, &to, 0o444, &first).unwrap(), Persisted::Done);
+    assert_eq!(copy_verified(&from, &to, 0o444, &first, &Cancel::new()).unwrap(), Persisted::Done);
     assert_eq!((read(&to).unwrap(), fs::metadata(&to).unwrap().mode() & 0o7777), (b"first".to_vec(), 0o444));
-    assert_eq!(copy_verified(&from, &to, 0o444, &first).unwrap(), Persisted::WasThere);
+    assert_eq!(copy_verified(&from, &to, 0o444, &first, &Cancel::new()).unwrap(), Persisted::WasThere);
     assert_eq!(names(dir.path()), ["from", "to"]);
 }
 

@@ -47,14 +47,14 @@ pub trait Digests {
     fn of(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>>;
 }
 
-/// Reads every file that it is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading;
+/// Reads every file that it is asked for, until it is asked to stop.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'a>(pub &'a Cancel);
 
-impl Digests for Reading {
+impl Digests for Reading<'_> {
     fn of(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>> {
         let path = file.path();
-        let digest = |file: File| fsx::digest_of_open(&file, &path, &Cancel::new()).map(|(digest, size, _)| (digest, size));
+        let digest = |file: File| fsx::digest_of_open(&file, &path, self.0).map(|(digest, size, _)| (digest, size));
         file.open()?.map(digest).transpose()
     }
 }

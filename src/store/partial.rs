@@ -96,7 +96,7 @@ impl Store {
 
     /// Claims the download of a blob of `size` bytes, where that is known.
     pub fn partial(&self, digest: &Digest, size: Option<u64>) -> Result<Claim<'_>> {
-        self.partial_within(digest, size, size.unwrap_or(u64::MAX), &Cancel::new())
+        self.partial_within(digest, size, size.unwrap_or(u64::MAX), &self.cancel)
     }
 
     /// As [`Store::partial`]. Of what an earlier process left, more than `most` bytes cannot be right: they go unread.

@@ -20,7 +20,7 @@ fn open(store: &Path) -> Store {
 fn etcd() -> Resolved {
     let project = Project::find(Some(program::project()), program::project()).unwrap();
     let channel = project.channel("debian").unwrap();
-    bake::resolve(&project, &channel, &project.role("etcd").unwrap()).unwrap()
+    bake::resolve(&project, &channel, &project.role("etcd").unwrap(), &Cancel::new()).unwrap()
 }
 
 /// Gives a stored file other bytes, as a failing disk would, in this store alone.

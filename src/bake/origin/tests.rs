@@ -141,7 +141,7 @@ fn resolved() -> Resolved {
         lock.images.insert(name.clone(), image);
     }
     let channel = Channel { recipes, sources, lock: Some(lock) };
-    resolve::resolve(&Project::Shipped, &channel, &role).unwrap()
+    resolve::resolve(&Project::Shipped, &channel, &role, &crate::value::Cancel::new()).unwrap()
 }
 
 struct NoBlobs;

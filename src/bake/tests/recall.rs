@@ -194,7 +194,7 @@ fn a_source_that_a_link_leads_out_of_the_project_is_never_read() {
         fs::write(&token, vec![b't'; size]).unwrap();
         fs::remove_file(site.large()).unwrap();
         std::os::unix::fs::symlink(&token, site.large()).unwrap();
-        let error = super::super::resolve(&project, &channel, &"etcd".parse().unwrap()).unwrap_err();
+        let error = super::super::resolve(&project, &channel, &"etcd".parse().unwrap(), &Cancel::new()).unwrap_err();
         assert!(error.message().contains("recipes/large leads out of the project's folder"), "{error}");
     }
 }

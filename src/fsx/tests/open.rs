@@ -35,10 +35,10 @@ fn readers_open_regular_files_only_and_do_not_wait() {
         ("read_to_string", |path| read_to_string(path).map(drop)),
         ("open_read", |path| open_read(path).map(drop)),
         ("open_disk", |path| open_disk(path).map(drop)),
-        ("digest_if_present", |path| digest_if_present(path).map(drop)),
+        ("digest_if_present", |path| digest_if_present(path, &Cancel::new()).map(drop)),
         ("digest_until", |path| digest_until(path, &Cancel::new()).map(drop)),
-        ("copy_or_reflink", |path| copy_or_reflink(path, &path.with_extension("copy"), 0o644)),
-        ("copy_verified", |path| copy_verified(path, &path.with_extension("copy"), 0o644, &Sha256::of("")).map(drop)),
+        ("copy_or_reflink", |path| copy_or_reflink(path, &path.with_extension("copy"), 0o644, &Cancel::new())),
+        ("copy_verified", |path| copy_verified(path, &path.with_extension("copy"), 0o644, &Sha256::of(""), &Cancel::new()).map(drop)),
     ];
     for (kind, put) in ODD {
         let dir = tempfile::tempdir_in("/tmp").unwrap();

@@ -133,7 +133,7 @@ impl Site {
     /// Looks at everything in the store, and derives what can be derived again. Gives what is damaged.
     pub fn prove(&self) -> Result<Vec<Damaged>> {
         self.with(&self.open()?, |bake| {
-            let proof = bake.prove(&Wanted::of(bake.store, None)?)?;
+            let proof = bake.prove(&Wanted::of(bake.store, None, &Cancel::new())?)?;
             Ok(proof.damages.into_iter().map(|damage| damage.what).collect())
         })
     }
@@ -142,7 +142,7 @@ impl Site {
     pub fn pack(&self, role: &str) -> Result<Sha256> {
         let project = Project::Folder(self.dir.join("project"));
         let channel = project.channel(CHANNEL)?;
-        let resolved = bake::resolve(&project, &channel, &role.parse().unwrap())?;
+        let resolved = bake::resolve(&project, &channel, &role.parse().unwrap(), &Cancel::new())?;
         self.with(&self.open()?, |bake| {
             bake.base_by(&resolved, |bake, _| pantry::pack(bake, world::base))?;
             let expected = Expected::default();
@@ -161,7 +161,7 @@ impl Site {
         self.with(&self.open()?, |bake| {
             roles.iter().try_for_each(|role| {
                 let role: RoleName = role.parse().unwrap();
-                work(bake, bake::owner(&project, &self.dir, CHANNEL, &role), &bake::resolve(&project, &channel, &role)?)
+                work(bake, bake::owner(&project, &self.dir, CHANNEL, &role), &bake::resolve(&project, &channel, &role, &Cancel::new())?)
             })
         })
     }
@@ -171,7 +171,7 @@ impl Site {
         let project = Project::Folder(self.dir.join("project"));
         let channel = project.channel(CHANNEL)?;
         self.with(&self.open()?, |bake| {
-            let resolve = |role: &&str| bake::resolve(&project, &channel, &role.parse().unwrap());
+            let resolve = |role: &&str| bake::resolve(&project, &channel, &role.parse().unwrap(), &Cancel::new());
             let all: Vec<_> = roles.iter().map(resolve).collect::<Result<_>>()?;
             for resolved in &all {
                 bake.base_by(resolved, |bake, _| pantry::pack(bake, world::base))?;
