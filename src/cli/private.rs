@@ -1,4 +1,4 @@
-//! What is private outside the store: folders that nobody else can change, files that nobody else can read, and git.
+//! Privacy outside the store: folders that nobody else can change, files that nobody else can read, and git.
 
 use std::path::Path;
 
