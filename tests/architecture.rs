@@ -207,7 +207,7 @@ fn imports_are_understood() {
     assert_eq!(used, ["disk", "plan", "tree"].map(String::from).into());
 }
 
-/// Where the program is started for tests, with nothing of the user's.
+/// The file that starts the program for tests, with nothing of the user's.
 const STARTER: &str = "tests/program/mod.rs";
 
 /// Why a line of a test reads what users have left in their checkout or environment, if it does.

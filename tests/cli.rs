@@ -377,7 +377,7 @@ fn what_a_recipe_puts_into_an_image_is_audited_before_anything_is_fetched() {
         ("path = \"/etc/nvme/hostid\"\ncontent = \"0e1f\"", "/etc/nvme/hostid, recipes/roles/etcd.toml:4: machine's identity"),
         ("path = \"/etc/x\"\nsource = \"key\"", "/etc/x, recipes/roles/etcd.toml:4: private key"),
     ] {
-        // Of both sizes: those held in memory, and those that are not.
+        // Files of both sizes: those held in memory, and those that are not.
         for filling in [0, 2 << 20] {
             site.write(
                 "recipes/key",
@@ -586,7 +586,7 @@ fn locking_what_is_locked_already_opens_no_socket() {
     fs::remove_file(site.path("recipes/roles/twin.toml")).unwrap();
     site.succeeds(&["lock"]);
     assert_eq!(site.read("lockfiles/debian.lock"), before);
-    // What the archive must be asked for still is; here nobody answers.
+    // A package that is not locked is still looked up in the archive; here nobody answers.
     site.write("recipes/roles/twin.toml", "description = \"more\"\npackages = [\"three\"]\n");
     says(&site.fails(3, &["lock"]), &["no mirror is known"]);
 }

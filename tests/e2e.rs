@@ -288,7 +288,7 @@ fn cluster_file(key: &SshKey) -> String {
     )
 }
 
-/// What a person adds to the member's user-data: something early, and something at the end.
+/// A person's additions to the member's user-data: something early, and something at the end.
 const MORE: &str = "#cloud-config\nbootcmd:\n- findmnt -no FSTYPE /var/lib/etcd >/run/early\n\
                     write_files:\n- path: /etc/more\n  content: \"more\\n\"\nruncmd:\n- [touch, /run/late]\n";
 

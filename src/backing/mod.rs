@@ -86,18 +86,18 @@ pub fn least(image: &Path) -> Result<u64> {
     Ok(if fsx::exists(image)? { Image::open(image).map_or(0, |image| image.size()) } else { 0 })
 }
 
-/// What a disk says of itself.
+/// Facts that a disk's header states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
     /// The file's name that it lies on.
     pub base: String,
-    /// Whether that file is there.
+    /// True when that file exists.
     pub base_is_there: bool,
     /// In bytes.
     pub size: u64,
 }
 
-/// What the disk at `path` says of itself; none when nothing is there, and of what lies on nothing.
+/// Facts that the header of the disk at `path` states; none when nothing is there, or when the disk has no backing file.
 ///
 /// # Errors
 /// When the file cannot be read.

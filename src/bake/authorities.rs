@@ -15,19 +15,19 @@ use crate::recipe::AUTHORITIES;
 use crate::tree::{Content, ContentSource, Kind, Layer, Meta, Node, Tree};
 use crate::value::{Epoch, TreePath};
 
-/// Where programs look for certificates.
+/// The folder in which programs look for certificates.
 const CERTS: &str = "etc/ssl/certs";
 /// All certificates in one file.
 const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 /// The largest bundle that is read, in bytes. Debian's has 220 KiB.
 const BUNDLE_MAX: u64 = 16 << 20;
 
-/// Whether a file at this path is a certificate that the bundle gets.
+/// True when a file at this path is a certificate that the bundle gets.
 pub fn is_authority(path: &TreePath) -> bool {
     path.is_within(&TreePath::fixed(AUTHORITIES)) && path.name().ends_with(b".crt")
 }
 
-/// Whether the path, which no plan has, is a link or the bundle of [`add`]'s.
+/// True when the path, which no plan has, is a link or the bundle that [`add`] makes.
 pub fn is_made(path: &TreePath, kind: &Kind) -> bool {
     path.is_within(&TreePath::fixed(CERTS)) && matches!(kind, Kind::File(_) | Kind::Symlink(_))
 }
@@ -178,7 +178,7 @@ fn canonical_value(value: &Any<'_>) -> Vec<u8> {
     };
     let text = match value.tag() {
         Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::VisibleString => String::from_utf8_lossy(value.data).into_owned(),
-        // What calls itself T.61 is Latin-1 to OpenSSL.
+        // OpenSSL reads a string that is tagged T.61 as Latin-1.
         Tag::T61String => value.data.iter().map(|&byte| char::from(byte)).collect(),
         Tag::BmpString => wide(2),
         Tag::UniversalString => wide(4),

@@ -44,8 +44,8 @@ impl Bake<'_> {
         pulled.into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
     }
 
-    /// Whether a plan's packages can be installed here. It is known before they are fetched: the store's filesystem runs
-    /// programs, there is room for the downloads and the installation, and the host confines the packages' scripts.
+    /// Checks that a plan's packages can be installed here, before they are fetched: the store's filesystem runs programs,
+    /// there is room for the downloads and the installation, and the host confines the packages' scripts.
     pub(super) fn check_installation(&self, resolved: &Resolved) -> Result<()> {
         base::folder_check(self.store.root())?;
         let (mut missing, mut packed) = (0, 0);

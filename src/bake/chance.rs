@@ -1,9 +1,9 @@
 //! Chance in a base: what installation made, and another installation would make otherwise. An image with it would be another one
 //! on each host, and give all its nodes one identity.
 //!
-//! What packages ship is the same everywhere: its digests are the lockfile's doing. What is made beside it is looked at: for secrets
-//! ([`inspect::audit_file`]), and when it is of no sort that is known to be the same each time (`base::is_known`), the packages are
-//! installed once more and both outcomes compared.
+//! The files that packages ship are the same everywhere: the lockfile fixes their digests. The files that installation makes beside
+//! them are inspected for secrets ([`inspect::audit_file`]). When one is of no sort that is known to be the same each time
+//! (`base::is_known`), the packages are installed once more and both outcomes are compared.
 
 mod differ;
 mod inside;
@@ -187,7 +187,7 @@ fn with_way_out<'a>(error: Error, paths: impl Iterator<Item = &'a TreePath>) -> 
         .hint("or leave the package out")
 }
 
-/// What a second installation gives: the contents of initial RAM disks, and of all else the digests.
+/// The outcome of a second installation: the contents of initial RAM disks, and the digests of all else.
 #[derive(Default)]
 struct Second {
     held: Memory,

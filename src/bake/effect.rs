@@ -1,5 +1,5 @@
-//! Whether what recipes say has an effect on the tree that it is said of. A line without one is a mistake that would
-//! otherwise show on a machine, months later.
+//! Checks that each statement of a recipe has an effect on the tree to which it applies. A line without one is a mistake
+//! that would otherwise show on a machine, months later.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::recipe::ModuleName;
 use crate::tree::{ContentSource, Kind, Tree};
 use crate::value::TreePath;
 
-/// What recipes say that only the installed base can show to have an effect.
+/// Statements of recipes that only the installed base can show to have an effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Paths that are to go, and that no other recipe or code of kbake's put there.
@@ -60,7 +60,7 @@ fn real_path(base: &Tree, path: &TreePath) -> Option<TreePath> {
     (at != *path && base.get(&at).is_some()).then_some(at)
 }
 
-/// What is nearest to the path's first name that is not there.
+/// The existing path whose name is nearest to the path's first missing name, in the same folder.
 fn sibling(base: &Tree, path: &TreePath) -> Option<TreePath> {
     let mut missing = path.clone();
     while let Some(parent) = missing.parent().filter(|parent| base.get(parent).is_none()) {

@@ -193,7 +193,7 @@ impl Bake<'_> {
             let wanted = match part.kind {
                 Kind::Plan | Kind::File => false,
                 Kind::Package | Kind::Artifact | Kind::ImagePart => true,
-                // What was made here is composed: its entry keeps it, and may be lost at any time.
+                // An image or tree that was made here is composed: its entry keeps it, and may be lost at any time.
                 Kind::Image | Kind::Tree => self.store.entry(COMPOSED, &part.digest).is_err(),
             };
             inputs.extend(wanted.then_some(part.digest));

@@ -79,7 +79,7 @@ pub struct Origins {
     pub units: BTreeMap<String, Place>,
     /// Of the plan's accounts, by name.
     pub users: BTreeMap<String, Place>,
-    /// Of what the plan takes out of the base, by the path as the plan writes it.
+    /// Places of removals from the base, by the path as the plan writes it.
     pub cleared: BTreeMap<String, Place>,
     /// The project's files that become files of the plan.
     pub sources: BTreeMap<TreePath, String>,

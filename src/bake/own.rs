@@ -1,5 +1,5 @@
-//! Whether a file of the user's own can be what it is set for: a program for the machine, or an archive that has the
-//! programs. Found when it is locked; a node that finds out at boot says only "exec format error".
+//! Checks that a file of the user's own suits its use: a program for the machine, or an archive that has the programs.
+//! The check is made when the file is locked; a node that finds out at boot says only "exec format error".
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::tree::{Content, Kind, Layer};
 use crate::unpack::{self, Policy, Sink};
 use crate::value::{Arch, ArtifactName, TreePath};
 
-/// What a program must be.
+/// Requirement that a program must meet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Program {
     /// Anything that the kernel starts in a role's image: a script too.

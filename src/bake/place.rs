@@ -1,4 +1,4 @@
-//! Where images go: into files that may be somebody else's by now.
+//! Destinations of images: files that may be somebody else's by now.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::fsx::{self, Kind};
 use crate::store::Store;
 use crate::value::{Cancel, Sha256, quote};
 
-/// Of an image: everyone may read it, and whoever starts a machine on it shall not write to it by mistake.
+/// Mode of an image: everyone may read it, and whoever starts a machine on it shall not write to it by mistake.
 pub(super) const IMAGE_MODE: u32 = 0o444;
 
 /// Refuses to replace what is at `to`, unless kbake has written it: the store remembers its digest, or has an image of that

@@ -1,4 +1,4 @@
-//! What a recipe puts into an image, held against what no public image may have, before anything is made.
+//! Audit of the files that a recipe puts into an image, for contents that no public image may have. It runs before anything is made.
 //!
 //! Packages and artifacts are locked by digests that others have, too, and what installation makes of packages is looked at where it
 //! is made ([`super::chance`]).

@@ -129,7 +129,7 @@ impl Repair<'_> {
                             Some(own) => self.note(made::take(self.bake.store, &input.want.digest, own, self.bake.cancel).map(drop))?,
                             None => {
                                 if matches!(input.want.source, Source::Registry { .. }) {
-                                    // What one's own archive has is not asked for any more.
+                                    // Parts that the user's own archive has are not asked for any more.
                                     self.note(saved::take_missing(self.bake, resolved))?;
                                 }
                                 wants.push(input.want);

@@ -18,7 +18,7 @@ use crate::recipe::{Body, FileMode, Intent, Part, Recipe, Subject, base_layers, 
 use crate::render::{self, Facts};
 use crate::value::{Cancel, Digest, RoleName, TreePath};
 
-/// Where the recipes' kernel modules are listed.
+/// The file that lists the recipes' kernel modules.
 pub(super) const MODULES: &str = "etc/modules-load.d/kernel-modules.conf";
 
 /// The tool that is run to install packages.
@@ -43,7 +43,7 @@ pub struct Resolved {
     pub artifacts: Artifacts,
     /// Whose doing the plan's lines are.
     pub origins: Origins,
-    /// What must have an effect on the installed base.
+    /// Statements that must have an effect on the installed base.
     pub effects: Effects,
     /// Files of recipes that everyone may have, whatever they look like.
     pub public: BTreeSet<TreePath>,
@@ -178,7 +178,7 @@ fn one_kernel(role: &RoleName, installed: &[Locked], layers: &[&Recipe], channel
     )))
 }
 
-/// What these recipes take out of the installed base.
+/// The paths that these recipes take out of the installed base.
 fn cleared(layers: &[&Recipe]) -> BTreeSet<TreePath> {
     layers.iter().flat_map(|recipe| &recipe.cleared).map(|path| path.value.clone()).collect()
 }
@@ -195,7 +195,7 @@ fn public(layers: &[&Recipe]) -> BTreeSet<TreePath> {
     paths
 }
 
-/// What makes on the node what these packages would have made once for all nodes.
+/// Entries that make on the node what these packages would have made once for all nodes.
 fn makers(installed: &[Locked], origins: &mut Origins) -> Vec<(TreePath, PlannedNode)> {
     let names = installed.iter().map(|package| package.name.as_str()).collect();
     let entries: Vec<_> = render::identity_entries(&names).into_iter().map(from_render).collect();
@@ -292,7 +292,7 @@ fn add_entries(
         };
         let is_removal = node.kind == PlannedKind::Absent;
         let before = files.insert(located.value.path.clone(), node);
-        // What another recipe or kbake's own code puts there is not in the base.
+        // A path that another recipe or kbake's own code puts there is not in the base.
         if is_removal && before.is_none() {
             effects.removals.push(Located { value: located.value.path.clone(), place: located.place.clone() });
         }

@@ -29,7 +29,7 @@ pub fn choose(file: &Path, wanted: Option<&str>, arch: Arch, reference: &Referen
     Ok(Sha256::of(&look(file, cancel)?.choose(wanted, arch, reference)?.manifest))
 }
 
-/// Whether a file is an archive of container images. A file that is no tar is none.
+/// True when a file is an archive of container images. A file that is no tar is none.
 pub fn is_image_archive(file: &Path, cancel: &Cancel) -> Result<bool> {
     let saved = look(file, cancel);
     cancel.check()?;
@@ -96,7 +96,7 @@ fn text(path: &TreePath) -> Option<String> {
     String::from_utf8(path.as_bytes().to_vec()).ok()
 }
 
-/// Where a relative link leads, inside the archive.
+/// The target of a relative link, inside the archive.
 fn beside(link: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = link.split('/').collect();
     parts.pop();
@@ -197,7 +197,7 @@ impl Sink for Taker<'_> {
     }
 }
 
-/// Whether the store has all of an image.
+/// True when the store has all of an image.
 fn is_taken(bake: &Bake, image: &PulledImage) -> Result<bool> {
     if !bake.store.contains(&image.index)? {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! What a script can learn of the host although it runs in namespaces of its own, and what would be the same in a second
+//! Facts that a script can learn of the host although it runs in namespaces of its own. They would be the same in a second
 //! installation on the same host and day.
 
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::fsx;
 use crate::value::{Epoch, civil};
 
-/// Where the kernel tells a machine from all others.
+/// Files by which the kernel tells a machine from all others.
 const FILES: &[(&str, &str)] = &[
     ("this host's boot id", "/proc/sys/kernel/random/boot_id"),
     ("this host's machine id", "/etc/machine-id"),
@@ -76,7 +76,7 @@ fn is_telling(word: &str) -> bool {
 }
 
 impl Fact {
-    /// Whether the word is in `bytes`, in small or large letters, with or without hyphens.
+    /// True when the word is in `bytes`, in small or large letters, with or without hyphens.
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         let lower = self.word.to_ascii_lowercase();
         let plain = if self.what.ends_with("id") || self.what.ends_with("UUID") { lower.replace('-', "") } else { lower.clone() };

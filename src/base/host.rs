@@ -1,4 +1,4 @@
-//! What the host must have before a base can be made: programs, Perl's standard modules, a sandbox, room.
+//! Requirements on the host before a base can be made: programs, Perl's standard modules, a sandbox, room.
 //!
 //! All that is missing is said at once, with the package that has it.
 
@@ -68,7 +68,7 @@ pub fn check(arch: Arch) -> Result<Mode> {
     Ok(mode)
 }
 
-/// Whether a base can be made in `folder`.
+/// Checks that a base can be made in `folder`.
 ///
 /// # Errors
 /// A filesystem from which no program can be run.

@@ -1,5 +1,5 @@
-//! What installation makes beside the packages' own files in the same way each time, by the tools that make it: Debian's own
-//! helpers, not one package's script. Whatever is not here is made twice and compared.
+//! Paths that installation makes beside the packages' own files in the same way each time, by the tools that make them: Debian's
+//! own helpers, not one package's script. A path that is not here is made twice and compared.
 
 use super::rules::matches;
 use crate::tree::Kind;
@@ -157,7 +157,7 @@ const INSIDE: &[&str] = &[
 const ANSWERED: &[&str] =
     &["adduser", "ca-certificates", "cloud-init", "debconf", "iproute2", "libpam-runtime", "man-db", "openssh-server", "tzdata", "ucf"];
 
-/// Whether something at `path` that no package ships is known to be the same each time.
+/// True when something at `path` that no package ships is known to be the same each time.
 pub fn is_known(path: &TreePath, kind: &Kind) -> bool {
     let any = |patterns: &[&str]| patterns.iter().any(|pattern| matches(pattern, path));
     match kind {
@@ -178,7 +178,7 @@ pub fn is_known_inside(path: &TreePath) -> bool {
     INSIDE.iter().any(|pattern| matches(pattern, path))
 }
 
-/// Whether debconf's answers, its `config.dat`, are the packages' own: of other packages' questions only those that have the
+/// True when debconf's answers, its `config.dat`, are the packages' own: of other packages' questions only those that have the
 /// default for an answer
 /// ([debconf-devel(7)](https://manpages.debian.org/bookworm/debconf-doc/debconf-devel.7.en.html)).
 pub fn answers_are_known(text: &[u8]) -> bool {

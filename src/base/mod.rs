@@ -61,7 +61,7 @@ const INSTALL: &str = include_str!("install.sh");
 const COMPILE: &str = include_str!("compile.py");
 /// See the file's own comments. It decides no byte of the outcome.
 const UNSYNCED: &str = include_str!("unsynced.pl");
-/// Where [`WORK`] is in the sandbox: read-only but for the two below, so that nobody inside decides where kbake writes.
+/// The mount point of [`WORK`] in the sandbox: read-only but for the two below, so that nobody inside decides where kbake writes.
 const INSIDE: &str = "kbake";
 /// The folders in [`WORK`] that the scripts may write to.
 const FOLDERS: [&str; 2] = ["home", "tmp"];
@@ -101,7 +101,7 @@ pub struct Spec<'a> {
     pub debs: Vec<Deb>,
     /// The package of mmdebstrap. It is run, not installed.
     pub mmdebstrap: Deb,
-    /// What is taken out of the installed tree before the initramfs is made, with all below.
+    /// Paths that are taken out of the installed tree before the initramfs is made, with all below.
     pub cleared: Vec<TreePath>,
     /// The latest time in the tree.
     pub epoch: Epoch,
@@ -135,7 +135,7 @@ pub fn host_check(arch: Arch) -> Result<Mode> {
     host::check(arch)
 }
 
-/// Whether a base can be made in `folder`, which a store is in.
+/// Checks that a base can be made in `folder`, which a store is in.
 ///
 /// # Errors
 /// A filesystem from which no program can be run.
@@ -149,7 +149,7 @@ pub fn room(packed: u64) -> u64 {
     packed.saturating_mul(UNPACKED).saturating_mul(2)
 }
 
-/// What is this host's own, and a script could have written into a base. `scratch` is as for [`build`].
+/// Facts of this host's own that a script could have written into a base. `scratch` is as for [`build`].
 ///
 /// # Errors
 /// A folder that cannot be written to.
@@ -292,7 +292,7 @@ fn unpack_rest(later: &[&Deb], how: &How<'_>, work: &Path) -> Result<BTreeSet<Sh
     unpacked
 }
 
-/// What of the work folder is in the sandbox.
+/// The parts of the work folder that are in the sandbox.
 fn shares(work: &Path) -> Vec<sandbox::Share> {
     let change = |name: &str| sandbox::Share::change(work.join(name), format!("{INSIDE}/{name}"));
     std::iter::once(sandbox::Share::read(work, INSIDE)).chain(FOLDERS.into_iter().chain([AUDIT]).map(change)).collect()

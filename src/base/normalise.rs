@@ -99,7 +99,7 @@ fn private_key(path: &TreePath) -> Error {
         .hint(format!("to keep it out of the image, append these two lines to the role's recipe: `[[clear]]` and `path = \"{path}\"`"))
 }
 
-/// What becomes of a path: the rules' word, or that it is cleared.
+/// The fate of a path: the one that the rules give, or removal when it is cleared.
 fn fate_with(path: &TreePath, cleared: &[TreePath]) -> Fate {
     if cleared.iter().any(|top| path.is_within(top)) { Fate::Remove } else { fate(path) }
 }

@@ -130,7 +130,7 @@ pub fn own_to_one_machine() -> impl Iterator<Item = &'static str> {
     OWN.iter().copied()
 }
 
-/// Whether `path` belongs to one machine.
+/// True when `path` belongs to one machine.
 pub fn is_own_to_one_machine(path: &TreePath) -> bool {
     OWN.iter().any(|pattern| matches(pattern, path))
 }

@@ -77,7 +77,7 @@ impl Mode {
     }
 }
 
-/// Whether all of these ids exist in the namespace with this map: user_namespaces(7).
+/// True when all of these ids exist in the namespace with this map: user_namespaces(7).
 pub(super) fn covers(map: &str, first: u64, count: u64) -> bool {
     map.lines().any(|line| {
         let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or_default());
@@ -98,12 +98,12 @@ pub struct Share {
 }
 
 impl Share {
-    /// What can only be read.
+    /// A share that can only be read.
     pub fn read(from: impl Into<PathBuf>, at: impl Into<String>) -> Self {
         Share { from: from.into(), at: at.into(), writable: false }
     }
 
-    /// What can be changed, too.
+    /// A share that can be changed, too.
     pub fn change(from: impl Into<PathBuf>, at: impl Into<String>) -> Self {
         Share { writable: true, ..Share::read(from, at) }
     }

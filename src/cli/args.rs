@@ -448,7 +448,7 @@ pub struct Kubeconfig {
     /// A kubeconfig to put the cluster into, as ~/.kube/config; all that is in it stays
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
     pub merge: Option<PathBuf>,
-    /// Where the API server is reached, if not where nodes reach it: https://HOST:PORT, of a name that its certificate has
+    /// The API server's address, if not the one that nodes use: https://HOST:PORT, of a name that its certificate has
     #[arg(long, value_name = "URL")]
     pub server: Option<ServerUrl>,
     #[command(flatten)]

@@ -26,7 +26,7 @@ impl Session<'_> {
             return Err(Error::user(format!("there is no cluster file {}", file.display()))
                 .hint("`kbake init` writes one, with more examples in recipes/clusters/; or name yours with `--cluster FILE`"));
         }
-        // What was not typed is found by its name, and a pipe there would be waited for.
+        // A file that was not typed is found by its name, and a read of a pipe there would wait.
         let text = if args.cluster.is_some() { fsx::read_given_to_string(file)? } else { fsx::read_to_string(file)? };
         let cluster = Cluster::read(&file.display().to_string(), &text)?;
         for warning in cluster.warnings() {

@@ -19,7 +19,7 @@ use crate::value::{Size, quote};
 /// The largest seed that is looked into, in bytes. One has some hundred KiB.
 const SEED_MAX: u64 = 16 << 20;
 
-/// What is at a seed's path.
+/// The content at a seed's path.
 pub(super) enum There {
     /// Nothing, or an empty folder.
     Nothing,
@@ -30,7 +30,7 @@ pub(super) enum There {
 }
 
 impl There {
-    /// What is at `path`: a volume, or a folder of documents. Links are not followed.
+    /// The content at `path`: a volume, or a folder of documents. Links are not followed.
     pub(super) fn at(path: &Path) -> Result<There> {
         let found = match fsx::facts(path)? {
             None => return Ok(There::Nothing),
@@ -76,7 +76,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(fsx::read_no_follow(path, SEED_MAX)?.and_then(|(_, bytes)| bytes))
 }
 
-/// What a command on a machine was told, to name it in commands that mend.
+/// Arguments of a command on a machine, to name it in commands that mend.
 pub(super) struct Machine<'a> {
     pub cluster: &'a Cluster,
     pub node: &'a Node,

@@ -16,7 +16,7 @@ use crate::value::quote;
 /// Options that name what a command is about, in the order in which they are added.
 const OPTIONS: [&str; 6] = ["project", "store", "channel", "cluster", "secrets", "images"];
 
-/// What of this call a command in a hint needs too.
+/// Arguments of this call that a command in a hint needs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
     /// Options by name, with their values.
@@ -26,7 +26,7 @@ pub struct Given {
 }
 
 impl Given {
-    /// What was typed, or set in the environment, which may be another one where the hint is typed.
+    /// Arguments that were typed, or set in the environment, which may be another one where the hint is typed.
     pub fn of(matches: &ArgMatches) -> Self {
         let mut leaf = matches;
         while let Some((_, below)) = leaf.subcommand() {
@@ -73,7 +73,7 @@ impl Given {
         let takes = |name: &str| concerns(&path, name) || has_argument(name);
         let is = |word: &str, name: &str| word.strip_prefix("--").is_some_and(|word| word.split('=').next() == Some(name));
         let has = |name: &str| command.split_whitespace().any(|word| is(word, name));
-        // Where the result goes is said already.
+        // The destination of the result is given already.
         let is_elsewhere = |name: &str| name == "images" && has("out");
         let added = self.options.iter().filter(|(name, _)| takes(name) && !has(name) && !is_elsewhere(name));
         added.fold(text, |text, (name, value)| format!("{text} --{name} {}", quote(value)))
@@ -96,12 +96,12 @@ fn value(leaf: &ArgMatches, name: &str) -> Option<String> {
     path.or_else(|| leaf.try_get_one::<String>(name).ok().flatten().cloned())
 }
 
-/// Whether what follows is a command, and not a sentence about kbake.
+/// True when a command follows, and not a sentence about kbake.
 fn begins_command(before: &str) -> bool {
     before.is_empty() || ["`", ": ", "&& ", "\n  "].iter().any(|end| before.ends_with(end))
 }
 
-/// Where a command ends: at its quotation's end, at the next command, or with the line.
+/// The end of a command: at its quotation's end, at the next command, or with the line.
 fn end_of_command(from: &str, before: &str) -> usize {
     let quoted = before.matches('`').count() % 2 == 1;
     let ends = [if quoted { from.find('`') } else { None }, from.find(" && "), from.find('\n'), from.find(" > ")];
@@ -118,7 +118,7 @@ fn leaf_of<'a, 'w>(root: &'a Command, words: &mut Peekable<impl Iterator<Item = 
     (!path.is_empty()).then_some((leaf, path))
 }
 
-/// Whether an option of every command means anything to this one.
+/// True when an option of every command means anything to this one.
 fn concerns(path: &[&str], option: &str) -> bool {
     let (project, channel, store) = match path {
         ["build" | "fetch" | "tree" | "why" | "lock", ..] | ["bundle", "create"] => (true, true, true),

@@ -90,7 +90,7 @@ impl Session<'_> {
             check_image(&args.images.images, node, &roles)?;
         }
         let disks = args.images.images.join("disks");
-        // What is in a folder of others counts for nothing, also if it is there already.
+        // Files in a folder of others count for nothing, even when they exist already.
         for node in &nodes {
             require_trust(place(node).parent().unwrap_or(&disks), NO_DISK)?;
         }

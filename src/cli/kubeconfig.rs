@@ -14,7 +14,7 @@ use crate::value::quote;
 
 /// The largest kubeconfig that is read, in bytes.
 const LIMIT: u64 = 16 << 20;
-/// Of a folder that is made for a kubeconfig, as kubectl makes `~/.kube`.
+/// Mode of a folder that is made for a kubeconfig, such as kubectl's `~/.kube`.
 const FOLDER_MODE: u32 = 0o700;
 
 impl Session<'_> {
@@ -68,7 +68,7 @@ impl Session<'_> {
     }
 }
 
-/// Where the file itself is: a link to it stays a link.
+/// The path of the file itself: a link to it stays a link.
 fn followed(path: &Path) -> Result<PathBuf> {
     match fsx::facts_followed(path)? {
         Some(_) => fsx::canonical(path),

@@ -57,7 +57,7 @@ impl Session<'_> {
         let publisher = Online { project: &project, sources: &channel.sources, options, cancel: self.cancel };
         let say = |event: release::Event| self.shell.say(&event.to_string());
         let pins = release::lock(&request, channel.lock.as_ref(), &wishes, &publisher, &say)?;
-        // Where nothing new is asked for, nobody need be asked.
+        // No server need be asked when nothing new is asked for.
         let known = channel.lock.as_ref().filter(|_| packages == resolve::Upgrade::Nothing);
         let regrouped = known.map(|lock| regroup(lock, &request)).transpose()?.flatten().map(|lock| pinned(lock, pins.clone()));
         let (lock, changes) = match regrouped.filter(|lock| lock.check(&name, &request).is_ok()) {
@@ -185,7 +185,7 @@ impl Publisher for Online<'_> {
     }
 }
 
-/// Whether the sources name this file of the project, as lockfiles do, for the artifact.
+/// True when the sources name this file of the project, as lockfiles do, for the artifact.
 fn is_at(artifact: &Artifact, path: &str) -> bool {
     matches!(&artifact.origin, Origin::Path(own) if format!("recipes/{}", own.value) == path)
 }

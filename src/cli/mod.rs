@@ -87,7 +87,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Where it is the store's disk that is full, there is another way out.
+/// Adds another hint when it is the store's disk that is full.
 fn of_store(error: Error, global: &Global) -> Error {
     let root = global.store.clone().or_else(|| default_store().ok()).and_then(|root| fsx::canonical(&root).ok());
     let names = |root: PathBuf| error.message().contains("the store") || error.message().contains(&*root.to_string_lossy());
@@ -168,7 +168,7 @@ struct Session<'a> {
     global: &'a Global,
     shell: &'a Shell,
     cancel: &'a Cancel,
-    /// Whether files that are skipped were named already.
+    /// True when files that are skipped were named already.
     told_skipped: AtomicBool,
 }
 

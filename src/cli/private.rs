@@ -1,4 +1,4 @@
-//! What is private outside the store: folders that nobody else can change, files that nobody else can read, and git.
+//! Privacy outside the store: folders that nobody else can change, files that nobody else can read, and git.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::fsx::{self, Kind};
 use crate::project;
 use crate::value::quote;
 
-/// Of a `.gitignore`.
+/// The mode of a `.gitignore`.
 const IGNORE_MODE: u32 = 0o644;
 /// The bits that let others read or change a file.
 const OTHERS: u32 = 0o077;

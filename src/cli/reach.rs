@@ -82,7 +82,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Where the kubeconfig finds the API server: as the cluster's nodes do, or where the user says.
+    /// The URL at which the kubeconfig finds the API server: the one that the cluster's nodes use, or the one that the user gives.
     pub fn server(&self, args: &Kubeconfig, cluster: &Cluster) -> Result<String> {
         let Some(own) = cluster.api_url() else {
             return Err(Error::user(format!("{} has no API server to talk to", cluster.file))

@@ -12,7 +12,7 @@ use crate::value::{ArtifactName, Cancel};
 
 /// The folders that say where a typed path is, and how a lockfile has it.
 pub struct Folders<'a> {
-    /// Where the command was called.
+    /// The folder in which the command was called.
     pub current: &'a Path,
     /// The project's.
     pub project: &'a Path,

@@ -27,9 +27,9 @@ pub struct Shell {
     json: bool,
     /// Whether stderr is a terminal that a bar may be drawn on.
     terminal: bool,
-    /// Whether messages have colours: on a terminal, unless NO_COLOR or its kin say otherwise.
+    /// True when messages have colours: on a terminal, unless NO_COLOR or a similar variable says otherwise.
     colours: bool,
-    /// What commands that people are told to type must be told.
+    /// The options and roles of this call that a suggested command must repeat.
     given: Given,
     running: Mutex<Option<Running>>,
     ledger: Mutex<Ledger>,

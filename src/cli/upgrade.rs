@@ -1,4 +1,4 @@
-//! What `kbake lock --upgrade` names: a package, an artifact or a container image, which may have one name.
+//! Targets of `kbake lock --upgrade`: a package, an artifact or a container image. They may share one name.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,8 @@ enum Target {
     Image(ArtifactName),
 }
 
-/// What the names mean: `NAME`, `package:NAME`, `artifact:NAME`, `image:NAME`, an image's full name; an empty one means all.
+/// The upgrades that the names select: `NAME`, `package:NAME`, `artifact:NAME`, `image:NAME`, an image's full name; an empty one
+/// means all.
 ///
 /// # Errors
 /// A name that means several things, or nothing; one that a file of the user's own is locked for.
@@ -42,7 +43,7 @@ pub fn upgrades(names: &[String], request: &Request, old: Option<&Lock>) -> Resu
     Ok((packages, release::Upgrade::Names { artifacts, images }))
 }
 
-/// What there is to upgrade.
+/// The objects that can be upgraded.
 struct Known<'a> {
     request: &'a Request,
     old: Option<&'a Lock>,
@@ -72,7 +73,7 @@ impl Known<'_> {
         Ok(target)
     }
 
-    /// What a bare name means, which must be one thing. An unknown one is taken for a package, whose names are many.
+    /// The target that a bare name means, which must be one thing. An unknown name is taken for a package, because their names are many.
     fn untyped(&self, text: &str) -> Result<Target> {
         let mut found = Vec::new();
         if let Ok(name) = text.parse::<ArtifactName>() {

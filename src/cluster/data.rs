@@ -9,7 +9,7 @@ use crate::value::{Size, shown_as_text};
 pub struct DataDisk {
     /// Its size.
     pub size: Size,
-    /// Where it is mounted.
+    /// Its mount point.
     pub mount: DataMount,
 }
 
@@ -20,7 +20,7 @@ pub struct DataMount(String);
 shown_as_text!(DataMount);
 
 impl DataMount {
-    /// Where services keep data. Elsewhere a mount would hide what the image has.
+    /// Folders in which services keep data. Elsewhere a mount would hide files of the image.
     const BELOW: [&str; 4] = ["/var/lib/", "/srv/", "/mnt/", "/data/"];
     /// Below these the image has its own state, of cloud-init, dpkg, apt and systemd.
     const KEPT: [&str; 4] = ["/var/lib/apt", "/var/lib/cloud", "/var/lib/dpkg", "/var/lib/systemd"];

@@ -68,7 +68,7 @@ pub struct Cluster {
     pub exports: Vec<Export>,
     /// How long new certificates are valid.
     pub validity: Validity,
-    /// What nodes are told of their site.
+    /// The site's settings that nodes get.
     pub site: Site,
     /// Only the check can give it.
     #[expect(dead_code, reason = "its presence is the proof")]
@@ -98,7 +98,7 @@ pub struct Network {
     pub mtu: Option<u16>,
     /// Addresses that DHCP gives to strangers. The nodes have their own outside of it.
     pub dhcp: Option<Range>,
-    /// Whether the host's DNS says of an unknown name in the nodes' domain that it does not exist, instead of asking others
+    /// True when the host's DNS answers NXDOMAIN to an unknown name in the nodes' domain, instead of forwarding the query
     /// (libvirt's `localOnly`).
     pub local_only: bool,
 }
@@ -137,7 +137,7 @@ pub struct Api {
     pub is_vip: bool,
     /// The TCP port.
     pub port: u16,
-    /// What else its certificate answers for.
+    /// Additional subject alternative names of its certificate.
     pub sans: Vec<HostRef>,
 }
 

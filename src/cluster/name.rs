@@ -220,7 +220,7 @@ const NOBODYS: [&str; 15] = [
 ];
 
 impl Domain {
-    /// Whether it may be somebody's registered domain: two labels or more, below a top-level one that the world's DNS knows.
+    /// True when it may be somebody's registered domain: two labels or more, below a top-level one that the world's DNS knows.
     /// A single label is the start of no name that anyone has registered.
     pub(super) fn may_be_registered(&self) -> bool {
         self.0.rsplit_once('.').is_some_and(|(_, top)| !NOBODYS.contains(&top))

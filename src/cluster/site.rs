@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::Domain;
 use crate::value::shown_as_text;
 
-/// What nodes are told of their site; empty where they find all of it by themselves.
+/// The site's settings that nodes get; empty where nodes find all of them by themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
     /// Time servers in place of the image's own.
@@ -36,11 +36,11 @@ pub struct Proxy {
     pub http: Option<WebUrl>,
     /// For `https:` addresses.
     pub https: Option<WebUrl>,
-    /// Who is reached without it, beside the cluster's own.
+    /// Hosts that are reached without it, beside the cluster's own.
     pub direct: Vec<Direct>,
 }
 
-/// Where container images of a registry are looked for first.
+/// A registry and the mirrors that are asked first for its container images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
     /// The registry as image names begin.
@@ -65,7 +65,7 @@ pub struct Direct(String);
 shown_as_text!(Registry, WebUrl, Direct);
 
 impl WebUrl {
-    /// Whether connections are encrypted.
+    /// True when connections are encrypted.
     pub fn is_tls(&self) -> bool {
         self.0.starts_with("https://")
     }

@@ -30,7 +30,7 @@ impl Credential {
     }
 }
 
-/// What apt is told about a mirror that has a login of the user's: an entry of its netrc. None where it has none, or where the
+/// The entry of apt's netrc for a mirror that has a login of the user's. None where the mirror has no login, or where its
 /// address has one in it.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Who we are at servers: the user's own logins, and those that the host's apt has for its mirrors.
+//! Logins for servers: the user's own, and those that the host's apt has for its mirrors.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::Options;
 use super::source::{self, is_loopback};
 use crate::fsx;
 
-/// Who we are at a server.
+/// A login for a server.
 #[derive(Debug)]
 pub struct Login {
     /// The name.

@@ -49,7 +49,7 @@ pub fn size(url: &str, options: &Options, cancel: &Cancel) -> Option<u64> {
     }
     let options = &options.settled(source::is_rewritten(url, options)).ok()?;
     let web = Web::new(options, cancel);
-    // Of an answer with a body only the head is waited for: nobody listens to the rest.
+    // Only the head of an answer with a body is waited for: the rest is not received.
     let answer = |target: &Target, head| match web.ask(Ask { head, ..web.request(target) }).ok()?.next().ok()? {
         Message::Head(head) => Some(head),
         _ => None,

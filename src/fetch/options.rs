@@ -25,7 +25,7 @@ pub struct Apt {
 /// How to learn [`Apt`], for these mirrors.
 pub type AskApt = dyn Fn(&[String]) -> Result<Apt> + Send + Sync;
 
-/// What is known of the way of the host's apt.
+/// The way in which the host's apt reaches its mirrors, as far as it is known.
 #[derive(Clone, Default)]
 pub enum Way {
     /// Nothing. Mirrors are reached as everything else is.
@@ -38,7 +38,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// What is known.
+    /// The way, when it is known.
     pub(super) fn known(&self) -> Option<&Apt> {
         match self {
             Way::Known(apt) => Some(apt),
@@ -64,7 +64,7 @@ pub struct Options {
     /// order. As with rewrites, the registry itself is not asked when it has a mirror. What follows the host in a base
     /// goes before the repository (`http://mirror.test:5000/k8s` → `/v2/k8s/pause/…`), unless the `v2` is in it.
     pub registry_mirrors: Vec<(String, String)>,
-    /// Who we are at servers, by their host and port as [`super::host_key`] has them. Without one we ask anonymously.
+    /// Logins for servers, by their host and port as [`super::host_key`] has them. A server without a login is asked anonymously.
     pub logins: BTreeMap<String, Arc<Login>>,
     /// Through what we ask.
     pub proxies: Proxies,

@@ -122,9 +122,9 @@ fn unknown(scope: &Scope, reason: String) -> Renewal {
     Renewal::Refused(Why::Login { reason, host: scope.host.clone() })
 }
 
-/// Whether a token server may be shown the login of a registry: it is the registry's own host, or one that the user names. By
-/// plain http only where the registry is asked so too, or where nobody can listen in. The registry's word is no reason: whoever
-/// answers in its place would get the password.
+/// True when a token server may be shown the login of a registry. It must be the registry's own host, or one that the user names.
+/// Plain http is allowed to loopback, and to the registry's own host when the registry is asked by plain http too. The registry's
+/// word is no reason: whoever answers in its place would get the password.
 fn may_know(login: &Login, scope: &Scope, at: &Url) -> bool {
     let key = source::host(at);
     let own = Url::parse(&scope.server).is_ok_and(|server| source::host(&server) == key) || scope.host == key;

@@ -151,7 +151,7 @@ fn advise(mut error: Error, whys: &[&Why]) -> Error {
     error
 }
 
-/// What mends a reason.
+/// The remedy for a reason.
 fn remedy(why: &Why) -> Option<String> {
     match why {
         Why::Login { host, .. } => Some(format!(

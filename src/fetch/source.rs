@@ -22,7 +22,7 @@ pub(super) struct Target {
     pub accept: Option<&'static str>,
     /// Of registries: what a credential must be good for.
     pub scope: Option<Scope>,
-    /// Of all others: the login that is shown at once.
+    /// The login that is shown at once, to all servers but registries.
     pub login: Option<Arc<Credential>>,
     /// How it is reached.
     pub lane: Lane,
@@ -44,7 +44,7 @@ impl Target {
         Target { url, accept: None, scope: None, login, lane }
     }
 
-    /// Whether a login was shown, or stands in the address.
+    /// True when a login was shown, or stands in the address.
     pub fn has_login(&self) -> bool {
         self.login.is_some() || !self.url.username().is_empty() || self.url.password().is_some()
     }
@@ -80,18 +80,18 @@ pub(super) fn web_targets(text: &str, options: &Options) -> Vec<Result<Target, U
     fitting.iter().map(|text| parse(text, &MIRROR_SCHEMES).map(|url| Target::of(url, Named::ByUser, Lane::Web, options))).collect()
 }
 
-/// What is asked in an address's place; none where it is asked itself.
+/// The addresses that are asked in an address's place; none where it is asked itself.
 fn replaced(url: &Url, options: &Options) -> Vec<String> {
     let one = |(prefix, new): &(String, String)| url.as_str().strip_prefix(prefix.as_str()).map(|rest| format!("{new}{rest}"));
     options.rewrites.iter().filter_map(one).collect()
 }
 
-/// Whether the way of the host's apt matters for asking at `text`: its logins are good for rewrites too.
+/// True when the way of the host's apt matters for asking at `text`: its logins are good for rewrites too.
 pub(super) fn is_rewritten(text: &str, options: &Options) -> bool {
     Url::parse(text).is_ok_and(|url| !replaced(&url, options).is_empty())
 }
 
-/// Whether the way of the host's apt matters for `want`.
+/// True when the way of the host's apt matters for `want`.
 pub(super) fn concerns_apt(want: &Want, options: &Options) -> bool {
     match &want.source {
         Source::Pool(_) => true,
@@ -150,7 +150,7 @@ pub(super) fn host(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Whether a host is this machine: there nobody can listen in on plain http.
+/// True when a host is this machine: nobody can intercept plain http to it.
 pub(super) fn is_loopback(host: &str) -> bool {
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

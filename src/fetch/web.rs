@@ -59,7 +59,7 @@ impl<'a> Web<'a> {
         Ask { accept, credential, lane, ..Ask::get(target.url.clone()) }
     }
 
-    /// What we show to `target`: its login; to a registry, what an earlier answer of its asked for.
+    /// The credential for `target`: its login; for a registry, the one that an earlier answer of it asked for.
     fn credential(&self, target: &Target) -> Option<Arc<Credential>> {
         let Some(scope) = &target.scope else { return target.login.clone() };
         let pocket = self.wallet.pocket(scope);

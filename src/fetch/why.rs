@@ -5,7 +5,7 @@ use super::client::{Broken, BrokenKind, wants_login};
 use super::source::{self, Target};
 use crate::value::Digest;
 
-/// What each source said at last.
+/// The sources that failed, each with its last reason.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub sources: Vec<(String, Why)>,
@@ -26,9 +26,9 @@ pub(super) enum Why {
     /// It sends our login to another server.
     TokenHost {
         reason: String,
-        /// Whose login it is.
+        /// The server that the login is for.
         host: String,
-        /// Where it is to go.
+        /// The server that it is to be sent to.
         token_host: String,
     },
     /// The proxy does not let us through.

@@ -365,7 +365,7 @@ impl<'a> Sources<'a> {
         most(self.job, self.want)
     }
 
-    /// Whether there is another source that has not failed yet.
+    /// True when there is another source that has not failed yet.
     fn has_choice(&self, n: usize) -> bool {
         self.candidates.iter().enumerate().any(|(other, candidate)| other != n && candidate.why.is_none())
     }

@@ -30,7 +30,7 @@ pub struct Inside {
     name: PathBuf,
     /// Its size in bytes.
     size: u64,
-    /// Whether its owner may execute it.
+    /// True when its owner may execute it.
     executable: bool,
 }
 
@@ -58,7 +58,7 @@ impl Inside {
         self.size
     }
 
-    /// Whether its owner may execute it.
+    /// True when its owner may execute it.
     pub fn is_executable(&self) -> bool {
         self.executable
     }
@@ -76,7 +76,7 @@ impl Inside {
 enum Stop {
     /// A link or a `..` leads out of the folder.
     Out(Option<PathBuf>),
-    /// What is there is no regular file.
+    /// The name leads to something other than a regular file.
     Kind(&'static str),
     Io(io::Error),
 }

@@ -227,7 +227,7 @@ pub fn free_space(path: &Path) -> Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Whether programs on the filesystem that holds `path` can be run: it is not mounted `noexec`.
+/// True when programs on the filesystem that holds `path` can be run: it is not mounted `noexec`.
 pub fn runs_programs(path: &Path) -> Result<bool> {
     let found = rustix::fs::statvfs(path).map_err(|e| Error::io(format!("ask for the mount of {}", path.display()), &e.into()))?;
     Ok(!found.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))

@@ -24,7 +24,7 @@ pub const TEXT_MAX: u64 = 64 << 20;
 pub(crate) enum Links {
     /// As the user's own files may be.
     Followed,
-    /// Where only this program makes names.
+    /// For names that only this program makes.
     Refused,
 }
 

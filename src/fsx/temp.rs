@@ -251,7 +251,7 @@ pub(crate) fn empty_dir(path: &Path) -> Result<()> {
 
 /// Takes away what is at `path` if `is_wrong` says so, where only this program makes names: it moves to `aside`, or is removed.
 ///
-/// Of several processes that find it, the first makes room, and the others must spare what came in its place. So they take
+/// Several processes may find it. The first makes room, and the others must spare what came in its place. So they take
 /// turns, by a lock on the folder.
 pub(crate) fn clear(path: &Path, aside: Option<&Path>, is_wrong: &dyn Fn(&Path) -> bool) -> Result<()> {
     let failed = |e: io::Error| Error::io(format!("make room at {}", path.display()), &e);

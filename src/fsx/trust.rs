@@ -1,4 +1,5 @@
-//! Who could put something else in the place of a path: every folder that leads there is judged, as sshd judges a user's keys.
+//! Trust in a path: no other user may be able to put something else in its place. Every folder that leads there is judged, as sshd
+//! judges a user's keys.
 //!
 //! Whoever may write to a folder may rename what is in it. So each folder up to `/` must belong to root or to this user,
 //! and nobody else may write to it. Two exceptions, for hosts as they are: in a folder with the sticky bit (`/tmp`) nobody
@@ -32,11 +33,11 @@ pub struct Distrust {
     pub folder: PathBuf,
     /// The rest of a sentence that begins with the folder.
     pub what: String,
-    /// What to do about it.
+    /// The remedy.
     pub mend: String,
 }
 
-/// What comes after a folder on the way.
+/// The thing that follows a folder on the way.
 #[derive(Clone, Copy)]
 enum Next<'a> {
     /// Nothing: the folder itself is meant, with whatever name in it.
@@ -158,7 +159,7 @@ fn sees_all_users() -> bool {
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Whether nobody but this user and root is in the group, as far as this host's own files say.
+/// True when nobody but this user and root is in the group, as far as this host's own files say.
 fn is_private_group(gid: u32) -> bool {
     let (Ok(users), Ok(groups)) = (fs::read_to_string("/etc/passwd"), fs::read_to_string("/etc/group")) else { return false };
     is_private_group_in(&users, &groups, gid, user())

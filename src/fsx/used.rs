@@ -1,4 +1,4 @@
-//! Whether a machine has a disk image open.
+//! Detection of disk images that a machine has open.
 //!
 //! QEMU holds locks on every image that it uses, those under an overlay included: on one byte for each right that it has,
 //! and on one for each that it grants nobody else (QEMU's block/file-posix.c, "raw_apply_lock_bytes").
@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 /// The bytes that QEMU locks, of both kinds.
 const LOCKED: Range<u64> = 100..300;
 
-/// Whether a running QEMU, or another program that locks as it does, has the file at `path` open. False when nothing is
-/// there, and where the kernel has no list of locks: then nobody can know.
+/// True when a running QEMU, or another program that locks as it does, has the file at `path` open. False when the file does not
+/// exist. False also when the kernel has no list of locks, because nobody can know then.
 ///
 /// # Errors
 /// When the file cannot be looked at.
@@ -30,7 +30,7 @@ pub fn is_used_by_a_machine(path: &Path) -> Result<bool> {
     Ok(locks.lines().any(|line| is_lock_on(line, [major, minor], meta.ino())))
 }
 
-/// Whether a line of proc_locks(5) is about such a lock on the inode of the device.
+/// True when a line of proc_locks(5) is about such a lock on the inode of the device.
 fn is_lock_on(line: &str, [major, minor]: [u32; 2], inode: u64) -> bool {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     // Behind the number, a waiting one has an arrow.

@@ -68,7 +68,7 @@ pub struct LockedImage {
 }
 
 impl LockedImage {
-    /// Whether it is in an archive of the user's own.
+    /// True when it is in an archive of the user's own.
     pub fn is_own(&self) -> bool {
         self.path.is_some()
     }

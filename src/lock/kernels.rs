@@ -3,18 +3,18 @@
 use super::Entry;
 use crate::value::PackageName;
 
-/// What every package of a kernel is called, Debian's and those of `make deb-pkg`.
+/// The prefix of every kernel package's name, Debian's and those of `make deb-pkg`.
 const PREFIX: &str = "linux-image-";
 /// Packages that have a kernel's symbols, and no kernel.
 const SYMBOLS: &str = "-dbg";
 
-/// Whether a package has a kernel in it: its name goes on with a version. One whose name goes on with a flavour needs it.
+/// True when a package contains a kernel: a version follows the prefix in its name. A package with a flavour there depends on one.
 pub fn is_kernel(name: &PackageName) -> bool {
     let version = name.as_str().strip_prefix(PREFIX);
     version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit())) && !name.as_str().ends_with(SYMBOLS)
 }
 
-/// Whether a package is a kernel, or is there to need the newest of a flavour.
+/// True when a package is a kernel, or exists to depend on the newest one of a flavour.
 pub fn asks_for_kernel(name: &str) -> bool {
     name.starts_with(PREFIX) && !name.ends_with(SYMBOLS)
 }

@@ -8,7 +8,7 @@ use crate::value::{PackageArch, PackageName};
 
 use super::{Entry, FORMAT, Lock, SetName};
 
-/// What to do with a lockfile full of conflict markers.
+/// The remedy for a lockfile full of conflict markers.
 fn remedy(file: &str) -> String {
     format!(
         "take one side of the whole file (`git checkout --theirs -- {file}`), then run `{}`: it completes the rest from the recipes",

@@ -230,7 +230,7 @@ pub(super) fn check(lock: &Lock, file: &str, request: &Request, scope: Scope) ->
     Err(lines.into_iter().fold(error, Error::detail).hint(relock(&request.channel)))
 }
 
-/// What the lock's artifacts and images lack.
+/// The artifacts and images that the lock lacks, or has otherwise than requested.
 fn missing_artifacts(lock: &Lock, request: &Request) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, wanted) in &request.artifacts {

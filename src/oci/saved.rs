@@ -15,7 +15,7 @@ use super::{DOCUMENT_MAX, Descriptor, Document, LAYER_MAX, LAYERS_MAX, Manifest,
 use crate::error::{Error, Result};
 use crate::value::{Arch, Reference, Sha256};
 
-/// What is in an archive.
+/// The contents of an archive.
 #[derive(Debug, Default)]
 pub struct Saved {
     /// Its files by their paths, `/` between folders: digest and size, of a link those of what it leads to.
@@ -63,7 +63,7 @@ const STATEMENT: &str = "vnd.docker.reference.type";
 const MOST: usize = 1000;
 
 impl Saved {
-    /// Whether it is an archive of container images.
+    /// True when it is an archive of container images.
     pub fn is_saved(&self) -> bool {
         let has = |name| self.files.contains_key(name);
         has("index.json") && has("oci-layout") || has("manifest.json")
@@ -220,7 +220,7 @@ fn too_many(count: usize, reference: &Reference) -> Result<()> {
     if count <= MOST { Ok(()) } else { Err(unusable(reference, format!("the archive lists {count} images, at most {MOST} are read"))) }
 }
 
-/// Whether a name in an archive is this one. The specification's annotation has the tag alone.
+/// True when a name in an archive is this one. The specification's annotation has the tag alone.
 fn is_name(found: &str, wanted: &str) -> bool {
     found == wanted || wanted.rsplit_once(':').is_some_and(|(_, tag)| found == tag)
 }

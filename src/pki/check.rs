@@ -60,15 +60,15 @@ pub(super) fn authority(certificate: &Certificate, key: Option<&Key>) -> Vec<Str
     found
 }
 
-/// What is wrong with a certificate, its dates aside. `issuer` is none when that one is not usable itself. What fits as
-/// earlier versions made it, fits.
+/// The defects of a certificate, its dates aside. `issuer` is none when that one is not usable itself. A certificate that fits
+/// as earlier versions made it has none.
 pub(super) fn leaf(wanted: &Wanted, certificate: &Certificate, key: Option<&Key>, issuer: Option<&Certificate>) -> Vec<String> {
     let found = differences(wanted, certificate, key, issuer);
     let fits = |earlier: &Wanted| differences(earlier, certificate, key, issuer).is_empty();
     if !found.is_empty() && wanted.earlier().as_ref().is_some_and(fits) { Vec::new() } else { found }
 }
 
-/// Whether the certificate is in the group that it should be in.
+/// True when the certificate is in the group that it should be in.
 pub(super) fn has_group(wanted: &Wanted, certificate: &Certificate) -> bool {
     let group = wanted.organization.map(|group| ("O".to_owned(), group.to_owned()));
     certificate.subject.iter().find(|(attribute, _)| attribute == "O") == group.as_ref()
@@ -111,7 +111,7 @@ fn differences(wanted: &Wanted, certificate: &Certificate, key: Option<&Key>, is
     found
 }
 
-/// Whether what is wrong is that the certificate has other addresses than it should.
+/// True when the defect is that the certificate has other addresses than it should.
 pub(super) fn is_about_addresses(what: &str) -> bool {
     what.contains(&format!("for the {ADDRESS} "))
 }

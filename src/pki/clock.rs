@@ -1,4 +1,4 @@
-//! Whether this machine's clock can be believed, before it decides how long an authority lives.
+//! Plausibility of this machine's clock, checked before the clock decides how long an authority lives.
 
 use super::check::date;
 use super::issue::{DAY, LAST};

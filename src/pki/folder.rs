@@ -65,12 +65,12 @@ impl Folder {
         }
     }
 
-    /// Where a node's SSH host key is, by the name that OpenSSH's server gives it.
+    /// The path of a node's SSH host key, under the name that OpenSSH's server gives it.
     pub(super) fn host_key(&self, node: &HostName) -> PathBuf {
         self.node(node).join("ssh_host_ed25519_key")
     }
 
-    /// By which an SSH client knows the nodes.
+    /// The file by which an SSH client knows the nodes.
     pub(super) fn known_hosts(&self) -> PathBuf {
         self.root.join("known_hosts")
     }
@@ -232,7 +232,7 @@ impl Folder {
         Ok(fsx::list(&nodes)?.into_iter().map(|name| name.to_string_lossy().into_owned()).collect())
     }
 
-    /// Whether the folder of all clusters, or this cluster's, has a `.gitignore` that keeps everything in it out of git.
+    /// True when the folder of all clusters, or this cluster's, has a `.gitignore` that keeps everything in it out of git.
     pub(super) fn is_ignored_by_git(&self) -> Result<bool> {
         let all = |text: Vec<u8>| text.split(|&byte| byte == b'\n').any(|line| line.trim_ascii() == b"*");
         for folder in [&self.secrets, &self.root] {
@@ -313,7 +313,8 @@ fn why_no_private_folder(path: &Path, facts: Facts) -> Option<Problem> {
     why_reached(path, facts, OTHERS, "700").map(|(what, mend)| problem(what, mend))
 }
 
-/// What lets others in, and the command against it: another owner, or one of the `forbidden` bits. `mode` is what it should be.
+/// The reason that others have access, and the command against it. The reason is another owner, or one of the `forbidden` bits.
+/// `mode` is the mode that `path` should have.
 pub fn why_reached(path: &Path, facts: Facts, forbidden: u32, mode: &str) -> Option<(String, String)> {
     let word = shell_word(path);
     if facts.owner != fsx::user() {

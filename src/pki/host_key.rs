@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// The key type, as RFC 8709 section 3 names it.
 const KIND: &[u8] = b"ssh-ed25519";
-/// What OpenSSH's private files begin with.
+/// The magic bytes at the start of OpenSSH's private key files.
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 const LABEL: &str = "OPENSSH PRIVATE KEY";
 /// The private part of an unencrypted key is a multiple of this, in bytes.
@@ -20,7 +20,7 @@ const BLOCK: usize = 8;
 const PKCS8: [&[u8]; 2] = [&[0x30, 0x51, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20], &[0x81, 0x21, 0]];
 const HALF: usize = 32;
 
-/// What can be used, for messages.
+/// The keys that can be used, for messages.
 pub(super) const TAKEN: &str = "an unencrypted Ed25519 key as `ssh-keygen -t ed25519` writes it";
 
 /// A node's SSH host key. Not `Clone`; the private half does not print.

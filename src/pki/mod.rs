@@ -66,7 +66,7 @@ struct Inventory {
     /// Every node, in the cluster's order: each has an SSH host key.
     hosts: Vec<HostName>,
     validity: Validity,
-    /// Where the nodes are.
+    /// The nodes' network.
     network: Net,
 }
 

@@ -18,7 +18,7 @@ pub struct Row {
     pub sans: Vec<String>,
     /// Its last second, since 1970.
     pub not_after: Option<i64>,
-    /// Whether the cluster can do without it.
+    /// True when the cluster can do without it.
     pub optional: bool,
     /// Whether it can be used.
     pub state: State,

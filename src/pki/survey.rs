@@ -113,7 +113,7 @@ impl Survey {
         pairs.chain(&self.encryption_problem).chain(leafs).chain(self.hosts.iter().filter_map(|host| host.problem.as_ref()))
     }
 
-    /// What hinders nobody yet.
+    /// Problems that hinder nothing yet.
     pub(super) fn warnings(&self) -> impl Iterator<Item = &Problem> {
         self.authorities.iter().chain(&self.leafs).flat_map(|found| found.soon.iter().chain(&found.lasting))
     }

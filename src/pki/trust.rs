@@ -8,7 +8,7 @@ use super::pem;
 /// The certificates of a PEM text, one text each. What stands around the blocks is left out.
 ///
 /// # Errors
-/// What is wrong, as the end of a sentence that begins with the file's name. It repeats nothing of the text.
+/// The fault, as the end of a sentence that begins with the file's name. It repeats nothing of the text.
 pub fn authorities(text: &str) -> Result<Vec<String>, &'static str> {
     let blocks = pem::blocks(text)?;
     if blocks.iter().any(|block| block.label.ends_with("PRIVATE KEY")) {

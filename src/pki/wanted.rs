@@ -113,7 +113,7 @@ impl fmt::Display for Name {
 }
 
 impl Name {
-    /// Whether a cluster can do without it: seeds do not need it, and folders of earlier versions have none.
+    /// True when a cluster can do without it: seeds do not need it, and folders of earlier versions have none.
     pub fn is_optional(&self) -> bool {
         *self == Name::SuperAdmin
     }

@@ -25,7 +25,7 @@ pub enum Group {
     Frame,
     /// What installs the packages.
     Installer,
-    /// What is taken out of it.
+    /// A path that is removed from the installed packages' tree.
     Cleared,
     /// What is installed.
     Package,

@@ -87,9 +87,9 @@ pub struct Inputs {
     pub packages: Vec<Package>,
     /// The names of those that every role has: they are installed first, and the others on top of them.
     pub common: BTreeSet<String>,
-    /// What is taken out of the installed packages' tree, with all below.
+    /// Paths that are removed from the installed packages' tree, with all below.
     pub cleared: BTreeSet<TreePath>,
-    /// Of these, those that are taken out for every role.
+    /// The subset of these that is removed for every role.
     pub common_cleared: BTreeSet<TreePath>,
     /// What installs it.
     pub installer: Package,
@@ -189,7 +189,7 @@ impl Plan {
         &self.inputs.users
     }
 
-    /// What is taken out of the base when the packages of every role are installed, or else when all are.
+    /// Paths that are removed from the base when the packages of every role are installed (`only_common`), or else when all are.
     pub fn cleared(&self, only_common: bool) -> &BTreeSet<TreePath> {
         if only_common { &self.inputs.common_cleared } else { &self.inputs.cleared }
     }

@@ -41,12 +41,12 @@ impl Expected {
         Ok(Expected(entries))
     }
 
-    /// Whether anything was recorded of the role, be it of another plan.
+    /// True when anything was recorded for the role, even for another plan.
     pub fn names(&self, role: &RoleName) -> bool {
         self.0.contains_key(role.as_str())
     }
 
-    /// Whether an image of this digest was recorded, for whatever role and plan.
+    /// True when an image of this digest was recorded, for any role and plan.
     pub fn has_image(&self, digest: &Sha256) -> bool {
         self.0.values().any(|entry| entry.image == *digest)
     }

@@ -49,7 +49,7 @@ fn git(folder: &Path, args: &[&str]) -> Result<Vec<u8>> {
     Err(String::from_utf8_lossy(&output.stderr).lines().fold(error, |error, line| error.detail(line.to_owned())))
 }
 
-/// Whether a file lies in a git work tree and `git add` would take it. Where git cannot say that it is ignored, it would.
+/// True when a file lies in a git work tree and `git add` would take it. A file that git does not report as ignored counts as taken.
 pub fn would_git_take(file: &Path) -> bool {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (Ok(place), Some(name)) = (fsx::canonical(folder), file.file_name()) else { return false };

@@ -59,12 +59,12 @@ impl Digests for Reading<'_> {
     }
 }
 
-/// Where a file of the user's is that goes into an image.
+/// The path of a user's file that goes into an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnPath {
     /// In the project, wherever its links lead: it may come from a stranger.
     Inside(Inside),
-    /// Where the user said by an absolute path.
+    /// An absolute path that the user typed.
     Typed(PathBuf),
 }
 
@@ -126,7 +126,7 @@ pub struct Channel {
     pub lock: Option<Lock>,
 }
 
-/// What git leaves out.
+/// The name of the file with git's ignore patterns.
 const IGNORE: &str = ".gitignore";
 const IGNORED: &str = "\
 # Images, and the machines' disks and seeds.
@@ -193,8 +193,8 @@ impl Project {
         }
     }
 
-    /// Where a file of the user's own is that a lockfile names, if it is there. A relative path stays in the project, an
-    /// absolute one was typed by whoever locked it.
+    /// The path of a user's own file that a lockfile names; none when there is no such file. A relative path stays in the
+    /// project, an absolute one was typed by whoever locked it.
     ///
     /// # Errors
     /// As [`Project::bytes`].
@@ -259,7 +259,7 @@ impl Project {
         })
     }
 
-    /// What the recipes of roles are called, sorted. One may be no role's name.
+    /// The names of the roles' recipes, sorted. One may be no role's name.
     pub fn role_names(&self) -> Result<Vec<String>> {
         self.stems("recipes/roles")
     }

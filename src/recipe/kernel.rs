@@ -1,4 +1,4 @@
-//! What a recipe tells the kernel: arguments in GRUB's menu, modules to load at boot.
+//! Kernel settings of a recipe: arguments in GRUB's menu, modules to load at boot.
 
 use std::fmt;
 use std::str::FromStr;
@@ -42,7 +42,7 @@ impl ModuleName {
         &self.0
     }
 
-    /// Whether a module's file or list calls it so: hyphens and underscores are the same to the kernel.
+    /// True when `other`, from a module's file or list, is the same name: the kernel treats hyphens and underscores as equal.
     pub fn is_called(&self, other: &str) -> bool {
         self.0.replace('-', "_") == other.replace('-', "_")
     }

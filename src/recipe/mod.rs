@@ -106,7 +106,7 @@ pub struct Recipe {
     pub users: Vec<Located<User>>,
     /// Files, folders, links and removals, sorted by path.
     pub entries: Vec<Located<Entry>>,
-    /// What is taken out of the base when its packages are installed, sorted.
+    /// Paths that are removed from the base when its packages are installed, sorted.
     pub cleared: Vec<Located<TreePath>>,
     /// What systemd starts, or must not.
     pub units: Units,

@@ -113,11 +113,11 @@ pub struct Own {
 /// A container image in an archive of one's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnImage {
-    /// Whose place it takes.
+    /// The name of the image that it replaces.
     pub name: ArtifactName,
     /// Its full name on nodes.
     pub reference: Reference,
-    /// Where the archive is: relative to the project, or absolute.
+    /// The archive's path: relative to the project, or absolute.
     pub path: String,
     /// The manifest's digest.
     pub manifest: Sha256,

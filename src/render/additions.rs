@@ -1,5 +1,5 @@
-//! What a person adds to a node's user-data: read as far as it must not contradict kbake's own, and joined with that by
-//! cloud-init itself.
+//! A person's additions to a node's user-data. kbake reads them as far as it must to refuse contradictions with its own.
+//! cloud-init itself joins the two.
 //!
 //! Both are parts of one [MIME document](https://cloudinit.readthedocs.io/en/22.4.2/topics/format.html#mime-multi-part-archive),
 //! so that cloud-init reads the person's YAML as it would alone, in YAML 1.1. It appends lists to kbake's (`write_files`,
@@ -27,7 +27,7 @@ pub struct Additions {
     paths: Vec<(usize, String)>,
 }
 
-/// What cloud-init takes a part for, by its first line.
+/// The user-data format of a part, which cloud-init determines from its first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// `#cloud-config`: YAML.
@@ -94,8 +94,8 @@ impl Additions {
     /// Reads the text of `file`.
     ///
     /// # Errors
-    /// What is neither `#cloud-config` nor a script, no YAML mapping, or has keys that are kbake's or that no module in kbake's
-    /// images reads. No message repeats anything but such a key and its line.
+    /// A text that is neither `#cloud-config` nor a script, is no YAML mapping, or has keys that are kbake's or that no module in
+    /// kbake's images reads. No message repeats anything but such a key and its line.
     pub fn read(file: &str, text: SecretString) -> Result<Self> {
         let first = text.expose_secret().lines().next().unwrap_or_default().trim_end();
         let kind = match first {

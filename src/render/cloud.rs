@@ -39,7 +39,7 @@ pub struct HostKey<'a> {
 pub struct NamedFiles {
     /// Certificates of authorities that the node believes, one PEM block each.
     pub authorities: Vec<String>,
-    /// What is added to its user-data.
+    /// Additions to its user-data.
     pub additions: Option<Additions>,
 }
 

@@ -36,7 +36,7 @@ const CLUSTERS: (&str, &str) = ("clusters", "cluster");
 const USERS: (&str, &str) = ("users", "user");
 const CONTEXTS: (&str, &str) = ("contexts", "context");
 
-/// Whether a kubeconfig has nothing but this cluster's own entries, so that another one of it may take its place.
+/// True when a kubeconfig has nothing but this cluster's own entries, so that another kubeconfig of the cluster may replace it.
 ///
 /// # Errors
 /// Why the text is no kubeconfig.
@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a tag makes a text of what it is on. The other tags of YAML's own say what can be seen without them.
+/// True when a tag makes its value a string. The other tags of YAML's own state only what is visible without them.
 fn is_text(tag: Option<&Tag>) -> Result<bool, String> {
     match tag {
         None => Ok(false),
@@ -280,7 +280,7 @@ impl Tree {
         items.iter().map(move |item| (item.text("name"), item.get(key)))
     }
 
-    /// What the item of this name names, made if there is none.
+    /// The mapping under `key` in the item of this name, made if there is none.
     fn item(&mut self, (list, key): (&str, &str), name: &str) -> Result<&mut Tree> {
         if self.get(list).is_none_or(Tree::is_null) {
             self.set(list, Tree::List(Vec::new()));
@@ -348,7 +348,7 @@ impl Tree {
 
     fn write_scalar(&self, out: &mut impl Write) {
         match self {
-            // What was plain in one line is plain anywhere; nothing at all would be taken for what comes next.
+            // A text that was plain in one line is plain anywhere. With nothing written, a reader would take what comes next.
             Tree::Scalar(text, true) if text.is_empty() => put(out, "null"),
             Tree::Scalar(text, true) if !text.contains('\n') => put(out, text),
             Tree::Scalar(text, _) => quote(out, text),

@@ -1,4 +1,4 @@
-//! What a node is told of its site: files that the image's programs look for, and that are not there otherwise.
+//! Files with a node's site settings: the image's programs look for them, and they do not exist otherwise.
 
 use super::NodeFile;
 use crate::cluster::{ApiName, Cluster, Mirror, Node, Proxy, WebUrl};
@@ -19,7 +19,7 @@ pub fn site_files(cluster: &Cluster, node: &Node, authorities: &[String]) -> Vec
     let authority =
         |(number, pem): (usize, &String)| NodeFile::public(format!("/usr/local/share/ca-certificates/kbake-{number}.crt"), pem.clone());
     files.extend(authorities.iter().enumerate().map(authority));
-    // What pulls container images stands on these nodes only.
+    // The programs that pull container images run on these nodes only.
     if node.role.has_kubelet() {
         files.extend(site.proxy.as_ref().map(|proxy| NodeFile::public(PROXY_ENV, proxy_env(cluster, proxy))));
         files.extend(site.mirrors.iter().map(containerd));

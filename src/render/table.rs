@@ -55,7 +55,7 @@ fn facts(cluster: &Cluster) -> impl Iterator<Item = (&'static str, String)> {
     .chain(site(&cluster.site))
 }
 
-/// What nodes are told of their site.
+/// The rows of the nodes' site settings.
 fn site(site: &Site) -> Vec<(&'static str, String)> {
     let list = |items: &[HostRef]| items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let mut found = Vec::new();

@@ -40,7 +40,7 @@ pub fn host_mirrors(host: &Host, suite: &str, cancel: &Cancel) -> Result<Vec<Str
     Ok(mirrors)
 }
 
-/// Where dpkg says whose distribution this is (deb-origin(5)).
+/// The file in which dpkg names this distribution's vendor (deb-origin(5)).
 const VENDOR: &str = "/etc/dpkg/origins/default";
 
 fn vendor_of(bytes: &[u8]) -> Option<String> {
@@ -48,8 +48,8 @@ fn vendor_of(bytes: &[u8]) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("Vendor:")).map(|vendor| vendor.trim().to_owned())
 }
 
-/// Whether an archive is a stranger's. Only after an update is it known whose it is. Before, on another distribution than
-/// Debian, it is that distribution's, unless it says that it has the very suite.
+/// True when an archive is not Debian's. Its origin is known only after an update. Before that, on another distribution than
+/// Debian, the archive counts as that distribution's, unless it says that it has the very suite.
 fn is_strange(origins: &[String], rank: u8, vendor: Option<&str>) -> bool {
     match origins {
         [] => rank > 0 && vendor.is_some_and(|vendor| vendor != "Debian"),

@@ -208,7 +208,7 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// What a set resolved to before, where it asks for the same now and the archive still has all of it.
+    /// The versions that a set resolved to before, if it asks for the same now and the archive still has all of them.
     fn set(&self, set: &SetName, names: &BTreeSet<PackageName>) -> Option<BTreeMap<PackageName, Version>> {
         let is_there =
             |(name, version): (&PackageName, &Version)| self.available.get(name).is_some_and(|versions| versions.contains(version));

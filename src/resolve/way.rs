@@ -93,7 +93,7 @@ impl Way {
         Ok(())
     }
 
-    /// What the private apt is told about the way to `mirror`.
+    /// The private apt's settings for the way to `mirror`.
     pub(super) fn text(&self, mirror: &str) -> String {
         let mut text = self.carried.clone();
         if let Some((scheme, host)) = server(mirror) {
@@ -131,7 +131,7 @@ impl Way {
         }
     }
 
-    /// Where the private apt finds the host's logins.
+    /// The settings by which the private apt finds the host's logins.
     pub(super) fn logins(&self) -> String {
         self.netrc.clone()
     }

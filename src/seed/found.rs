@@ -9,7 +9,7 @@ use crate::render;
 /// The smallest sector of a volume, in bytes.
 const SECTOR: usize = 512;
 
-/// What a seed says of itself.
+/// Facts that a seed states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The cluster's name; none in seeds of older versions.
@@ -23,19 +23,19 @@ pub struct Found {
 }
 
 impl Found {
-    /// What a volume of kbake's says; none for any other bytes.
+    /// The facts in a volume of kbake's; none for any other bytes.
     pub fn of_volume(bytes: &[u8]) -> Option<Found> {
         let found = document(bytes, "instance-id: ", &|text| Found::of_meta_data(text))?;
         let network = document(bytes, "version: 2\n", &|text| Some(text.to_owned())).unwrap_or_default();
         Some(Found { network, ..found })
     }
 
-    /// What the documents in a folder say; none for any that kbake has not written.
+    /// The facts in the documents of a folder; none for any that kbake has not written.
     pub fn of_documents(meta_data: &str, network_config: &str) -> Option<Found> {
         Some(Found { network: network_config.to_owned(), ..Found::of_meta_data(meta_data)? })
     }
 
-    /// What meta-data of kbake's say; none for any others.
+    /// The facts in meta-data of kbake's; none for any others.
     pub(super) fn of_meta_data(text: &str) -> Option<Found> {
         let mut lines = text.lines();
         let mut value = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix(": \"")?.strip_suffix('"').map(str::to_owned);
@@ -46,7 +46,7 @@ impl Found {
         is_ours.then_some(Found { cluster, node, instance, network: String::new() })
     }
 
-    /// Whether it is this node's. A seed of an older version, which does not name its cluster, is the node's if the name is.
+    /// True when the seed is this node's. A seed of an older version does not name its cluster: the node's name alone decides.
     pub fn is_of(&self, cluster: &Cluster, node: &Node) -> bool {
         self.node == node.name.as_str() && self.cluster.as_ref().is_none_or(|name| name == cluster.name.as_str())
     }

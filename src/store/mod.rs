@@ -71,7 +71,7 @@ const FORMAT: u32 = 1;
 const FOLDERS: [&str; 9] = ["blobs", "blobs/sha256", "actions", "claims", "roots", "locks", "stamps", "tmp", "quarantine"];
 /// Of blobs: nobody writes them again.
 const BLOB_MODE: u32 = 0o444;
-/// Of whom a file can be read, by anybody.
+/// The read permission bits of owner, group and others.
 const READABLE: u32 = 0o444;
 /// Of everything else. Explicit, because a umask of 0 would let every user write into the store.
 const FILE_MODE: u32 = 0o644;
@@ -120,7 +120,7 @@ pub struct Store {
     proved: Mutex<BTreeMap<Sha512, Sha256>>,
     /// Folders that this process works in, held open.
     work: Mutex<Vec<File>>,
-    /// Whether to stop: every loop over bytes looks at it.
+    /// Cancellation flag: every loop over bytes checks it.
     cancel: Cancel,
 }
 

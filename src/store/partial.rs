@@ -137,7 +137,7 @@ impl<'a> Partial<'a> {
         let (mut hashers, mut len, mut buffer) = (Hashers::new(&digest), 0, vec![0; 256 << 10]);
         loop {
             if let Err(interrupted) = cancel.check() {
-                // What was there stays for the next process.
+                // The bytes that were there stay for the next process.
                 temp.keep();
                 return Err(interrupted);
             }

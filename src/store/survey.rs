@@ -161,7 +161,7 @@ impl Store {
         Ok(())
     }
 
-    /// What is in a folder of the store, whatever it is. What goes away meanwhile is passed over.
+    /// The entries of a folder of the store, of any kind. Those that disappear meanwhile are skipped.
     fn pieces(&self, folder: &str) -> Result<Vec<Piece>> {
         let mut pieces = Vec::new();
         let whole = self.root().join(folder);

@@ -53,7 +53,7 @@ impl Member<'_> {
 /// Shows all members of an initial RAM disk, in order. `what` names it in messages.
 ///
 /// # Errors
-/// What is no initial RAM disk, or ends too early; whatever `visit` fails with.
+/// Bytes that are no initial RAM disk, or end too early; failures of `visit`.
 pub fn initramfs(bytes: &[u8], what: &str, visit: &mut dyn FnMut(TreePath, Member<'_>) -> Result<()>) -> Result<()> {
     let mut rest = bytes;
     loop {

@@ -30,9 +30,9 @@ impl Proxies {
         Proxies { rules: vec![Rule { scheme: None, host: None, proxy: Some(address.to_owned()) }], direct: Vec::new() }
     }
 
-    /// What the environment's variables say: `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, also in capitals. The small
-    /// letters win, as with curl and apt. Empty ones say nothing. `HTTP_PROXY` is not believed where `REQUEST_METHOD` stands
-    /// beside it: there it is a header of somebody's request.
+    /// The proxies that the environment's variables set: `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, also in capitals.
+    /// The small letters win, as with curl and apt. Empty ones say nothing. `HTTP_PROXY` is not believed where `REQUEST_METHOD`
+    /// stands beside it: there it is a header of somebody's request.
     pub fn from_vars(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let either = |name: &str| {
@@ -85,7 +85,7 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
-/// Whether an item of `no_proxy` means this host: `*`, a domain and what is below it, an address, a range of addresses.
+/// True when an item of `no_proxy` matches this host: `*`, a domain and its subdomains, an address, a range of addresses.
 fn is_meant(item: &str, host: &str, port: Option<u16>) -> bool {
     let host = bare(host).trim_end_matches('.').to_ascii_lowercase();
     if item == "*" {

@@ -1,4 +1,4 @@
-//! What may be in a file's place, and what the system's limits do to a command.
+//! Things that may be in a file's place, and the effects of the system's limits on a command.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
@@ -48,7 +48,7 @@ fn what_is_no_regular_file_is_refused_in_each_place_where_one_belongs() {
         site.write("home/config.toml", "[[login]]\nhost = \"h.test\"\nuser = \"u\"\npassword-file = \"odd\"\n");
         let mut commands: Vec<Vec<&str>> = vec![vec!["audit", "odd"], vec!["fetch", "etcd", "--offline"]];
         if kind != "a pipe" {
-            // Of what was typed a pipe is waited for, as all programs do.
+            // kbake waits for a pipe that the user typed, as all programs do.
             commands.extend([vec!["hosts", "--cluster", "odd"], vec!["bundle", "verify", "odd"]]);
         }
         for args in &commands {
@@ -56,7 +56,7 @@ fn what_is_no_regular_file_is_refused_in_each_place_where_one_belongs() {
             assert_eq!(code, 1, "{kind}: {args:?}: {text}");
             assert!(text.contains("odd"), "{kind}: {args:?}: {text}");
         }
-        // What is found by its name.
+        // Files that are found by their names.
         for name in ["cluster.toml", "recipes/base.toml", "recipes/roles/etcd.toml", "recipes/sources/debian.toml", "lockfiles/debian.lock"]
         {
             let (path, kept) = (site.path(name), site.path("kept"));

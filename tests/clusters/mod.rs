@@ -197,7 +197,7 @@ fn one_node(site: &Site, tables: &str, node: &str) {
     site.write("cluster.toml", &text);
 }
 
-/// What a command says beside its data.
+/// The messages of a command, beside its data.
 fn stderr(site: &Site, args: &[&str]) -> String {
     let output = site.kbake(args).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -147,7 +147,7 @@ fn machines_are_described_before_their_files_are_there_with_a_note() {
     }
 }
 
-/// What a command says on stderr; it must succeed.
+/// The stderr of a command, which must succeed.
 fn told(site: &Site, args: &[&str]) -> String {
     let output = site.kbake(args).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

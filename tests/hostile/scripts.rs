@@ -50,7 +50,7 @@ struct Row {
     harm: fn(&mut Host, &str) -> bool,
 }
 
-/// What is on the host, to be reached by nobody.
+/// Things on the host that nobody may reach.
 struct Host {
     site: Site,
     port: TcpListener,
@@ -171,7 +171,7 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// Whether a process with this word among its arguments lives.
+/// True when a process with this word among its arguments runs.
 fn lives(word: &str) -> bool {
     let arguments = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
     fs::read_dir("/proc").unwrap().flatten().any(|entry| arguments(entry).split(|&b| b == 0).any(|argument| argument == word.as_bytes()))
@@ -193,7 +193,7 @@ fn package(fields: &str, files: &[(PathBuf, PathBuf)], postinst: Option<&str>) -
     fs::write(root.join("DEBIAN/control"), format!("Version: 1\nArchitecture: all\nMaintainer: nobody\nDescription: a test\n{fields}"))
         .unwrap();
     if fields.contains("Essential") {
-        // What mmdebstrap mounts to, as base-files has it.
+        // The folders that mmdebstrap mounts to, as base-files has them.
         ["proc", "dev", "tmp", "etc"].iter().for_each(|folder| fs::create_dir(root.join(folder)).unwrap());
     }
     if let Some(script) = postinst {
@@ -368,7 +368,7 @@ fn a_disk_that_is_full_inside_the_installation_is_called_that() {
     says(&said, &["mmdebstrap failed", "No space left on device", "hint: nothing was kept half-written; free some space"]);
 }
 
-/// What keeps a host from installing is said before anything is fetched for it.
+/// A fault that keeps a host from installing is reported before anything is fetched for it.
 #[test]
 fn a_host_that_cannot_install_fetches_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What is private or somebody else's: folders that others can change, files that are in the way, git, and clocks.
+//! Things that are private or somebody else's: folders that others can change, files that are in the way, git, and clocks.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -236,7 +236,7 @@ fn a_kubeconfig_with_other_clusters_is_kept_and_added_to() {
     says(&site.fails(1, &["kubeconfig", "--out", "notes"]), &["is not replaced", "no kubeconfig"]);
     assert_eq!(site.read("notes"), "a list\n");
     says(&site.fails(2, &["kubeconfig", "--out", "a", "--merge", "b"]), &["--merge"]);
-    // Where none is, one is made.
+    // A kubeconfig is made when there is none.
     site.succeeds(&["kubeconfig", "--merge", "fresh/config"]);
     assert_eq!((mode(&site.path("fresh")), mode(&site.path("fresh/config"))), (0o700, 0o600));
 }

@@ -15,7 +15,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// A checkout's files that decide what is baked, and no others: `cluster.toml`, `images/` and `secrets/` are the user's.
 const PROJECT: [&str; 3] = ["recipes", "lockfiles", "images/expected.toml"];
 
-/// What may be said of the way to the host's own mirrors.
+/// Environment variables that may set proxies for the host's own mirrors.
 const PROXIES: [&str; 8] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 
 /// kbake in `folder`, which is its home as well.

@@ -13,9 +13,9 @@ use crate::value::{Sha256, TreePath};
 pub struct Difference {
     /// Where.
     pub path: TreePath,
-    /// Where inside the initramfs that is there.
+    /// The member's path, when the difference is inside an initramfs.
     pub inside: Option<TreePath>,
-    /// What of it, for people.
+    /// Description of the difference, for people.
     pub what: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What is inside an initramfs: made of the root's files by hooks, which may bring what is one machine's own, or make it.
+//! Contents of an initramfs. Hooks make them from the root's files. Hooks may bring one machine's own data, or make such data.
 
 use crate::error::Result;
 use crate::tree::{ContentSource, Tree};
@@ -7,7 +7,7 @@ use crate::value::TreePath;
 
 use super::super::overlay::bytes_of;
 
-/// Whether this is the path of an initramfs of Debian's.
+/// True when this is the path of a Debian initramfs.
 pub fn is_initramfs(path: &TreePath) -> bool {
     path.as_bytes().starts_with(b"boot/initrd.img-")
 }
@@ -15,7 +15,7 @@ pub fn is_initramfs(path: &TreePath) -> bool {
 /// Shows all members of the initramfs at `path` of a tree.
 ///
 /// # Errors
-/// What is no initramfs; failures of `source` and `visit`.
+/// A file that is no initramfs; failures of `source` and `visit`.
 pub fn members(
     tree: &Tree,
     source: &dyn ContentSource,

@@ -1,4 +1,4 @@
-//! What of a base no package ships: by name, or by contents.
+//! Paths of a base that no package ships: by name, or by contents.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::tree::{Content, Kind, Node};
 use crate::unpack::cpio::Member;
 use crate::value::{Sha256, TreePath};
 
-/// Where debconf keeps the answers to packages' questions.
+/// The file in which debconf keeps the answers to packages' questions.
 const ANSWERS: &str = "var/cache/debconf/config.dat";
 
 /// Something that installation made.
@@ -21,13 +21,13 @@ const ANSWERS: &str = "var/cache/debconf/config.dat";
 pub struct Made {
     /// Where.
     pub path: TreePath,
-    /// Where inside the initramfs that is there.
+    /// The member's path, when it is inside an initramfs.
     pub inside: Option<TreePath>,
-    /// Whether it is known to be the same each time.
+    /// True when it is known to be the same each time.
     pub known: bool,
     /// Contents that are no file's of the tree: those inside.
     held: Option<Vec<u8>>,
-    /// Whether the tree has contents for it.
+    /// True when the tree has contents for it.
     is_file: bool,
 }
 
@@ -49,7 +49,7 @@ impl Made {
     }
 }
 
-/// What is not shipped and not the ground's, in the order of paths.
+/// The paths that are neither shipped nor the ground's, in order.
 pub fn of(fresh: &Fresh<'_>) -> Result<Vec<Made>> {
     let tree = &fresh.installed.tree;
     let owners = Owners::of(tree, fresh.source)?;
@@ -99,7 +99,7 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// Whether a package or the ground has these contents. The normaliser's own are held in the tree.
+    /// True when a package or the ground has these contents. The normaliser's own are held in the tree.
     fn has(&self, kind: &Kind) -> bool {
         match kind {
             Kind::File(Content::Blob { size: 0, .. } | Content::Inline(_)) => true,
@@ -109,7 +109,7 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// Whether a member of an initramfs has a name and contents of the root's.
+    /// True when a member of an initramfs has a name and contents of the root's.
     fn has_inside(&self, path: &TreePath, member: &Member<'_>) -> bool {
         let is_content = || {
             let digest = Sha256::of(member.bytes);

@@ -1,4 +1,4 @@
-//! What two installations need not have in common, and what is made beside the packages' files.
+//! Differences that two installations may have, and contents that are made beside the packages' files.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! What may take a publisher's place, and what a node could not start.
+//! Files that may take a publisher's place, and files that a node could not start.
 
 use std::io::Write as _;
 

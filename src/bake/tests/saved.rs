@@ -57,7 +57,7 @@ fn entry(kind: &str, bytes: &str, name: Option<&str>) -> String {
     format!("{{{}{names}}}", named(kind, bytes.as_bytes()))
 }
 
-/// What is chosen of an archive with these bytes.
+/// The digest of the manifest that is chosen from an archive with these bytes.
 fn chosen(bytes: &[u8], wanted: Option<&str>) -> Result<Sha256> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image.tar");
@@ -113,7 +113,7 @@ fn of_several_images_the_one_with_the_name_is_taken_or_one_must_be_named() {
     assert_eq!(chosen(&layout(&twice, &[&layer, &config, &manifest]), None).unwrap(), Sha256::of(&manifest), "two names of one image");
 }
 
-/// What `docker save` wrote before it wrote layouts.
+/// An archive in the format that `docker save` wrote before it wrote layouts.
 fn saved(layer: &[u8], config: &str, list: &str) -> Vec<u8> {
     tar(&[("0123.json", config.as_bytes()), ("4567/layer.tar", layer), ("manifest.json", list.as_bytes())])
 }

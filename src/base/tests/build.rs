@@ -55,7 +55,7 @@ fn package(control: &str, script: Option<&str>) -> Vec<u8> {
     let mut data = vec![("./", None)];
     if script.is_some() {
         data.extend([("./usr/", None), ("./usr/bin/", None)]);
-        // What is not installed stands before it.
+        // Entries that are not installed stand before the script.
         data.extend([("./usr/share/", None), ("./usr/share/man/", None), ("./usr/share/man/a.1", Some("manual"))]);
         data.push(("./usr/bin/mmdebstrap", script));
     }

@@ -39,7 +39,7 @@ fn refuse_gateway(network: &NetworkSpec) -> Result<()> {
     }
 }
 
-/// What is decided by whoever has made the bridge.
+/// Refuses settings that are decided by whoever has made the bridge.
 fn refuse_ours(network: &NetworkSpec, mode: &Place) -> Result<()> {
     let place = |given: Option<&Place>| given.cloned();
     let found = [

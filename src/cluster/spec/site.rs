@@ -1,4 +1,4 @@
-//! What the file says of the site: `ntp`, `ca-certificates`, `[proxy]` and `[[registry-mirror]]`.
+//! The site's settings in the cluster file: `ntp`, `ca-certificates`, `[proxy]` and `[[registry-mirror]]`.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;

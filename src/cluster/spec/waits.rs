@@ -3,11 +3,11 @@
 use crate::document::Section;
 use crate::error::Result;
 
-/// Of the whole file.
+/// Keys at the file's top level.
 pub(super) const ROOT: &[(&str, &str)] = &[KERNEL, SWAP];
-/// Of [network].
+/// Keys of [network].
 pub(super) const NETWORK: &[(&str, &str)] = &[("cidr6", IPV6), ("ipv6", IPV6)];
-/// Of [[node]].
+/// Keys of [[node]].
 pub(super) const NODE: &[(&str, &str)] = &[
     ("address6", IPV6),
     ("ipv6", IPV6),

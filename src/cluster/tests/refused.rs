@@ -559,7 +559,7 @@ fn the_site() {
     }
 }
 
-/// What people look for and kbake does not have yet is not called a misspelt word.
+/// Keys that people look for and kbake does not have yet are not called misspelt words.
 #[test]
 fn what_waits_is_refused_with_its_own_words() {
     refused(&[

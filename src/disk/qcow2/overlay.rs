@@ -8,7 +8,7 @@ use super::layout::Layout;
 use super::{MAX_VIRTUAL_SIZE, check_size};
 use crate::error::{Error, Result};
 
-/// What every qcow2 file begins with.
+/// The magic bytes at the start of every qcow2 file.
 const MAGIC: &[u8] = b"QFI\xfb";
 /// The longest backing file name that the format allows, in bytes.
 const NAME_MAX: usize = 1023;

@@ -97,7 +97,7 @@ fn a_lockfile_s_plain_address_gets_no_password() {
     case.options.logins = [("far.test".to_owned(), login())].into();
     case.fetch(&[from_url(&bytes, "http://far.test/kubelet".to_owned())]).unwrap();
     assert_eq!(listener.requests()[0].header("authorization"), None);
-    // What the user names so, the user wants so.
+    // A plain address that the user's own rewrite names gets the password: the user wants it so.
     let mut case = Case { options: case.options, ..Case::new() };
     case.options.rewrites = vec![("https://up.test/".to_owned(), "http://far.test/".to_owned())];
     case.fetch(&[from_url(&bytes, "https://up.test/kubelet".to_owned())]).unwrap();

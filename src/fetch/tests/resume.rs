@@ -284,7 +284,7 @@ fn a_slow_mirror_is_left_for_one_that_is_listed_beside_it() {
     assert!(case.has(&want(&bytes)));
     assert_eq!((slow.requests().len(), good.requests().len()), (1, 1));
 
-    // Where no other has it, the slow one may go on.
+    // The slow source may go on when no other source has the artifact.
     let gone = always(Answer::new(404, b"gone"));
     let mut case = Case::new().mirrors(&[&slow, &gone]);
     case.options.choice_rate = 1_000_000;

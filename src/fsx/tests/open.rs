@@ -1,4 +1,4 @@
-//! What may be at a path where a file belongs: never waited for, never read without end, and told in clear words.
+//! Other kinds of file at a path where a regular file belongs: never waited for, never read without end, and told in clear words.
 
 use std::io::Read as _;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use super::*;
 /// Puts something at a path.
 type Put = fn(&Path);
 
-/// What may be in a regular file's place, by the word for it.
+/// Things that may be in a regular file's place, each with the word for it.
 const ODD: [(&str, Put); 5] = [
     ("a pipe", |path| rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap()),
     ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
@@ -19,7 +19,7 @@ const ODD: [(&str, Put); 5] = [
     ("a device", |path| symlink("/dev/full", path).unwrap()),
 ];
 
-/// What `work` gives, which must not take long.
+/// The result of `work`, which must not take long.
 fn soon<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, wait) = mpsc::channel();
     std::thread::spawn(move || done.send(work()));

@@ -13,7 +13,7 @@ const CHUNK: usize = 256 << 10;
 /// Gives a file's bytes from their beginning, each time that it is asked.
 pub type Open<'a> = &'a dyn Fn() -> io::Result<Box<dyn Read + 'a>>;
 
-/// What a file of `size` bytes at `path` has that no public image may have: by its place, by its contents, and by what it unpacks to.
+/// The findings for a file of `size` bytes at `path`: by its place, by its contents, and by what it unpacks to.
 /// Findings name no partition.
 ///
 /// # Errors

@@ -114,7 +114,7 @@ impl fmt::Display for Finding {
 }
 
 impl Finding {
-    /// What it is, without where: `private key (PEM, RSA PRIVATE KEY), line 1`.
+    /// The finding without its partition and path: `private key (PEM, RSA PRIVATE KEY), line 1`.
     pub fn text(&self) -> String {
         let more = |open: &str, text: &str, close: &str| if text.is_empty() { String::new() } else { format!("{open}{text}{close}") };
         format!("{}{}{}", self.kind.word(), more(" (", &self.what, ")"), more(", ", &self.place, ""))

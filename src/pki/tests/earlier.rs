@@ -54,7 +54,7 @@ fn a_folder_of_an_earlier_version_is_completed_and_not_changed() {
     assert_eq!(place.pki().init(NOW).unwrap(), Report { kept: report.kept + 1, ..Report::default() });
 }
 
-/// Whose key is kept elsewhere signs nothing, and all else works.
+/// An authority whose key is kept elsewhere signs nothing, and all else works.
 #[test]
 fn a_folder_of_an_earlier_version_without_the_authoritys_key_works() {
     let place = of_an_earlier_version("kubenet");
@@ -65,7 +65,7 @@ fn a_folder_of_an_earlier_version_without_the_authoritys_key_works() {
     place.pki().load(NOW).unwrap();
 }
 
-/// What is forgiven is what there was, and no more.
+/// Differences that earlier versions made are accepted, and no others.
 #[test]
 fn no_other_difference_is_an_earlier_version() {
     type Change = fn(&mut Wanted);

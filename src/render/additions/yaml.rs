@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Parser};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outline {
     pub(super) keys: Vec<(usize, String)>,
-    /// Of the items of `write_files`.
+    /// The paths of the items of `write_files`.
     pub(super) paths: Vec<(usize, String)>,
 }
 

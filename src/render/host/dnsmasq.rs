@@ -25,7 +25,7 @@ pub fn dnsmasq_conf(cluster: &Cluster) -> String {
         "no-hosts".to_owned(),
         format!("domain={domain}"),
     ];
-    // Of names in it that are not here, no other server is asked.
+    // dnsmasq asks no other server for unknown names in the domain.
     lines.extend(network.local_only.then(|| format!("local=/{domain}/")));
     lines.extend(["dhcp-authoritative".to_owned(), format!("dhcp-range={range}")]);
     match network.mode {

@@ -1,4 +1,4 @@
-//! By which an SSH client knows the nodes: lines of known_hosts (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
+//! Lines of known_hosts, by which an SSH client recognizes the nodes (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
 
 use super::{Forward, Named, names};
 use crate::cluster::{Cluster, Node, Role};

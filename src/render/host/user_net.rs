@@ -26,8 +26,8 @@ impl Forward {
     /// The largest one that leaves room for all nodes and services.
     pub const FIRST_MAX: u16 = u16::MAX - 3 * SPAN + 1;
 
-    /// What a node serves, at ports of the host that no other node of the cluster has: SSH from `first`, etcd 2000 and the API
-    /// server 4000 further on, plus the node's place in the cluster file.
+    /// The services of a node, at ports of the host that no other node of the cluster has: SSH from `first`, etcd 2000 and the
+    /// API server 4000 further on, plus the node's place in the cluster file.
     ///
     /// # Errors
     /// For a node behind the 2000th, and a `first` above [`Forward::FIRST_MAX`].
@@ -60,8 +60,8 @@ pub(super) fn netdev(cluster: &Cluster, node: &Node, forwards: &[Forward]) -> St
     text
 }
 
-/// What QEMU takes as the host and as the name server, which must differ. It answers for both, and routes whatever is sent to
-/// either. So the name server is the one that the seed names, although that is the gateway, too, as a rule.
+/// The addresses that QEMU takes as the host and as the name server. They must differ. QEMU answers for both, and routes
+/// whatever is sent to either. So the name server is the one that the seed names, although that is the gateway, too, as a rule.
 fn own_addresses(cluster: &Cluster) -> (Ipv4Addr, Ipv4Addr) {
     let network = &cluster.network;
     let gateway = network.gateway;

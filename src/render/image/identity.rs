@@ -1,4 +1,4 @@
-//! What packages make when they are installed, and what is one machine's own, made on the node instead.
+//! Files that packages make when they are installed and that are one machine's own: they are made on the node instead.
 //!
 //! `base` takes the files out of the installed tree; here is what makes each of them at boot where it is missing.
 

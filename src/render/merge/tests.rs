@@ -48,7 +48,7 @@ fn merge(before: &str) -> Result<String> {
     merged_kubeconfig(&before.into(), &caller(&key, "authority")).map(|text| text.expose_secret().to_owned())
 }
 
-/// What kubectl makes of a kubeconfig, as JSON.
+/// The JSON that kubectl makes of a kubeconfig.
 fn kubectl(text: &str) -> serde_json::Value {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config");

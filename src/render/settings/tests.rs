@@ -115,7 +115,7 @@ fn the_values_are_the_clusters() {
     assert_eq!(value(&text, "PROXY_MODE").as_deref(), Some("none"));
 }
 
-/// Whose lease could only be lost need not elect.
+/// A single control-plane node, whose lease could only be lost, elects no leader.
 #[test]
 fn leaders_are_elected_where_there_are_several_control_plane_nodes() {
     for name in EXAMPLES {

@@ -307,7 +307,7 @@ fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
                 head.push(byte[0]);
             }
             told.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
-            // Who asked may have left.
+            // The client may have disconnected.
             let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         }
     });

@@ -121,7 +121,7 @@ const SITE: &str = "name = 'site'\nntp = ['10.1.0.1']\n[network]\ncidr = '10.1.0
                     [[registry-mirror]]\nregistry = 'docker.io'\nurls = ['https://mirror.example.test']\n\
                     [[node]]\nrole = 'control-plane'\ndata-disk = '1 GiB'\ndata-mount = '/var/lib/etcd'\n";
 
-/// Of all kinds of YAML that 1.1 and 1.2 read differently, and of all kinds of values.
+/// User-data with all kinds of YAML that 1.1 and 1.2 read differently, and with all kinds of values.
 const MORE: &str = "#cloud-config\n# of a person's\npackages: [nfs-common]\npackage_update: yes\nbootcmd:\n- [touch, /run/more]\n\
                     ssh_authorized_keys:\n- ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICw9WoIGA6sY5DGuHnLIAPO9JFFfv4wVMbWoWLz7S9ZJ\n\
                     ca_certs:\n  trusted: [PEM]\n\

@@ -9,7 +9,7 @@ use crate::pki::{Authority, Name, Purpose, wanted};
 pub(super) struct Fake {
     certificates: BTreeMap<String, String>,
     keys: BTreeMap<String, SecretString>,
-    /// Of each node: the two halves of its host key.
+    /// The two halves of each node's host key.
     hosts: BTreeMap<HostName, (SecretString, String)>,
     /// Names of the keys that were asked for.
     asked: RefCell<BTreeSet<String>>,

@@ -114,7 +114,7 @@ fn a_seed_is_known_again() {
         let (old, new) = found.other_network(&moved, moved.node("worker0").unwrap()).unwrap();
         assert!(old.contains("192.168.3.") && new.contains("192.168.4."), "{old} {new}");
     }
-    // Of an older version, which did not name the cluster.
+    // A seed of an older version, which did not name the cluster.
     let old: String = text(&made, "meta-data").lines().filter(|line| !line.starts_with("kbake")).map(|line| format!("{line}\n")).collect();
     assert!(Found::of_documents(&old, "").unwrap().is_of(&cluster, node));
     for other in ["", "instance-id: \"worker0\"\n", "instance-id: iid-local01\nlocal-hostname: worker0\n", &old.replace("local\"", "net\"")]

@@ -211,7 +211,7 @@ pub(super) const ODD: [(&str, Put); 8] = [
         fs::write(path.join("file"), "bytes").unwrap();
     }),
     ("a link to the very bytes", |path| {
-        // Of a name that does not move with it.
+        // The target's name does not move with the link.
         let bytes = path.with_file_name("bytes");
         fs::write(&bytes, "bytes").unwrap();
         symlink(bytes, path).unwrap();

@@ -23,7 +23,7 @@ impl Full {
         full
     }
 
-    /// What commands do, in small.
+    /// The work of commands, on a small scale.
     fn fill(&self) {
         let (store, key) = (&self.store, &self.key);
         let blob = store.insert(b"bytes").unwrap();

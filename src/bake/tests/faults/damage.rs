@@ -176,7 +176,7 @@ fn a_damaged_output_is_somebody_s_disk_until_it_is_moved_away() {
         let path = done.site.image("alpha");
         assert!(harm(&path, &fs::read(done.site.image("gamma")).unwrap(), damage));
         let left = fs::read(&path).unwrap();
-        // What a machine has written cannot be told from damage, and could not be brought back.
+        // Data that a machine has written cannot be told from damage, and could not be brought back.
         match done.site.run(&build(&["alpha"])) {
             Err(error) => {
                 assert!(error.to_string().contains("is not replaced") && error.class() == crate::Class::User, "{what}: {error}");

@@ -14,7 +14,7 @@ use crate::fsx;
 use crate::tree::Tree;
 use crate::unpack::Sink;
 
-/// What is done in the store of a build from scratch, at `PATH`, when its base is there.
+/// A change to the store of a build from scratch, at the given path, when its base is there.
 type Meddle<'a> = &'a dyn Fn(&Path);
 
 /// A site with an image.
@@ -71,7 +71,7 @@ fn a_check_keeps_its_folder_while_other_commands_come_and_go() {
     let built = Built::new();
     for round in 0..5 {
         let checked = built.check(world::base, &|root| {
-            // What each command does first is to clean up.
+            // Each command cleans up first.
             (0..3).for_each(|_| drop(built.site.open().unwrap()));
             assert!(root.join("format").exists(), "round {round}");
         });
@@ -166,7 +166,7 @@ fn entries_may_be_lost_at_any_time() {
     let other = folder();
     let taker = Site::new(other.path(), &server);
     fs::copy(maker.bundle(), taker.bundle()).unwrap();
-    // Where the image was made, and where it only came; believed, or to be met.
+    // One site made the image, the other only received it: believed, or as a claim to be met.
     for (site, expect, when) in
         [(&maker, None, "of its own bundle"), (&taker, None, "of a claim"), (&taker, Some(digest), "of a bundle that is believed")]
     {

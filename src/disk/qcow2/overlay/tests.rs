@@ -236,7 +236,7 @@ fn qemu_sees_an_empty_disk_that_lies_on_nothing() {
     assert!(read(&ours) == vec![0; 5 * MIB]);
     let found = info(&ours);
     assert_eq!((&found["virtual-size"], &found["backing-filename"]), (&Value::from(5 << 20), &Value::Null));
-    // What a machine writes to it is there.
+    // Data that a machine writes to it can be read back.
     judge::run("qemu-io", &[&"-f", &"qcow2", &"-c", &"write -P 7 65536 65536", &ours]);
     check(&ours);
     assert!(read(&ours)[65536..131072] == [7; 65536]);

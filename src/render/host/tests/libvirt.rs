@@ -86,7 +86,7 @@ fn libvirt_makes_the_network_that_was_meant() {
     }
 }
 
-/// Of a bridge that is there already libvirt is told its name, and nothing that it would have to answer for.
+/// libvirt gets the name of a bridge that exists already, and nothing that it would have to answer for.
 #[test]
 fn a_bridge_of_somebody_else_s_has_no_leases_and_no_names() {
     let (_, cluster) = all().into_iter().find(|(name, _)| name == "lan").unwrap();

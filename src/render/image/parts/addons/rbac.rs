@@ -1,4 +1,4 @@
-//! What people with the certificate `admin` may do in the cluster, and what the API server may do at kubelets.
+//! Rights of people with the certificate `admin` in the cluster, and of the API server at kubelets.
 //!
 //! kube-proxy's identity has its rights by default: `system:node-proxier` is bound to `system:kube-proxy`.
 

@@ -137,12 +137,12 @@ fn init(facts: &Facts) -> Result<InitConfiguration> {
     })
 }
 
-/// Whether and how patiently leaders are elected, in place of kubeadm's own.
+/// Arguments for leader election and its timing, in place of kubeadm's own.
 fn turns() -> Vec<Arg> {
     TURNS.map(|(name, value)| Arg { name, value }).into()
 }
 
-/// Who allocates nodes' shares of the pods' network.
+/// Arguments for the allocation of nodes' shares of the pods' network.
 fn shares() -> Vec<Arg> {
     vec![
         Arg { name: "allocate-node-cidrs", value: "@ALLOCATE_NODE_CIDRS@" },

@@ -76,7 +76,7 @@ impl Node {
         archive(&self.dir.path().join("images").join(file), name, content)
     }
 
-    /// What the last boot knew is gone.
+    /// Removes the state of the last boot.
     fn reboot(&self) {
         fs::remove_dir_all(self.dir.path().join("boot")).unwrap();
     }
@@ -155,7 +155,7 @@ fn brought(said: &str) -> Vec<&str> {
     said.lines().filter_map(|line| line.split_once(" (")).map(|(name, _)| name).filter(|name| !name.contains(' ')).collect()
 }
 
-/// What the kubelet waits for: the image of every pod, and those of its static ones, however they are written.
+/// The images that the kubelet waits for: the sandbox image of every pod, and those of its static pods, however they are written.
 fn by_need(node: &Node, digest: &dyn Fn(&str) -> String, remove: &dyn Fn(&str)) {
     let (agent, server) = ("docker.io/library/agent:1", "registry.k8s.io/kube-apiserver:v1.36.2");
     let archives = [("agent.tar", agent), ("kube-apiserver.tar", server)].map(|(file, name)| node.archive(file, name, file.as_bytes()));
