@@ -219,8 +219,14 @@ mod tests {
     fn filled(word: &str, with: &str) -> String {
         let mut text = word.to_owned();
         while let (Some(from), Some(to)) = (text.find('{'), text.find('}')) {
-            let with = if &text[from..=to] == "{first}" { "22000" } else { with };
-            text.replace_range(from..=to, with);
+            let value = match &text[from..=to] {
+                "{first}" => "22000",
+                "{option}" => "",
+                "{server}" => "https://127.0.0.1:26000",
+                _ => with,
+            };
+            let range = from..=to;
+            text.replace_range(range, value);
         }
         text
     }
