@@ -44,7 +44,8 @@ fn a_schema_knows_the_keys_that_the_reader_knows() {
         (
             "recipe",
             &[
-                ("src/recipe/mod.rs", "let mut known = vec!["),
+                ("src/recipe/mod.rs", "vec!["),
+                ("src/recipe/mod.rs", "known.extend(["),
                 ("src/recipe/mod.rs", "known.push("),
                 ("src/recipe/mod.rs", "only(&["),
                 ("src/recipe/entry.rs", "only(&["),

@@ -46,7 +46,9 @@ fi
 # What belongs to one machine, and what the recipe clears, is gone before a hook can copy it into the initramfs. By the root's own
 # rm, inside: a link in the root must not lead it out.
 inside sh -c 'cd / && while read -r pattern; do rm -rf -- $pattern; done' <"$KBAKE_SCRATCH/own"
-inside sh -c 'cd / && xargs -0 -r rm -rf --' <"$KBAKE_SCRATCH/cleared"
+if [ -s "$KBAKE_SCRATCH/cleared" ]; then
+    inside sh -c 'cd / && xargs -0 rm -rf --' <"$KBAKE_SCRATCH/cleared"
+fi
 for kernel in "$root"/boot/vmlinuz-*; do
     version=${kernel##*/vmlinuz-}
     initramfs=$root/boot/initrd.img-$version

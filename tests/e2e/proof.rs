@@ -109,7 +109,8 @@ fn a_poisoned_store_is_convicted() {
         &format!("in the store     sha256:{}  images/etcd.qcow2", wrong.digest),
         &format!("from scratch     sha256:{}  images/etcd.check.qcow2", BUILT.digest),
         &format!("doubted          actions/image-{key}.json says image sha256:{}", wrong.digest),
-        "`kbake diff images/etcd.qcow2 images/etcd.check.qcow2` compares them in full",
+        "`kbake diff images/etcd.qcow2 images/etcd.check.qcow2", // with the options of the call behind it
+        "` compares them in full",
     ] {
         assert!(said.contains(words), "{words} is not in:\n{said}");
     }

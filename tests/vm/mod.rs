@@ -394,14 +394,12 @@ fn qemu(setup: &Setup, forwards: &[Forward], folder: &Path) -> Command {
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial"])
         .arg(format!("file:{}", option(&folder.join("console"))));
     for (number, disk) in setup.disks.iter().enumerate() {
-        // As `kbake qemu` gives it to the machine, which knows it by its serial number.
-        if disk.to_str().is_some_and(|name| name.ends_with(".data.qcow2")) {
-            command.args(["-drive", &format!("if=none,id=data{number},format=qcow2,snapshot=on,file={}", option(disk))]);
-            command.args(["-device", &format!("virtio-blk-pci,drive=data{number},serial=kbake-data")]);
-            continue;
-        }
         let format = if disk.extension().is_some_and(|end| end == "qcow2") { "qcow2" } else { "raw" };
-        command.args(["-drive", &format!("if=virtio,format={format},snapshot=on,file={}", option(disk))]);
+        command.args(["-drive", &format!("if=none,id=disk{number},format={format},snapshot=on,file={}", option(disk))]);
+        // As `kbake qemu` gives them to the machine, which starts from the first and knows a data disk by its serial number.
+        let is_data = disk.to_str().is_some_and(|name| name.ends_with(".data.qcow2"));
+        let serial = if is_data { ",serial=kbake-data" } else { "" };
+        command.args(["-device", &format!("virtio-blk-pci,drive=disk{number},bootindex={}{serial}", number + 1)]);
     }
     command.args(["-qmp", &format!("unix:{},server=on,wait=off", option(&folder.join("monitor")))]);
     let (network, guest) = match setup.network {
