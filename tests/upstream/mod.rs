@@ -322,7 +322,7 @@ fn takes_ones_own(project: &Project, work: &Path) {
         project.fails(
             USER,
             args,
-            &["mine is no longer the file that was locked as `kubelet`", "`kbake lock --set kubelet=", "/mine` and review"],
+            &["mine is no longer the file that was locked as `kubelet`", "`kbake lock --set kubelet=", "/mine ", "` and review"],
         );
     }
     project.ok(&["lock", "--unset", "kubelet"]);
