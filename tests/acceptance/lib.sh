@@ -46,7 +46,8 @@ begin() {
     # shellcheck disable=SC2086
     "$KBAKE" $step --quiet >made 2>&1 || { cat made >&2; exit 1; }
   done
-  exec "$work/native/bin/native" run --kbake "$KBAKE" --work "$work/native/$name/state" -- "$script" "$components" "$work"
+  exec "$work/native/bin/native" run --kbake "$KBAKE" --images "$work/native/images" \
+    --work "$work/native/$name/state" -- "$script" "$components" "$work"
 }
 
 # Builds and bakes what is not there yet.
@@ -125,8 +126,10 @@ spec:
         - name: web
           image: $toolbox
           imagePullPolicy: Never
-          command: [sh, -c, "hostname >/tmp/index.html && echo serving && exec httpd -f -v -p 8080 -h /tmp"]
+          command: [sh, -c, "hostname >/www/index.html && echo serving && exec httpd -f -v -p 8080 -h /www"]
+          volumeMounts: [{ name: www, mountPath: /www }]
           readinessProbe: { httpGet: { port: 8080, path: / }, periodSeconds: 1 }
+      volumes: [{ name: www, emptyDir: {} }]
 ---
 apiVersion: v1
 kind: Service
@@ -142,7 +145,7 @@ END
 web_is_ready() {
   kube rollout status deployment/web --timeout=15s && kube wait --for=condition=Ready pod/asker --timeout=15s
 }
-from_pod() { kube exec asker -- wget -q -T 5 -O - "$1"; }
+from_pod() { kube exec asker -- wget -q -O - "$1"; }
 from_here() { python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode(), end="")' "$1"; }
 from_node() { native exec "$1" python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode(), end="")' "$2"; }
 

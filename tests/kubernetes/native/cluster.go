@@ -17,7 +17,8 @@ const stateVariable = "KBAKE_NATIVE"
 // A cluster, as `native run` found it: kept in WORK/cluster.json for the other verbs.
 type cluster struct {
 	Name    string
-	Work    string // absolute
+	Work    string // absolute, as all of these
+	Images  string
 	Project string
 	Kbake   string
 	Bridge  string

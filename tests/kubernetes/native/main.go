@@ -20,7 +20,7 @@ func check(err error, doing string) {
 	}
 }
 
-const usage = `usage: native run [--kbake PROGRAM] [--work FOLDER] -- COMMAND...
+const usage = `usage: native run [--kbake PROGRAM] [--work FOLDER] [--images FOLDER] -- COMMAND...
            in a project's folder: makes the cluster's network in namespaces of its own, runs COMMAND there,
            and takes everything away when it ends
        in COMMAND:

@@ -75,15 +75,16 @@ func (n *node) image() string {
 		fail("%s lies on no image", n.disk())
 	}
 	name := strings.TrimSuffix(filepath.Base(info.Backing), ".qcow2")
-	folder := filepath.Join(n.cluster.Work, "images", name)
+	folder := filepath.Join(n.cluster.Images, name)
 	if entries, err := os.ReadDir(folder); err == nil && len(entries) > 0 {
 		return folder
 	}
 	check(os.MkdirAll(folder, 0o755), "making the image's folder")
 	raw := folder + ".raw"
 	if _, err := os.Stat(raw); err != nil {
-		command("qemu-img", "convert", "-O", "raw", info.Backing, raw+".new")
-		check(os.Rename(raw+".new", raw), "keeping the image")
+		fresh := raw + "." + strconv.Itoa(os.Getpid())
+		command("qemu-img", "convert", "-O", "raw", info.Backing, fresh)
+		check(os.Rename(fresh, raw), "keeping the image")
 	}
 	command("mount", "-o", "loop,ro,offset="+strconv.FormatInt(rootOffset(raw), 10), raw, folder)
 	return folder

@@ -21,6 +21,7 @@ func run(arguments []string) {
 	flags := flag.NewFlagSet("run", flag.ExitOnError)
 	kbake := flags.String("kbake", "kbake", "the program")
 	work := flags.String("work", "", "a folder to use and keep; default: a temporary one")
+	images := flags.String("images", "", "a folder for the images' filesystems, which several runs may share; default: in the work folder")
 	check(flags.Parse(arguments), "reading the arguments")
 	if flags.NArg() == 0 {
 		fail("%s", usage)
@@ -49,6 +50,11 @@ func run(arguments []string) {
 	check(os.MkdirAll(*work, 0o700), "making the work folder")
 	c.Work, err = filepath.Abs(*work)
 	check(err, "making the work folder")
+	if *images == "" {
+		*images = filepath.Join(c.Work, "images")
+	}
+	c.Images, err = filepath.Abs(*images)
+	check(err, "making the folder of images")
 	restore := raise()
 	removeStale()
 	c.Cgroups = hierarchies()
