@@ -185,7 +185,15 @@ fn only_the_first_control_plane_node_applies_addons() {
         (
             "one-node",
             "monokube1",
-            ["ADDONS=rbac,coredns", "CONTROL_PLANES=monokube1", "DNS_NODES=1", "LOAD_BALANCER_POOL=", "NFS_PATH=", "NFS_SERVER=", "WORKERS="],
+            [
+                "ADDONS=rbac,coredns",
+                "CONTROL_PLANES=monokube1",
+                "DNS_NODES=1",
+                "LOAD_BALANCER_POOL=",
+                "NFS_PATH=",
+                "NFS_SERVER=",
+                "WORKERS=",
+            ],
         ),
         (
             "hard-way",

@@ -23,7 +23,8 @@ use super::super::manifest::{
 use super::rbac::{account, cluster_role};
 use crate::error::{Error, Result};
 
-pub(super) const ABOUT: &str = "The cluster's DNS: two CoreDNS on nodes that kbake-addons has labelled, on different ones where there are two that let it in.
+pub(super) const ABOUT: &str =
+    "The cluster's DNS: two CoreDNS on nodes that kbake-addons has labelled, on different ones where there are two that let it in.
 Names outside of the cluster are asked for where the node asks.";
 
 const NAMESPACE: &str = "kube-system";
@@ -109,10 +110,7 @@ fn bearing_the_control_plane(pod: PodSpec) -> PodSpec {
         effect: effect.map(str::to_owned),
         ..Toleration::default()
     };
-    PodSpec {
-        tolerations: Some(vec![bears("CriticalAddonsOnly", None), bears(CONTROL_PLANE, Some("NoSchedule"))]),
-        ..pod
-    }
+    PodSpec { tolerations: Some(vec![bears("CriticalAddonsOnly", None), bears(CONTROL_PLANE, Some("NoSchedule"))]), ..pod }
 }
 
 /// Nodes that a seed of kbake's has made, by the labels of their roles. Another node's image may lack CoreDNS.
