@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::render::yaml::Yaml;
 
 /// What stands for numbers and lists: quoted, as texts are, they would become texts.
-const NO_TEXTS: [(&str, &str); 2] = [("@API_PORT@", "@API_PORT@"), ("@ETCD_SERVERS@", "[@ETCD_SERVERS@]")];
+const NO_TEXTS: [(&str, &str); 3] = [("@API_PORT@", "@API_PORT@"), ("@DNS_NODES@", "@DNS_NODES@"), ("@ETCD_SERVERS@", "[@ETCD_SERVERS@]")];
 
 /// Documents of one file. `about` is a comment for people, of one or more lines.
 pub(super) fn documents(about: &str, documents: &[Value]) -> Result<String> {
