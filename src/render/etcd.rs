@@ -1,4 +1,5 @@
-//! A member's settings for etcd 3.4, as the environment file that the image's unit reads.
+//! A member's settings for etcd 3.4 and newer, as the environment file that the image's unit reads. The door to version 2 of its API is
+//! shut by default since 3.4, and gone since 3.6, which complains about a setting of it.
 
 use std::net::Ipv4Addr;
 
@@ -74,8 +75,6 @@ pub fn etcd_env(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Stri
         ("INITIAL_CLUSTER_STATE", start.as_str().to_owned()),
         ("INITIAL_CLUSTER_TOKEN", token(cluster)),
         ("LISTEN_METRICS_URLS", "http://127.0.0.1:2381".to_owned()),
-        // Kubernetes speaks version 3 only; version 2 would be a second, unguarded door.
-        ("ENABLE_V2", "false".to_owned()),
         ("AUTO_COMPACTION_MODE", "periodic".to_owned()),
         ("AUTO_COMPACTION_RETENTION", "1h".to_owned()),
         ("QUOTA_BACKEND_BYTES", QUOTA.to_string()),

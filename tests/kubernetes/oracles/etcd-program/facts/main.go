@@ -41,7 +41,7 @@ func main() {
 	set := flag.NewFlagSet("etcd", flag.ContinueOnError)
 	embed.NewConfig().AddFlags(set)
 	// Beside those of a member: of the program.
-	lines := []string{"flag etcd config-file string"}
+	lines := []string{"flag etcd config-file string", "flag etcd initial-cluster-state string"}
 	set.VisitAll(func(flag *flag.Flag) {
 		line := fmt.Sprintf("flag etcd %s %s", flag.Name, kind(flag.Value))
 		if strings.Contains(strings.ToLower(flag.Usage), "deprecated") {
