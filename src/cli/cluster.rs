@@ -53,10 +53,8 @@ impl Session<'_> {
         }
         let channel = self.global.channel.as_deref().unwrap_or(cluster.channel.as_str());
         let sources = self.project()?.channel(channel)?.sources;
-        let versions = Versions {
-            kubernetes: skew::release(&sources, &["kube-apiserver", "kubelet"])?,
-            etcd: skew::release(&sources, &["etcd"])?,
-        };
+        let versions =
+            Versions { kubernetes: skew::release(&sources, &["kube-apiserver", "kubelet"])?, etcd: skew::release(&sources, &["etcd"])? };
         for warning in programs::check(cluster, &versions)? {
             self.shell.notice(&format!("warning: {}: {warning}", args.file().display()));
         }

@@ -1,4 +1,4 @@
-//! Whether a value is of the kind that a flag or key takes.
+//! Kinds of values that flags and keys take.
 
 use crate::document::{Located, Value};
 
@@ -9,13 +9,13 @@ pub(super) enum Kind {
     Int,
     Float,
     Text,
-    /// As Go writes it: `90s`, `1h30m`.
+    /// In Go's notation: `90s`, `1h30m`.
     Duration,
     /// An [amount](https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/): `500Mi`.
     Quantity,
-    /// Of flags only.
+    /// Flags only.
     List,
-    /// Of flags only.
+    /// Flags only.
     Map,
     Any,
 }
@@ -65,7 +65,9 @@ pub(super) fn of_key(kind: Kind, value: &Value) -> Result<(), String> {
         return Ok(());
     }
     Err(match value {
-        Value::Text(text) if matches!(kind, Kind::Duration | Kind::Quantity) => format!("{}, not `{}`", kind.expected(), text.escape_debug()),
+        Value::Text(text) if matches!(kind, Kind::Duration | Kind::Quantity) => {
+            format!("{}, not `{}`", kind.expected(), text.escape_debug())
+        }
         other => format!("{}, not {}", kind.expected(), other.kind()),
     })
 }
@@ -96,7 +98,8 @@ fn is_duration(text: &str) -> bool {
     while !rest.is_empty() {
         let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (digits, behind) = rest.split_at(number);
-        let unit = ["ns", "us", "µs", "ms", "s", "m", "h"].into_iter().filter(|unit| behind.starts_with(unit)).max_by_key(|unit| unit.len());
+        let unit =
+            ["ns", "us", "µs", "ms", "s", "m", "h"].into_iter().filter(|unit| behind.starts_with(unit)).max_by_key(|unit| unit.len());
         let Some(unit) = unit else { return false };
         if digits.matches('.').count() > 1 || !digits.contains(|c: char| c.is_ascii_digit()) {
             return false;

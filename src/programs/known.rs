@@ -8,10 +8,8 @@ use super::kind::Kind;
 use crate::value::ReleaseVersion;
 
 /// By family, the first two numbers of a version and the facts.
-const FACTS: [(&str, (u64, u64), &str); 2] = [
-    ("Kubernetes", (1, 36), include_str!("kubernetes-1.36.txt")),
-    ("etcd", (3, 6), include_str!("etcd-3.6.txt")),
-];
+const FACTS: [(&str, (u64, u64), &str); 2] =
+    [("Kubernetes", (1, 36), include_str!("kubernetes-1.36.txt")), ("etcd", (3, 6), include_str!("etcd-3.6.txt"))];
 
 /// A version's flags, keys and feature gates.
 pub(super) struct Known {
@@ -33,7 +31,7 @@ pub(super) struct Gate {
     pub(super) is_locked: bool,
 }
 
-/// What is at a path of keys.
+/// The content at a path of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     Leaf(Kind),
@@ -48,8 +46,12 @@ impl Known {
     pub(super) fn of(family: &str, version: &ReleaseVersion) -> Option<Known> {
         let minor = (version.major(), version.minor());
         let (_, _, text) = FACTS.iter().find(|(known, of, _)| *known == family && *of == minor)?;
-        let mut found =
-            Known { title: format!("{family} {}.{}", minor.0, minor.1), flags: BTreeMap::new(), keys: BTreeMap::new(), gates: BTreeMap::new() };
+        let mut found = Known {
+            title: format!("{family} {}.{}", minor.0, minor.1),
+            flags: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            gates: BTreeMap::new(),
+        };
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             found.read(line)?;
         }

@@ -23,8 +23,14 @@ pub struct Versions {
 }
 
 /// Files that a static pod sees, by the beginnings of their paths.
-const MOUNTED: [&str; 6] =
-    ["/etc/kubernetes/pki/", "/etc/ssl/certs", "/var/log/kubernetes", "/var/lib/etcd", "/etc/kubernetes/audit-policy.yaml", "/etc/kubernetes/encryption.yaml"];
+const MOUNTED: [&str; 6] = [
+    "/etc/kubernetes/pki/",
+    "/etc/ssl/certs",
+    "/var/log/kubernetes",
+    "/var/lib/etcd",
+    "/etc/kubernetes/audit-policy.yaml",
+    "/etc/kubernetes/encryption.yaml",
+];
 
 /// Holds a cluster's own settings against what the versions know. Gives what is worth a warning.
 ///
@@ -38,7 +44,8 @@ pub fn check(cluster: &Cluster, versions: &Versions) -> Result<Vec<String>> {
             _ => ("Kubernetes", &versions.kubernetes),
         };
         let Some(known) = version.as_ref().and_then(|version| Known::of(family, version)) else {
-            let version = version.as_ref().map_or_else(|| format!("the channel's version of {family}"), |version| format!("{family} {version}"));
+            let version =
+                version.as_ref().map_or_else(|| format!("the channel's version of {family}"), |version| format!("{family} {version}"));
             let warning = format!("{table} is not checked: the settings of {version} are not known; known: {}", Known::all(family));
             warnings.push(warning);
             continue;

@@ -72,7 +72,10 @@ fn values_of_another_kind_are_refused() {
         ("[kubernetes.kubelet]\nsystemReserved = { memory = 500 }", "must be a string, not a whole number"),
         ("[kubernetes.kubelet]\nallowedUnsafeSysctls = 'a'", "must be an array, not a string"),
         ("[kubernetes.kubelet]\nlogging = 3", "must be a table, not a whole number"),
-        ("[kubernetes.kubelet]\nreservedMemory = [{ numaNode = 0, limits = { memory = 'much' } }]", "an amount such as \"500Mi\", not `much`"),
+        (
+            "[kubernetes.kubelet]\nreservedMemory = [{ numaNode = 0, limits = { memory = 'much' } }]",
+            "an amount such as \"500Mi\", not `much`",
+        ),
         ("[kubernetes.kubelet]\nfeatureGates = { AllAlpha = 'true' }", "must be true or false"),
         ("[kubernetes.api-server]\nmax-requests-inflight = 'many'", "must be a whole number"),
         ("[kubernetes.api-server]\noidc-issuer-url = ['a', 'b']", "must be a string, not an array"),
@@ -100,7 +103,8 @@ fn what_is_deprecated_or_cannot_be_seen_is_warned_of() {
     let said = checked("[kubernetes.api-server]\napiserver-count = 1\naudit-webhook-config-file = '/root/x'").unwrap();
     assert_eq!(said[0], "c.toml:5:1: `apiserver-count` in [kubernetes.api-server] is deprecated in Kubernetes 1.36");
     assert!(said[1].starts_with("c.toml:6:1: kube-apiserver runs in a pod that does not see /root/x"), "{said:?}");
-    let seen = "[kubernetes.api-server]\naudit-webhook-config-file = '/etc/kubernetes/pki/x'\noidc-ca-file = '/etc/ssl/certs/ca-certificates.crt'";
+    let seen =
+        "[kubernetes.api-server]\naudit-webhook-config-file = '/etc/kubernetes/pki/x'\noidc-ca-file = '/etc/ssl/certs/ca-certificates.crt'";
     assert_eq!(checked(seen).unwrap(), Vec::<String>::new());
 }
 

@@ -98,7 +98,10 @@ pub fn etcd_env(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Stri
 fn own(cluster: &Cluster, node: &Node) -> Result<Vec<(String, String)>> {
     let table = cluster.settings_of(Component::Etcd, node)?;
     let name = |flag: &str| flag.to_ascii_uppercase().replace('-', "_");
-    Ok(table.iter().flat_map(|(flag, item)| values(Component::Etcd, &item.value).into_iter().map(move |value| (name(flag), value))).collect())
+    Ok(table
+        .iter()
+        .flat_map(|(flag, item)| values(Component::Etcd, &item.value).into_iter().map(move |value| (name(flag), value)))
+        .collect())
 }
 
 /// A value of an `EnvironmentFile`, whatever is in it (systemd.exec(5)).

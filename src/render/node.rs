@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::{NodeFile, components};
 use super::etcd::{ETCD_ENV, EtcdStart, etcd_env};
 use super::gateway::haproxy;
 use super::names::names;
 use super::settings;
+use super::{NodeFile, components};
 use crate::cluster::{Cluster, Net, Node, Role};
 use crate::error::{Error, Result};
 

@@ -30,7 +30,13 @@ fn marks(cluster: &Cluster) -> Vec<[String; 3]> {
         let data = node.data.iter().map(|data| ("data", format!("{} at {}", exact(data.size), data.mount)));
         let more = node.user_data.iter().map(|file| ("user-data", file.clone()));
         let settings = node.kubelet.iter().map(|(key, item)| ("kubelet", format!("{key} = {}", item.value)));
-        labels.chain(taints).chain(data).chain(more).chain(settings).map(|(kind, text)| [node.name.to_string(), kind.to_owned(), text]).collect::<Vec<_>>()
+        labels
+            .chain(taints)
+            .chain(data)
+            .chain(more)
+            .chain(settings)
+            .map(|(kind, text)| [node.name.to_string(), kind.to_owned(), text])
+            .collect::<Vec<_>>()
     };
     cluster.nodes.iter().flat_map(of).collect()
 }

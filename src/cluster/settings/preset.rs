@@ -25,7 +25,7 @@ pub struct Probes {
 }
 
 impl Preset {
-    /// As it is written.
+    /// The name in the cluster file.
     pub fn as_str(self) -> &'static str {
         match self {
             Preset::Slow => "slow",

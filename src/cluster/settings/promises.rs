@@ -37,7 +37,12 @@ const fn fixed(key: &'static str, value: &'static str, why: &'static str) -> Pro
 }
 
 const fn of(key: &'static str, value: fn(&Cluster) -> String, instead: &'static str) -> Promise {
-    Promise { key, ours: Ours::Of(value), why: "the cluster file says it elsewhere, and certificates, routes and other programs follow it", instead }
+    Promise {
+        key,
+        ours: Ours::Of(value),
+        why: "the cluster file says it elsewhere, and certificates, routes and other programs follow it",
+        instead,
+    }
 }
 
 const fn never(key: &'static str, why: &'static str, instead: &'static str) -> Promise {
@@ -86,19 +91,18 @@ const API_SERVER: &[Promise] = &[
     fixed("bind-address", "0.0.0.0", "the node itself reaches it by loopback, all others by the node's address"),
     of("secure-port", |cluster| cluster.api.as_ref().map_or_else(String::new, |api| api.port.to_string()), "`port` in [api]"),
     of("service-cluster-ip-range", |cluster| cluster.services.cidr.to_string(), "`cidr` in [services]"),
-    fixed("anonymous-auth", "true", "the probes of the kubelet and of the gateway ask `/livez` and `/readyz` without a name; RBAC gives them no more"),
+    fixed(
+        "anonymous-auth",
+        "true",
+        "the probes of the kubelet and of the gateway ask `/livez` and `/readyz` without a name; RBAC gives them no more",
+    ),
     Promise {
         key: "authorization-mode",
         ours: Ours::Has(&["Node", "RBAC"]),
         why: "a node may see its own pods' secrets only, and who may do what is in RBAC",
         instead: "",
     },
-    Promise {
-        key: "authorization-mode",
-        ours: Ours::HasNot(&["AlwaysAllow"]),
-        why: "everyone could do everything",
-        instead: "",
-    },
+    Promise { key: "authorization-mode", ours: Ours::HasNot(&["AlwaysAllow"]), why: "everyone could do everything", instead: "" },
     never("authorization-config", "it takes the place of `authorization-mode`", "`authorization-mode`, with `Node` and `RBAC` in it"),
     Promise {
         key: "enable-admission-plugins",
@@ -279,7 +283,9 @@ impl Promise {
             Ours::Is("") | Ours::None => "kbake sets it itself".to_owned(),
             Ours::Is(value) => format!("it must stay `{value}`"),
             Ours::Of(value) => format!("this cluster has `{}`", value(cluster)),
-            Ours::Has(needed) => format!("it must have {}", needed.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" and ")),
+            Ours::Has(needed) => {
+                format!("it must have {}", needed.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" and "))
+            }
             Ours::HasNot(refused) => format!("it must not have `{}`", refused.join("`, `")),
         };
         let error = found.place.error(format!("`{}` in {table} is kbake's: {expected}", self.key)).detail(self.why);

@@ -31,7 +31,9 @@ pub(super) fn of_node(section: Option<Section>) -> Result<Table> {
 fn refuse_odd_names(component: Component, table: &Table) -> Result<()> {
     for (name, setting) in table {
         let starts = name.starts_with(|c: char| c.is_ascii_alphabetic());
-        let rest = |c: u8| if component.has_flags() { c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' } else { c.is_ascii_alphanumeric() };
+        let rest = |c: u8| {
+            if component.has_flags() { c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' } else { c.is_ascii_alphanumeric() }
+        };
         if !starts || !name.bytes().all(rest) {
             let error = setting.place.error(format!("`{}` is no name of a setting of {}", name.escape_debug(), component.program()));
             return Err(match component.has_flags() {

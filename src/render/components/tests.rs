@@ -85,7 +85,12 @@ fn a_member_of_etcd_has_its_settings_in_its_environment() {
          [[node]]\nrole = 'etcd'\n[[node]]\nrole = 'control-plane'\n",
     );
     let env = text(&cluster, "etcd", "/etc/etcd/etcd.env").unwrap();
-    for line in ["ETCD_HEARTBEAT_INTERVAL=1000", "ETCD_ELECTION_TIMEOUT=10000", "ETCD_QUOTA_BACKEND_BYTES=4294967296", "ETCD_LOG_LEVEL=\"a \\\"b\\\" \\$c\""] {
+    for line in [
+        "ETCD_HEARTBEAT_INTERVAL=1000",
+        "ETCD_ELECTION_TIMEOUT=10000",
+        "ETCD_QUOTA_BACKEND_BYTES=4294967296",
+        "ETCD_LOG_LEVEL=\"a \\\"b\\\" \\$c\"",
+    ] {
         assert_eq!(env.lines().filter(|found| *found == line).count(), 1, "{line}: {env}");
     }
     assert_eq!(env.matches("QUOTA_BACKEND_BYTES").count(), 1, "kbake's own gives way");

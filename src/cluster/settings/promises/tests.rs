@@ -32,7 +32,7 @@ fn every_promise_refuses_another_value_and_takes_its_own() {
         for promise in promises(component) {
             let key = promise.key;
             let other = match promise.ours {
-                Ours::HasNot(words) => format!("'{}'", words[0]),
+                Ours::HasNot(words) => format!("'Node,RBAC,{}'", words[0]),
                 _ => "'something-else'".to_owned(),
             };
             let error = read(&given(component, key, &other)).expect_err(key).to_string();
@@ -86,11 +86,13 @@ fn another_spelling_breaks_no_promise() {
 
 #[test]
 fn a_nodes_own_settings_keep_the_promises_too() {
-    let node = |line: &str| Cluster::read("c.toml", &format!("{HEAD}[[node]]\nrole = 'control-plane'\n[[node]]\nrole = 'worker'\n{line}\n"));
+    let node =
+        |line: &str| Cluster::read("c.toml", &format!("{HEAD}[[node]]\nrole = 'control-plane'\n[[node]]\nrole = 'worker'\n{line}\n"));
     let error = node("kubelet = { readOnlyPort = 10255 }").unwrap_err().to_string();
     assert!(error.contains("`readOnlyPort` in `kubelet` of node `worker` is kbake's") && error.contains("c.toml:8:"), "{error}");
     assert!(node("kubelet = { maxPods = 20 }").is_ok());
-    let error = Cluster::read("c.toml", &format!("{HEAD}[[node]]\nrole = 'gateway'\nkubelet.maxPods = 20\n{NODES}")).unwrap_err().to_string();
+    let error =
+        Cluster::read("c.toml", &format!("{HEAD}[[node]]\nrole = 'gateway'\nkubelet.maxPods = 20\n{NODES}")).unwrap_err().to_string();
     assert!(error.contains("a node of role gateway has no kubelet, so it cannot have settings of one"), "{error}");
 }
 

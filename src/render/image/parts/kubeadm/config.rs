@@ -194,11 +194,7 @@ fn dns(facts: &Facts) -> Option<Dns> {
 }
 
 fn proxy() -> KubeProxyConfiguration {
-    KubeProxyConfiguration {
-        api_version: "kubeproxy.config.k8s.io/v1alpha1",
-        kind: "KubeProxyConfiguration",
-        mode: "@KUBEADM_PROXY_MODE@",
-    }
+    KubeProxyConfiguration { api_version: "kubeproxy.config.k8s.io/v1alpha1", kind: "KubeProxyConfiguration", mode: "@KUBEADM_PROXY_MODE@" }
 }
 
 fn cluster(facts: &Facts) -> ClusterConfiguration {

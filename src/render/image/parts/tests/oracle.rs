@@ -51,7 +51,11 @@ fn the_facts_are_those_of_the_programs() {
         let recorded = std::fs::read_to_string(format!("{ROOT}/src/programs/{file}")).unwrap();
         assert!(good && !found.is_empty(), "{found}");
         let differing: Vec<&str> = recorded.lines().zip(found.lines()).filter(|(a, b)| a != b).map(|(_, b)| b).collect();
-        assert!(recorded == found, "src/programs/{file} is not what the programs know; first: {:?}\nif that is meant: {program} > src/programs/{file}", differing.first());
+        assert!(
+            recorded == found,
+            "src/programs/{file} is not what the programs know; first: {:?}\nif that is meant: {program} > src/programs/{file}",
+            differing.first()
+        );
     }
 }
 
@@ -133,7 +137,12 @@ fn the_judge_sees_what_is_wrong() {
         ("etc/kubernetes/manifests/kube-apiserver.yaml", "hostNetwork", "hostNet", "unknown field"),
         ("etc/kubernetes/manifests/kube-apiserver.yaml", "--profiling=", "--profilings=", "has no flag --profilings"),
         ("etc/kubernetes/manifests/kube-apiserver.yaml", "--profiling=false", "--apiserver-count=1", "is deprecated"),
-        ("etc/kubernetes/manifests/kube-controller-manager.yaml", "--profiling=false", "--profiling=perhaps", "--profiling of kube-controller-manager"),
+        (
+            "etc/kubernetes/manifests/kube-controller-manager.yaml",
+            "--profiling=false",
+            "--profiling=perhaps",
+            "--profiling of kube-controller-manager",
+        ),
         ("etc/kubernetes/manifests/etcd.yaml", "--snapshot-count", "--snapshots-count", "etcd has no flag --snapshots-count"),
         ("etc/kubernetes/audit-policy.yaml", "rules:", "rule:", "0 rules"),
         ("etc/kubernetes/encryption.yaml", "secretbox", "secretsbox", "unknown field"),

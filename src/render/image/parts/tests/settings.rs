@@ -212,7 +212,11 @@ fn changed(root: &Path, path: &str, settings: &str) -> (Vec<String>, Vec<String>
 
 /// A cluster's values for all templates.
 fn whole() -> String {
-    super::super::judge::VALUES.iter().map(|(key, value)| format!("{key}={value}\n")).filter(|line| !line.starts_with("NODE_NAME")).collect()
+    super::super::judge::VALUES
+        .iter()
+        .map(|(key, value)| format!("{key}={value}\n"))
+        .filter(|line| !line.starts_with("NODE_NAME"))
+        .collect()
 }
 
 /// A root of a control plane with the named parts' templates.
@@ -260,7 +264,10 @@ fn a_clusters_keys_are_put_beside_the_templates() {
         kube-scheduler\tkey\tleaderElection\tretryPeriod\t\"3s\"\nkube-scheduler\tkey\tprofiles\t-\t[{\"schedulerName\":\"x: y\"}]\n\
         kube-proxy\tkey\tclientConnection\tqps\t7\nkube-proxy\tkey\tconntrack\tmaxPerCore\t0\nkube-proxy\tkey\tconntrack\tmin\t1\n";
     changed(root.path(), "etc/kubernetes/scheduler.yaml", settings);
-    let found = crate::render::tests::pyyaml(&[read(root.path(), "etc/kubernetes/scheduler.yaml"), read(root.path(), "var/lib/kube-proxy/config.yaml")]);
+    let found = crate::render::tests::pyyaml(&[
+        read(root.path(), "etc/kubernetes/scheduler.yaml"),
+        read(root.path(), "var/lib/kube-proxy/config.yaml"),
+    ]);
     let scheduler = &found[0];
     assert_eq!(scheduler["clientConnection"], serde_json::json!({ "kubeconfig": "/etc/kubernetes/scheduler.conf", "qps": 50.5 }));
     assert_eq!(scheduler["enableProfiling"], true);
@@ -284,12 +291,20 @@ fn kubeadm_is_told_of_a_clusters_settings() {
     let [_, cluster, proxy] = &found[..] else { panic!("{text}") };
     let arguments = |component: &str| -> Vec<(String, String)> {
         let word = |argument: &serde_json::Value, key: &str| argument[key].as_str().unwrap().to_owned();
-        cluster[component]["extraArgs"].as_array().unwrap().iter().map(|argument| (word(argument, "name"), word(argument, "value"))).collect()
+        cluster[component]["extraArgs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|argument| (word(argument, "name"), word(argument, "value")))
+            .collect()
     };
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(arguments("apiServer"), [pair("encryption-provider-config", "/etc/kubernetes/encryption.yaml"), pair("v", "2")]);
     let controllers = arguments("controllerManager");
-    assert_eq!(controllers.iter().filter(|(name, _)| name == "leader-elect-lease-duration").collect::<Vec<_>>(), [&pair("leader-elect-lease-duration", "240s")]);
+    assert_eq!(
+        controllers.iter().filter(|(name, _)| name == "leader-elect-lease-duration").collect::<Vec<_>>(),
+        [&pair("leader-elect-lease-duration", "240s")]
+    );
     assert!(controllers.contains(&pair("leader-elect-renew-deadline", "40s")), "{controllers:?}");
     assert_eq!((&proxy["mode"], &proxy["conntrack"]), (&"nftables".into(), &serde_json::json!({ "min": 1 })));
     assert!(read(root.path(), "etc/kubernetes/scheduler.yaml").contains("enableProfiling: true\n"));
@@ -305,7 +320,11 @@ fn kubeadm_is_told_of_a_clusters_settings() {
 fn probes_have_the_patience_that_the_cluster_gives_them() {
     let root = control_plane(&[Part::ControlPlane]);
     for (settings, expected) in [("", (60, 8, 15)), ("STARTUP_FAILURES=180\nLIVENESS_FAILURES=30\nPROBE_TIMEOUT=60\n", (180, 30, 60))] {
-        let values: String = whole().lines().filter(|line| !line.contains("_FAILURES=") && !line.contains("PROBE_")).map(|line| format!("{line}\n")).collect();
+        let values: String = whole()
+            .lines()
+            .filter(|line| !line.contains("_FAILURES=") && !line.contains("PROBE_"))
+            .map(|line| format!("{line}\n"))
+            .collect();
         put(root.path(), "etc/kubernetes/cluster.env", format!("{values}{settings}").as_bytes(), 0o644);
         let (good, said) = run(root.path());
         assert!(good, "{said}");
@@ -313,14 +332,25 @@ fn probes_have_the_patience_that_the_cluster_gives_them() {
             let pod = crate::render::tests::pyyaml(&[read(root.path(), &format!("etc/kubernetes/manifests/{name}.yaml"))]).remove(0);
             let container = &pod["spec"]["containers"][0];
             let of = |probe: &str, key: &str| container[probe][key].as_u64().unwrap();
-            assert_eq!((of("startupProbe", "failureThreshold"), of("livenessProbe", "failureThreshold"), of("livenessProbe", "timeoutSeconds")), expected, "{name}");
+            assert_eq!(
+                (of("startupProbe", "failureThreshold"), of("livenessProbe", "failureThreshold"), of("livenessProbe", "timeoutSeconds")),
+                expected,
+                "{name}"
+            );
         }
     }
 }
 
 #[test]
 fn a_line_that_is_no_setting_changes_nothing() {
-    for line in ["kube-apiserver\tflag\tv", "kube-apiserver\tflag\tV\t\"1\"", "kube-apiserver\tflag\tv\t1\"", "kube-proxy\tkey\ta b\t-\t1", "kube-proxy key a - 1", "x"] {
+    for line in [
+        "kube-apiserver\tflag\tv",
+        "kube-apiserver\tflag\tV\t\"1\"",
+        "kube-apiserver\tflag\tv\t1\"",
+        "kube-proxy\tkey\ta b\t-\t1",
+        "kube-proxy key a - 1",
+        "x",
+    ] {
         let root = control_plane(&[Part::ControlPlane]);
         put(root.path(), "etc/kubernetes/cluster.env", format!("{}COMPONENTS=yes\n", whole()).as_bytes(), 0o644);
         put(root.path(), "etc/kubernetes/components.conf", format!("{line}\n").as_bytes(), 0o644);
