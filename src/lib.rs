@@ -9,9 +9,11 @@
 pub mod backing;
 pub mod bake;
 pub mod base;
+pub mod bolt;
 pub mod bundle;
 pub mod cli;
 pub mod cluster;
+pub mod containerd;
 pub mod disk;
 pub mod document;
 pub mod error;

@@ -4,14 +4,14 @@ set -euo pipefail
 
 packages=(
   # to compile
-  gcc g++ libc6-dev
+  gcc g++ libc6-dev libseccomp-dev
   # what `kbake build` and `kbake lock` run: apt, dpkg, perl, gpgv and, when not root, user namespaces
   apt dpkg perl gpgv debian-archive-keyring mount hostname util-linux uidmap
   # foreign judges of what kbake writes
   qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage dosfstools mtools xfsprogs btrfs-progs cpio grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
   # programs that make keys, of which none may stay in an image
   putty-tools age
-  python3 python3-yaml openssl dnsmasq-base libvirt-clients libxml2-utils
+  python3 python3-pip python3-yaml openssl dnsmasq-base libvirt-clients libxml2-utils
   # reads container images as podman and CRI-O do
   skopeo
   # what a node does: its scripts' shell and their critic, its pods' network and packet filter
@@ -22,6 +22,8 @@ packages=(
   haproxy
   # a machine to boot the image, and the clients that talk to it
   qemu-system-x86 seabios etcd-client openssh-client iproute2
+  # what a cluster of releases is used by
+  curl dnsmasq-base
   # the peers of the benchmark, and the tests' attackers
   attr fakeroot strace git ca-certificates passwd time cloud-image-utils
   # the benchmark's inputs and a peer of the base's install
@@ -77,6 +79,7 @@ command -v kubectl >/dev/null || "${install[@]}" kubernetes-client
 id -u kbake-test >/dev/null 2>&1 || "${sudo[@]}" useradd --create-home --shell /usr/sbin/nologin kbake-test
 
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer with rustup" >&2; exit 1; }
+command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer (https://go.dev/doc/install)" >&2; exit 1; }
 for component in clippy fmt; do
   cargo "$component" --version >/dev/null || { echo "cargo $component is missing: rustup component add clippy rustfmt" >&2; exit 1; }
 done

@@ -8,14 +8,14 @@ use crate::document::Located;
 use crate::error::{Error, Result};
 use crate::fetch::{Source, Want};
 use crate::lock::{ArtifactSource, Entry, Lock, LockedArtifact};
-use crate::plan::{BuiltImage, Extract, Made, Owner, PlannedKind, PlannedNode, PulledImage};
+use crate::plan::{BuiltImage, Extract, Form, Made, Owner, PlannedKind, PlannedNode, PulledImage};
 use crate::project::{Channel, Digests, Project};
 use crate::recipe::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Part, Recipe, Sources, Subject};
 use crate::render::{Facts, Runtime};
 use crate::value::{ArtifactName, Digest, ReleaseVersion, Sha256, TreePath, quote};
 
 /// Where archives of container images lie in a role's image.
-const IMAGES: &str = "usr/share/kbake/images";
+pub(super) const IMAGES: &str = "usr/share/kbake/images";
 /// Where programs lie in container images that kbake builds.
 const PROGRAMS: &str = "usr/local/bin";
 
@@ -164,7 +164,8 @@ impl Work<'_> {
             return Ok(());
         }
         let reference = image.full_name(&self.sources.versions)?;
-        let pulled = |index| Made::Pulled(PulledImage { reference: reference.clone(), index, arch: self.sources.arch });
+        let form = form(&self.out.facts);
+        let pulled = |index| Made::Pulled(PulledImage { reference: reference.clone(), index, arch: self.sources.arch }, form);
         let (made, from) = match &image.content {
             _ if let Some((manifest, path)) = own => {
                 // A link out of the project is refused here; what is missing is told when it is needed.
@@ -176,7 +177,7 @@ impl Work<'_> {
                 Ok(files) => {
                     let (arch, epoch) = (self.sources.arch, self.sources.epoch);
                     let built = BuiltImage { reference: reference.clone(), arch, epoch, command: command.clone(), files };
-                    (Made::Built(built), Some(from.value.clone()))
+                    (Made::Built(built, form), Some(from.value.clone()))
                 }
                 Err(why) => {
                     self.absent("image", &name.value, why);
@@ -327,6 +328,14 @@ impl Work<'_> {
     }
 }
 
+/// How a role's container images are brought to the node: CRI-O imports them.
+fn form(facts: &Facts) -> Form {
+    match facts.runtime {
+        Some(Runtime::Containerd) => Form::Unpacked,
+        Some(Runtime::Crio) | None => Form::Archive,
+    }
+}
+
 fn file(extract: Extract, mode: u16) -> PlannedNode {
     PlannedNode { mode, owner: Owner::root(), kind: PlannedKind::Made(Made::Extract(extract)) }
 }
@@ -355,7 +364,7 @@ pub fn name_of(artifacts: &Artifacts, digest: &Digest) -> String {
 /// The images that are pulled.
 pub fn pulled(artifacts: &Artifacts) -> Vec<&PulledImage> {
     let images = artifacts.nodes.values().filter_map(|node| match &node.kind {
-        PlannedKind::Made(Made::Pulled(image)) => Some(image),
+        PlannedKind::Made(Made::Pulled(image, _)) => Some(image),
         _ => None,
     });
     images.collect()

@@ -20,12 +20,12 @@ pub fn bill(resolved: &Resolved) -> Bill {
             (PlannedKind::Made(Made::Extract(_)), Some(Origin::Artifact { name, .. })) => {
                 places.entry(name.clone()).or_default().push(path.to_string());
             }
-            (PlannedKind::Made(Made::Built(image)), Some(Origin::Image { from: Some(from), .. })) => {
+            (PlannedKind::Made(Made::Built(image, _)), Some(Origin::Image { from: Some(from), .. })) => {
                 let inside = image.files.iter().map(|(inner, _)| format!("{path}:{inner}"));
                 places.entry(from.clone()).or_default().extend(inside);
                 items.push(Item::built(image, path, vec![id(resolved, from)]));
             }
-            (PlannedKind::Made(Made::Pulled(image)), _) => items.push(Item::pulled(image, path)),
+            (PlannedKind::Made(Made::Pulled(image, _)), _) => items.push(Item::pulled(image, path)),
             (PlannedKind::Named { digest, .. }, _) => items.push(Item::file(path, *digest)),
             (PlannedKind::File(bytes), Some(Origin::Recipe(_))) => items.push(Item::file(path, Sha256::of(bytes))),
             _ => {}

@@ -34,7 +34,7 @@ impl Bake<'_> {
                 continue;
             }
             wants.extend(made.artifacts().iter().filter_map(|digest| resolved.artifacts.wants.get(digest)).cloned());
-            if let Made::Pulled(image) = made {
+            if let Made::Pulled(image, _) = made {
                 wants.push(images::index(image));
                 pulled.push(image);
             }

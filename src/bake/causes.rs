@@ -138,7 +138,7 @@ impl Work<'_> {
                 let asked = Shown(by).to_string();
                 match (from, self.resolved.plan.files().get(path).map(|node| &node.kind)) {
                     (Some(from), _) => causes.extend(self.artifact(from, &asked)),
-                    (None, Some(PlannedKind::Made(Made::Pulled(image)))) => causes.push(Cause::Locked {
+                    (None, Some(PlannedKind::Made(Made::Pulled(image, _)))) => causes.push(Cause::Locked {
                         at: self.at(Table::Image, name.as_str(), None),
                         what: format!("image {name}"),
                         version: reference.to_string(),

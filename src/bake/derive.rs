@@ -19,8 +19,8 @@ impl Bake<'_> {
         let mut whole = BTreeMap::new();
         let extracts = wanted.iter().flat_map(|(made, _)| match made {
             Made::Extract(extract) => vec![extract.clone()],
-            Made::Built(image) => image.files.iter().map(|(_, extract)| extract.clone()).collect(),
-            Made::Pulled(_) => Vec::new(),
+            Made::Built(image, _) => image.files.iter().map(|(_, extract)| extract.clone()).collect(),
+            Made::Pulled(..) => Vec::new(),
         });
         for extract in extracts {
             match &extract {
@@ -44,12 +44,12 @@ impl Bake<'_> {
             self.cancel.check()?;
             let blob = match made {
                 Made::Extract(extract) => found.get(extract).copied(),
-                Made::Built(image) if image.files.iter().all(|(_, extract)| found.contains_key(extract)) => {
-                    Some(images::build(self, image, &found)?)
+                Made::Built(image, form) if image.files.iter().all(|(_, extract)| found.contains_key(extract)) => {
+                    Some(images::build(self, image, *form, &found)?.file)
                 }
-                Made::Built(_) => None,
-                Made::Pulled(image) => match self.is_whole(image)? {
-                    true => Some(images::pull(self, image)?),
+                Made::Built(..) => None,
+                Made::Pulled(image, form) => match self.is_whole(image)? {
+                    true => Some(images::pull(self, image, *form)?.file),
                     false => None,
                 },
             };

@@ -9,12 +9,13 @@ use std::io::{BufWriter, Write as _};
 
 use rayon::prelude::*;
 
+use super::unpacked::is_unpacked;
 use super::{BASE, Bake, IMAGE, Resolved, Stocked, machine};
 use crate::disk::cluster::{CLUSTER, Described, data_len, describe, only};
 use crate::disk::qcow2::{self, Composer, FramesWriter};
 use crate::disk::{ContentSource, Data, Piece, Pieces};
 use crate::error::{Error, Result};
-use crate::plan::{IMAGE_FORMAT, PlannedKind, PlannedNode};
+use crate::plan::{IMAGE_FORMAT, Made, PlannedKind, PlannedNode};
 use crate::store::{Action, Blob, BlobWriter, COMPOSED, FRAMES, Lookup, Stretch, Unplaced};
 use crate::value::Sha256;
 
@@ -81,17 +82,25 @@ impl Bake<'_> {
             all.extend(base.outputs.get("tree").map(|tree| Subject::Base(tree.digest)));
         }
         for node in resolved.plan.files().values() {
-            let content = match &node.kind {
-                PlannedKind::Named { digest, size } => Some(Blob { digest: *digest, size: *size }),
-                PlannedKind::Made(made) => self.remembered(made)?,
-                _ => None,
+            let contents = match &node.kind {
+                PlannedKind::Named { digest, size } => vec![(*digest, *size)],
+                PlannedKind::Made(made) => self.made_contents(made)?,
+                _ => Vec::new(),
             };
-            let large = content.filter(|content| content.size >= LARGE);
-            all.extend(large.map(|content| Subject::Content(content.digest, content.size)));
+            all.extend(contents.into_iter().filter(|(_, size)| *size >= LARGE).map(|(digest, size)| Subject::Content(digest, size)));
         }
         all.sort();
         all.dedup();
         Ok(all)
+    }
+
+    /// The contents that the tree has of something made, as far as they are known.
+    fn made_contents(&self, made: &Made) -> Result<Vec<(Sha256, u64)>> {
+        match self.remembered(made)? {
+            None => Ok(Vec::new()),
+            Some(text) if is_unpacked(made) => self.contents_of(&text),
+            Some(blob) => Ok(vec![(blob.digest, blob.size)]),
+        }
     }
 
     /// The entries by which a role's image and its parts are found again, by kind and key.

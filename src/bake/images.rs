@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write as _};
 
-use super::Bake;
+use super::{Bake, unpacked};
 use crate::error::{Error, Result};
 use crate::fetch::{RegistryKind, Source, Want};
 use crate::oci;
-use crate::plan::{BuiltImage, Extract, PulledImage};
+use crate::plan::{BuiltImage, Extract, Form, PulledImage};
 use crate::store::{Blob, Store};
 use crate::tree::ContentSource;
 use crate::value::{Reference, Sha256};
@@ -15,8 +15,17 @@ use crate::value::{Reference, Sha256};
 /// Permission bits of programs in images that kbake builds.
 const PROGRAM: u16 = 0o755;
 
-/// Builds an image's archive.
-pub fn build(bake: &Bake, image: &BuiltImage, programs: &BTreeMap<Extract, Blob>) -> Result<Blob> {
+/// What is made of an image: its archive; or the text of its tree, and its contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// By which it is known.
+    pub file: Blob,
+    /// The contents of an unpacked one.
+    pub pack: Option<Blob>,
+}
+
+/// Builds an image.
+pub fn build(bake: &Bake, image: &BuiltImage, form: Form, programs: &BTreeMap<Extract, Blob>) -> Result<Made> {
     bake.report.say(&format!("building the container image {}", image.reference));
     let files = image.files.iter().map(|(path, extract)| {
         let blob = programs.get(extract).ok_or_else(|| Error::internal(format!("{path} of {} was not extracted", image.reference)))?;
@@ -30,17 +39,30 @@ pub fn build(bake: &Bake, image: &BuiltImage, programs: &BTreeMap<Extract, Blob>
         files: files.collect::<Result<_>>()?,
     };
     let source = Blobs(bake.store);
-    archive(bake, &built.image(&source, bake.cancel)?)
+    in_form(bake, &built.image(&source, bake.cancel)?, form, None)
 }
 
-/// Makes an image's archive out of what its registry has.
-pub fn pull(bake: &Bake, image: &PulledImage) -> Result<Blob> {
+/// Makes an image out of what its registry has.
+pub fn pull(bake: &Bake, image: &PulledImage, form: Form) -> Result<Made> {
     let parts = fetch(bake, image)?;
-    archive(bake, &oci::Image::pulled(image.reference.clone(), image.arch, &parts.manifest, &parts.config)?)
+    let index = parts.index.filter(|index| oci::index(index, &image.reference).is_ok_and(|index| index.is_unambiguous(image.arch)));
+    let pulled = oci::Image::pulled(image.reference.clone(), image.arch, &parts.manifest, &parts.config)?;
+    in_form(bake, &pulled, form, index.as_deref())
+}
+
+fn in_form(bake: &Bake, image: &oci::Image, form: Form, index: Option<&[u8]>) -> Result<Made> {
+    match form {
+        Form::Archive => Ok(Made { file: archive(bake, image)?, pack: None }),
+        Form::Unpacked => {
+            let (file, pack) = unpacked::unpack(bake, image, index)?;
+            Ok(Made { file, pack: Some(pack) })
+        }
+    }
 }
 
 /// What of an image is read here.
 pub struct Parts {
+    index: Option<Vec<u8>>,
     manifest: Vec<u8>,
     config: Vec<u8>,
 }
@@ -86,13 +108,13 @@ pub fn fetch(bake: &Bake, image: &PulledImage) -> Result<Parts> {
     let want = |kind, digest, size| want(reference, kind, digest, size);
     bake.fetch_missing(None, vec![self::index(image)])?;
     let top = held(bake, index, reference)?;
-    let manifest = match oci::document(&top, reference)? {
+    let (index, manifest) = match oci::document(&top, reference)? {
         // What the top says of itself is the image; its configuration says for which machine.
-        oci::Document::Manifest(_) => top,
+        oci::Document::Manifest(_) => (None, top),
         oci::Document::Index(list) => {
             let found = list.platform(*arch, reference)?;
             bake.fetch_missing(None, vec![want(RegistryKind::Manifest, found.digest, Some(found.size))])?;
-            held(bake, &found.digest, reference)?
+            (Some(top), held(bake, &found.digest, reference)?)
         }
     };
     let parts = oci::manifest(&manifest, reference)?;
@@ -101,7 +123,7 @@ pub fn fetch(bake: &Bake, image: &PulledImage) -> Result<Parts> {
     bake.fetch_missing(None, blobs)?;
     let config = held(bake, &parts.config.digest, reference)?;
     oci::config_platform(&config, reference)?.check(*arch, reference)?;
-    Ok(Parts { manifest, config })
+    Ok(Parts { index, manifest, config })
 }
 
 /// A document of an image, out of the store.
@@ -127,7 +149,7 @@ fn archive(bake: &Bake, image: &oci::Image) -> Result<Blob> {
 }
 
 /// The store's blobs as contents.
-struct Blobs<'a>(&'a Store);
+pub(super) struct Blobs<'a>(pub(super) &'a Store);
 
 impl ContentSource for Blobs<'_> {
     fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write as _};
 
 use super::artifacts::OwnFile;
-use super::{Bake, Resolved, saved};
+use super::unpacked::{self, PACK, Unpacked, is_unpacked};
+use super::{Bake, Resolved, images, saved};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::plan::{Extract, Made, PlannedKind, PlannedNode};
@@ -27,12 +28,19 @@ pub(super) const DEB_MAGIC: &[u8] = b"!<arch>\n";
 pub type Blobs = BTreeMap<Sha256, BlobFile>;
 
 impl Bake<'_> {
-    /// The plan's files with every made one replaced by its bytes' name, and these bytes.
-    pub(super) fn made_files(&self, resolved: &Resolved) -> Result<(BTreeMap<TreePath, PlannedNode>, Blobs)> {
+    /// The plan's files with every made one replaced by its bytes' name, these bytes, and container images that are unpacked.
+    pub(super) fn made_files(&self, resolved: &Resolved) -> Result<(BTreeMap<TreePath, PlannedNode>, Blobs, Vec<Unpacked>)> {
         let mut files = resolved.plan.files().clone();
         let wanted: Vec<&Made> = files.values().filter_map(|node| made(&node.kind)).collect();
         let made = self.make(resolved, &wanted)?;
-        let mut blobs = Blobs::new();
+        let (mut blobs, mut images) = (Blobs::new(), Vec::new());
+        for (path, what) in unpacked::planned(resolved) {
+            let image = self.unpacked(path, what)?;
+            if let Some(node) = files.get_mut(path) {
+                node.kind = image.archive()?;
+            }
+            images.push(image);
+        }
         for node in files.values_mut() {
             let PlannedKind::Made(what) = &node.kind else { continue };
             let blob = made.get(&what.key()).ok_or_else(|| Error::internal(format!("{} was not made", what.text())))?;
@@ -40,7 +48,7 @@ impl Bake<'_> {
             blobs.insert(blob.digest, open.ok_or_else(|| Error::internal(format!("sha256:{} is gone from the store", blob.digest)))?);
             node.kind = PlannedKind::Named { digest: blob.digest, size: blob.size };
         }
-        Ok((files, blobs))
+        Ok((files, blobs, images))
     }
 
     /// Makes what was not made before. Gives the blobs by their [`Made::key`].
@@ -73,26 +81,26 @@ impl Bake<'_> {
         for made in &left {
             match made {
                 Made::Extract(extract) => drop(extracts.insert(extract.clone())),
-                Made::Built(image) => extracts.extend(image.files.iter().map(|(_, extract)| extract.clone())),
-                Made::Pulled(_) => {}
+                Made::Built(image, _) => extracts.extend(image.files.iter().map(|(_, extract)| extract.clone())),
+                Made::Pulled(..) => {}
             }
         }
         let extracted = self.extract(resolved, &extracts)?;
         for made in left {
             self.cancel.check()?;
             let name = name_of(resolved, made);
-            let archive = |archive: &dyn Fn() -> Result<Blob>| {
+            let image = |image: &dyn Fn() -> Result<images::Made>| {
                 self.report.begun(&item(&name, None));
-                archive().inspect(|blob| self.made(&name, *blob, Outcome::Built))
+                image().inspect(|made| self.made(&name, made.pack.unwrap_or(made.file), Outcome::Built))
             };
-            let blob = match made {
-                Made::Extract(extract) => extracted[extract],
-                Made::Built(image) => archive(&|| super::images::build(self, image, &extracted))?,
-                Made::Pulled(image) => archive(&|| super::images::pull(self, image))?,
+            let images::Made { file, pack } = match made {
+                Made::Extract(extract) => images::Made { file: extracted[extract], pack: None },
+                Made::Built(built, form) => image(&|| images::build(self, built, *form, &extracted))?,
+                Made::Pulled(pulled, form) => image(&|| images::pull(self, pulled, *form))?,
             };
-            let outputs = [(FILE.to_owned(), blob)].into();
+            let outputs = [(FILE.to_owned(), file)].into_iter().chain(pack.map(|pack| (PACK.to_owned(), pack))).collect();
             self.store.put_action(MADE, &made.key(), &Action { outputs })?;
-            done.insert(made.key(), blob);
+            done.insert(made.key(), file);
         }
         Ok(done)
     }
@@ -107,7 +115,9 @@ impl Bake<'_> {
             return self.store.resolve(digest, None);
         }
         let Lookup::Hit(action) = self.store.action(MADE, &made.key()) else { return Ok(None) };
-        Ok(action.outputs.get(FILE).copied())
+        // An unpacked image without its contents is made anew.
+        let is_whole = !is_unpacked(made) || action.outputs.contains_key(PACK);
+        Ok(action.outputs.get(FILE).copied().filter(|_| is_whole))
     }
 
     /// The bytes of all `wanted`, as blobs.
@@ -153,8 +163,8 @@ fn name_of(resolved: &Resolved, made: &Made) -> String {
     match made {
         Made::Extract(Extract::Whole(digest)) => resolved.artifact_name(digest),
         Made::Extract(Extract::Member { archive, member, .. }) => in_archive(&resolved.artifact_name(archive), member),
-        Made::Built(image) => image.reference.to_string(),
-        Made::Pulled(image) => image.reference.to_string(),
+        Made::Built(image, _) => image.reference.to_string(),
+        Made::Pulled(image, _) => image.reference.to_string(),
     }
 }
 

@@ -36,6 +36,7 @@ mod resolve;
 mod saved;
 mod together;
 mod units;
+mod unpacked;
 mod verify;
 mod why;
 
@@ -164,13 +165,16 @@ impl Bake<'_> {
         let plan = &resolved.plan;
         let base = self.base(resolved)?;
         resolved.effects.check(&base.tree, &base.source)?;
-        let (files, blobs) = self.made_files(resolved)?;
+        let (files, blobs, images) = self.made_files(resolved)?;
         let tree = accounts::add(base.tree, plan.users(), &base.source)?;
         let accounts = overlay::Accounts::of(&tree, &base.source)?;
         let tree = overlay::overlay(tree, &files, &accounts, plan.epoch())?;
         let tree = units::apply(tree, plan.presets(), &base.source, plan.epoch())?;
         let tree = authorities::add(tree, plan.files(), &base.source, plan.epoch())?;
-        let source = base.source.with_files(resolved.sources.clone()).with_blobs(blobs);
+        let tree = unpacked::lay(tree, &images, plan.epoch())?;
+        let packs =
+            images.into_iter().map(|image| Ok((image.index()?, image.pack))).map(|both: Result<_>| both.map(|(index, pack)| (pack, index)));
+        let source = base.source.with_files(resolved.sources.clone()).with_blobs(blobs).with_packs(packs.collect::<Result<_>>()?);
         Ok(Stocked { tree, base: base.base, source })
     }
 

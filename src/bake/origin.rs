@@ -7,13 +7,14 @@ use std::fmt;
 
 use super::owners::Owners;
 use super::resolve::MODULES;
-use super::{Bake, Resolved, Stocked, authorities, units};
+use super::{Bake, Resolved, Stocked, artifacts, authorities, units};
+use crate::containerd;
 use crate::disk::grub;
 use crate::document::{Located, Place};
 use crate::error::Result;
 use crate::plan::PlannedKind;
 use crate::recipe::{Body, Intent, Recipe, Sources};
-use crate::tree::{Kind, Layer, Tree};
+use crate::tree::{Content, Kind, Layer, Tree};
 use crate::value::{ArtifactName, Reference, TreePath};
 
 /// Who put something at a path.
@@ -162,6 +163,36 @@ impl Bake<'_> {
     }
 }
 
+/// Container images that lie unpacked in containerd's folder.
+struct Stored<'a> {
+    /// Their archives' names, by their snapshots.
+    files: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Stored<'a> {
+    fn in_tree(finished: &'a Tree) -> Self {
+        let files = match finished.get(&TreePath::fixed(containerd::LIST)).map(|node| &node.kind) {
+            Some(Kind::File(Content::Inline(list))) => std::str::from_utf8(list).map(containerd::snapshots_of).unwrap_or_default(),
+            _ => BTreeMap::new(),
+        };
+        Stored { files }
+    }
+
+    fn has(&self, path: &TreePath) -> bool {
+        !self.files.is_empty() && path.is_within(&TreePath::fixed(containerd::ROOT))
+    }
+
+    /// The image whose layer it is; what describes all of them is the part's.
+    fn of(&self, path: &TreePath, resolved: &Resolved) -> Origin {
+        let file = containerd::snapshot_at(path).and_then(|number| self.files.get(number));
+        let image = file.and_then(|file| {
+            let at = |path: &TreePath| path.is_within(&TreePath::fixed(artifacts::IMAGES)) && path.name() == file.as_bytes();
+            resolved.origins.files.iter().find(|(path, _)| at(path)).map(|(_, origin)| origin.clone())
+        });
+        image.unwrap_or_else(|| Origin::Part("containerd".to_owned()))
+    }
+}
+
 fn assemble(resolved: &Resolved, base: &Tree, owners: &Owners, finished: &Tree) -> BTreeMap<TreePath, Origin> {
     let version = |name: &str| {
         let locked = resolved.packages.iter().find(|package| package.name.as_str() == name);
@@ -170,6 +201,7 @@ fn assemble(resolved: &Resolved, base: &Tree, owners: &Owners, finished: &Tree) 
     let planned = |path: &TreePath| resolved.plan.files().get(path).filter(|node| node.kind != PlannedKind::Absent);
     let paths: Vec<_> = finished.iter().collect();
     let mut found: BTreeMap<TreePath, Origin> = BTreeMap::new();
+    let images = Stored::in_tree(finished);
     // From the end, so that a folder which was made on the way to a file comes after the file.
     let mut behind = Origin::Installation;
     for (path, node) in paths.into_iter().rev() {
@@ -180,6 +212,7 @@ fn assemble(resolved: &Resolved, base: &Tree, owners: &Owners, finished: &Tree) 
         let changed = || base.get(path).is_some_and(|before| is_file(&before.kind) && before.kind != node.kind);
         let origin = match node.layer {
             Layer::Role if planned(path).is_none() && authorities::is_made(path, &node.kind) => Origin::Kbake,
+            Layer::Role if planned(path).is_none() && images.has(path) => images.of(path, resolved),
             Layer::Role => resolved.origins.of_link(path, &node.kind).or_else(known).unwrap_or_else(|| behind.clone()),
             Layer::Base => known().unwrap_or_else(|| match changed() {
                 true => Origin::Accounts(resolved.origins.users.values().cloned().collect()),

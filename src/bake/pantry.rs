@@ -30,12 +30,14 @@ pub struct Pantry {
     index: PackIndex,
     files: Vec<LargeFile>,
     blobs: Blobs,
+    /// Those of unpacked container images.
+    packs: Vec<(BlobFile, PackIndex)>,
 }
 
 impl Pantry {
     /// The contents of the tree that `index` was made from.
     pub fn new(pack: BlobFile, index: PackIndex) -> Self {
-        Pantry { pack, index, files: Vec::new(), blobs: Blobs::new() }
+        Pantry { pack, index, files: Vec::new(), blobs: Blobs::new(), packs: Vec::new() }
     }
 
     /// The blob of the base's contents.
@@ -46,6 +48,17 @@ impl Pantry {
     /// With `files` beside it.
     pub fn with_files(self, files: Vec<LargeFile>) -> Self {
         Pantry { files, ..self }
+    }
+
+    /// The pack of an unpacked container image that has a content, and where.
+    fn pack_of(&self, digest: &Sha256, size: u64) -> Option<(&BlobFile, u64)> {
+        let place = |index: &PackIndex| index.get(digest).filter(|(_, known)| *known == size).map(|(offset, _)| offset);
+        self.packs.iter().find_map(|(pack, index)| Some((pack, place(index)?)))
+    }
+
+    /// With the contents of unpacked container images beside it.
+    pub fn with_packs(self, packs: Vec<(BlobFile, PackIndex)>) -> Self {
+        Pantry { packs, ..self }
     }
 
     /// With `blobs` of the store beside it.
@@ -59,6 +72,7 @@ impl ContentSource for Pantry {
         match self.index.get(digest) {
             Some((offset, known)) if known == size => Ok(Box::new(self.pack.range(offset, size, *digest)?)),
             _ if self.blobs.contains_key(digest) => Ok(Box::new(self.blobs[digest].range(0, size, *digest)?)),
+            _ if let Some((pack, offset)) = self.pack_of(digest, size) => Ok(Box::new(pack.range(offset, size, *digest)?)),
             _ => match self.files.iter().find(|file| (file.digest, file.size) == (*digest, size)) {
                 Some(file) => Ok(Box::new(Witnessed::open(file)?)),
                 None => Err(Error::internal(format!("nothing has the content sha256:{digest} of {size} bytes")).into()),
@@ -287,7 +301,7 @@ pub(super) fn pack(bake: &Bake, make: impl FnOnce(&mut dyn Sink) -> Result<Tree>
     write_pack(bake, tree, &spool.finish()?)
 }
 
-fn write_pack(bake: &Bake, tree: Tree, stored: &Spooled) -> Result<(Tree, Blob)> {
+pub(super) fn write_pack(bake: &Bake, tree: Tree, stored: &Spooled) -> Result<(Tree, Blob)> {
     let mut writer = bake.store.writer(None, None)?;
     pack::write(&tree, stored, &mut writer)?;
     Ok((tree, writer.commit()?))
@@ -301,7 +315,7 @@ pub fn remove_work(folder: &Path, arch: Arch) -> Result<()> {
 
 /// Contents in the order in which the installed tree's archive has them, each once, in a temporary file. Only what the
 /// normalised tree still names goes on into the pack.
-struct Spool {
+pub(super) struct Spool {
     out: BufWriter<Temp>,
     places: BTreeMap<Sha256, (u64, u64)>,
     end: u64,
@@ -310,18 +324,18 @@ struct Spool {
 }
 
 /// A spool that is written, for reading.
-struct Spooled {
+pub(super) struct Spooled {
     temp: Temp,
     places: BTreeMap<Sha256, (u64, u64)>,
 }
 
 impl Spool {
-    fn new(bake: &Bake) -> Result<Self> {
+    pub(super) fn new(bake: &Bake) -> Result<Self> {
         let out = BufWriter::with_capacity(1 << 20, bake.store.scratch_file()?);
         Ok(Spool { out, places: BTreeMap::new(), end: 0, buffer: vec![0; 256 << 10] })
     }
 
-    fn finish(self) -> Result<Spooled> {
+    pub(super) fn finish(self) -> Result<Spooled> {
         let temp = self.out.into_inner().map_err(|e| Error::io("write the installed files to the store", e.error()))?;
         Ok(Spooled { temp, places: self.places })
     }

@@ -24,6 +24,8 @@ impl DataMount {
     const BELOW: [&str; 4] = ["/var/lib/", "/srv/", "/mnt/", "/data/"];
     /// Below these the image has its own state, of cloud-init, dpkg, apt and systemd.
     const KEPT: [&str; 4] = ["/var/lib/apt", "/var/lib/cloud", "/var/lib/dpkg", "/var/lib/systemd"];
+    /// A folder that one program keeps as a whole: its databases name what is in its other folders.
+    const WHOLE: &str = "/var/lib/containerd";
 }
 
 impl FromStr for DataMount {
@@ -41,6 +43,9 @@ impl FromStr for DataMount {
         }
         match DataMount::KEPT.iter().find(|kept| text == **kept || text.starts_with(&format!("{kept}/"))) {
             Some(kept) => Err(format!("`{shown}` would hide {kept}, which the image needs")),
+            None if text.strip_prefix(DataMount::WHOLE).is_some_and(|rest| rest.starts_with('/')) => {
+                Err(format!("`{shown}` is a part of what containerd keeps: give it all of {}", DataMount::WHOLE))
+            }
             None => Ok(DataMount(text.to_owned())),
         }
     }

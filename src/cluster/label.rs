@@ -30,6 +30,11 @@ impl Taint {
         let (what, effect) = self.0.rsplit_once(':').unwrap_or((&self.0, ""));
         (what.split_once('=').map_or(what, |(key, _)| key), effect)
     }
+
+    /// Whether it keeps no pod off the node: others are only preferred.
+    pub fn is_preference(&self) -> bool {
+        self.identity().1 == "PreferNoSchedule"
+    }
 }
 
 /// The keys below `kubernetes.io` and `k8s.io` that a kubelet may give its own node; with any other it does not start.

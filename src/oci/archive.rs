@@ -6,7 +6,7 @@
 //! stands behind `oci-archive:FILE:`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Read, Write};
 
 use super::copy::{Copier, Hashing, put};
 use super::layer::Layer;
@@ -61,6 +61,57 @@ impl Image {
         self.manifest
     }
 
+    /// The layers of the image, the lowest first.
+    ///
+    /// # Errors
+    /// None for an image that exists: its manifest was read before.
+    pub fn layers(&self) -> Result<Vec<Descriptor>> {
+        Ok(super::manifest(self.bytes(&self.manifest.digest)?, &self.reference)?.layers)
+    }
+
+    /// Manifest and configuration.
+    ///
+    /// # Errors
+    /// As [`Image::layers`].
+    pub fn documents(&self) -> Result<(&[u8], &[u8])> {
+        let manifest = self.bytes(&self.manifest.digest)?;
+        let config = super::manifest(manifest, &self.reference)?.config;
+        Ok((manifest, self.bytes(&config.digest)?))
+    }
+
+    fn bytes(&self, digest: &Sha256) -> Result<&[u8]> {
+        match self.blobs.get(digest) {
+            Some(Blob::Bytes(bytes)) => Ok(bytes),
+            _ => Err(Error::internal(format!("sha256:{digest} of {} is no document", self.reference))),
+        }
+    }
+
+    /// Writes one layer as it stands in the archive.
+    ///
+    /// # Errors
+    /// As [`Image::write`]; a layer that the image does not have.
+    pub fn write_layer(&self, layer: &Descriptor, source: &dyn ContentSource, out: &mut dyn Write, cancel: &Cancel) -> Result<()> {
+        let unknown = || Error::internal(format!("sha256:{} is no layer of {}", layer.digest, self.reference));
+        let blob = self.blobs.get(&layer.digest).ok_or_else(unknown)?;
+        self.write_blob(layer.digest, blob, &Copier { source, cancel }, out)
+    }
+
+    /// The archive without layers: for a store that has them unpacked. With `index`, an index that leads to the manifest, that
+    /// is what the name stands for, as after a pull.
+    pub fn without_layers(&self, index: Option<&[u8]>) -> Result<Vec<u8>> {
+        let is_document = |blob: &Blob| matches!(blob, Blob::Bytes(_));
+        let mut blobs: BTreeMap<_, _> =
+            self.blobs.iter().filter(|(_, blob)| is_document(blob)).map(|(digest, blob)| (*digest, blob.clone())).collect();
+        let mut top = self.manifest;
+        if let Some(bytes) = index {
+            top = super::index(bytes, &self.reference)?.descriptor;
+            blobs.insert(top.digest, Blob::Bytes(bytes.to_vec()));
+        }
+        let mut out = Vec::new();
+        Image { blobs, manifest: top, ..self.clone() }.write(&Nothing, &mut out, &Cancel::new())?;
+        Ok(out)
+    }
+
     /// Writes the archive. It has one image and one name, and the same bytes each time.
     ///
     /// # Errors
@@ -111,5 +162,14 @@ impl Image {
     fn index(&self) -> Result<Vec<u8>> {
         let annotations = [(FULL_NAME, self.reference.to_string()), (TAG, self.reference.tag().to_owned())];
         bytes(&IndexFile::new(vec![Named::new(&self.manifest).annotated(annotations, &self.platform)]))
+    }
+}
+
+/// The source of an archive that has documents only.
+struct Nothing;
+
+impl ContentSource for Nothing {
+    fn open(&self, digest: &Sha256, _: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        Err(Error::internal(format!("sha256:{digest} is no document")).into())
     }
 }

@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use super::copy::{Copier, put};
+use super::overlay::WHITEOUT;
 use super::tar::{self, Kind};
 use super::{ELF_HEAD, File};
 use crate::error::{Error, Result};
 use crate::value::{Epoch, Sha256, TreePath};
-
-/// What names the removal of a file from a lower layer
-/// ([specification](https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts)).
-const WHITEOUT: &[u8] = b".wh.";
 
 /// Is told the path, the mode and the first bytes of a file.
 pub(super) type Seen<'a> = dyn FnMut(&TreePath, u16, &[u8]) -> Result<()> + 'a;

@@ -12,6 +12,7 @@ mod copy;
 mod elf;
 mod layer;
 mod media;
+pub mod overlay;
 mod pulled;
 mod read;
 mod saved;
@@ -25,7 +26,7 @@ pub use archive::Image;
 pub use build::{Built, File};
 pub use elf::{ELF_HEAD, elf_is_program, elf_is_static};
 pub use media::{MediaType, Role};
-pub use read::{Document, Index, Manifest, config_platform, document, index, manifest};
+pub use read::{Document, Index, Manifest, config_platform, diff_ids, document, index, manifest};
 pub use saved::{Saved, SavedImage};
 pub use written::LAYOUT;
 

@@ -26,6 +26,8 @@ pub enum Document {
 /// A list of manifests ([specification](https://github.com/opencontainers/image-spec/blob/main/image-index.md)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
+    /// Of the index itself.
+    pub descriptor: Descriptor,
     entries: Vec<RawDescriptor>,
 }
 
@@ -106,7 +108,11 @@ pub fn document(bytes: &[u8], reference: &Reference) -> Result<Document> {
     };
     let fits = |role| said.is_none_or(|media_type| media_type.role() == role);
     match (raw.manifests, raw.config, raw.layers) {
-        (Some(entries), None, None) if fits(Role::Index) => Ok(Document::Index(Index { entries })),
+        (Some(entries), None, None) if fits(Role::Index) => {
+            let media_type = said.unwrap_or(MediaType::OciIndex);
+            let descriptor = Descriptor { media_type, digest: Sha256::of(bytes), size: bytes.len() as u64 };
+            Ok(Document::Index(Index { descriptor, entries }))
+        }
         (None, Some(config), Some(layers)) if fits(Role::Manifest) => {
             let media_type = said.unwrap_or(MediaType::OciManifest);
             let descriptor = Descriptor { media_type, digest: Sha256::of(bytes), size: bytes.len() as u64 };
@@ -142,6 +148,19 @@ pub fn config_platform(bytes: &[u8], reference: &Reference) -> Result<Platform> 
     config(bytes, reference).map(|(platform, _)| platform)
 }
 
+/// The digests of an image's layers as plain tars, the lowest first, as its configuration says them.
+///
+/// # Errors
+/// No configuration; a digest that is no SHA-256.
+pub fn diff_ids(bytes: &[u8], reference: &Reference) -> Result<Vec<Sha256>> {
+    let (_, named) = config(bytes, reference)?;
+    let parse = |name: &String| match name.parse() {
+        Ok(Digest::Sha256(digest)) => Ok(digest),
+        _ => Err(unusable(reference, format!("its configuration names a layer by `{}`, which is no SHA-256 digest", shown(name)))),
+    };
+    named.iter().map(parse).collect()
+}
+
 /// The platform, and the digests of the layers as plain tars.
 pub(super) fn config(bytes: &[u8], reference: &Reference) -> Result<(Platform, Vec<String>)> {
     let raw: RawConfig = parse(bytes, "configuration", reference)?;
@@ -171,6 +190,11 @@ impl Index {
                 Err(unusable(reference, format!("its index leads to a {}, expected a manifest", found.media_type)))
             }
         }
+    }
+
+    /// True when exactly one manifest is for this kind of machine: then every program that looks for one finds the same.
+    pub fn is_unambiguous(&self, arch: Arch) -> bool {
+        self.entries.iter().filter(|entry| entry.platform().is_none_or(|platform| platform.fits(arch))).count() == 1
     }
 
     /// All that there are, for people.

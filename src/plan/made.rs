@@ -11,10 +11,38 @@ const MADE_FORMAT: u32 = 1;
 pub enum Made {
     /// An artifact, or what is in it.
     Extract(Extract),
-    /// The OCI archive of a container image that a registry has.
-    Pulled(PulledImage),
-    /// The OCI archive of a container image that kbake builds.
-    Built(BuiltImage),
+    /// A container image that a registry has.
+    Pulled(PulledImage, Form),
+    /// A container image that kbake builds.
+    Built(BuiltImage, Form),
+}
+
+/// How a container image is brought to the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As an OCI archive, which the node imports.
+    Archive,
+    /// Unpacked, ready in containerd's folder. An image whose layers cannot be unpacked here is an archive all the same.
+    Unpacked,
+}
+
+impl Form {
+    /// What stands behind the image's words.
+    fn words(self) -> String {
+        match self {
+            Form::Archive => String::new(),
+            Form::Unpacked => format!(" unpacked {}", oci::overlay::FORMAT),
+        }
+    }
+
+    /// The form that the last words say; the first of them was read.
+    fn parse<'a>(word: Option<&str>, words: &mut impl Iterator<Item = &'a str>) -> Option<Form> {
+        match word {
+            None => Some(Form::Archive),
+            Some("unpacked") if words.next()?.parse() == Ok(oci::overlay::FORMAT) => Some(Form::Unpacked),
+            Some(_) => None,
+        }
+    }
 }
 
 /// Where bytes come from.
@@ -58,12 +86,14 @@ impl Made {
     pub fn text(&self) -> String {
         match self {
             Made::Extract(extract) => extract.text(),
-            Made::Pulled(PulledImage { reference, index, arch }) => format!("pulled {} {reference} {arch} sha256:{index}", oci::FORMAT),
-            Made::Built(image) => {
+            Made::Pulled(PulledImage { reference, index, arch }, form) => {
+                format!("pulled {} {reference} {arch} sha256:{index}{}", oci::FORMAT, form.words())
+            }
+            Made::Built(image, form) => {
                 let mut words = vec![format!("built {} {} {} {}", oci::FORMAT, image.reference, image.arch, image.epoch)];
                 words.extend(image.command.iter().map(|word| format!("run {}", escape(word.as_bytes()))));
                 words.extend(image.files.iter().map(|(path, extract)| format!("of {path} {}", extract.text())));
-                words.join(" ")
+                words.join(" ") + &form.words()
             }
         }
     }
@@ -81,28 +111,38 @@ impl Made {
         let made = match (format.parse() == Ok(MADE_FORMAT)).then(|| words.next())?? {
             "pulled" if words.next()?.parse() == Ok(oci::FORMAT) => {
                 let (reference, arch) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-                Made::Pulled(PulledImage { reference, arch, index: words.next()?.strip_prefix("sha256:")?.parse().ok()? })
+                let index = words.next()?.strip_prefix("sha256:")?.parse().ok()?;
+                Made::Pulled(PulledImage { reference, arch, index }, Form::parse(words.next(), &mut words)?)
             }
             "built" if words.next()?.parse() == Ok(oci::FORMAT) => {
                 let (reference, arch) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
                 let epoch = Epoch::from_seconds(words.next()?.parse().ok()?).ok()?;
                 let mut image = BuiltImage { reference, arch, epoch, command: Vec::new(), files: Vec::new() };
-                while let Some(word) = words.next() {
-                    match word {
-                        "run" => image.command.push(String::from_utf8(unescape(words.next()?)?).ok()?),
-                        "of" => {
+                let form = loop {
+                    match words.next() {
+                        Some("run") => image.command.push(String::from_utf8(unescape(words.next()?)?).ok()?),
+                        Some("of") => {
                             let path = TreePath::parse(&unescape(words.next()?)?, true).ok()?;
                             image.files.push((path, Extract::parse(words.next()?, &mut words)?));
                         }
-                        _ => return None,
+                        last => break Form::parse(last, &mut words)?,
                     }
-                }
-                Made::Built(image)
+                };
+                Made::Built(image, form)
             }
             word => Made::Extract(Extract::parse(word, &mut words)?),
         };
         // One thing has one text.
         (words.next().is_none() && made.text() == text).then_some(made)
+    }
+
+    /// The name of the container image that it is, with how it is brought to the node.
+    pub fn image(&self) -> Option<(&Reference, Form)> {
+        match self {
+            Made::Extract(_) => None,
+            Made::Pulled(image, form) => Some((&image.reference, *form)),
+            Made::Built(image, form) => Some((&image.reference, *form)),
+        }
     }
 
     /// What the bytes are remembered by.
@@ -114,8 +154,8 @@ impl Made {
     pub fn artifacts(&self) -> Vec<Digest> {
         match self {
             Made::Extract(extract) => vec![extract.artifact()],
-            Made::Pulled(_) => Vec::new(),
-            Made::Built(image) => image.files.iter().map(|(_, extract)| extract.artifact()).collect(),
+            Made::Pulled(..) => Vec::new(),
+            Made::Built(image, _) => image.files.iter().map(|(_, extract)| extract.artifact()).collect(),
         }
     }
 }
@@ -155,26 +195,30 @@ mod tests {
     fn every_word_decides() {
         let digest = Digest::Sha256(Sha256::of("a"));
         let member = |strip, member: &str| Extract::Member { archive: digest, strip, member: member.to_owned() };
-        let built = |command: &[&str], path: &str| {
-            Made::Built(BuiltImage {
+        let built = |command: &[&str], path: &str, form| {
+            let image = BuiltImage {
                 reference: "a.test/b:1".parse().unwrap(),
                 arch: Arch::Amd64,
                 epoch: Epoch::from_seconds(1).unwrap(),
                 command: command.iter().map(|&word| word.to_owned()).collect(),
                 files: vec![(TreePath::fixed(path), member(0, "x"))],
-            })
+            };
+            Made::Built(image, form)
         };
-        let pulled = |arch| Made::Pulled(PulledImage { reference: "a.test/b:1".parse().unwrap(), index: Sha256::of("a"), arch });
+        let pulled =
+            |arch, form| Made::Pulled(PulledImage { reference: "a.test/b:1".parse().unwrap(), index: Sha256::of("a"), arch }, form);
         let all = [
             Made::Extract(Extract::Whole(digest)),
             Made::Extract(member(0, "x")),
             Made::Extract(member(1, "x")),
             Made::Extract(member(0, "y")),
-            built(&["a", "b"], "x"),
-            built(&["a b"], "x"),
-            built(&["a", "b"], "y"),
-            pulled(Arch::Amd64),
-            pulled(Arch::Arm64),
+            built(&["a", "b"], "x", Form::Archive),
+            built(&["a", "b"], "x", Form::Unpacked),
+            built(&["a b"], "x", Form::Archive),
+            built(&["a", "b"], "y", Form::Archive),
+            pulled(Arch::Amd64, Form::Archive),
+            pulled(Arch::Amd64, Form::Unpacked),
+            pulled(Arch::Arm64, Form::Archive),
         ];
         let keys: std::collections::BTreeSet<Sha256> = all.iter().map(Made::key).collect();
         assert_eq!(keys.len(), all.len());

@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 pub use file::{Owner, PlannedKind, PlannedNode, Preset};
-pub use made::{BuiltImage, Extract, Made, PulledImage};
+pub use made::{BuiltImage, Extract, Form, Made, PulledImage};
 
 use crate::error::{Error, Result};
 use crate::value::{Arch, Epoch, Guid, RoleName, Sha256, TreePath};

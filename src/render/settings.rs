@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 
 use super::etcd::{self, EtcdStart};
 use super::{NodeFile, components};
-use crate::cluster::{Cluster, Node, PodNetwork, Role};
+use crate::cluster::{Cluster, Node, PodNetwork, Role, Taint};
 use crate::error::{Error, Result};
 
 /// Of every node with a kubelet.
@@ -100,6 +100,13 @@ fn taints(cluster: &Cluster, node: &Node) -> Vec<String> {
     reserved.then(|| CONTROL_PLANE_TAINT.to_owned()).into_iter().chain(own).collect()
 }
 
+/// On how many nodes the cluster's DNS must be before a second pod of it may join the first one: two, where there are two that
+/// let it in. It bears the control plane's taint and no other one.
+fn dns_nodes(cluster: &Cluster) -> usize {
+    let open = |node: &&Node| node.role.has_kubelet() && node.taints.iter().all(Taint::is_preference);
+    cluster.nodes.iter().filter(open).count().clamp(1, 2)
+}
+
 /// What is applied to the API once it answers, and with which values.
 ///
 /// The nodes' names are there since no kubelet may give its own node the label of its role.
@@ -113,6 +120,7 @@ fn of_addons(cluster: &Cluster) -> Settings {
     Settings::from([
         ("ADDONS", addons.join(",")),
         ("CONTROL_PLANES", names(Role::ControlPlane)),
+        ("DNS_NODES", dns_nodes(cluster).to_string()),
         // With both ends, though it be one address: MetalLB would not take that alone.
         ("LOAD_BALANCER_POOL", pool.map_or_else(String::new, |pool| format!("{}-{}", pool.first(), pool.last()))),
         ("NFS_PATH", export.map_or_else(String::new, |export| export.path.clone())),

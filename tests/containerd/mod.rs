@@ -12,6 +12,11 @@ use std::time::Duration;
 
 /// Where tests/setup.sh unpacks containerd, its shims, ctr and runc.
 pub const PROGRAMS: &str = "/usr/local/lib/kbake-tests/containerd";
+/// The folder of the containerd that judges what a version decides: `KBAKE_TEST_CONTAINERD`, or Debian's.
+pub fn programs() -> String {
+    std::env::var("KBAKE_TEST_CONTAINERD").unwrap_or_else(|_| PROGRAMS.to_owned())
+}
+
 /// Where it unpacks static programs, `busybox` and `catatonit`.
 pub const STATIC: &str = "/usr/local/lib/kbake-tests/static";
 /// How long containerd may take to answer, in tenths of a second: hosts of tests are busy.
@@ -31,6 +36,7 @@ pub fn program(folder: &str, name: &str) -> PathBuf {
 pub struct Containerd {
     folder: tempfile::TempDir,
     child: Child,
+    programs: String,
 }
 
 /// An image as `ctr images list` shows it.
@@ -50,23 +56,43 @@ impl Containerd {
 
     /// Starts it with these further lines in its configuration, which is of version 2: top-level keys, then tables.
     pub fn start_with(lines: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), PROGRAMS, lines)
+    }
+
+    /// As [`Containerd::start_with`], by [`programs`], with a root folder that `fill` makes. Where it lies, overlayfs works.
+    pub fn start_over(lines: &str, fill: &dyn Fn(&Path)) -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        fill(&folder.path().join("root"));
+        Self::start_in(folder, &programs(), lines)
+    }
+
+    fn start_in(folder: tempfile::TempDir, programs: &str, lines: &str) -> Self {
         let shown = folder.path().display();
         let own = format!("version = 2\nroot = \"{shown}/root\"\nstate = \"{shown}/state\"\n");
         let addresses = format!("[grpc]\naddress = \"{shown}/socket\"\n[ttrpc]\naddress = \"{shown}/ttrpc\"\n");
         fs::write(folder.path().join("config.toml"), format!("{own}{lines}{addresses}")).unwrap();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new("unshare");
-        if !rustix::process::geteuid().is_root() {
-            command.arg("--map-root-user");
-        }
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]).arg(program(PROGRAMS, "containerd"));
-        command.arg("--config").arg(folder.path().join("config.toml")).env("PATH", path()).env("TMPDIR", folder.path());
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})"));
-        let mut containerd = Containerd { folder, child };
+        let child = spawn(folder.path(), programs);
+        let mut containerd = Containerd { folder, child, programs: programs.to_owned() };
         containerd.wait();
         containerd
+    }
+
+    /// Ends it with all that runs in it, and starts it again.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.child = spawn(self.folder.path(), &self.programs);
+        self.wait();
+    }
+
+    fn stop(&mut self) {
+        // unshare takes all that runs in its namespaces with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// True when it tells the kubelet which images are pinned: from 1.6.22 on.
+    pub fn knows_pins(&self) -> bool {
+        !self.ctr(&["version"]).contains("1.6.20")
     }
 
     fn wait(&mut self) {
@@ -83,10 +109,15 @@ impl Containerd {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(program(PROGRAMS, "ctr"));
+        let mut command = Command::new(program(&self.programs, "ctr"));
         command.arg("--address").arg(self.socket()).args(["--namespace", "k8s.io"]).args(args);
-        command.env("PATH", path()).env("TMPDIR", self.folder.path()).stdin(Stdio::null());
+        command.env("PATH", path(&self.programs)).env("TMPDIR", self.folder.path()).stdin(Stdio::null());
         command
+    }
+
+    /// Its root folder.
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("root")
     }
 
     /// Its socket, for other clients.
@@ -140,14 +171,25 @@ impl Containerd {
 
 impl Drop for Containerd {
     fn drop(&mut self) {
-        // unshare takes all that runs in its namespaces with it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }
 
-fn path() -> String {
-    format!("{PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+/// Starts the daemon on the configuration in `folder`.
+fn spawn(folder: &Path, programs: &str) -> Child {
+    let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]).arg(program(programs, "containerd"));
+    command.arg("--config").arg(folder.join("config.toml")).env("PATH", path(programs)).env("TMPDIR", folder);
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command.spawn().unwrap_or_else(|e| panic!("unshare is missing: run tests/setup.sh ({e})"))
+}
+
+fn path(programs: &str) -> String {
+    format!("{programs}:{PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 }
 
 /// What containerd makes of a configuration file: all of its settings, as TOML; or its complaint.

@@ -65,6 +65,8 @@ pub struct Image {
     pub repo_tags: Vec<String>,
     #[prost(string, repeated, tag = "3")]
     pub repo_digests: Vec<String>,
+    #[prost(bool, tag = "8")]
+    pub pinned: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

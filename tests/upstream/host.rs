@@ -170,7 +170,7 @@ fn clearsigned(text: &str) -> String {
     signed
 }
 
-/// Puts `pause:3.10.2` for two machines into a registry, and `pause:3.10.99` for one of them. Gives the first's index and layer.
+/// Puts `pause:3.10.2` for two machines into a registry, and `pause:3.10.99` for one of them. Gives the first's index and program.
 pub fn pause(registry: &Path, work: &Path) -> (Sha256, Vec<u8>) {
     let program = fs::read(Path::new(STATIC).join("catatonit")).expect("catatonit is missing: run tests/setup.sh");
     let plain = tar(work, &[("pause", &program)]);
@@ -193,7 +193,7 @@ pub fn pause(registry: &Path, work: &Path) -> (Sha256, Vec<u8>) {
         docker::put_tagged(registry, "k8s/pause", tag, text.as_bytes())
     };
     index("3.10.99", &["arm64"]);
-    (index("3.10.2", &ARCHES), layer)
+    (index("3.10.2", &ARCHES), program)
 }
 
 fn descriptor(kind: &str, digest: Sha256, bytes: &[u8]) -> Value {

@@ -241,7 +241,7 @@ fn an_image_of_one_s_own_comes_into_the_store_without_a_registry() {
         assert!(!is_taken(&bake, &image).unwrap());
         take(&bake, &image, &own).unwrap();
         assert!(is_taken(&bake, &image).unwrap());
-        super::super::images::pull(&bake, &image).unwrap();
+        super::super::images::pull(&bake, &image, crate::plan::Form::Archive).unwrap();
     }
     let gone = PulledImage { reference, index: Sha256::of(b"another"), arch: Arch::Amd64 };
     let error = take(&bake, &gone, &own).unwrap_err();

@@ -514,6 +514,11 @@ fn names_of_the_api_server_data_disks_and_additions() {
         (worker("data-disk = \"1 GiB\"\ndata-mount = \"/srv/a b\""), &["must be an absolute path"], &[9]),
         (worker("data-disk = \"1 GiB\"\ndata-mount = \"/etc\""), &["`/etc` is not below /var/lib/", "would hide what the image has"], &[9]),
         (worker("data-disk = \"1 GiB\"\ndata-mount = \"/var/lib/cloud/x\""), &["would hide /var/lib/cloud"], &[9]),
+        (
+            worker("data-disk = \"1 GiB\"\ndata-mount = \"/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs\""),
+            &["is a part of what containerd keeps", "all of /var/lib/containerd"],
+            &[9],
+        ),
         (worker("user-data = [\"a\"]"), &["`user-data` must be a string"], &[8]),
     ]);
 }

@@ -175,6 +175,7 @@ fn only_the_first_control_plane_node_applies_addons() {
             [
                 "ADDONS=rbac,coredns,metallb,nfs",
                 "CONTROL_PLANES=control0,control1,control2",
+                "DNS_NODES=2",
                 "LOAD_BALANCER_POOL=192.168.3.30-192.168.3.254",
                 "NFS_PATH=/srv/nfs/kubenet",
                 "NFS_SERVER=192.168.3.1",
@@ -184,7 +185,15 @@ fn only_the_first_control_plane_node_applies_addons() {
         (
             "one-node",
             "monokube1",
-            ["ADDONS=rbac,coredns", "CONTROL_PLANES=monokube1", "LOAD_BALANCER_POOL=", "NFS_PATH=", "NFS_SERVER=", "WORKERS="],
+            [
+                "ADDONS=rbac,coredns",
+                "CONTROL_PLANES=monokube1",
+                "DNS_NODES=1",
+                "LOAD_BALANCER_POOL=",
+                "NFS_PATH=",
+                "NFS_SERVER=",
+                "WORKERS=",
+            ],
         ),
         (
             "hard-way",
@@ -192,6 +201,7 @@ fn only_the_first_control_plane_node_applies_addons() {
             [
                 "ADDONS=rbac,coredns",
                 "CONTROL_PLANES=master00,master01,master02",
+                "DNS_NODES=2",
                 "LOAD_BALANCER_POOL=",
                 "NFS_PATH=",
                 "NFS_SERVER=",
@@ -207,6 +217,25 @@ fn only_the_first_control_plane_node_applies_addons() {
     let one = Cluster::read("x.toml", text).unwrap();
     let addons = self::text(&one, "a", ADDONS_ENV, EtcdStart::New).unwrap();
     assert_eq!(value(&addons, "LOAD_BALANCER_POOL").as_deref(), Some("10.1.0.200-10.1.0.200"), "MetalLB takes no single address");
+}
+
+/// Nodes that DNS cannot be on are none of those that it has to be on: a pod would wait for ever.
+#[test]
+fn dns_is_spread_over_nodes_that_let_it_in() {
+    let of = |workers: &str| {
+        let text = format!("name = 'x'\n[network]\ncidr = '10.1.0.0/24'\n[[node]]\nrole = 'control-plane'\nname = 'a'\n{workers}");
+        let cluster = Cluster::read("x.toml", &text).unwrap();
+        value(&self::text(&cluster, "a", ADDONS_ENV, EtcdStart::New).unwrap(), "DNS_NODES").unwrap()
+    };
+    let worker = |taints: &str| format!("[[node]]\nrole = 'worker'\nname = 'b'\ntaints = [{taints}]\n");
+    assert_eq!(of(""), "1");
+    assert_eq!(of(&worker("")), "2");
+    assert_eq!(of(&worker("'example.test/wish=x:PreferNoSchedule'")), "2");
+    for kept_off in ["'example.test/dedicated=builds:NoSchedule'", "'example.test/wish:PreferNoSchedule', 'example.test/gone:NoExecute'"] {
+        assert_eq!(of(&worker(kept_off)), "1", "{kept_off}");
+    }
+    assert_eq!(of("[[node]]\nrole = 'gateway'\nname = 'g'\n"), "1", "a gateway runs no pods");
+    assert_eq!(of("[[node]]\nrole = 'worker'\nname = 'w'\ncount = 5\n"), "2", "there are two pods");
 }
 
 proptest! {

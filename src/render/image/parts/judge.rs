@@ -61,7 +61,7 @@ pub(super) fn filled(text: &str) -> Vec<Value> {
 }
 
 /// What a cluster may say.
-pub(super) const VALUES: [(&str, &str); 25] = [
+pub(super) const VALUES: [(&str, &str); 26] = [
     ("ALLOCATE_NODE_CIDRS", "true"),
     ("API_ENDPOINT", "kubernetes.kubenet:6443"),
     ("API_PORT", "6443"),
@@ -69,6 +69,7 @@ pub(super) const VALUES: [(&str, &str); 25] = [
     ("CLUSTER_DNS", "10.32.0.10"),
     ("CLUSTER_DOMAIN", "cluster.local"),
     ("CLUSTER_NAME", "kubenet"),
+    ("DNS_NODES", "2"),
     ("ETCD_INITIAL_CLUSTER", "control0=https://192.168.3.11:2380,control1=https://192.168.3.12:2380"),
     ("ETCD_INITIAL_CLUSTER_STATE", "new"),
     ("ETCD_INITIAL_CLUSTER_TOKEN", "kbake-kubenet"),

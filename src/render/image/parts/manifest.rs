@@ -16,8 +16,9 @@ use crate::error::{Error, Result};
 use crate::render::yaml::Yaml;
 
 /// What stands for numbers, booleans and lists: quoted, as texts are, they would become texts.
-const NO_TEXTS: [(&str, &str); 6] = [
+const NO_TEXTS: [(&str, &str); 7] = [
     ("@API_PORT@", "@API_PORT@"),
+    ("@DNS_NODES@", "@DNS_NODES@"),
     ("@ETCD_SERVERS@", "[@ETCD_SERVERS@]"),
     ("@LIVENESS_FAILURES@", "@LIVENESS_FAILURES@"),
     ("@PROXY_DISABLED@", "@PROXY_DISABLED@"),

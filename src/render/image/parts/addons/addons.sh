@@ -45,6 +45,8 @@ names() {
 values() {
     sed -n 's/^\([A-Z][A-Z0-9_]*\)=\([A-Za-z0-9._:\/,=@-]\{1,\}\)$/s|@\1@|\2|g/p' \
         "$root/etc/kubernetes/cluster.env" "$root/etc/kubernetes/addons.env"
+    # Seeds of earlier versions do not say it: both pods may be on one node.
+    grep -q '^DNS_NODES=' "$root/etc/kubernetes/addons.env" || echo 's|@DNS_NODES@|1|g'
 }
 
 # Fills in the manifests of the add-on $1, and says where they are.

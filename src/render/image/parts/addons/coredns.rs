@@ -1,13 +1,15 @@
 //! CoreDNS, under the names that everything expects of a cluster's DNS: the service is called `kube-dns`.
 //!
-//! It runs on control-plane nodes: their image is the one that has it preloaded.
+//! It runs on two nodes of whichever kind, whose images have it preloaded: with both on the only control-plane node, no name
+//! would be found while that one restarts.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SecurityContext,
-    Service, ServiceAccount, ServicePort, ServiceSpec, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+    Affinity, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, NodeAffinity, NodeSelector, NodeSelectorRequirement,
+    NodeSelectorTerm, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SecurityContext, Service, ServiceAccount, ServicePort,
+    ServiceSpec, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule};
@@ -19,13 +21,17 @@ use super::super::manifest::{
     capabilities, default_seccomp, http_get, meta, meta_in, object, pairs, preloaded, quantities, selector, texts,
 };
 use super::rbac::{account, cluster_role};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-pub(super) const ABOUT: &str = "The cluster's DNS: two CoreDNS on control-plane nodes, on different ones where there are several.
+pub(super) const ABOUT: &str =
+    "The cluster's DNS: two CoreDNS on nodes that kbake-addons has labelled, on different ones where there are two that let it in.
 Names outside of the cluster are asked for where the node asks.";
 
 const NAMESPACE: &str = "kube-system";
 const ROLE: &str = "system:coredns";
+/// The label and the taint of a control-plane node, and a worker's label.
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+const WORKER: &str = "node-role.kubernetes.io/worker";
 /// By these the service finds its pods.
 const LABELS: [(&str, &str); 1] = [("k8s-app", "kube-dns")];
 
@@ -41,7 +47,7 @@ pub(super) fn objects(image: &str) -> Result<Vec<Value>> {
             subjects: Some(vec![account(NAMESPACE, "coredns")]),
         })?,
         object(&ConfigMap { metadata: named("coredns"), data: Some(corefile), ..ConfigMap::default() })?,
-        object(&deployment(image))?,
+        spread(object(&deployment(image))?)?,
         object(&service())?,
         object(&budget())?,
     ])
@@ -83,20 +89,43 @@ fn deployment(image: &str) -> Deployment {
     }
 }
 
-/// Keeps to control-plane nodes, whose taint it bears.
+/// With the number of nodes that it must be on, which is the cluster's. The type has a place for a number only.
+fn spread(mut deployment: Value) -> Result<Value> {
+    let constraint = deployment.pointer_mut("/spec/template/spec/topologySpreadConstraints/0");
+    let constraint = constraint.ok_or_else(|| Error::internal("the DNS is not spread"))?;
+    constraint["minDomains"] = Value::from("@DNS_NODES@");
+    Ok(deployment)
+}
+
+/// Keeps to control-plane nodes.
 pub(super) fn on_the_control_plane(pod: PodSpec) -> PodSpec {
-    let role = "node-role.kubernetes.io/control-plane";
+    PodSpec { node_selector: pairs(&[("kubernetes.io/os", "linux"), (CONTROL_PLANE, "")]), ..bearing_the_control_plane(pod) }
+}
+
+/// The control plane's taint keeps it off no node.
+fn bearing_the_control_plane(pod: PodSpec) -> PodSpec {
     let bears = |key: &str, effect: Option<&str>| Toleration {
         key: Some(key.to_owned()),
         operator: Some("Exists".to_owned()),
         effect: effect.map(str::to_owned),
         ..Toleration::default()
     };
-    PodSpec {
-        node_selector: pairs(&[("kubernetes.io/os", "linux"), (role, "")]),
-        tolerations: Some(vec![bears("CriticalAddonsOnly", None), bears(role, Some("NoSchedule"))]),
-        ..pod
-    }
+    PodSpec { tolerations: Some(vec![bears("CriticalAddonsOnly", None), bears(CONTROL_PLANE, Some("NoSchedule"))]), ..pod }
+}
+
+/// Nodes that a seed of kbake's has made, by the labels of their roles. Another node's image may lack CoreDNS.
+fn on_labelled_nodes() -> Affinity {
+    let has = |label: &str| NodeSelectorTerm {
+        match_expressions: Some(vec![NodeSelectorRequirement {
+            key: label.to_owned(),
+            operator: "Exists".to_owned(),
+            ..NodeSelectorRequirement::default()
+        }]),
+        ..NodeSelectorTerm::default()
+    };
+    let required = NodeSelector { node_selector_terms: vec![has(CONTROL_PLANE), has(WORKER)] };
+    let node = NodeAffinity { required_during_scheduling_ignored_during_execution: Some(required), ..NodeAffinity::default() };
+    Affinity { node_affinity: Some(node), ..Affinity::default() }
 }
 
 fn pod(image: &str) -> PodSpec {
@@ -104,15 +133,20 @@ fn pod(image: &str) -> PodSpec {
         label_selector: Some(selector(&LABELS)),
         max_skew: 1,
         topology_key: "kubernetes.io/hostname".to_owned(),
-        // A cluster may have one control-plane node only.
-        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        // Of a new version there may be a pod beside each old one.
+        match_label_keys: texts(&["pod-template-hash"]),
+        // A node whose taint keeps the pods off is none of those to spread over.
+        node_taints_policy: Some("Honor".to_owned()),
+        when_unsatisfiable: "DoNotSchedule".to_owned(),
         ..TopologySpreadConstraint::default()
     };
     let config = ConfigMapVolumeSource { name: "coredns".to_owned(), ..ConfigMapVolumeSource::default() };
-    on_the_control_plane(PodSpec {
+    bearing_the_control_plane(PodSpec {
+        affinity: Some(on_labelled_nodes()),
         containers: vec![container(image)],
         // It asks the node's servers for what it does not know, not itself.
         dns_policy: Some("Default".to_owned()),
+        node_selector: pairs(&[("kubernetes.io/os", "linux")]),
         priority_class_name: Some("system-cluster-critical".to_owned()),
         security_context: Some(default_seccomp()),
         service_account_name: Some("coredns".to_owned()),

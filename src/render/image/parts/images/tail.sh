@@ -14,6 +14,51 @@ rank() {
     fi
 }
 
+unhide "$@"
+# Images that lie unpacked in the runtime's folder, each on a line of its own that begins with `image`.
+laid="
+$(list)"
+
+# The image of the archive $1, from that list: sets `name` and `digest`.
+is_laid() {
+    rest=${laid#*"
+image ${1##*/} "}
+    [ "$rest" != "$laid" ] || return 1
+    rest=${rest%%"
+"*}
+    name=${rest%% *}
+    rest=${rest#* }
+    digest=${rest%% *}
+}
+
+# The same, from the archive itself: an OCI layout with one image. Its index, on one line, names that image and the digest of
+# its manifest.
+look_into() {
+    if ! index=$(tar -xOf "$1" index.json); then
+        trouble "$1 is no OCI archive"
+        return 1
+    fi
+    name=$(printf '%s\n' "$index" | sed -n 's/.*"io\.containerd\.image\.name": *"\([^"]*\)".*/\1/p')
+    digest=$(printf '%s\n' "$index" | sed -n 's/.*"digest": *"\(sha256:[0-9a-f]*\)".*/\1/p')
+    if [ -z "$name" ] || [ -z "$digest" ]; then
+        trouble "$1 does not say which image it has"
+        return 1
+    fi
+}
+
+# True when the runtime has the image $1 with the digest $2, by one question for all images.
+is_known() {
+    [ -n "$has" ] || has="
+$(known)
+"
+    case $has in
+        *"
+$1 $2
+"*) ;;
+        *) return 1 ;;
+    esac
+}
+
 # Both units may run at once when one is started again.
 mkdir -p "$boot"
 exec 9>"$boot/lock"
@@ -24,17 +69,18 @@ flock 9
 unclean=
 here=
 left=
+has=
 for archive in "$images"/*.tar; do
     [ -e "$archive" ] || continue
-    # An OCI layout with one image: its index, on one line, names that image and the digest of its manifest.
-    if ! index=$(tar -xOf "$archive" index.json); then
-        trouble "$archive is no OCI archive"
-        continue
-    fi
-    name=$(printf '%s\n' "$index" | sed -n 's/.*"io\.containerd\.image\.name": *"\([^"]*\)".*/\1/p')
-    digest=$(printf '%s\n' "$index" | sed -n 's/.*"digest": *"\(sha256:[0-9a-f]*\)".*/\1/p')
-    if [ -z "$name" ] || [ -z "$digest" ]; then
-        trouble "$archive does not say which image it has"
+    if ! is_laid "$archive"; then
+        look_into "$archive" || continue
+    elif [ -z "$hidden" ]; then
+        # It was whole before the machine started first: the kubelet does not wait for a question. Only somebody who removed
+        # its name can have changed that.
+        if [ "$which" != first ] && ! is_known "$name" "$digest"; then
+            left="$left$(rank "$archive" "$name" "$digest") $archive $name $digest
+"
+        fi
         continue
     fi
     if is_here "$name" "$digest"; then

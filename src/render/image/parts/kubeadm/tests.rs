@@ -1,6 +1,8 @@
+use std::process::Command;
+
 use serde_json::{Value, json};
 
-use super::super::judge::{as_recorded, facts, filled, systemd_accepts, texts};
+use super::super::judge::{as_recorded, facts, filled, put, systemd_accepts, texts};
 use crate::recipe::Part;
 use crate::render::Facts;
 
@@ -72,4 +74,52 @@ fn systemd_accepts_the_drop_in() {
     for word in start(unit).split(' ') {
         assert!(start(drop_in).split(' ').any(|other| other == word), "{word}");
     }
+}
+
+/// The unit's lines with the drop-in's after them, without what an empty value takes back.
+fn merged(key: &str) -> Vec<String> {
+    let files: Vec<String> = [texts(Part::Kubelet, &facts("upstream")), texts(Part::Kubeadm, &facts("upstream"))]
+        .into_iter()
+        .zip(["/etc/systemd/system/kubelet.service", "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"])
+        .map(|(texts, path)| texts[path].clone())
+        .collect();
+    let mut values: Vec<String> = Vec::new();
+    for line in files.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with(key)) {
+        if line.ends_with('=') { values.clear() } else { values.push(line.to_owned()) }
+    }
+    values
+}
+
+/// systemd's own word on the unit's conditions, on a node with these files.
+fn would_start(files: &[&str]) -> bool {
+    let root = tempfile::tempdir().unwrap();
+    for path in files {
+        put(root.path(), path, "", 0o755);
+    }
+    let conditions = merged("Condition").into_iter().map(|line| line.replacen("/", &format!("{}/", root.path().display()), 1));
+    let out = Command::new("systemd-analyze").arg("condition").args(conditions).env("LC_ALL", "C").output();
+    let out = out.unwrap_or_else(|e| panic!("systemd is missing: run tests/setup.sh ({e})"));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("succeeded") || said.contains("failed"), "{said}");
+    out.status.success()
+}
+
+#[test]
+fn kubelet_starts_by_the_seeds_certificate_and_by_a_token_and_not_before() {
+    let program = "usr/local/bin/kubelet";
+    assert!(would_start(&[program, "etc/kubernetes/kubelet.conf"]), "registered by its seed, or joined");
+    assert!(would_start(&[program, "etc/kubernetes/bootstrap-kubelet.conf"]), "joining by a token");
+    assert!(would_start(&["usr/bin/kubelet", "etc/kubernetes/bootstrap-kubelet.conf"]), "the distribution's kubelet");
+    assert!(!would_start(&[program, "etc/kubernetes/kubeadm.yaml"]), "before kubeadm");
+    assert!(!would_start(&["etc/kubernetes/kubelet.conf"]), "without a kubelet");
+}
+
+/// A node that joins by a token has no arguments of a seed's, and the kubelet has to be told of the token.
+#[test]
+fn a_node_that_joins_by_a_token_needs_nothing_of_a_seed() {
+    let required: Vec<String> = merged("EnvironmentFile").into_iter().filter(|line| !line.starts_with("EnvironmentFile=-")).collect();
+    assert_eq!(required, Vec::<String>::new());
+    let start = merged("ExecStart").join("\n");
+    assert!(start.contains(" --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf "), "{start}");
+    assert!(start.contains(" --kubeconfig=/etc/kubernetes/kubelet.conf "), "{start}");
 }

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::super::judge::facts;
 use super::*;
-use crate::cluster::{Cluster, Node, Role};
+use crate::cluster::{Cluster, Node, ProxyMode, Role};
 use crate::render::tests::example;
 use crate::render::{Caller, Content, EtcdStart, encryption, kubeconfig, public_files};
 
@@ -89,14 +89,17 @@ fn judged(root: &Path) -> String {
 }
 
 /// The parts that make files of Kubernetes on a node of a role.
-fn parts(node: &Node, kubeadm: bool) -> Vec<Part> {
-    match node.role {
+fn parts(cluster: &Cluster, node: &Node, kubeadm: bool) -> Vec<Part> {
+    let mut parts = match node.role {
         Role::ControlPlane if kubeadm => vec![Part::Kubelet, Part::Kubeadm],
         Role::ControlPlane => vec![Part::Kubelet, Part::KubeProxy, Part::ControlPlane, Part::Addons],
         Role::Worker => vec![Part::Kubelet, Part::KubeProxy],
         Role::Etcd => vec![Part::Etcd],
         Role::Gateway => Vec::new(),
-    }
+    };
+    // Its unit is left out where the cluster has none.
+    parts.retain(|part| cluster.services.proxy != ProxyMode::None || *part != Part::KubeProxy);
+    parts
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn kubernetes_itself_takes_every_file_of_every_node() {
                 if kubeadm && node.role != Role::ControlPlane {
                     continue;
                 }
-                let root = root(&cluster, node, &parts(node, kubeadm));
+                let root = root(&cluster, node, &parts(&cluster, node, kubeadm));
                 let faults = judged(root.path());
                 wrong.extend(faults.lines().map(|line| format!("{}/{} (kubeadm: {kubeadm}): {line}", cluster.name, node.name)));
             }
@@ -148,7 +151,7 @@ fn the_judge_sees_what_is_wrong() {
         ("etc/kubernetes/encryption.yaml", "secretbox", "secretsbox", "unknown field"),
         ("etc/kubernetes/kubelet.env", "--node-ip=", "--nodes-ip=", "kubelet has no flag --nodes-ip"),
     ] {
-        let root = root(&cluster, node, &parts(node, false));
+        let root = root(&cluster, node, &parts(&cluster, node, false));
         let text = std::fs::read_to_string(root.path().join(path)).unwrap();
         assert!(text.contains(from), "{path} has no {from}: {text}");
         put(root.path(), path, text.replacen(from, to, 1).as_bytes(), 0o644);

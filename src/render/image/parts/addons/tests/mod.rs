@@ -71,12 +71,27 @@ fn dns_is_found_where_the_kubelets_say() {
     assert_eq!(one(&objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"], *labels);
     let pod = &deployment["spec"]["template"]["spec"];
     assert_eq!(pod["containers"][0]["image"], "registry.k8s.io/coredns/coredns:v1.14.2");
-    assert_eq!(pod["nodeSelector"]["node-role.kubernetes.io/control-plane"], "");
     let account = one(&objects, "ServiceAccount")["metadata"]["name"].clone();
     assert_eq!((&pod["serviceAccountName"], &one(&objects, "ClusterRoleBinding")["subjects"][0]["name"]), (&account, &account));
     let corefile = one(&objects, "ConfigMap")["data"]["Corefile"].as_str().unwrap().to_owned();
     assert!(corefile.contains("    kubernetes cluster.local in-addr.arpa ip6.arpa {\n"), "{corefile}");
     assert_eq!(corefile.matches('{').count(), corefile.matches('}').count());
+}
+
+/// Two nodes of whichever kind, but none whose image may lack it, and none whose taint keeps pods off.
+#[test]
+fn dns_survives_the_loss_of_a_node() {
+    let deployment = one(&manifests("coredns"), "Deployment").clone();
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    let spread = &pod["topologySpreadConstraints"][0];
+    assert_eq!((&spread["topologyKey"], &spread["maxSkew"]), (&json!("kubernetes.io/hostname"), &json!(1)));
+    assert_eq!((&spread["minDomains"], &spread["whenUnsatisfiable"]), (&json!(2), &json!("DoNotSchedule")), "a number, and no wish");
+    assert_eq!(spread["nodeTaintsPolicy"], "Honor");
+    assert_eq!(pod["nodeSelector"], json!({ "kubernetes.io/os": "linux" }));
+    let terms = &pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    let keys: Vec<&Value> = terms.as_array().unwrap().iter().map(|term| &term["matchExpressions"][0]["key"]).collect();
+    assert_eq!(keys, ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/worker"]);
 }
 
 #[test]

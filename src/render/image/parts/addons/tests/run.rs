@@ -117,6 +117,18 @@ fn said(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
 }
 
+/// Seeds of earlier versions do not say over how many nodes DNS is spread.
+#[test]
+fn a_seed_that_does_not_say_where_dns_has_to_be_is_taken() {
+    for (seed, expected) in [(ALL.to_owned(), "on 1 nodes\n"), (format!("{ALL}DNS_NODES=2\n"), "on 2 nodes\n")] {
+        let root = Root::new(&seed);
+        root.put("usr/share/kbake/addons/coredns/coredns.yaml", "on @DNS_NODES@ nodes\n", 0o644);
+        let out = root.run();
+        assert!(out.status.success(), "{}", said(&out));
+        assert_eq!(root.read("var/lib/kbake/addons/coredns/coredns.yaml"), expected);
+    }
+}
+
 #[test]
 fn add_ons_are_applied_in_order_and_once() {
     let root = Root::new(ALL);

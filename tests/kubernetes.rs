@@ -1,0 +1,51 @@
+//! A cluster of what publishers release, from their checksum files to a deployment that answers: Kubernetes and all below it built
+//! from pinned Go modules, published on loopback, locked and baked by the shipped recipes, and started in two emulated machines.
+//!
+//! The steps are scripts that anyone can run: `tests/kubernetes/build`, `bake` and `emulated`.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
+
+mod program;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kubernetes");
+
+/// Runs a script with its output on the terminal.
+#[track_caller]
+fn runs(what: &str, command: &mut Command) {
+    let started = Instant::now();
+    let status = command.status().unwrap_or_else(|e| panic!("{what}: {e}"));
+    assert!(status.success(), "{what}: {status}");
+    println!("{what}: {:.0?}", started.elapsed());
+}
+
+/// A script that knows kbake as $KBAKE.
+fn script(name: &str, args: &[&Path], folder: &Path) -> Command {
+    let args: Vec<_> = args.iter().map(|arg| arg.to_str().expect("a plain path")).collect();
+    let line = format!("{SCRIPTS}/{name} {}", args.join(" "));
+    program::kbake_in_line("bash", &["-euc"], &format!("KBAKE={{}} exec {line}"), folder)
+}
+
+/// Compiles what go's cache does not have. Go needs the caller's own environment: where it is, and how modules are fetched.
+fn components() -> PathBuf {
+    let said = Command::new(format!("{SCRIPTS}/build")).arg("--folder").output().expect("bash is there");
+    let folder = PathBuf::from(String::from_utf8(said.stdout).unwrap().trim());
+    runs("components", Command::new(format!("{SCRIPTS}/build")).arg(&folder));
+    folder
+}
+
+#[test]
+fn a_cluster_of_releases_runs_and_survives() {
+    let components = components();
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubernetes");
+    _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work).unwrap();
+    let mut bake = script("bake", &[&components, &work], &work);
+    program::by_the_hosts_way(&mut bake);
+    runs("baked", &mut bake);
+    runs("used", &mut script("emulated", &[&components, &work], &work));
+}
