@@ -24,6 +24,7 @@ pub mod lock;
 pub mod oci;
 pub mod pki;
 pub mod plan;
+pub mod programs;
 pub mod project;
 pub mod recipe;
 pub mod release;

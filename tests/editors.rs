@@ -40,7 +40,10 @@ fn keys(text: &str, marker: &str) -> BTreeSet<String> {
 #[test]
 fn a_schema_knows_the_keys_that_the_reader_knows() {
     for (schema, readers) in [
-        ("cluster", &[("src/cluster/spec.rs", "only(&["), ("src/cluster/spec/site.rs", "only(&[")][..]),
+        (
+            "cluster",
+            &[("src/cluster/spec.rs", "only(&["), ("src/cluster/spec/site.rs", "only(&["), ("src/cluster/spec/settings.rs", "only(&[")][..],
+        ),
         (
             "recipe",
             &[

@@ -11,6 +11,8 @@ use crate::document::nearest;
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::pki::{self, Pki};
+use crate::programs::{self, Versions};
+use crate::skew;
 use crate::value::quote;
 
 impl Session<'_> {
@@ -39,7 +41,24 @@ impl Session<'_> {
     pub fn show_cluster(&self, args: &Args) -> Result<()> {
         let (cluster, text) = self.cluster_and_text(args)?;
         self.check_names(&args.file().display().to_string(), &cluster, &text)?;
-        self.shell.document(|| data::cluster(&cluster), &crate::render::cluster_table(&cluster))
+        self.check_settings(args, &cluster)?;
+        let data = data::cluster(&cluster)?;
+        self.shell.document(|| data, &crate::render::cluster_table(&cluster))
+    }
+
+    /// Holds the cluster's own settings of Kubernetes' programs against the versions of its channel.
+    pub fn check_settings(&self, args: &Args, cluster: &Cluster) -> Result<()> {
+        if cluster.given_settings().next().is_none() {
+            return Ok(());
+        }
+        let channel = self.global.channel.as_deref().unwrap_or(cluster.channel.as_str());
+        let sources = self.project()?.channel(channel)?.sources;
+        let versions =
+            Versions { kubernetes: skew::release(&sources, &["kube-apiserver", "kubelet"])?, etcd: skew::release(&sources, &["etcd"])? };
+        for warning in programs::check(cluster, &versions)? {
+            self.shell.notice(&format!("warning: {}: {warning}", args.file().display()));
+        }
+        Ok(())
     }
 
     /// Holds the names of the channel and of images against the project. An image may come from elsewhere, but not from a

@@ -3,16 +3,18 @@
 use serde_json::{Map, Value, json};
 
 use crate::bake::{Before, Reason, Why};
-use crate::cluster::{Api, Cluster, Mirror, Mode, Node, Proxy, Site, WebUrl};
+use crate::cluster::{Api, Cluster, Mirror, Mode, Node, Preset, Proxy, Settings, Site, WebUrl};
+use crate::error::Result;
 use crate::pki::{self, Row, State};
+use crate::render::settings_json;
 use crate::store::Owner;
 use crate::store::survey::{Life, Rest};
 use crate::store::usage::{Class, RootUsage, Tally, Usage};
 use crate::value::RoleName;
 
 /// The cluster with everything that its file leaves open.
-pub fn cluster(cluster: &Cluster) -> Value {
-    json!({
+pub fn cluster(cluster: &Cluster) -> Result<Value> {
+    Ok(json!({
         "name": cluster.name.as_str(),
         "domain": cluster.domain.to_string(),
         "arch": cluster.arch.to_string(),
@@ -45,8 +47,17 @@ pub fn cluster(cluster: &Cluster) -> Value {
         "etcd": cluster.etcd_members().map(|node| node.name.as_str()).collect::<Vec<_>>(),
         "exports": cluster.exports.iter().map(|export| json!({"path": export.path, "options": export.options})).collect::<Vec<_>>(),
         "site": site(&cluster.site),
-        "nodes": cluster.nodes.iter().map(node).collect::<Vec<_>>(),
-    })
+        "kubernetes": kubernetes(&cluster.settings)?,
+        "nodes": cluster.nodes.iter().map(node).collect::<Result<Vec<_>>>()?,
+    }))
+}
+
+/// The settings as they are given: by program, with the preset's name.
+fn kubernetes(settings: &Settings) -> Result<Value> {
+    let given = settings.given.iter().map(|(component, table)| Ok((component.to_string(), settings_json(table)?)));
+    let mut data: Map<String, Value> = given.collect::<Result<_>>()?;
+    data.insert("preset".to_owned(), json!(settings.preset.map(Preset::as_str)));
+    Ok(data.into())
 }
 
 fn site(site: &Site) -> Value {
@@ -82,9 +93,9 @@ fn endpoint(cluster: &Cluster, api: &Api) -> Value {
     })
 }
 
-fn node(node: &Node) -> Value {
+fn node(node: &Node) -> Result<Value> {
     let labels: Map<String, Value> = node.labels.iter().map(|(key, value)| (key.to_string(), json!(value.to_string()))).collect();
-    json!({
+    Ok(json!({
         "name": node.name.as_str(),
         "fqdn": node.fqdn,
         "role": node.role.as_str(),
@@ -101,7 +112,8 @@ fn node(node: &Node) -> Value {
         "pods": node.pods.map(|pods| pods.to_string()),
         "labels": labels,
         "taints": texts(&node.taints),
-    })
+        "kubelet": settings_json(&node.kubelet)?,
+    }))
 }
 
 /// The roles, each with its description.

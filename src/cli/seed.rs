@@ -25,6 +25,7 @@ impl Session<'_> {
     pub fn seed(&self, args: &Seed) -> Result<()> {
         let cluster = self.cluster(&args.cluster)?;
         let nodes = args.nodes.of(&cluster)?;
+        self.check_settings(&args.cluster, &cluster)?;
         let secrets = self.secrets(&cluster, &args.cluster, &args.secrets)?;
         let channel = self.global.channel.as_deref().unwrap_or(cluster.channel.as_str());
         let epoch = self.project()?.channel(channel)?.sources.epoch;

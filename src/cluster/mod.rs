@@ -11,6 +11,7 @@ mod label;
 mod mac;
 mod name;
 mod net;
+mod settings;
 mod site;
 mod spec;
 mod ssh;
@@ -29,10 +30,11 @@ pub use label::{LabelKey, LabelValue, Taint};
 pub use mac::Mac;
 pub use name::{ApiName, Bridge, ClusterName, Domain, HostName, Interface};
 pub use net::{Net, Range};
+pub use settings::{Component, Preset, Probes, Settings};
 pub use site::{Direct, HostRef, Mirror, Proxy, Registry, Site, WebUrl};
 pub use ssh::SshKey;
 
-use crate::document;
+use crate::document::{self, Table};
 use crate::error::{Error, Result};
 use crate::recipe::ChannelName;
 use crate::value::{Arch, Guid, RoleName, Size};
@@ -70,6 +72,8 @@ pub struct Cluster {
     pub validity: Validity,
     /// The site's settings that nodes get.
     pub site: Site,
+    /// Its own settings of Kubernetes' programs.
+    pub settings: Settings,
     /// Only the check can give it.
     #[expect(dead_code, reason = "its presence is the proof")]
     checked: check::Passed,
@@ -217,6 +221,8 @@ pub struct Node {
     pub labels: BTreeMap<LabelKey, LabelValue>,
     /// Kubernetes taints, beside the control plane's own.
     pub taints: Vec<Taint>,
+    /// Its own settings of the kubelet, over the cluster's.
+    pub kubelet: Table,
 }
 
 /// What starts a machine.
@@ -291,6 +297,12 @@ impl Cluster {
     /// Whether `node` applies the cluster's add-ons to the API: the first of the control plane.
     pub fn applies_addons(&self, node: &Node) -> bool {
         self.with_role(Role::ControlPlane).next().is_some_and(|first| first.name == node.name)
+    }
+
+    /// True when controllers and schedulers take turns. Those of the only node have nobody to yield to: a lease could only be lost,
+    /// and who loses it ends and starts anew, which makes a slow machine slower.
+    pub fn elects_leaders(&self) -> bool {
+        self.with_role(Role::ControlPlane).nth(1).is_some()
     }
 
     /// Whether `node` is a member of the etcd cluster: the nodes of role etcd, or else the control plane's.

@@ -1,5 +1,6 @@
 //! `cluster.toml` as it was written: each value parsed, nothing derived, everything with its place.
 
+mod settings;
 mod site;
 mod waits;
 
@@ -8,9 +9,9 @@ use std::str::FromStr;
 
 use super::{
     ApiName, Bridge, ClusterName, DataMount, Domain, Firmware, HostName, HostRef, Interface, LabelKey, LabelValue, Mac, Net, PodNetwork,
-    ProxyMode, Range, Role, Site, SshKey, Taint, Validity,
+    ProxyMode, Range, Role, Settings, Site, SshKey, Taint, Validity,
 };
-use crate::document::{self, Located, Place, Section};
+use crate::document::{self, Located, Place, Section, Table};
 use crate::error::Result;
 use crate::recipe::ChannelName;
 use crate::value::{Arch, MachineArch, RoleName, Size};
@@ -36,6 +37,7 @@ pub(super) struct Spec {
     pub(super) exports: Vec<(Located<String>, Option<String>)>,
     pub(super) validity: Validity,
     pub(super) site: Site,
+    pub(super) settings: Settings,
 }
 
 pub(super) struct NetworkSpec {
@@ -98,6 +100,7 @@ pub(super) struct NodeSpec {
     pub(super) routes: Vec<RouteSpec>,
     pub(super) labels: Vec<Located<(LabelKey, LabelValue)>>,
     pub(super) taints: Vec<Located<Taint>>,
+    pub(super) kubelet: Table,
 }
 
 pub(super) struct RouteSpec {
@@ -169,6 +172,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<Spec> {
         "pki",
         "proxy",
         "registry-mirror",
+        "kubernetes",
         "node",
         "export",
     ])?;
@@ -200,6 +204,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<Spec> {
         exports: root.sections("export")?.into_iter().map(export).collect::<Result<_>>()?,
         validity: validity(root.section("pki")?)?,
         site: site::read(&mut root)?,
+        settings: settings::read(root.section("kubernetes")?)?,
     })
 }
 
@@ -315,6 +320,7 @@ fn node(mut section: Section) -> Result<NodeSpec> {
         "routes",
         "labels",
         "taints",
+        "kubelet",
         "user-data",
     ])?;
     let role: Located<Role> = section.required("role")?;
@@ -349,6 +355,7 @@ fn node(mut section: Section) -> Result<NodeSpec> {
         routes: section.sections("routes")?.into_iter().map(route).collect::<Result<_>>()?,
         labels: labels(section.section("labels")?)?,
         taints: section.list("taints")?,
+        kubelet: settings::of_node(section.section("kubelet")?)?,
     })
 }
 

@@ -6,6 +6,7 @@ mod place;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ use raw::{Raw, RawKey};
 
 pub use nearest::nearest;
 pub use place::{Located, Place};
+pub use value::{Table, Value};
 
 /// One table of a document, out of which the reader takes the keys it knows.
 pub struct Section {
@@ -192,6 +194,14 @@ impl Section {
             Raw::Table(table) => Ok(Some(Section::of(&self.source, format!("`[{key}]`"), place, table))),
             other => Err(wrong_type(key, &format!("a table `[{key}]`"), &other, &place)),
         }
+    }
+
+    /// All keys with values of any kind, for a reader that learns elsewhere which there are. Each is placed where its key stands.
+    ///
+    /// # Errors
+    /// Dates, and numbers that JSON does not have.
+    pub fn table(self) -> Result<Table> {
+        value::table(&self.source, self.keys.into_values())
     }
 
     /// The error for a key that must be there and is not.

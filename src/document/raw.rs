@@ -14,8 +14,8 @@ pub(super) enum Raw {
     Time(Datetime),
     List(Vec<(Range<usize>, Raw)>),
     Table(Vec<RawKey>),
-    /// A fraction, which nothing here takes.
-    Other,
+    /// A fraction, as it was written.
+    Fraction(String),
 }
 
 /// A key with the spans of itself and of its value.
@@ -34,7 +34,7 @@ impl Raw {
             DeValue::Datetime(time) => Raw::Time(time),
             DeValue::Array(items) => Raw::List(items.into_iter().map(|item| (item.span(), Raw::of(item.into_inner()))).collect()),
             DeValue::Table(table) => Raw::Table(keys_of(table)),
-            DeValue::Float(_) => Raw::Other,
+            DeValue::Float(value) => Raw::Fraction(value.as_str().to_owned()),
             DeValue::Boolean(value) => Raw::Flag(value),
         }
     }
@@ -48,7 +48,7 @@ impl Raw {
             Raw::List(_) => "an array",
             Raw::Table(_) => "a table",
             Raw::Flag(_) => "a boolean",
-            Raw::Other => "a fraction",
+            Raw::Fraction(_) => "a fraction",
         }
     }
 }

@@ -1,8 +1,11 @@
-//! A member's settings for etcd 3.4, as the environment file that the image's unit reads.
+//! A member's settings for etcd 3.4 and newer, as the environment file that the image's unit reads. The door to version 2 of its API is
+//! shut by default since 3.4, and gone since 3.6, which complains about a setting of it.
 
 use std::net::Ipv4Addr;
 
-use crate::cluster::{Cluster, Node};
+use super::components::values;
+use crate::cluster::{Cluster, Component, Node};
+use crate::error::Result;
 
 /// Where the unit looks for them. Without this file etcd is not started.
 pub(super) const ETCD_ENV: &str = "/etc/etcd/etcd.env";
@@ -59,7 +62,7 @@ pub(super) fn token(cluster: &Cluster) -> String {
 /// One line per setting, `NAME=value` with values of URL characters only, which systemd takes without quotes. Clients
 /// and peers need a certificate of etcd's own authority; there is no listener without TLS but the one on loopback,
 /// which tells health and metrics and takes no data.
-pub fn etcd_env(cluster: &Cluster, node: &Node, start: EtcdStart) -> String {
+pub fn etcd_env(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<String> {
     let client = client_url(node.address);
     let mut settings = vec![
         ("NAME", node.name.to_string()),
@@ -72,8 +75,6 @@ pub fn etcd_env(cluster: &Cluster, node: &Node, start: EtcdStart) -> String {
         ("INITIAL_CLUSTER_STATE", start.as_str().to_owned()),
         ("INITIAL_CLUSTER_TOKEN", token(cluster)),
         ("LISTEN_METRICS_URLS", "http://127.0.0.1:2381".to_owned()),
-        // Kubernetes speaks version 3 only; version 2 would be a second, unguarded door.
-        ("ENABLE_V2", "false".to_owned()),
         ("AUTO_COMPACTION_MODE", "periodic".to_owned()),
         ("AUTO_COMPACTION_RETENTION", "1h".to_owned()),
         ("QUOTA_BACKEND_BYTES", QUOTA.to_string()),
@@ -81,11 +82,39 @@ pub fn etcd_env(cluster: &Cluster, node: &Node, start: EtcdStart) -> String {
         ("LOG_OUTPUTS", "stderr".to_owned()),
     ];
     settings.extend(tls());
+    let own = own(cluster, node)?;
+    let is_own = |name: &str| own.iter().any(|(known, _)| known == name);
     let mut text = "# Written from the node's seed; read by etcd.service.\n".to_owned();
-    for (name, value) in settings {
+    for (name, value) in settings.into_iter().filter(|(name, _)| !is_own(name)) {
         text.push_str(&format!("ETCD_{name}={value}\n"));
     }
-    text
+    for (name, value) in own {
+        text.push_str(&format!("ETCD_{name}={}\n", quoted(&value)));
+    }
+    Ok(text)
+}
+
+/// The cluster file's own settings, which take the place of kbake's: flags, by the names of their variables.
+fn own(cluster: &Cluster, node: &Node) -> Result<Vec<(String, String)>> {
+    let table = cluster.settings_of(Component::Etcd, node)?;
+    let name = |flag: &str| flag.to_ascii_uppercase().replace('-', "_");
+    Ok(table
+        .iter()
+        .flat_map(|(flag, item)| values(Component::Etcd, &item.value).into_iter().map(move |value| (name(flag), value)))
+        .collect())
+}
+
+/// A value of an `EnvironmentFile`, whatever is in it (systemd.exec(5)).
+fn quoted(value: &str) -> String {
+    let is_plain = !value.is_empty() && value.bytes().all(|c| c.is_ascii_alphanumeric() || b"._:/,=@+-".contains(&c));
+    if is_plain {
+        return value.to_owned();
+    }
+    let escape = |c| match c {
+        '"' | '\\' | '`' | '$' => format!("\\{c}"),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", value.chars().map(escape).collect::<String>())
 }
 
 /// A trusted authority without `CLIENT_CERT_AUTH` would only offer to check; both are needed, for clients and peers.

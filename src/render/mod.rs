@@ -7,6 +7,7 @@
 mod additions;
 mod cloud;
 mod columns;
+mod components;
 mod data_disk;
 mod etcd;
 mod file;
@@ -30,6 +31,7 @@ pub use additions::Additions;
 pub(crate) use cloud::ID_DIGITS;
 pub use cloud::{HostKey, NamedFiles, meta_data, network_config, user_data};
 pub use columns::{aligned, fitted};
+pub use components::settings_json;
 pub use etcd::{ETCD_PKI, EtcdStart, etcd_env};
 pub use file::{Content, NodeFile};
 pub use gateway::{GATEWAY_CA, is_balancer};

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::NodeFile;
 use super::etcd::{ETCD_ENV, EtcdStart, etcd_env};
 use super::gateway::haproxy;
 use super::names::names;
 use super::settings;
+use super::{NodeFile, components};
 use crate::cluster::{Cluster, Net, Node, Role};
 use crate::error::{Error, Result};
 
@@ -14,10 +14,13 @@ use crate::error::{Error, Result};
 pub fn public_files(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Vec<NodeFile<'static>>> {
     let mut files = vec![NodeFile::public("/etc/hosts", hosts(cluster))];
     if node.role == Role::Etcd {
-        files.push(NodeFile::public(ETCD_ENV, etcd_env(cluster, node, start)));
+        files.push(NodeFile::public(ETCD_ENV, etcd_env(cluster, node, start)?));
     }
     if node.role.has_kubelet() {
-        files.push(NodeFile::public(KUBELET_ENV, kubelet_env(node)));
+        let settings = components::files(cluster, node)?;
+        let has_drop_in = settings.iter().any(|file| file.path.starts_with(components::KUBELET_FOLDER));
+        files.push(NodeFile::public(KUBELET_ENV, kubelet_env(node, has_drop_in)));
+        files.extend(settings);
     }
     files.extend(settings::files(cluster, node, start)?);
     files.extend(haproxy(cluster, node));
@@ -36,12 +39,14 @@ const KUBELET_ENV: &str = "/etc/kubernetes/kubelet.env";
 ///
 /// One line `NAME=value`, whose words systemd splits where the unit says `$KUBELET_NODE_ARGS`; no label has a space. A
 /// node's role is no label here: the kubelet would not start; it is set through the API, by the names in addons.env.
-fn kubelet_env(node: &Node) -> String {
+fn kubelet_env(node: &Node, has_drop_in: bool) -> String {
     let mut words = vec![format!("--hostname-override={}", node.name), format!("--node-ip={}", node.address)];
     if !node.labels.is_empty() {
         let labels: Vec<String> = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         words.push(format!("--node-labels={}", labels.join(",")));
     }
+    // Only where it has one: a kubelet before 1.28 does not know the flag.
+    words.extend(has_drop_in.then(|| format!("--config-dir={}", components::KUBELET_FOLDER)));
     format!("# Written from the node's seed; read by kubelet.service.\nKUBELET_NODE_ARGS={}\n", words.join(" "))
 }
 

@@ -10,8 +10,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use super::NodeFile;
 use super::etcd::{self, EtcdStart};
+use super::{NodeFile, components};
 use crate::cluster::{Cluster, Node, PodNetwork, Role, Taint};
 use crate::error::{Error, Result};
 
@@ -63,10 +63,19 @@ fn of_cluster(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Settin
         ("SERVICE_ACCOUNT_ISSUER", format!("https://kubernetes.default.svc.{}", services.domain)),
         ("SERVICE_CIDR", services.cidr.to_string()),
     ]);
+    if components::components(cluster, node)?.is_some() {
+        // A disk may have the file from an earlier seed.
+        settings.insert("COMPONENTS", "yes".to_owned());
+    }
     if node.role != Role::ControlPlane {
         return Ok(settings);
     }
-    settings.insert("LEADER_ELECT", elects_leaders(cluster).to_string());
+    if let Some(probes) = cluster.probes() {
+        settings.insert("LIVENESS_FAILURES", probes.liveness.to_string());
+        settings.insert("PROBE_TIMEOUT", probes.timeout.to_string());
+        settings.insert("STARTUP_FAILURES", probes.startup.to_string());
+    }
+    settings.insert("LEADER_ELECT", cluster.elects_leaders().to_string());
     let pods = &cluster.pods;
     settings.insert("ALLOCATE_NODE_CIDRS", (pods.network == PodNetwork::None).to_string());
     settings.insert("NODE_CIDR_MASK_SIZE", pods.node_prefix.to_string());
@@ -89,12 +98,6 @@ fn taints(cluster: &Cluster, node: &Node) -> Vec<String> {
     let reserved = node.role == Role::ControlPlane && cluster.with_role(Role::Worker).next().is_some();
     let own = node.taints.iter().map(ToString::to_string);
     reserved.then(|| CONTROL_PLANE_TAINT.to_owned()).into_iter().chain(own).collect()
-}
-
-/// Controllers and schedulers of several nodes take turns. Those of the only node have nobody to yield to: a lease could
-/// only be lost, and who loses it ends and starts anew, which makes a slow machine slower.
-fn elects_leaders(cluster: &Cluster) -> bool {
-    cluster.with_role(Role::ControlPlane).nth(1).is_some()
 }
 
 /// On how many nodes the cluster's DNS must be before a second pod of it may join the first one: two, where there are two that

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::columns::fitted;
-use crate::cluster::{Api, Cluster, HostRef, Mode, Network, Node, PodNetwork, Pods, ProxyMode, Services, Site};
+use crate::cluster::{Api, Cluster, Component, HostRef, Mode, Network, Node, PodNetwork, Pods, ProxyMode, Services, Settings, Site};
+use crate::document::Table;
 use crate::value::Size;
 
 /// The whole cluster: a few lines for what its nodes share, then a table of the nodes.
@@ -28,7 +29,14 @@ fn marks(cluster: &Cluster) -> Vec<[String; 3]> {
         let taints = node.taints.iter().map(|taint| ("taint", taint.to_string()));
         let data = node.data.iter().map(|data| ("data", format!("{} at {}", exact(data.size), data.mount)));
         let more = node.user_data.iter().map(|file| ("user-data", file.clone()));
-        labels.chain(taints).chain(data).chain(more).map(|(kind, text)| [node.name.to_string(), kind.to_owned(), text]).collect::<Vec<_>>()
+        let settings = node.kubelet.iter().map(|(key, item)| ("kubelet", format!("{key} = {}", item.value)));
+        labels
+            .chain(taints)
+            .chain(data)
+            .chain(more)
+            .chain(settings)
+            .map(|(kind, text)| [node.name.to_string(), kind.to_owned(), text])
+            .collect::<Vec<_>>()
     };
     cluster.nodes.iter().flat_map(of).collect()
 }
@@ -53,6 +61,17 @@ fn facts(cluster: &Cluster) -> impl Iterator<Item = (&'static str, String)> {
     .flatten()
     .chain(exports)
     .chain(site(&cluster.site))
+    .chain(settings(&cluster.settings))
+}
+
+/// The rows of the cluster's own settings of Kubernetes' programs.
+fn settings(settings: &Settings) -> impl Iterator<Item = (&'static str, String)> {
+    let preset = settings.preset.iter().map(|preset| ("preset", preset.as_str().to_owned()));
+    let of = |(component, table): (&Component, &Table)| {
+        let component = component.as_str();
+        table.iter().map(move |(key, item)| (component, format!("{key} = {}", item.value))).collect::<Vec<_>>()
+    };
+    preset.chain(settings.given.iter().flat_map(of))
 }
 
 /// The rows of the nodes' site settings.

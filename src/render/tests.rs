@@ -101,7 +101,7 @@ fn file(cluster: &Cluster, node: &Node, path: &str) -> Option<String> {
 fn the_environment_file_needs_no_quoting() {
     let cluster = example("etcd");
     for node in &cluster.nodes {
-        for line in etcd_env(&cluster, node, EtcdStart::New).lines().filter(|line| !line.starts_with('#')) {
+        for line in etcd_env(&cluster, node, EtcdStart::New).unwrap().lines().filter(|line| !line.starts_with('#')) {
             let (key, value) = line.split_once('=').unwrap();
             assert!(key.starts_with("ETCD_") && key.bytes().all(|c| c.is_ascii_uppercase() || b"_2".contains(&c)), "{line}");
             assert!(value.bytes().all(|c| c.is_ascii_alphanumeric() || b":/.-_=,".contains(&c)), "{line}");
@@ -112,7 +112,7 @@ fn the_environment_file_needs_no_quoting() {
 #[test]
 fn etcd_speaks_tls_to_all_but_the_loopback_metrics() {
     let cluster = example("etcd");
-    let env = etcd_env(&cluster, cluster.node("etcd1").unwrap(), EtcdStart::New);
+    let env = etcd_env(&cluster, cluster.node("etcd1").unwrap(), EtcdStart::New).unwrap();
     let setting = |key: &str| env.lines().find_map(|line| line.strip_prefix(&format!("ETCD_{key}="))).unwrap_or_else(|| panic!("{key}"));
     for (key, value) in [
         ("NAME", "etcd1"),
@@ -129,7 +129,7 @@ fn etcd_speaks_tls_to_all_but_the_loopback_metrics() {
         assert_eq!(setting(key), value, "{key}");
     }
     assert_eq!(setting("INITIAL_CLUSTER_STATE"), "new");
-    let join = etcd_env(&cluster, cluster.node("etcd1").unwrap(), EtcdStart::Join);
+    let join = etcd_env(&cluster, cluster.node("etcd1").unwrap(), EtcdStart::Join).unwrap();
     assert_eq!(join, env.replace("CLUSTER_STATE=new", "CLUSTER_STATE=existing"));
     let plain: Vec<&str> = env.lines().filter(|line| line.contains("http://")).collect();
     assert_eq!(plain, ["ETCD_LISTEN_METRICS_URLS=http://127.0.0.1:2381"]);

@@ -18,6 +18,8 @@ pub(super) enum Yaml<'a> {
     Bool(bool),
     /// A whole number.
     Int(u32),
+    /// A number of any kind, in JSON's notation.
+    Number(String),
     /// Any text.
     Text(Cow<'a, str>),
     /// A text that nobody else may see. It is copied once, to where the document is.
@@ -94,6 +96,7 @@ impl<'a> Yaml<'a> {
         match self {
             Yaml::Bool(value) => line(out, after, |out| write!(out, "{value}")),
             Yaml::Int(value) => line(out, after, |out| write!(out, "{value}")),
+            Yaml::Number(value) => line(out, after, |out| out.write_str(value)),
             Yaml::Text(text) => scalar(out, text, indent, after),
             Yaml::Private(secret) => scalar(out, secret.expose_secret(), indent, after),
             Yaml::Base64(bytes) => base64(out, bytes, after),

@@ -66,6 +66,20 @@ pub fn check(table: &Table, sources: &Sources) -> Result<Vec<String>> {
     kubeadm_warnings(sources, needs, &minor)
 }
 
+/// The version of the first of `names` that the channel says, as an artifact that is released or a container image.
+///
+/// # Errors
+/// A version that `[versions]` does not have.
+pub fn release(sources: &Sources, names: &[&str]) -> Result<Option<ReleaseVersion>> {
+    for name in names {
+        let name: ArtifactName = name.parse().map_err(Error::internal)?;
+        if let Some(found) = version_of(sources, &name)? {
+            return Ok(Some(found.version.clone()));
+        }
+    }
+    Ok(None)
+}
+
 /// The version of an artifact that is released, or of a container image.
 fn version_of<'a>(sources: &'a Sources, name: &ArtifactName) -> Result<Option<Found<'a>>> {
     let origin = sources.artifacts.get(name).map(|artifact| &artifact.origin);

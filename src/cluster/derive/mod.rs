@@ -12,6 +12,7 @@ mod routes;
 mod shares;
 
 use super::check::{refuse_overlaps, refuse_repeats};
+use super::settings::promises;
 use super::spec::Spec;
 use super::{Cluster, Domain, Export, Mac, Range, Role, Route, Services};
 use crate::document::Located;
@@ -43,7 +44,7 @@ pub(super) fn resolve(file: &str, spec: Spec) -> Result<Cluster> {
     nodes::refuse_twin_macs(&nodes, &drafts, &network, &spec.network)?;
     routes::check(&nodes, &drafts, (&network, &spec.network), &services, &pods)?;
     let api = api::api(&spec.api, (&domain, &services.domain), &drafts, &nodes)?;
-    Ok(Cluster {
+    let cluster = Cluster {
         file: file.to_owned(),
         checked: refuse_overlaps(&claims)?,
         exports: exports(&spec)?,
@@ -59,7 +60,10 @@ pub(super) fn resolve(file: &str, spec: Spec) -> Result<Cluster> {
         nodes,
         validity: spec.validity,
         site: spec.site,
-    })
+        settings: spec.settings,
+    };
+    promises::hold(&cluster)?;
+    Ok(cluster)
 }
 
 /// The nodes' domain: another one than that of services, whose DNS answers for all of its own.

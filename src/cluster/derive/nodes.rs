@@ -85,7 +85,8 @@ fn check_kubelet_only(spec: &NodeSpec) -> Result<()> {
     if !spec.role.value.has_kubelet() {
         let label = spec.labels.first().map(|label| ("labels", &label.place));
         let taint = spec.taints.first().map(|taint| ("taints", &taint.place));
-        if let Some((what, place)) = label.or(taint) {
+        let setting = spec.kubelet.values().next().map(|setting| ("settings of one", &setting.place));
+        if let Some((what, place)) = label.or(taint).or(setting) {
             let error = place.error(format!("a node of role {} has no kubelet, so it cannot have {what}", spec.role.value));
             return Err(spec.role.place.note(error, "the role is here"));
         }
@@ -194,6 +195,7 @@ fn node(cluster: &ClusterName, domain: &Domain, draft: &Draft<'_>, address: Ipv4
         routes: spec.routes.iter().map(|route| super::Route { to: route.to.value, via: route.via.value }).collect(),
         labels: spec.labels.iter().map(|label| label.value.clone()).collect(),
         taints: spec.taints.iter().map(|taint| taint.value.clone()).collect(),
+        kubelet: spec.kubelet.clone(),
         name: draft.name.clone(),
     })
 }

@@ -37,6 +37,7 @@ fn meaning(value: &Yaml) -> Value {
         Yaml::Named(name, value) => json!({ name: meaning(value) }),
         Yaml::Object(pairs) => Value::Object(pairs.iter().map(|(key, value)| (key.clone(), meaning(value))).collect()),
         Yaml::Plain(text) => serde_json::from_str(text).unwrap(),
+        Yaml::Number(text) => serde_json::from_str(text).unwrap(),
     }
 }
 

@@ -7,6 +7,8 @@ pub(super) mod components;
 mod etcd;
 mod pod;
 
+use serde_json::Value;
+
 use crate::error::Result;
 use crate::render::image::{Entry, Facts, Owner, text};
 use crate::value::TreePath;
@@ -14,17 +16,20 @@ use crate::value::TreePath;
 use super::manifest::{documents, object};
 use super::template;
 
+/// The scheduler's configuration, whoever starts it.
+pub(super) const SCHEDULER: &str = include_str!("control_plane/scheduler.yaml");
+
 /// The part's files.
 pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
     let mut entries = vec![
         text("etc/kubernetes/audit-policy.yaml", include_bytes!("control_plane/audit-policy.yaml")),
-        template("control-plane/etc/kubernetes/scheduler.yaml", include_str!("control_plane/scheduler.yaml")),
+        template("control-plane/etc/kubernetes/scheduler.yaml", SCHEDULER),
         // Who did what, and to which secret: for root only.
         Entry::Dir { path: TreePath::fixed("var/log/kubernetes"), mode: 0o700, owner: Owner::ROOT },
     ];
     for component in components::ALL {
         if let Some(image) = facts.image(component.name) {
-            let pod = object(&(component.pod)(&image.to_string()))?;
+            let pod = with_patience(object(&(component.pod)(&image.to_string()))?);
             entries.push(manifest("control-plane", component.name, &documents(component.about, &[pod])?));
         }
     }
@@ -35,12 +40,31 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
 /// A member of etcd on each control-plane node, and its folder, if the role has etcd's image.
 pub(super) fn stacked_etcd(facts: &Facts) -> Result<Vec<Entry>> {
     let Some(image) = facts.image("etcd") else { return Ok(Vec::new()) };
-    let pod = object(&etcd::pod(image))?;
+    let pod = with_patience(object(&etcd::pod(image))?);
     Ok(vec![
         manifest("stacked-etcd", "etcd", &documents(etcd::ABOUT, &[pod])?),
         // The kubelet would make it, for everyone to look into.
         Entry::Dir { path: TreePath::fixed("var/lib/etcd"), mode: 0o700, owner: Owner::ROOT },
     ])
+}
+
+/// Numbers of a pod's probes that a cluster may set, and which keys of its settings stand for them.
+const PATIENCE: [(&str, &str); 5] = [
+    ("/spec/containers/0/startupProbe/failureThreshold", "@STARTUP_FAILURES@"),
+    ("/spec/containers/0/startupProbe/timeoutSeconds", "@PROBE_TIMEOUT@"),
+    ("/spec/containers/0/livenessProbe/failureThreshold", "@LIVENESS_FAILURES@"),
+    ("/spec/containers/0/livenessProbe/timeoutSeconds", "@PROBE_TIMEOUT@"),
+    ("/spec/containers/0/readinessProbe/timeoutSeconds", "@PROBE_TIMEOUT@"),
+];
+
+/// The pod with keys in place of its probes' numbers, which the node fills in.
+fn with_patience(mut pod: Value) -> Value {
+    for (place, key) in PATIENCE {
+        if let Some(number) = pod.pointer_mut(place) {
+            *number = Value::from(key);
+        }
+    }
+    pod
 }
 
 /// The template of a static pod's manifest.

@@ -61,7 +61,7 @@ pub(super) fn filled(text: &str) -> Vec<Value> {
 }
 
 /// What a cluster may say.
-pub(super) const VALUES: [(&str, &str); 21] = [
+pub(super) const VALUES: [(&str, &str); 26] = [
     ("ALLOCATE_NODE_CIDRS", "true"),
     ("API_ENDPOINT", "kubernetes.kubenet:6443"),
     ("API_PORT", "6443"),
@@ -74,15 +74,20 @@ pub(super) const VALUES: [(&str, &str); 21] = [
     ("ETCD_INITIAL_CLUSTER_STATE", "new"),
     ("ETCD_INITIAL_CLUSTER_TOKEN", "kbake-kubenet"),
     ("ETCD_SERVERS", "https://192.168.3.11:2379,https://192.168.3.12:2379"),
+    ("KUBEADM_PROXY_MODE", "nftables"),
     ("LEADER_ELECT", "true"),
+    ("LIVENESS_FAILURES", "8"),
     ("LOAD_BALANCER_POOL", "192.168.3.30-192.168.3.254"),
     ("NFS_PATH", "/srv/nfs/kubenet"),
     ("NFS_SERVER", "192.168.3.1"),
     ("NODE_CIDR_MASK_SIZE", "24"),
     ("NODE_NAME", "control0"),
+    ("PROBE_TIMEOUT", "15"),
+    ("PROXY_DISABLED", "false"),
     ("PROXY_MODE", "nftables"),
     ("SERVICE_ACCOUNT_ISSUER", "https://kubernetes.default.svc.cluster.local"),
     ("SERVICE_CIDR", "10.32.0.0/16"),
+    ("STARTUP_FAILURES", "60"),
 ];
 
 /// Puts a file into a root.

@@ -18,6 +18,7 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
     // Of the roles with this part, the control plane's has its image.
     if facts.image("kube-apiserver").is_some() {
         entries.push(super::template("kubeadm/etc/kubernetes/kubeadm.yaml", &config::text(facts)?));
+        entries.push(super::template("kubeadm/etc/kubernetes/scheduler.yaml", super::control_plane::SCHEDULER));
         entries.extend(super::addons::rbac()?);
         entries.extend(super::control_plane::stacked_etcd(facts)?);
     }

@@ -15,8 +15,16 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::render::yaml::Yaml;
 
-/// What stands for numbers and lists: quoted, as texts are, they would become texts.
-const NO_TEXTS: [(&str, &str); 3] = [("@API_PORT@", "@API_PORT@"), ("@DNS_NODES@", "@DNS_NODES@"), ("@ETCD_SERVERS@", "[@ETCD_SERVERS@]")];
+/// What stands for numbers, booleans and lists: quoted, as texts are, they would become texts.
+const NO_TEXTS: [(&str, &str); 7] = [
+    ("@API_PORT@", "@API_PORT@"),
+    ("@DNS_NODES@", "@DNS_NODES@"),
+    ("@ETCD_SERVERS@", "[@ETCD_SERVERS@]"),
+    ("@LIVENESS_FAILURES@", "@LIVENESS_FAILURES@"),
+    ("@PROXY_DISABLED@", "@PROXY_DISABLED@"),
+    ("@PROBE_TIMEOUT@", "@PROBE_TIMEOUT@"),
+    ("@STARTUP_FAILURES@", "@STARTUP_FAILURES@"),
+];
 
 /// Documents of one file. `about` is a comment for people, of one or more lines.
 pub(super) fn documents(about: &str, documents: &[Value]) -> Result<String> {

@@ -121,8 +121,8 @@ fn mounted(mount: &Mount) -> VolumeMount {
     VolumeMount { name: mount.name.to_owned(), mount_path: mount.path.to_owned(), read_only, ..VolumeMount::default() }
 }
 
-/// Ten minutes: an emulated machine needs several for what a real one does in seconds, and who is killed while
-/// starting never starts.
+/// Half an hour with a cluster's preset `slow`, else ten minutes: an emulated machine needs several for what a real one does in
+/// seconds, and who is killed while starting never starts.
 fn startup(probe: Probe) -> Probe {
     Probe { initial_delay_seconds: Some(10), period_seconds: Some(10), timeout_seconds: Some(15), failure_threshold: Some(60), ..probe }
 }

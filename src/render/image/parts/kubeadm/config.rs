@@ -19,7 +19,7 @@ On each further one:
   kubeadm init phase control-plane all --config /etc/kubernetes/kubeadm.yaml
   kubeadm init phase mark-control-plane --config /etc/kubernetes/kubeadm.yaml
 Workers need nothing: they register with the certificates of their seeds.
-The cluster's DNS is the tenth address of its services; kubeadm knows no other.";
+The cluster's DNS is the tenth address of its services; kubeadm knows no other. The scheduler reads /etc/kubernetes/scheduler.yaml.";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,28 +52,50 @@ struct NodeRegistration {
 struct ClusterConfiguration {
     api_version: &'static str,
     kind: &'static str,
-    api_server: ApiServer,
+    api_server: Component,
     certificates_dir: &'static str,
     cluster_name: &'static str,
     control_plane_endpoint: &'static str,
     controller_manager: Component,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<Dns>,
     etcd: Etcd,
     kubernetes_version: String,
     networking: Networking,
+    proxy: Proxy,
     scheduler: Component,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiServer {
-    extra_args: Vec<Arg>,
-    extra_volumes: Vec<HostPathMount>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Component {
     extra_args: Vec<Arg>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extra_volumes: Vec<HostPathMount>,
+}
+
+/// The container image of the cluster's DNS server, without which kubeadm takes one of its own choice.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dns {
+    image_repository: String,
+    image_tag: String,
+}
+
+#[derive(Serialize)]
+struct Proxy {
+    /// A boolean once the template is filled in.
+    disabled: &'static str,
+}
+
+/// Of kube-proxy's [configuration](https://kubernetes.io/docs/reference/config-api/kube-proxy-config.v1alpha1/) all that
+/// kubeadm would choose otherwise.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KubeProxyConfiguration {
+    api_version: &'static str,
+    kind: &'static str,
+    mode: &'static str,
 }
 
 #[derive(Clone, Serialize)]
@@ -117,7 +139,7 @@ struct Networking {
 
 /// The template of the file, for the role's versions.
 pub(super) fn text(facts: &Facts) -> Result<String> {
-    documents(ABOUT, &[object(&init(facts)?)?, object(&cluster(facts))?])
+    documents(ABOUT, &[object(&init(facts)?)?, object(&cluster(facts))?, object(&proxy())?])
 }
 
 fn init(facts: &Facts) -> Result<InitConfiguration> {
@@ -150,27 +172,47 @@ fn shares() -> Vec<Arg> {
     ]
 }
 
+/// A file of the node's, at the same path in a pod.
+fn mount(name: &'static str, path: &'static str) -> HostPathMount {
+    HostPathMount { host_path: path, mount_path: path, name, path_type: "File", read_only: true }
+}
+
+/// The scheduler reads the file that it reads on kbake's own control plane; kubeadm's argument `leader-elect` would overrule it.
+fn scheduler() -> Component {
+    const CONFIG: &str = "/etc/kubernetes/scheduler.yaml";
+    let extra_args = vec![Arg { name: "config", value: CONFIG }, Arg { name: "leader-elect", value: "@LEADER_ELECT@" }];
+    Component { extra_args, extra_volumes: vec![mount("config", CONFIG)] }
+}
+
+/// The preloaded CoreDNS, if kubeadm can be told of it: it adds `/coredns` to a repository itself.
+fn dns(facts: &Facts) -> Option<Dns> {
+    let image = facts.image("coredns")?;
+    let name = image.to_string();
+    let (name, tag) = name.split_once('@').map_or(name.as_str(), |(name, _)| name).rsplit_once(':')?;
+    let repository = name.strip_suffix("/coredns")?;
+    Some(Dns { image_repository: repository.to_owned(), image_tag: tag.to_owned() })
+}
+
+fn proxy() -> KubeProxyConfiguration {
+    KubeProxyConfiguration { api_version: "kubeproxy.config.k8s.io/v1alpha1", kind: "KubeProxyConfiguration", mode: "@KUBEADM_PROXY_MODE@" }
+}
+
 fn cluster(facts: &Facts) -> ClusterConfiguration {
     // Where the image has the control plane, there is a version; kubeadm would ask the internet for the newest.
     let version = facts.image("kube-apiserver").map_or_else(String::new, |image| image.tag().to_owned());
     ClusterConfiguration {
         api_version: VERSION,
         kind: "ClusterConfiguration",
-        api_server: ApiServer {
+        api_server: Component {
             extra_args: vec![Arg { name: "encryption-provider-config", value: "/etc/kubernetes/encryption.yaml" }],
-            extra_volumes: vec![HostPathMount {
-                host_path: "/etc/kubernetes/encryption.yaml",
-                mount_path: "/etc/kubernetes/encryption.yaml",
-                name: "encryption",
-                path_type: "File",
-                read_only: true,
-            }],
+            extra_volumes: vec![mount("encryption", "/etc/kubernetes/encryption.yaml")],
         },
         certificates_dir: "/etc/kubernetes/pki",
         cluster_name: "@CLUSTER_NAME@",
         control_plane_endpoint: "@API_ENDPOINT@",
         // As of kbake's own control plane: shares are allocated where no seed has them.
-        controller_manager: Component { extra_args: [shares(), turns()].concat() },
+        controller_manager: Component { extra_args: [shares(), turns()].concat(), extra_volumes: Vec::new() },
+        dns: dns(facts),
         etcd: Etcd {
             external: ExternalEtcd {
                 ca_file: "/etc/kubernetes/pki/etcd/ca.crt",
@@ -181,6 +223,7 @@ fn cluster(facts: &Facts) -> ClusterConfiguration {
         },
         kubernetes_version: version,
         networking: Networking { dns_domain: "@CLUSTER_DOMAIN@", pod_subnet: "@CLUSTER_CIDR@", service_subnet: "@SERVICE_CIDR@" },
-        scheduler: Component { extra_args: turns() },
+        proxy: Proxy { disabled: "@PROXY_DISABLED@" },
+        scheduler: scheduler(),
     }
 }

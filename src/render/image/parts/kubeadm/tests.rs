@@ -17,7 +17,7 @@ fn files_are_as_recorded() {
 #[test]
 fn kubeadm_is_told_what_the_seed_knows() {
     let found = filled(&texts(Part::Kubeadm, &facts("upstream"))[CONFIG]);
-    let [init, cluster] = &found[..] else { panic!("{found:?}") };
+    let [init, cluster, proxy] = &found[..] else { panic!("{found:?}") };
     assert_eq!((&init["apiVersion"], &init["kind"]), (&json!("kubeadm.k8s.io/v1beta4"), &json!("InitConfiguration")));
     assert_eq!(init["localAPIEndpoint"]["bindPort"], 6443, "a number");
     assert_eq!(init["nodeRegistration"]["criSocket"], "unix:///run/containerd/containerd.sock");
@@ -28,11 +28,16 @@ fn kubeadm_is_told_what_the_seed_knows() {
     let members = json!(["https://192.168.3.11:2379", "https://192.168.3.12:2379"]);
     assert_eq!(cluster["etcd"]["external"]["endpoints"], members, "a list");
     // kubeadm's own are `true` and the defaults, for one node as for several.
-    for component in ["controllerManager", "scheduler"] {
+    let of = |component: &str, name: &str| {
         let arguments = cluster[component]["extraArgs"].as_array().unwrap();
-        let of = |name: &str| arguments.iter().find(|argument| argument["name"] == name).unwrap()["value"].clone();
-        assert_eq!((of("leader-elect"), of("leader-elect-renew-deadline")), (json!("true"), json!("40s")), "{component}");
-    }
+        arguments.iter().find(|argument| argument["name"] == name).unwrap()["value"].clone()
+    };
+    assert_eq!(of("controllerManager", "leader-elect-renew-deadline"), "40s");
+    assert_eq!((of("controllerManager", "leader-elect"), of("scheduler", "leader-elect")), (json!("true"), json!("true")));
+    assert_eq!(of("scheduler", "config"), "/etc/kubernetes/scheduler.yaml");
+    assert_eq!(cluster["dns"], json!({ "imageRepository": "registry.k8s.io/coredns", "imageTag": "v1.14.2" }));
+    assert_eq!(cluster["proxy"], json!({ "disabled": false }));
+    assert_eq!((&proxy["kind"], &proxy["mode"]), (&json!("KubeProxyConfiguration"), &json!("nftables")));
     assert_eq!(found.iter().filter(|document| has_null(document)).count(), 0);
 }
 

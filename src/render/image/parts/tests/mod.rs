@@ -6,6 +6,7 @@ mod cni;
 mod containerd;
 mod images;
 mod kubernetes;
+mod oracle;
 mod settings;
 mod whole;
 

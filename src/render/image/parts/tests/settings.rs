@@ -194,3 +194,171 @@ fn the_node_has_its_kubelets_name() {
         }
     }
 }
+
+/// The lines of a file that the settings change, and no others.
+fn changed(root: &Path, path: &str, settings: &str) -> (Vec<String>, Vec<String>) {
+    put(root, "etc/kubernetes/cluster.env", whole().as_bytes(), 0o644);
+    let (good, said) = run(root);
+    assert!(good, "{said}");
+    let before = read(root, path);
+    put(root, "etc/kubernetes/components.conf", settings.as_bytes(), 0o644);
+    put(root, "etc/kubernetes/cluster.env", format!("{}COMPONENTS=yes\n", whole()).as_bytes(), 0o644);
+    let (good, said) = run(root);
+    assert!(good, "{said}");
+    let after = read(root, path);
+    let only = |of: &str, other: &str| of.lines().filter(|line| !other.lines().any(|known| known == *line)).map(str::to_owned).collect();
+    (only(&before, &after), only(&after, &before))
+}
+
+/// A cluster's values for all templates.
+fn whole() -> String {
+    super::super::judge::VALUES
+        .iter()
+        .map(|(key, value)| format!("{key}={value}\n"))
+        .filter(|line| !line.starts_with("NODE_NAME"))
+        .collect()
+}
+
+/// A root of a control plane with the named parts' templates.
+fn control_plane(parts: &[Part]) -> tempfile::TempDir {
+    let root = root(GOOD);
+    for entry in entries(parts, &super::super::judge::facts("upstream")) {
+        if let Entry::File { path, mode, bytes, .. } = entry {
+            put(root.path(), std::str::from_utf8(path.as_bytes()).unwrap(), &bytes, u32::from(mode));
+        }
+    }
+    root
+}
+
+#[test]
+fn a_clusters_flags_take_the_place_of_the_templates() {
+    let root = control_plane(&[Part::ControlPlane]);
+    let settings = "# a comment\n\
+        kube-apiserver\tflag\taudit-log-maxage\t\"7\"\n\
+        kube-apiserver\tflag\toidc-issuer-url\t\"https://a.test/@API_PORT@&\\\\1\"\n\
+        kube-apiserver\tflag\ttls-sni-cert-key\t\"a,b\"\n\
+        kube-apiserver\tflag\ttls-sni-cert-key\t\"c,d\"\n\
+        kube-scheduler\tkey\tprofiles\t-\t[]\n";
+    let (gone, new) = changed(root.path(), "etc/kubernetes/manifests/kube-apiserver.yaml", settings);
+    assert_eq!(gone, ["        - \"--audit-log-maxage=30\""]);
+    let expected = [
+        "        - \"--audit-log-maxage=7\"",
+        "        - \"--oidc-issuer-url=https://a.test/@API_PORT@&\\\\1\"",
+        "        - \"--tls-sni-cert-key=a,b\"",
+        "        - \"--tls-sni-cert-key=c,d\"",
+    ];
+    assert_eq!(new, expected);
+    let pod = crate::render::tests::pyyaml(&[read(root.path(), "etc/kubernetes/manifests/kube-apiserver.yaml")]).remove(0);
+    let command = pod["spec"]["containers"][0]["command"].as_array().unwrap();
+    assert!(command.iter().any(|word| word == "--oidc-issuer-url=https://a.test/@API_PORT@&\\1"), "{command:?}");
+    // Without the word in cluster.env, the file is an earlier seed's.
+    put(root.path(), "etc/kubernetes/cluster.env", whole().as_bytes(), 0o644);
+    assert!(run(root.path()).0);
+    assert!(!read(root.path(), "etc/kubernetes/manifests/kube-apiserver.yaml").contains("oidc"));
+}
+
+#[test]
+fn a_clusters_keys_are_put_beside_the_templates() {
+    let root = control_plane(&[Part::ControlPlane]);
+    let settings = "kube-scheduler\tkey\tclientConnection\tqps\t50.5\nkube-scheduler\tkey\tenableProfiling\t-\ttrue\n\
+        kube-scheduler\tkey\tleaderElection\tretryPeriod\t\"3s\"\nkube-scheduler\tkey\tprofiles\t-\t[{\"schedulerName\":\"x: y\"}]\n\
+        kube-proxy\tkey\tclientConnection\tqps\t7\nkube-proxy\tkey\tconntrack\tmaxPerCore\t0\nkube-proxy\tkey\tconntrack\tmin\t1\n";
+    changed(root.path(), "etc/kubernetes/scheduler.yaml", settings);
+    let found = crate::render::tests::pyyaml(&[
+        read(root.path(), "etc/kubernetes/scheduler.yaml"),
+        read(root.path(), "var/lib/kube-proxy/config.yaml"),
+    ]);
+    let scheduler = &found[0];
+    assert_eq!(scheduler["clientConnection"], serde_json::json!({ "kubeconfig": "/etc/kubernetes/scheduler.conf", "qps": 50.5 }));
+    assert_eq!(scheduler["enableProfiling"], true);
+    assert_eq!((&scheduler["leaderElection"]["retryPeriod"], &scheduler["leaderElection"]["renewDeadline"]), (&"3s".into(), &"40s".into()));
+    assert_eq!(scheduler["profiles"], serde_json::json!([{ "schedulerName": "x: y" }]));
+    let proxy = &found[1];
+    assert_eq!(proxy["clientConnection"], serde_json::json!({ "kubeconfig": "/etc/kubernetes/kube-proxy.conf", "qps": 7 }));
+    assert_eq!(proxy["conntrack"], serde_json::json!({ "maxPerCore": 0, "min": 1 }));
+    assert_eq!(proxy["mode"], "nftables");
+}
+
+#[test]
+fn kubeadm_is_told_of_a_clusters_settings() {
+    let root = control_plane(&[Part::Kubeadm]);
+    let settings = "kube-apiserver\tflag\tencryption-provider-config\t\"/etc/kubernetes/encryption.yaml\"\nkube-apiserver\tflag\tv\t\"2\"\n\
+        kube-controller-manager\tflag\tleader-elect-lease-duration\t\"240s\"\nkube-proxy\tkey\tconntrack\tmin\t1\n\
+        kube-scheduler\tkey\tenableProfiling\t-\ttrue\n";
+    changed(root.path(), "etc/kubernetes/kubeadm.yaml", settings);
+    let text = read(root.path(), "etc/kubernetes/kubeadm.yaml");
+    let found = crate::render::tests::pyyaml(&text.split("\n---\n").map(str::to_owned).collect::<Vec<_>>());
+    let [_, cluster, proxy] = &found[..] else { panic!("{text}") };
+    let arguments = |component: &str| -> Vec<(String, String)> {
+        let word = |argument: &serde_json::Value, key: &str| argument[key].as_str().unwrap().to_owned();
+        cluster[component]["extraArgs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|argument| (word(argument, "name"), word(argument, "value")))
+            .collect()
+    };
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(arguments("apiServer"), [pair("encryption-provider-config", "/etc/kubernetes/encryption.yaml"), pair("v", "2")]);
+    let controllers = arguments("controllerManager");
+    assert_eq!(
+        controllers.iter().filter(|(name, _)| name == "leader-elect-lease-duration").collect::<Vec<_>>(),
+        [&pair("leader-elect-lease-duration", "240s")]
+    );
+    assert!(controllers.contains(&pair("leader-elect-renew-deadline", "40s")), "{controllers:?}");
+    assert_eq!((&proxy["mode"], &proxy["conntrack"]), (&"nftables".into(), &serde_json::json!({ "min": 1 })));
+    assert!(read(root.path(), "etc/kubernetes/scheduler.yaml").contains("enableProfiling: true\n"));
+    // A cluster without kube-proxy has one of kubeadm's neither.
+    put(root.path(), "etc/kubernetes/cluster.env", whole().replace("PROXY_MODE=nftables", "PROXY_MODE=none").as_bytes(), 0o644);
+    let (good, said) = run(root.path());
+    assert!(good, "{said}");
+    assert!(read(root.path(), "etc/kubernetes/kubeadm.yaml").contains("proxy:\n  disabled: true\n"));
+}
+
+/// Seeds of earlier versions say nothing of it.
+#[test]
+fn probes_have_the_patience_that_the_cluster_gives_them() {
+    let root = control_plane(&[Part::ControlPlane]);
+    for (settings, expected) in [("", (60, 8, 15)), ("STARTUP_FAILURES=180\nLIVENESS_FAILURES=30\nPROBE_TIMEOUT=60\n", (180, 30, 60))] {
+        let values: String = whole()
+            .lines()
+            .filter(|line| !line.contains("_FAILURES=") && !line.contains("PROBE_"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        put(root.path(), "etc/kubernetes/cluster.env", format!("{values}{settings}").as_bytes(), 0o644);
+        let (good, said) = run(root.path());
+        assert!(good, "{said}");
+        for name in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+            let pod = crate::render::tests::pyyaml(&[read(root.path(), &format!("etc/kubernetes/manifests/{name}.yaml"))]).remove(0);
+            let container = &pod["spec"]["containers"][0];
+            let of = |probe: &str, key: &str| container[probe][key].as_u64().unwrap();
+            assert_eq!(
+                (of("startupProbe", "failureThreshold"), of("livenessProbe", "failureThreshold"), of("livenessProbe", "timeoutSeconds")),
+                expected,
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_line_that_is_no_setting_changes_nothing() {
+    for line in [
+        "kube-apiserver\tflag\tv",
+        "kube-apiserver\tflag\tV\t\"1\"",
+        "kube-apiserver\tflag\tv\t1\"",
+        "kube-proxy\tkey\ta b\t-\t1",
+        "kube-proxy key a - 1",
+        "x",
+    ] {
+        let root = control_plane(&[Part::ControlPlane]);
+        put(root.path(), "etc/kubernetes/cluster.env", format!("{}COMPONENTS=yes\n", whole()).as_bytes(), 0o644);
+        put(root.path(), "etc/kubernetes/components.conf", format!("{line}\n").as_bytes(), 0o644);
+        let (good, said) = run(root.path());
+        assert!(!good && said.contains("a line of components.conf is no setting"), "{line}: {said}");
+        assert!(!root.path().join("etc/kubernetes/manifests/kube-apiserver.yaml").exists());
+        fs::remove_file(root.path().join("etc/kubernetes/components.conf")).unwrap();
+        let (good, said) = run(root.path());
+        assert!(!good && said.contains("components.conf is missing, which"), "{said}");
+    }
+}
