@@ -46,8 +46,11 @@ begin() {
     # shellcheck disable=SC2086
     "$KBAKE" $step --quiet >made 2>&1 || { cat made >&2; exit 1; }
   done
-  exec "$work/native/bin/native" run --kbake "$KBAKE" --images "$work/native/images" \
-    --work "$work/native/$name/state" -- "$script" "$components" "$work"
+  "$work/native/bin/native" run --kbake "$KBAKE" --images "$work/native/images" --work "$work/native/$name/state" -- \
+    "$script" "$components" "$work" || exit
+  # What has failed stays, to be looked at.
+  rm -rf "$work/native/$name"
+  exit 0
 }
 
 # Builds and bakes what is not there yet.
