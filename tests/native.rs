@@ -24,5 +24,9 @@ fn the_harness_reads_units_as_systemd_does() {
 
 #[test]
 fn a_shells_critic_accepts_the_acceptance_scripts() {
-    run("tests/acceptance", "shellcheck", &["-x", "lib.sh", "kubernetes", "ha", "external-etcd", "skew", "metallb", "kubeadm", "etcd-cluster"]);
+    run(
+        "tests/acceptance",
+        "shellcheck",
+        &["-x", "lib.sh", "kubernetes", "ha", "external-etcd", "skew", "metallb", "kubeadm", "etcd-cluster"],
+    );
 }
