@@ -60,6 +60,18 @@ var edits = []edit{
 		},
 	},
 	{
+		kubeadmConfig, "what kubeadm gives to nodes that join: as the kubelet's configuration above", cgroupV1,
+		func(text string) string {
+			return inDocument(text, "kubelet.config.k8s.io/v1beta1", "KubeletConfiguration", "failCgroupV1: false", "cgroupDriver: cgroupfs")
+		},
+	},
+	{
+		kubeadmConfig, "kube-proxy in a pod sees the kernel's own file, which a network namespace of its own may not set", always,
+		func(text string) string {
+			return inDocument(text, "kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration", "conntrack: {maxPerCore: 0, min: 0}")
+		},
+	},
+	{
 		"/etc/haproxy/haproxy.cfg", "each connection takes two files, and the host lets a process have fewer than it asks for", always,
 		func(text string) string {
 			return maxconn.ReplaceAllStringFunc(text, func(line string) string {
@@ -71,6 +83,22 @@ var edits = []edit{
 			})
 		},
 	},
+}
+
+const kubeadmConfig = "/usr/share/kbake/templates/kubeadm/etc/kubernetes/kubeadm.yaml"
+
+// inDocument adds lines to the document of a kind, which it makes where the file has none.
+func inDocument(text, version, kind string, lines ...string) string {
+	if strings.Contains(text, lines[0]) {
+		return text
+	}
+	added := strings.Join(lines, "\n") + "\n"
+	for _, line := range []string{"kind: \"" + kind + "\"\n", "kind: " + kind + "\n"} {
+		if strings.Contains(text, line) {
+			return strings.Replace(text, line, line+added, 1)
+		}
+	}
+	return text + "---\napiVersion: " + version + "\nkind: " + kind + "\n" + added
 }
 
 var maxconn = regexp.MustCompile(`maxconn (\d+)`)

@@ -121,3 +121,15 @@ func TestSettingsOfTheHostAreMadeOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestADocumentIsMadeOnlyWhereThereIsNone(t *testing.T) {
+	for text, expected := range map[string]string{
+		"kind: \"A\"\n":                     "kind: \"A\"\n---\napiVersion: v\nkind: B\nx: 1\n",
+		"kind: A\n---\nkind: \"B\"\ny: 2\n": "kind: A\n---\nkind: \"B\"\nx: 1\ny: 2\n",
+		"kind: B\nx: 1\n":                   "kind: B\nx: 1\n",
+	} {
+		if got := inDocument(text, "v", "B", "x: 1"); got != expected {
+			t.Errorf("%q becomes %q", text, got)
+		}
+	}
+}
