@@ -166,7 +166,7 @@ fn meta(root: u64, end: u64, transaction: u64) -> Vec<u8> {
 }
 
 /// [FNV-1a](http://www.isthe.com/chongo/tech/comp/fnv/) of 64 bits.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

@@ -76,6 +76,8 @@ fn all_is_read_back() {
     let file = sample.file().unwrap();
     assert_eq!(open(&file), sample);
     assert_eq!(file, sample.file().unwrap());
+    // Other bytes need another `plan::IMAGE_FORMAT`.
+    assert_eq!((file.len(), page::fnv1a(&file)), (2_531_328, 5_040_722_950_858_067_163));
 }
 
 #[test]
