@@ -85,9 +85,10 @@ etcd() {
     --key "$folder/etcd-admin.key" "$@"
 }
 
-# wait_for SECONDS WHAT COMMAND... -- tries until it works, and says when.
+# wait_for SECONDS WHAT COMMAND... -- tries until it works, and says when. The seconds are a calm host's, several times over; on a
+# busy one PATIENCE multiplies them.
 wait_for() {
-  local until=$((SECONDS + $1)) what=$2
+  local until=$((SECONDS + $1 * ${PATIENCE:-4})) what=$2
   shift 2
   until "$@" >answer 2>&1; do
     if [ "$SECONDS" -ge "$until" ]; then
