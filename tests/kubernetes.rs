@@ -1,7 +1,9 @@
 //! A cluster of what publishers release, from their checksum files to a deployment that answers: Kubernetes and all below it built
-//! from pinned Go modules, published on loopback, locked and baked by the shipped recipes, and started in two emulated machines.
+//! from pinned Go modules, published on loopback, locked and baked by the shipped recipes, and started.
 //!
-//! The steps are scripts that anyone can run: `tests/kubernetes/build`, `bake` and `emulated`.
+//! The nodes are the images' own root filesystems with their seeds, in namespaces of this host, started by the images' own units: a
+//! cluster of emulated machines takes longer than a run of the tests may. The steps are scripts that anyone can run:
+//! `tests/kubernetes/build` and `bake`, `tests/acceptance/kubernetes`.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
@@ -39,7 +41,7 @@ fn components() -> PathBuf {
 }
 
 #[test]
-fn a_cluster_of_releases_runs_and_survives() {
+fn a_cluster_of_releases_answers_and_survives() {
     let components = components();
     let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubernetes");
     _ = fs::remove_dir_all(&work);
@@ -47,5 +49,8 @@ fn a_cluster_of_releases_runs_and_survives() {
     let mut bake = script("bake", &[&components, &work], &work);
     program::by_the_hosts_way(&mut bake);
     runs("baked", &mut bake);
-    runs("used", &mut script("emulated", &[&components, &work], &work));
+    let mut used = script("../acceptance/kubernetes", &[&components, &work], &work);
+    // The harness is compiled first.
+    used.envs(["PATH", "HOME"].map(|name| (name, std::env::var_os(name).expect("the caller has both"))));
+    runs("used", &mut used);
 }

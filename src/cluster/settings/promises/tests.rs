@@ -101,8 +101,14 @@ fn settings_that_no_node_reads_are_refused() {
     for (text, words) in [
         (format!("{HEAD}[kubernetes.proxy]\nmode = 'x'\n[services]\nproxy = 'none'\n{NODES}"), "no node runs kube-proxy"),
         (format!("{HEAD}[kubernetes.kubelet]\nmaxPods = 1\n[[node]]\nrole = 'etcd'\n"), "no node runs kubelet"),
-        (format!("{HEAD}[kubernetes.api-server]\nv = 1\n[[node]]\nrole = 'worker'\n"), "no node runs kube-apiserver"),
-        (format!("{HEAD}[kubernetes.etcd]\nquota-backend-bytes = 1\n[[node]]\nrole = 'worker'\n"), "no node runs etcd"),
+        (
+            format!("{HEAD}[api]\nname = 'api.example.test'\n[kubernetes.api-server]\nv = 1\n[[node]]\nrole = 'worker'\n"),
+            "no node runs kube-apiserver",
+        ),
+        (
+            format!("{HEAD}[api]\nname = 'api.example.test'\n[kubernetes.etcd]\nquota-backend-bytes = 1\n[[node]]\nrole = 'worker'\n"),
+            "no node runs etcd",
+        ),
     ] {
         let error = Cluster::read("c.toml", &text).unwrap_err().to_string();
         assert!(error.contains(words) && error.contains("so nothing reads its settings"), "{error}");

@@ -135,7 +135,7 @@ fn the_judge_sees_what_is_wrong() {
     for (path, from, to, words) in [
         ("var/lib/kubelet/config.yaml", "failSwapOn", "failSwapsOn", "unknown field"),
         ("var/lib/kubelet/config.yaml", "imageGCLowThresholdPercent: 90", "imageGCLowThresholdPercent: 99", "invalid configuration"),
-        ("var/lib/kube-proxy/config.yaml", "nftables", "netfilter", "mode"),
+        ("var/lib/kube-proxy/config.yaml", "nftables", "netfilter", "Mode"),
         ("etc/kubernetes/scheduler.yaml", "renewDeadline: 40s", "renewDeadline: 400s", "leaderElection"),
         ("etc/kubernetes/manifests/kube-apiserver.yaml", "hostNetwork", "hostNet", "unknown field"),
         ("etc/kubernetes/manifests/kube-apiserver.yaml", "--profiling=", "--profilings=", "has no flag --profilings"),
