@@ -15,10 +15,10 @@ use crate::value::{Reference, Sha256};
 /// Permission bits of programs in images that kbake builds.
 const PROGRAM: u16 = 0o755;
 
-/// What is made of an image: its archive; or the text of its tree, and its contents.
+/// Things made of an image: its archive; or the text of its tree, and its contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Made {
-    /// By which it is known.
+    /// The key that it is known by.
     pub file: Blob,
     /// The contents of an unpacked one.
     pub pack: Option<Blob>,

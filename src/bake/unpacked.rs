@@ -1,6 +1,6 @@
 //! Container images unpacked: their layers as folders of overlayfs, ready for containerd's folder in a role's image.
 //!
-//! What is made of an image is a tree, by its text and its pack, as of a base: the archive without layers, the documents, and a
+//! A thing made of an image is a tree, by its text and its pack, as of a base: the archive without layers, the documents, and a
 //! folder for each layer. Of an image that cannot be unpacked here it is the whole archive alone, which the node imports.
 
 use std::collections::BTreeMap;
@@ -29,12 +29,12 @@ const CONFIG: &str = "documents/config";
 const LAYERS: &str = "layers";
 /// The name of the output with the contents, beside that of the tree's text.
 pub(super) const PACK: &str = "pack";
-/// What any layer may come to, in bytes.
+/// The largest layer, in bytes.
 const LAYER_MAX: u64 = 64 << 30;
 
 /// An image that is unpacked in the store.
 pub struct Unpacked {
-    /// Where it goes in the role's image.
+    /// Its place in the role's image.
     pub path: TreePath,
     /// Its name.
     pub reference: Reference,
@@ -266,7 +266,7 @@ pub(super) fn planned(resolved: &Resolved) -> impl Iterator<Item = (&TreePath, &
 }
 
 impl Unpacked {
-    /// Where contents lie in the pack.
+    /// The places of contents in the pack.
     pub fn index(&self) -> Result<PackIndex> {
         PackIndex::of(&self.tree)
     }
@@ -279,7 +279,7 @@ impl Unpacked {
         }
     }
 
-    /// What containerd's folder has of it; none of an image that could not be unpacked.
+    /// Its part of containerd's folder; none of an image that could not be unpacked.
     fn image(&self, index: &PackIndex) -> Result<Option<containerd::Image>> {
         let Some(manifest) = self.document(index, MANIFEST)? else { return Ok(None) };
         let described = |bytes: Vec<u8>| {

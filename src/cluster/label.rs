@@ -31,7 +31,7 @@ impl Taint {
         (what.split_once('=').map_or(what, |(key, _)| key), effect)
     }
 
-    /// Whether it keeps no pod off the node: others are only preferred.
+    /// True when it keeps no pod off the node: others are only preferred.
     pub fn is_preference(&self) -> bool {
         self.identity().1 == "PreferNoSchedule"
     }

@@ -28,7 +28,7 @@ pub struct Image {
 pub struct Link {
     /// Its name.
     pub id: Sha256,
-    /// That of the layers below.
+    /// The one of the layers below.
     pub parent: Option<Sha256>,
 }
 

@@ -9,14 +9,14 @@ use crate::bolt::Bucket;
 use crate::oci::Descriptor;
 use crate::value::{Epoch, Sha256, civil};
 
-/// What the CRI plugin says of images that it knows
+/// The labels of images that the CRI plugin knows
 /// ([`labels.go`](https://github.com/containerd/containerd/blob/v2.3.4/internal/cri/labels/labels.go)), and of those that the
 /// kubelet shall not remove.
 const LABELS: [(&str, &str); 2] = [("io.cri-containerd.image", "managed"), ("io.cri-containerd.pinned", "pinned")];
 /// `dbVersion` of containerd 1 ([`db.go`](https://github.com/containerd/containerd/blob/v1.7.0/metadata/db.go)). containerd 2
 /// has version 4, and finds nothing to move when it starts.
 const VERSION: u64 = 3;
-/// What the garbage collection begins with
+/// The label that the garbage collection begins with
 /// ([garbage-collection.md](https://github.com/containerd/containerd/blob/v2.3.4/docs/garbage-collection.md)).
 const ROOT: &str = "containerd.io/gc.root";
 

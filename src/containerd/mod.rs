@@ -23,7 +23,7 @@ use crate::value::{Epoch, Sha256, TreePath};
 pub const ROOT: &str = "var/lib/containerd";
 /// The list of what was laid into it, one word behind another: for the script that looks whether all is there.
 pub const LIST: &str = "var/lib/containerd/kbake-images";
-/// Where snapshots lie in it.
+/// The folder of snapshots in it.
 const SNAPSHOTS: &str = "/io.containerd.snapshotter.v1.overlayfs/snapshots";
 /// Kubernetes' namespace.
 const NAMESPACE: &str = "k8s.io";

@@ -40,12 +40,12 @@ pub fn database(snapshots: &[Snapshot], epoch: Epoch) -> Bucket {
     root
 }
 
-/// What containerd's metadata calls a snapshot.
+/// The name of a snapshot in containerd's metadata.
 pub fn key(id: Sha256) -> String {
     format!("sha256:{id}")
 }
 
-/// What it is called here: `createKey` of
+/// Its name here: `createKey` of
 /// [`snapshot.go`](https://github.com/containerd/containerd/blob/v2.3.4/core/metadata/snapshot.go).
 pub fn name(number: u64, id: Sha256) -> String {
     format!("{NAMESPACE}/{number}/{}", key(id))
@@ -55,7 +55,7 @@ fn inodes(tree: &Tree) -> u64 {
     tree.iter().filter(|(_, node)| !matches!(node.kind, Kind::HardLink(_))).count() as u64
 }
 
-/// What a node takes on the disk: whole blocks.
+/// The room of a node on the disk: whole blocks.
 fn size(node: &Node) -> u64 {
     let blocks = |bytes: u64| bytes.next_multiple_of(BLOCK);
     match &node.kind {

@@ -12,9 +12,9 @@ use crate::value::TreePath;
 /// The number of how an image is unpacked: other bytes from the same layers need another number.
 pub const FORMAT: u32 = 1;
 
-/// What names the removal of a file from a lower layer.
+/// The beginning of a name that removes a file of a lower layer.
 pub(super) const WHITEOUT: &[u8] = b".wh.";
-/// What makes the folder around it hide all below.
+/// The name that makes the folder around it hide all below.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// How overlayfs says the same.
 const OPAQUE_ATTRIBUTE: &[u8] = b"trusted.overlay.opaque";
@@ -31,7 +31,7 @@ pub fn unnamed() -> Meta {
     meta
 }
 
-/// What a layer is over `lowers`, the nearest first. It was read with [`unnamed`] as the metadata of its root.
+/// The tree of a layer over `lowers`, the nearest first. It was read with [`unnamed`] as the metadata of its root.
 ///
 /// # Errors
 /// Why it cannot be said what containerd would make of it.

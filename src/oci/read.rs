@@ -26,7 +26,7 @@ pub enum Document {
 /// A list of manifests ([specification](https://github.com/opencontainers/image-spec/blob/main/image-index.md)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
-    /// Of the index itself.
+    /// The digest of the index itself.
     pub descriptor: Descriptor,
     entries: Vec<RawDescriptor>,
 }

@@ -27,7 +27,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// What stands behind the image's words.
+    /// The words behind the image's.
     fn words(self) -> String {
         match self {
             Form::Archive => String::new(),

@@ -1,4 +1,4 @@
-# What the acceptance scripts that run a native cluster have in common; sourced by them.
+# The common part of the acceptance scripts that run a native cluster; sourced by them.
 #
 #   SCRIPT COMPONENTS WORK
 #
@@ -48,7 +48,7 @@ begin() {
   done
   "$work/native/bin/native" run --kbake "$KBAKE" --images "$work/native/images" --work "$work/native/$name/state" -- \
     "$script" "$components" "$work" || exit
-  # What has failed stays, to be looked at.
+  # A cluster that has failed stays, to be looked at.
   rm -rf "$work/native/$name"
   exit 0
 }

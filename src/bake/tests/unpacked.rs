@@ -34,7 +34,7 @@ struct Site {
     cancel: Cancel,
 }
 
-/// What an entry of a layer is, beside a file: `=` begins the target of a hard link, `>` that of a symbolic one, `/` is a folder.
+/// The kind of a layer's entry, beside a file: `=` begins the target of a hard link, `>` that of a symbolic one, `/` is a folder.
 type Entry<'a> = (&'a str, u32, &'a [u8]);
 
 fn layer(entries: &[Entry]) -> Vec<u8> {
@@ -354,7 +354,7 @@ fn a_removed_name_comes_back_without_layers() {
     assert_eq!(run(&containerd, TOOLS, "one", &["/bin/sh", "-c", "cat /etc/motd"]), "tools");
 }
 
-/// What `/usr/lib/kbake/images` says on a node with containerd, with `under` as the folder that a data disk hides.
+/// The words of `/usr/lib/kbake/images` on a node with containerd, with `under` as the folder that a data disk hides.
 fn script(site: &Site, images: &[Unpacked], containerd: &Containerd, under: Option<&Path>, arguments: &[&str]) -> String {
     use crate::recipe::Part;
     use crate::render::{Entry, Facts, Runtime, part_entries};

@@ -14,7 +14,7 @@ struct Promise {
     ours: Ours,
     /// The reason, as a sentence's end.
     why: &'static str,
-    /// Where it is said instead, or nothing.
+    /// The key that says it instead, or nothing.
     instead: &'static str,
 }
 

@@ -18,7 +18,7 @@ import (
 // Folders that an overlay cannot be, as containerd makes overlays in them: they are the node's own, copied from the image once.
 var ownFolders = []string{"/var/lib/containerd", "/var/lib/containers"}
 
-// Where PID 1 keeps what is the harness's in a node.
+// The folder in which PID 1 keeps what is the harness's in a node.
 const harness = "/run/kbake-native"
 
 // stageNode is PID 1 of a node before it has a root: it waits until it is in its cgroups and has a card, and takes the cgroups as its

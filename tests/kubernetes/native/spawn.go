@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// What a unit's process is before it becomes its program: handed over in the environment.
+// The settings of a unit's process before it becomes its program: handed over in the environment.
 const spawnVariable = "KBAKE_NATIVE_UNIT"
 
 type spawn struct {

@@ -115,7 +115,7 @@ fn settings_that_no_node_reads_are_refused() {
     }
 }
 
-/// Of the preset, the cluster's and a node's settings the later ones count; tables are merged key by key.
+/// A node's settings count more than the cluster's, and those more than the preset's; tables are merged key by key.
 #[test]
 fn settings_are_merged_from_the_widest_to_the_nearest() {
     let cluster = Cluster::read(

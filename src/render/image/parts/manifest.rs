@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::render::yaml::Yaml;
 
-/// What stands for numbers, booleans and lists: quoted, as texts are, they would become texts.
+/// Words that stand for numbers, booleans and lists: quoted, as texts are, they would become texts.
 const NO_TEXTS: [(&str, &str); 7] = [
     ("@API_PORT@", "@API_PORT@"),
     ("@DNS_NODES@", "@DNS_NODES@"),

@@ -133,7 +133,7 @@ fn pod(image: &str) -> PodSpec {
         label_selector: Some(selector(&LABELS)),
         max_skew: 1,
         topology_key: "kubernetes.io/hostname".to_owned(),
-        // Of a new version there may be a pod beside each old one.
+        // A new version may have a pod beside each old one.
         match_label_keys: texts(&["pod-template-hash"]),
         // A node whose taint keeps the pods off is none of those to spread over.
         node_taints_policy: Some("Honor".to_owned()),

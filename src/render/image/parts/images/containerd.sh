@@ -94,7 +94,7 @@ copy() {
         return 1
     fi
     [ "$2" != - ] || set -- "$1" ""
-    # What a power cut has left.
+    # A power cut may have left one.
     ctr snapshots remove "kbake-$1" >/dev/null 2>&1 || :
     mounts=$(ctr snapshots prepare --target "$boot/none" "kbake-$1" ${2:+"$2"}) || return 1
     to=$(printf '%s\n' "$mounts" | sed -n -e 's/.*upperdir=\([^,]*\).*/\1/p' -e 's/^mount -t bind \([^ ]*\) .*/\1/p')

@@ -88,7 +88,7 @@ struct Proxy {
     disabled: &'static str,
 }
 
-/// Of kube-proxy's [configuration](https://kubernetes.io/docs/reference/config-api/kube-proxy-config.v1alpha1/) all that
+/// The part of kube-proxy's [configuration](https://kubernetes.io/docs/reference/config-api/kube-proxy-config.v1alpha1/) that
 /// kubeadm would choose otherwise.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -110,7 +110,7 @@ fn kubernetes_itself_takes_every_file_of_every_node() {
     let mut wrong = Vec::new();
     for cluster in clusters {
         for (number, node) in cluster.nodes.iter().enumerate().filter(|(_, node)| node.role != Role::Gateway) {
-            // Of several nodes that are alike, one.
+            // One of several nodes that are alike.
             if cluster.nodes[..number].iter().any(|other| other.role == node.role && node.kubelet.is_empty()) {
                 continue;
             }
