@@ -22,8 +22,6 @@ packages=(
   haproxy
   # a machine to boot the image, and the clients that talk to it
   qemu-system-x86 seabios etcd-client openssh-client iproute2
-  # what a cluster of releases is used by
-  curl dnsmasq-base
   # the peers of the benchmark, and the tests' attackers
   attr fakeroot strace git ca-certificates passwd time cloud-image-utils
   # the benchmark's inputs and a peer of the base's install
