@@ -1,9 +1,9 @@
 //! A cluster of what publishers release, from their checksum files to a deployment that answers: Kubernetes and all below it built
 //! from pinned Go modules, published on loopback, locked and baked by the shipped recipes, and started.
 //!
-//! The nodes are the images' own root filesystems with their seeds, in namespaces of this host, started by the images' own units: a
-//! cluster of emulated machines takes longer than a run of the tests may. The steps are scripts that anyone can run:
-//! `tests/kubernetes/build` and `bake`, `tests/acceptance/kubernetes`.
+//! The nodes are the images' own root filesystems with their seeds, in namespaces of this host, started by the images' own units; in a
+//! second cluster the worker is a machine that QEMU boots. The steps are scripts that anyone can run: `tests/kubernetes/build` and
+//! `bake`, `tests/acceptance/kubernetes` and `machine`.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
@@ -40,6 +40,18 @@ fn components() -> PathBuf {
     folder
 }
 
+/// Uses a cluster, and puts its account on the terminal when it is done.
+fn used(name: &str, components: &Path, work: &Path) -> bool {
+    let mut command = script(&format!("../acceptance/{name}"), &[components, work], work);
+    // The harness is compiled first.
+    command.envs(["PATH", "HOME"].map(|name| (name, std::env::var_os(name).expect("the caller has both"))));
+    let started = Instant::now();
+    let done = command.output().unwrap_or_else(|e| panic!("{name}: {e}"));
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    println!("{said}{name}: {:.0?}", started.elapsed());
+    done.status.success()
+}
+
 #[test]
 fn a_cluster_of_releases_answers_and_survives() {
     let components = components();
@@ -49,8 +61,10 @@ fn a_cluster_of_releases_answers_and_survives() {
     let mut bake = script("bake", &[&components, &work], &work);
     program::by_the_hosts_way(&mut bake);
     runs("baked", &mut bake);
-    let mut used = script("../acceptance/kubernetes", &[&components, &work], &work);
-    // The harness is compiled first.
-    used.envs(["PATH", "HOME"].map(|name| (name, std::env::var_os(name).expect("the caller has both"))));
-    runs("used", &mut used);
+    // Both at once: an emulated processor and idle nodes leave each other what they need.
+    let good = std::thread::scope(|scope| {
+        let running = ["machine", "kubernetes"].map(|name| scope.spawn(|| used(name, &components, &work)));
+        running.map(|each| each.join().expect("it does not panic"))
+    });
+    assert_eq!(good, [true, true], "machine, kubernetes");
 }

@@ -32,6 +32,6 @@ fn a_shells_critic_accepts_the_acceptance_scripts() {
     run(
         "tests/acceptance",
         "shellcheck",
-        &["-x", "lib.sh", "kubernetes", "ha", "external-etcd", "skew", "metallb", "kubeadm", "etcd-cluster"],
+        &["-x", "lib.sh", "kubernetes", "machine", "ha", "external-etcd", "skew", "metallb", "kubeadm", "etcd-cluster"],
     );
 }

@@ -37,7 +37,7 @@ begin() {
   for image in "$work"/images-1.35/*.qcow2; do
     [ ! -e "$image" ] || cp -l "$image" "images/$(basename "$image" .qcow2)-1-35.qcow2"
   done
-  (cd "$root/tests/kubernetes/native" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$work/native/bin/native" .)
+  (cd "$root/tests/kubernetes/native" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$work/native/$name/bin/native" .)
   script=$root/tests/acceptance/$(basename "$0")
   export KBAKE_INSIDE=1
   cluster
@@ -46,7 +46,7 @@ begin() {
     # shellcheck disable=SC2086
     "$KBAKE" $step --quiet >made 2>&1 || { cat made >&2; exit 1; }
   done
-  "$work/native/bin/native" run --kbake "$KBAKE" --images "$work/native/images" --work "$work/native/$name/state" -- \
+  "$work/native/$name/bin/native" run --kbake "$KBAKE" --images "$work/native/images" --work "$work/native/$name/state" -- \
     "$script" "$components" "$work" || exit
   # A cluster that has failed stays, to be looked at.
   rm -rf "$work/native/$name"

@@ -26,6 +26,7 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
         template("control-plane/etc/kubernetes/scheduler.yaml", SCHEDULER),
         // Who did what, and to which secret: for root only.
         Entry::Dir { path: TreePath::fixed("var/log/kubernetes"), mode: 0o700, owner: Owner::ROOT },
+        text("etc/systemd/system/system.slice.d/50-kbake.conf", include_bytes!("control_plane/system-slice.conf")),
     ];
     for component in components::ALL {
         if let Some(image) = facts.image(component.name) {

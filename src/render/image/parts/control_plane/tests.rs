@@ -48,7 +48,7 @@ fn files_are_as_recorded() {
 #[test]
 fn what_the_channel_lacks_is_left_out() {
     let paths: Vec<String> = texts(Part::ControlPlane, &facts("debian")).into_keys().collect();
-    assert_eq!(paths, ["/etc/kubernetes/audit-policy.yaml", SCHEDULER]);
+    assert_eq!(paths, ["/etc/kubernetes/audit-policy.yaml", "/etc/systemd/system/system.slice.d/50-kbake.conf", SCHEDULER]);
 }
 
 /// Another parser reads back what was typed, and nothing in it is unknown to the types.
