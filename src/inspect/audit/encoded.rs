@@ -1,4 +1,4 @@
-//! Private keys in all the ways in which they are written: PEM, PEM in base64, DER, PuTTY's and age's own.
+//! Private keys as text: PEM, PEM in base64, PuTTY's and age's own.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,8 +9,6 @@ use super::secrets::{Found, Secret, run, value_after};
 
 /// The shortest text of a key: Ed25519 in PKCS #8 has 64 characters. Manuals show less, and dots.
 const TEXT_MIN: usize = 64;
-/// Bytes of an RSA key in DER that count for its digest: they have the beginning of its modulus.
-const DER_BYTES: usize = 64;
 /// What may stand between the lines of a key that is quoted in a program, in JSON, or in a mail.
 const BETWEEN: &[u8] = b" \t\r\n\\\"'+,>#*|;";
 
@@ -120,51 +118,4 @@ pub fn wireguard(bytes: &[u8], at: usize) -> Option<Found> {
     let text = value_after(bytes, at + b"PrivateKey".len(), b" \t=", is_base64, 44)?;
     let secret = Secret { kind: Kind::PrivateKey, what: "WireGuard".into() };
     (text.len() == 44 && text.ends_with(b"=") && !is_known_key(text)).then_some(Found { start: at, len: 10 + text.len(), secret })
-}
-
-/// RSA in DER (RFC 8017, A.1.2), also inside of PKCS #8: version 0, the modulus, the exponent 65537.
-pub fn der_rsa(bytes: &[u8], at: usize) -> Option<Found> {
-    let start = at.checked_sub(4)?;
-    let long = |at: usize| Some(usize::from(*bytes.get(at)?) << 8 | usize::from(*bytes.get(at + 1)?));
-    let (whole, modulus) = (long(start + 2)?, long(at + 5)?);
-    let exponent = bytes.get(at + 7 + modulus..)?;
-    let fits = bytes[start..].starts_with(&[0x30, 0x82])
-        && matches!(modulus, 0x101 | 0x181 | 0x201)
-        && (modulus * 4..modulus * 5).contains(&whole)
-        && exponent.starts_with(&[2, 3, 1, 0, 1, 2, 0x82]);
-    let secret = Secret { kind: Kind::PrivateKey, what: "RSA in DER".into() };
-    (fits && !is_known_key(&bytes[at..at + DER_BYTES])).then_some(Found { start, len: 7 + modulus, secret })
-}
-
-/// A key of an elliptic curve in DER (RFC 5915): version 1, the number, then the curve or the public key.
-pub fn der_ec(bytes: &[u8], at: usize) -> Option<Found> {
-    let len = usize::from(*bytes.get(at + 4)?);
-    let start = at.checked_sub(2)?;
-    let tail = bytes.get(at + 5 + len..)?;
-    let number = &bytes[at + 5..at + 5 + len];
-    let follows = tail.starts_with(&[0xa0, 0x0a, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d])
-        || tail.starts_with(&[0xa0, 7, 6, 5, 0x2b, 0x81, 4, 0])
-        || (tail.first() == Some(&0xa1)
-            && tail.get(2..3).or(tail.get(3..4)).is_some()
-            && tail.windows(4).take(4).any(|w| w[0] == 3 && w[2] == 0 && w[3] == 4));
-    let fits = matches!(len, 32 | 48 | 66) && follows && is_random(number);
-    let secret = Secret { kind: Kind::PrivateKey, what: "EC in DER".into() };
-    (fits && !is_known_key(number)).then_some(Found { start, len: 7 + len, secret })
-}
-
-/// Ed25519 and X25519 in PKCS #8 (RFC 8410).
-pub fn der_25519(bytes: &[u8], at: usize) -> Option<Found> {
-    let rest = bytes.get(at + 9..)?;
-    let number = rest.get(5..37)?;
-    let fits = matches!(rest[0], 0x6e | 0x70) && rest[1..5] == [4, 0x22, 4, 0x20] && is_random(number);
-    let secret = Secret { kind: Kind::PrivateKey, what: "Ed25519 or X25519 in DER".into() };
-    (fits && !is_known_key(number)).then_some(Found { start: at, len: 45, secret })
-}
-
-/// Whether bytes look like a random number: most of them are different.
-fn is_random(bytes: &[u8]) -> bool {
-    let mut sorted = bytes.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    sorted.len() * 4 >= bytes.len() * 3
 }

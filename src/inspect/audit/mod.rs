@@ -5,6 +5,7 @@
 //! a finding as well.
 
 mod content;
+mod der;
 mod encoded;
 mod known;
 mod kubeconfig;

@@ -6,8 +6,8 @@ use super::secrets::{ANCHORS, Secret};
 
 /// Bytes that a search may look at before the place where it begins.
 pub const BACK: usize = 512;
-/// Bytes that a search may look at behind the place where it begins.
-pub const AHEAD: usize = 4096;
+/// Bytes that a search may look at behind the place where it begins: an RSA key of 16384 bits, OpenSSL's largest, has 9300.
+pub const AHEAD: usize = 10 << 10;
 
 /// Something that was found.
 pub struct Hit {

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::Kind;
+use super::der;
 use super::encoded;
 use super::known::is_example;
 use super::kubeconfig;
@@ -36,9 +37,14 @@ pub const ANCHORS: &[(&[u8], Test)] = &[
     (b"PuTTY-User-Key-File-", encoded::putty),
     (b"secret key\n", encoded::signer),
     (b"PrivateKey", encoded::wireguard),
-    (b"\x02\x01\x00\x02\x82", encoded::der_rsa),
-    (b"\x02\x01\x01\x04", encoded::der_ec),
-    (b"\x02\x01\x00\x30\x05\x06\x03\x2b\x65", encoded::der_25519),
+    (b"\x02\x01\x00\x02\x81", der::rsa_or_dsa),
+    (b"\x02\x01\x00\x02\x82", der::rsa_or_dsa),
+    (b"\x02\x01\x01\x02\x81", der::rsa_or_dsa),
+    (b"\x02\x01\x01\x02\x82", der::rsa_or_dsa),
+    (b"\x06\x07\x2a\x86\x48\xce\x38\x04\x01", der::dsa),
+    (b"\x02\x01\x01\x04", der::ec),
+    (b"\x02\x01\x00\x30\x05\x06\x03\x2b\x65", der::edwards),
+    (b"\x02\x01\x01\x30\x05\x06\x03\x2b\x65", der::edwards),
     (b"eyJ", jwt),
     (b"\"d\"", jwk),
     (b"token", bootstrap_token),
