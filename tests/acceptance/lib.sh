@@ -127,16 +127,17 @@ spec:
       topologySpreadConstraints:
         - maxSkew: 1
           topologyKey: kubernetes.io/hostname
-          whenUnsatisfiable: DoNotSchedule
+          whenUnsatisfiable: ${WEB_SPREAD:-DoNotSchedule}
           nodeTaintsPolicy: Honor
           labelSelector: { matchLabels: { app: web } }
+      terminationGracePeriodSeconds: 1
       containers:
         - name: web
           image: $toolbox
           imagePullPolicy: Never
           command: [sh, -c, "hostname >/www/index.html && echo serving && exec httpd -f -v -p 8080 -h /www"]
           volumeMounts: [{ name: www, mountPath: /www }]
-          readinessProbe: { httpGet: { port: 8080, path: / }, periodSeconds: 1 }
+          readinessProbe: { httpGet: { port: 8080, path: / }, periodSeconds: 1, timeoutSeconds: ${PATIENCE:-1} }
       volumes: [{ name: www, emptyDir: {} }]
 ---
 apiVersion: v1
