@@ -665,7 +665,10 @@ fn what_cannot_be_a_program_is_not_locked_as_one() {
     says(&site.fails(1, &["lock", "--set", "kubelet=/dev/zero"]), &["/dev/zero is a device, pipe or socket"]);
     assert_eq!(site.read("lockfiles/debian.lock"), before);
     site.write("mine", "#!/bin/sh\nexit 0\n");
-    site.succeeds(&["lock", "--set", "kubelet=mine"]);
+    // Nothing takes it yet, which is said.
+    let out = site.kbake(&["lock", "--set", "kubelet=mine"]).output().unwrap();
+    assert!(out.status.success());
+    says(&said_by(&out), &["no recipe uses the artifact `kubelet`", "the file changes nothing; a role or part takes it by `artifacts"]);
     says(&site.read("lockfiles/debian.lock"), &["path = \"mine\""]);
     says(&site.fails(1, &["lock", "--upgrade", "kubelet"]), &["a file of your own, mine", "kbake lock --unset kubelet --channel debian"]);
     // Outside the project by a link that was typed: locked where it is, and found there.

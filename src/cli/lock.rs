@@ -14,7 +14,7 @@ use crate::document::nearest;
 use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
-use crate::lock::{Change, Lock, changes, moved, regroup};
+use crate::lock::{Change, Lock, changes, moved, regroup, used_artifacts};
 use crate::project::{self, Channel, OwnPath, Project};
 use crate::recipe::{Artifact, Install, Origin, Sources};
 use crate::release::{self, List, Own, OwnImage, Publisher, Wishes};
@@ -53,6 +53,10 @@ impl Session<'_> {
         let (packages, releases) = upgrades(&args.upgrade, &request, channel.lock.as_ref())?;
         let wishes = wishes(args, releases, &channel, &current_folder()?, folder, self.cancel)?;
         self.tell_companions(args, &wishes);
+        let used = used_artifacts(&channel.sources, &channel.recipes)?;
+        for own in wishes.own.iter().filter(|own| !used.contains(&own.name) && args.set.iter().any(|(name, _)| *name == own.name)) {
+            self.shell.notice(&unused(&own.name, &channel.sources));
+        }
         let options = web_options(&args.web, self.cancel)?;
         let publisher = Online { project: &project, sources: &channel.sources, options, cancel: self.cancel };
         let say = |event: release::Event| self.shell.say(&event.to_string());
@@ -245,6 +249,16 @@ fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &P
         unset.extend(others.filter(|other| !typed(other) && source(other).is_some() && source(other) == source(name)));
     }
     Ok(Wishes { upgrade, list, own, own_images, unset, tags: args.tags })
+}
+
+/// The word on a file that is locked, and is in no image.
+fn unused(name: &ArtifactName, sources: &Sources) -> String {
+    let found = format!("no recipe uses the artifact `{name}` of the channel `{}`: the file changes nothing", sources.channel);
+    let way = match sources.images.contains_key(name) {
+        true => format!("the container image `{name}` is set by an archive of it, as `docker save` writes it"),
+        false => format!("a role or part takes it by `artifacts = [\"{name}\"]`"),
+    };
+    format!("{found}; {way}")
 }
 
 /// The other artifacts that the publisher has in the same archive.

@@ -31,7 +31,7 @@ pub use kernels::{asks_for_kernel, kernels};
 pub use moved::{Moved, moved};
 pub use place::{Table, places};
 pub use regroup::regroup;
-pub use request::{Request, WantedArtifact, packages, recipes_for};
+pub use request::{Request, WantedArtifact, packages, recipes_for, used_artifacts};
 
 /// The format that this kbake reads and writes.
 const FORMAT: u64 = 1;

@@ -96,6 +96,18 @@ fn bytes_of<'a>(sources: &'a Sources, recipe: &'a Recipe) -> Result<Vec<&'a Loca
     Ok(needed)
 }
 
+/// The artifacts that any recipe needs, be it for container images only.
+///
+/// # Errors
+/// An artifact or an image that nothing describes.
+pub fn used_artifacts(sources: &Sources, recipes: &[Recipe]) -> Result<BTreeSet<ArtifactName>> {
+    let mut used = BTreeSet::new();
+    for recipe in recipes {
+        used.extend(bytes_of(sources, recipe)?.into_iter().map(|name| name.value.clone()));
+    }
+    Ok(used)
+}
+
 impl Request {
     /// What the sources and all recipes ask together.
     ///
