@@ -4,6 +4,8 @@ mod cloud_init;
 mod documents;
 mod fake;
 mod keys;
+mod kubeadm;
+mod node;
 
 use super::*;
 use crate::render::tests::{EXAMPLES, example};
