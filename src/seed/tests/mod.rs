@@ -1,5 +1,6 @@
 //! Seeds of the shipped examples, with keys that are texts: no private key stands in this repository.
 
+mod benchmark;
 mod cloud_init;
 mod documents;
 mod fake;
