@@ -55,21 +55,36 @@ fn differences(node: &Node, root: &Root) -> Vec<String> {
     found.lines().map(|line| line.split('\t').map(|cell| format!("| `{cell}` ")).collect()).collect()
 }
 
-/// The table's rows with their reasons.
-fn reasons() -> BTreeMap<&'static str, &'static str> {
-    let rows = TABLE.lines().filter(|line| line.starts_with("| `"));
+/// Rows of a table with their reasons.
+fn reasons(table: &str) -> BTreeMap<&str, &str> {
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| row.trim_end_matches(" |").rsplit_once("| ").unwrap_or_else(|| panic!("{row}"))).collect()
+}
+
+/// Differences without a row, rows without a difference, rows without a reason.
+fn faults(found: &[String], table: &str) -> Vec<String> {
+    let reasons = reasons(table);
+    let mut faults: Vec<String> = Vec::new();
+    faults.extend(found.iter().filter(|row| !reasons.contains_key(row.as_str())).map(|row| format!("no reason: {row}")));
+    faults.extend(reasons.keys().filter(|row| !found.iter().any(|found| found == *row)).map(|row| format!("no difference: {row}")));
+    faults.extend(reasons.iter().filter(|(_, why)| why.trim().len() < 10).map(|(row, _)| format!("an empty reason: {row}")));
+    faults
 }
 
 #[test]
 fn each_difference_to_kubeadm_has_a_reason() {
     let cluster = example("two-node");
     let node = cluster.node("control").unwrap();
-    let found = differences(node, &root(&cluster, node));
-    let reasons = reasons();
-    let mut wrong: Vec<String> = Vec::new();
-    wrong.extend(found.iter().filter(|row| !reasons.contains_key(row.as_str())).map(|row| format!("no reason: {row}")));
-    wrong.extend(reasons.keys().filter(|row| !found.iter().any(|found| found == *row)).map(|row| format!("no difference: {row}")));
-    wrong.extend(reasons.iter().filter(|(_, why)| why.trim().len() < 10).map(|(row, _)| format!("an empty reason: {row}")));
-    assert!(wrong.is_empty(), "tests/kubernetes/oracles/kubeadm.md:\n{}", wrong.join("\n"));
+    let faults = faults(&differences(node, &root(&cluster, node)), TABLE);
+    assert!(faults.is_empty(), "tests/kubernetes/oracles/kubeadm.md:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn a_table_that_does_not_fit_is_seen() {
+    let found = ["| `etcd` | `--a` | `1` | `2` ", "| `etcd` | `--b` | `1` | `-` "].map(str::to_owned);
+    let rows = "| where | field | kbake | kubeadm | why |\n|---|---|---|---|---|\n| `etcd` | `--a` | `1` | `2` | A reason in words. |\n";
+    assert_eq!(faults(&found[..1], rows), Vec::<String>::new());
+    assert_eq!(faults(&found, rows), ["no reason: | `etcd` | `--b` | `1` | `-` "]);
+    assert_eq!(faults(&[], rows), ["no difference: | `etcd` | `--a` | `1` | `2` "]);
+    assert_eq!(faults(&found[..1], &rows.replace("A reason in words.", "")), ["an empty reason: | `etcd` | `--a` | `1` | `2` "]);
 }
