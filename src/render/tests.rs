@@ -1,3 +1,5 @@
+pub(crate) mod oracles;
+
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
@@ -6,6 +8,7 @@ use proptest::prelude::*;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
+pub(crate) use super::image::{fill, image_root, node_entries, node_parts};
 pub(crate) use super::yaml::tests::pyyaml;
 use super::*;
 use crate::cluster::{Cluster, Node};

@@ -15,6 +15,8 @@ use crate::value::TreePath;
 
 pub use facts::{Facts, Runtime};
 pub use identity::identity_entries;
+#[cfg(test)]
+pub(crate) use parts::judge::{fill, image_root, node_entries, node_parts};
 pub use static_pods::static_pod_clashes;
 
 /// Something at a path of the image, in place of whatever packages put there.

@@ -1,9 +1,12 @@
 //! Seeds of the shipped examples, with keys that are texts: no private key stands in this repository.
 
+mod benchmark;
 mod cloud_init;
 mod documents;
 mod fake;
 mod keys;
+mod kubeadm;
+mod node;
 
 use super::*;
 use crate::render::tests::{EXAMPLES, example};

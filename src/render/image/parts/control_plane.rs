@@ -14,7 +14,7 @@ use crate::render::image::{Entry, Facts, Owner, text};
 use crate::value::TreePath;
 
 use super::manifest::{documents, object};
-use super::template;
+use super::{private_template, template};
 
 /// The scheduler's configuration, whoever starts it.
 pub(super) const SCHEDULER: &str = include_str!("control_plane/scheduler.yaml");
@@ -70,7 +70,7 @@ fn with_patience(mut pod: Value) -> Value {
 
 /// The template of a static pod's manifest.
 fn manifest(group: &str, name: &str, content: &str) -> Entry {
-    template(&format!("{group}/etc/kubernetes/manifests/{name}.yaml"), content)
+    private_template(&format!("{group}/etc/kubernetes/manifests/{name}.yaml"), content)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::cluster::{Cluster, Node, ProxyMode, Role};
 use crate::recipe::{ImageContent, Origin, Part, Sources};
 use crate::render::image::{Entry, Facts, Runtime, part_entries};
 use crate::render::tests::{golden, pyyaml};
@@ -130,4 +131,51 @@ pub(super) fn systemd_accepts(unit: &str, files: &BTreeMap<String, String>, prog
     let ours: Vec<&str> =
         complaint.lines().filter(|line| line.contains(unit) || line.contains("kbake") || line.contains("kubeadm")).collect();
     assert!(out.status.success() && ours.is_empty(), "{unit}: {complaint}");
+}
+
+/// The parts that make files of Kubernetes on a node of a role.
+pub(crate) fn node_parts(cluster: &Cluster, node: &Node, kubeadm: bool) -> Vec<Part> {
+    let mut parts = match node.role {
+        Role::ControlPlane if kubeadm => vec![Part::Kubelet, Part::Kubeadm],
+        Role::ControlPlane => vec![Part::Kubelet, Part::KubeProxy, Part::ControlPlane, Part::Addons],
+        Role::Worker => vec![Part::Kubelet, Part::KubeProxy],
+        Role::Etcd => vec![Part::Etcd],
+        Role::Gateway => Vec::new(),
+    };
+    // Its unit is left out where the cluster has none.
+    parts.retain(|part| cluster.services.proxy != ProxyMode::None || *part != Part::KubeProxy);
+    parts
+}
+
+/// What these parts put into an image of the channel `upstream`.
+pub(crate) fn node_entries(parts: &[Part]) -> Vec<Entry> {
+    let facts = facts("upstream");
+    parts.iter().flat_map(|part| part_entries(*part, &facts).unwrap()).collect()
+}
+
+/// A root with the files and folders of these parts.
+pub(crate) fn image_root(parts: &[Part]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for entry in node_entries(parts) {
+        match entry {
+            Entry::File { path, mode, bytes, .. } => {
+                crate::render::tests::put(root.path(), &path.to_string()[1..], &bytes, u32::from(mode));
+            }
+            Entry::Dir { path, mode, .. } => {
+                let path = root.path().join(&path.to_string()[1..]);
+                std::fs::create_dir_all(&path).unwrap();
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(u32::from(mode))).unwrap();
+            }
+            Entry::Symlink { .. } | Entry::Absent { .. } => {}
+        }
+    }
+    root
+}
+
+/// Puts the seed's values into the templates, as the node does at boot.
+pub(crate) fn fill(root: &Path) {
+    if root.join("etc/kubernetes/cluster.env").exists() {
+        let done = run(Command::new("dash").arg(root.join("usr/lib/kbake/settings")).arg(root));
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
 }

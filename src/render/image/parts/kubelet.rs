@@ -26,7 +26,7 @@ pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
         text("etc/systemd/logind.conf.d/90-kbake.conf", include_bytes!("kubelet/logind.conf")),
         super::program("usr/lib/kbake/settings", include_str!("kubelet/settings.sh")),
         super::template("node/etc/nftables.d/kbake-masquerade.nft", include_str!("kubelet/masquerade.nft")),
-        super::template("node/var/lib/kubelet/config.yaml", &config),
+        super::private_template("node/var/lib/kubelet/config.yaml", &config),
         folder("var/lib/kubelet", 0o750),
     ];
     for (name, unit) in UNITS {

@@ -9,7 +9,7 @@ pub(super) mod etcd;
 pub(super) mod gateway;
 mod images;
 #[cfg(test)]
-mod judge;
+pub(crate) mod judge;
 pub(super) mod kube_proxy;
 pub(super) mod kubeadm;
 pub(super) mod kubelet;
@@ -26,6 +26,12 @@ const TEMPLATES: &str = "usr/share/kbake/templates";
 /// A template, by its group and the path that it is for.
 fn template(path: &str, content: &str) -> Entry {
     text(&format!("{TEMPLATES}/{path}"), content.as_bytes())
+}
+
+/// A template of a file that only root may read, as kubeadm and hardening guides have it. There is no secret in it.
+fn private_template(path: &str, content: &str) -> Entry {
+    let path = TreePath::fixed(&format!("{TEMPLATES}/{path}"));
+    Entry::File { path, mode: 0o600, owner: Owner::ROOT, bytes: content.as_bytes().to_vec() }
 }
 
 /// A text that is run.

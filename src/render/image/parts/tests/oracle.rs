@@ -1,48 +1,18 @@
 //! Kubernetes' own types, validation and flags judge all that nodes have once the seed's values are in the templates; and the facts in
 //! `src/programs` are those of the programs' own sources. The judges are Go programs of `tests/kubernetes/oracles`.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::super::judge::facts;
+use super::super::judge::{fill, image_root, node_parts};
 use super::*;
-use crate::cluster::{Cluster, Node, ProxyMode, Role};
+use crate::cluster::{Cluster, Node, Role};
 use crate::render::tests::example;
+use crate::render::tests::oracles::{programs, said};
 use crate::render::{Caller, Content, EtcdStart, encryption, kubeconfig, public_files};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// The programs, built once: Go's own cache has all that the components' build compiled.
-fn programs() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let out = Path::new(ROOT).join("target/oracles");
-        std::fs::create_dir_all(&out).unwrap();
-        build(&out, "1.36", &["kbake.internal/oracles/facts", "kbake.internal/oracles/judge"]);
-        let etcd = out.join("etcd");
-        std::fs::create_dir_all(&etcd).unwrap();
-        build(&etcd, "etcd", &["kbake.internal/oracles/etcd/facts"]);
-        out
-    })
-}
-
-fn build(out: &Path, module: &str, packages: &[&str]) {
-    let mut command = Command::new("go");
-    command.args(["build", "-C", &format!("{ROOT}/tests/kubernetes/oracles/{module}"), "-ldflags", "-s -w", "-o"]);
-    command.arg(format!("{}/", out.display())).args(packages);
-    command.env("CGO_ENABLED", "0").env("GOENV", "off").env("GOTOOLCHAIN", "local").env("GOWORK", "off");
-    command.env("GOFLAGS", "-mod=readonly -trimpath -buildvcs=false");
-    let done = command.output().unwrap_or_else(|e| panic!("go is missing: run tests/setup.sh ({e})"));
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-}
-
-fn said(program: &Path, arguments: &[&str]) -> (bool, String) {
-    let done = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
-    (done.status.success(), String::from_utf8_lossy(&done.stdout).into_owned())
-}
 
 #[test]
 fn the_facts_are_those_of_the_programs() {
@@ -61,12 +31,7 @@ fn the_facts_are_those_of_the_programs() {
 
 /// A node's root with its parts, its seed's files and the filled templates. Keys are of no use to anybody.
 fn root(cluster: &Cluster, node: &Node, parts: &[Part]) -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for entry in entries(parts, &facts("upstream")) {
-        if let Entry::File { path, mode, bytes, .. } = entry {
-            put(root.path(), std::str::from_utf8(path.as_bytes()).unwrap(), &bytes, u32::from(mode));
-        }
-    }
+    let root = image_root(parts);
     let key = SecretString::from("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned());
     let caller = Caller { cluster: "x", user: "u", server: "https://192.0.2.1:6443", authority: "a", certificate: "c", key: &key };
     put(root.path(), "etc/kubernetes/encryption.yaml", encryption(&key).expose_secret().as_bytes(), 0o600);
@@ -75,10 +40,7 @@ fn root(cluster: &Cluster, node: &Node, parts: &[Part]) -> tempfile::TempDir {
         let Content::Public(text) = file.content else { continue };
         put(root.path(), file.path.trim_start_matches('/'), text.as_bytes(), 0o644);
     }
-    if root.path().join("etc/kubernetes/cluster.env").exists() {
-        let done = Command::new("dash").arg(root.path().join("usr/lib/kbake/settings")).arg(root.path()).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
+    fill(root.path());
     root
 }
 
@@ -86,20 +48,6 @@ fn judged(root: &Path) -> String {
     let (good, faults) = said(&programs().join("judge"), &[&root.display().to_string(), &format!("{ROOT}/src/programs/etcd-3.6.txt")]);
     assert_eq!(good, faults.is_empty(), "{faults}");
     faults
-}
-
-/// The parts that make files of Kubernetes on a node of a role.
-fn parts(cluster: &Cluster, node: &Node, kubeadm: bool) -> Vec<Part> {
-    let mut parts = match node.role {
-        Role::ControlPlane if kubeadm => vec![Part::Kubelet, Part::Kubeadm],
-        Role::ControlPlane => vec![Part::Kubelet, Part::KubeProxy, Part::ControlPlane, Part::Addons],
-        Role::Worker => vec![Part::Kubelet, Part::KubeProxy],
-        Role::Etcd => vec![Part::Etcd],
-        Role::Gateway => Vec::new(),
-    };
-    // Its unit is left out where the cluster has none.
-    parts.retain(|part| cluster.services.proxy != ProxyMode::None || *part != Part::KubeProxy);
-    parts
 }
 
 #[test]
@@ -118,7 +66,7 @@ fn kubernetes_itself_takes_every_file_of_every_node() {
                 if kubeadm && node.role != Role::ControlPlane {
                     continue;
                 }
-                let root = root(&cluster, node, &parts(&cluster, node, kubeadm));
+                let root = root(&cluster, node, &node_parts(&cluster, node, kubeadm));
                 let faults = judged(root.path());
                 wrong.extend(faults.lines().map(|line| format!("{}/{} (kubeadm: {kubeadm}): {line}", cluster.name, node.name)));
             }
@@ -149,9 +97,13 @@ fn the_judge_sees_what_is_wrong() {
         ("etc/kubernetes/manifests/etcd.yaml", "--snapshot-count", "--snapshots-count", "etcd has no flag --snapshots-count"),
         ("etc/kubernetes/audit-policy.yaml", "rules:", "rule:", "0 rules"),
         ("etc/kubernetes/encryption.yaml", "secretbox", "secretsbox", "unknown field"),
+        ("usr/share/kbake/addons/coredns/coredns.yaml", "replicas:", "replica:", "unknown field"),
+        ("usr/share/kbake/addons/coredns/coredns.yaml", "@DNS_NODES@", "0", "minDomains"),
+        ("usr/share/kbake/addons/coredns/coredns.yaml", "@CLUSTER_DNS@", "@CLUSTER_DN@", "no value for @CLUSTER_DN@"),
+        ("usr/share/kbake/addons/rbac/once/cluster-admins.yaml", "\"Group\"", "\"Groups\"", "Unsupported value"),
         ("etc/kubernetes/kubelet.env", "--node-ip=", "--nodes-ip=", "kubelet has no flag --nodes-ip"),
     ] {
-        let root = root(&cluster, node, &parts(&cluster, node, false));
+        let root = root(&cluster, node, &node_parts(&cluster, node, false));
         let text = std::fs::read_to_string(root.path().join(path)).unwrap();
         assert!(text.contains(from), "{path} has no {from}: {text}");
         put(root.path(), path, text.replacen(from, to, 1).as_bytes(), 0o644);

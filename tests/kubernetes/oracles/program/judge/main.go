@@ -84,6 +84,7 @@ func main() {
 			seen++
 		}
 	}
+	seen += addons()
 	if seen == 0 {
 		fault(root, "nothing to judge")
 	}
