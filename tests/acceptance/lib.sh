@@ -53,13 +53,17 @@ begin() {
   exit 0
 }
 
-# Builds and bakes what is not there yet.
+# Builds and bakes what is not there yet, or is older than the programs that go into it.
 bake() {
   local role modules=() missing=()
   for role; do
     local images=images${role%%:*}
     images=${images/imagesupstream/images}
-    [ -e "$work/$images/${role#*:}.qcow2" ] || missing+=("$role")
+    local image=$work/$images/${role#*:}.qcow2 other=kubernetes-1.35
+    [ "$images" = images ] || other=kubernetes-1.36
+    if [ ! -e "$image" ] || [ -n "$(find "$components" -name "$other*" -prune -o -type f -newer "$image" -print -quit)" ]; then
+      missing+=("$role")
+    fi
   done
   [ "${#missing[@]}" -gt 0 ] || return 0
   for role in runc containerd etcd cni-plugins crictl kubernetes-1.36 coredns kubernetes-1.35 metallb; do

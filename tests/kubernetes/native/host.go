@@ -45,19 +45,25 @@ var edits = []edit{
 		},
 	},
 	{
-		"/usr/share/kbake/templates/node/var/lib/kubelet/config.yaml", "as containerd above; a runtime of version 2 says so itself", always,
+		kubeletConfig, "as containerd above; a runtime of version 2 says so itself", always,
 		func(text string) string {
 			return strings.ReplaceAll(text, "cgroupDriver: systemd", "cgroupDriver: cgroupfs")
 		},
 	},
 	{
-		"/usr/share/kbake/templates/node/var/lib/kubelet/config.yaml", "the host has cgroup v1, which a kubelet from 1.35 on refuses", cgroupV1,
+		kubeletConfig, "the host has cgroup v1, which a kubelet from 1.35 on refuses", cgroupV1,
 		func(text string) string {
 			if strings.Contains(text, "failCgroupV1") {
 				return text
 			}
 			return text + "failCgroupV1: false\n"
 		},
+	},
+	{
+		kubeletConfig, "the disk is the host's, and how full it is says nothing of the node", always, roomy,
+	},
+	{
+		kubeadmConfig, "likewise", always, roomy,
 	},
 	{
 		kubeadmConfig, "what kubeadm gives to nodes that join: as the kubelet's configuration above", cgroupV1,
@@ -85,7 +91,16 @@ var edits = []edit{
 	},
 }
 
-const kubeadmConfig = "/usr/share/kbake/templates/kubeadm/etc/kubernetes/kubeadm.yaml"
+const (
+	kubeletConfig = "/usr/share/kbake/templates/node/var/lib/kubelet/config.yaml"
+	kubeadmConfig = "/usr/share/kbake/templates/kubeadm/etc/kubernetes/kubeadm.yaml"
+)
+
+// roomy lets a kubelet take a full disk for one with room.
+var roomy = strings.NewReplacer(
+	"nodefs.available: 5%", "nodefs.available: 100Mi", "imagefs.available: 5%", "imagefs.available: 100Mi",
+	"imageGCHighThresholdPercent: 95", "imageGCHighThresholdPercent: 100",
+).Replace
 
 // inDocument adds lines to the document of a kind, which it makes where the file has none.
 func inDocument(text, version, kind string, lines ...string) string {

@@ -15,10 +15,14 @@ import (
 
 // start powers nodes on: a root over the image of the disk, the seed, a cable to the bridge, and a PID 1.
 func start(nodes []*node) {
+	// All images first: nodes that are started together are powered on together.
 	for _, node := range nodes {
 		if node.pid() != 0 {
 			fail("node %s is on already", node.Name)
 		}
+		node.image()
+	}
+	for _, node := range nodes {
 		node.start()
 	}
 }

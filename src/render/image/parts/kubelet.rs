@@ -11,13 +11,16 @@ const UNITS: [(&str, &str); 3] = [
     ("kubelet.service", include_str!("kubelet/kubelet.service")),
 ];
 
+/// The end of the kubelet's configuration: settings that are right for a node whoever configures its kubelet.
+pub(super) const EVERYWHERE: &str = include_str!("kubelet/everywhere.yaml");
+
 /// The part's files.
 ///
 /// # Errors
 /// The role has no container runtime.
 pub fn entries(facts: &Facts) -> Result<Vec<Entry>> {
     let runtime = facts.runtime()?;
-    let config = include_str!("kubelet/config.yaml").replace("{endpoint}", runtime.endpoint());
+    let config = include_str!("kubelet/config.yaml").replace("{endpoint}", runtime.endpoint()) + EVERYWHERE;
     let folder = |path, mode| Entry::Dir { path: TreePath::fixed(path), mode, owner: Owner::ROOT };
     let mut entries = vec![
         folder("etc/kubernetes/manifests", 0o700),

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::super::control_plane::components::TURNS;
+use super::super::kubelet::EVERYWHERE;
 use super::super::manifest::{documents, object};
 use crate::error::Result;
 use crate::render::image::Facts;
@@ -139,7 +140,15 @@ struct Networking {
 
 /// The template of the file, for the role's versions.
 pub(super) fn text(facts: &Facts) -> Result<String> {
-    documents(ABOUT, &[object(&init(facts)?)?, object(&cluster(facts))?, object(&proxy())?])
+    // The proxy's is the last one: kbake-settings puts the cluster's settings of kube-proxy at the file's end.
+    Ok([documents(ABOUT, &[object(&init(facts)?)?, object(&cluster(facts))?])?, kubelet(), documents("", &[object(&proxy())?])?]
+        .join("---\n"))
+}
+
+/// The configuration that kubeadm gives to nodes that join by a token. Without it they have the kubelet's defaults, by which
+/// preloaded images are removed from a full disk.
+fn kubelet() -> String {
+    format!("apiVersion: \"kubelet.config.k8s.io/v1beta1\"\nkind: \"KubeletConfiguration\"\nseccompDefault: true\n{EVERYWHERE}")
 }
 
 fn init(facts: &Facts) -> Result<InitConfiguration> {

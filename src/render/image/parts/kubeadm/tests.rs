@@ -17,7 +17,7 @@ fn files_are_as_recorded() {
 #[test]
 fn kubeadm_is_told_what_the_seed_knows() {
     let found = filled(&texts(Part::Kubeadm, &facts("upstream"))[CONFIG]);
-    let [init, cluster, proxy] = &found[..] else { panic!("{found:?}") };
+    let [init, cluster, kubelet, proxy] = &found[..] else { panic!("{found:?}") };
     assert_eq!((&init["apiVersion"], &init["kind"]), (&json!("kubeadm.k8s.io/v1beta4"), &json!("InitConfiguration")));
     assert_eq!(init["localAPIEndpoint"]["bindPort"], 6443, "a number");
     assert_eq!(init["nodeRegistration"]["criSocket"], "unix:///run/containerd/containerd.sock");
@@ -38,7 +38,23 @@ fn kubeadm_is_told_what_the_seed_knows() {
     assert_eq!(cluster["dns"], json!({ "imageRepository": "registry.k8s.io/coredns", "imageTag": "v1.14.2" }));
     assert_eq!(cluster["proxy"], json!({ "disabled": false }));
     assert_eq!((&proxy["kind"], &proxy["mode"]), (&json!("KubeProxyConfiguration"), &json!("nftables")));
+    assert_eq!(kubelet["kind"], "KubeletConfiguration");
     assert_eq!(found.iter().filter(|document| has_null(document)).count(), 0);
+}
+
+/// A node that joins by a token has its kubelet's configuration from here: as any other node it keeps its preloaded images.
+#[test]
+fn nodes_that_join_by_a_token_are_configured_as_those_with_a_seed() {
+    let joined = filled(&texts(Part::Kubeadm, &facts("upstream"))[CONFIG]).remove(2);
+    let of_a_seed = &texts(Part::Kubelet, &facts("upstream"))["/usr/share/kbake/templates/node/var/lib/kubelet/config.yaml"];
+    let seeded = filled(&of_a_seed.replace("@REGISTER_WITH_TAINTS@", "[]")).remove(0);
+    // The rest is kubeadm's own, or of the certificates in a seed.
+    let of_the_seed =
+        ["authentication", "authorization", "cgroupDriver", "clusterDNS", "clusterDomain", "containerRuntimeEndpoint", "failSwapOn"];
+    let and_of_kubeadm = ["readOnlyPort", "registerWithTaints", "resolvConf", "rotateCertificates", "serverTLSBootstrap", "staticPodPath"];
+    let mut expected = seeded.as_object().unwrap().clone();
+    expected.retain(|key, _| !key.starts_with("tls") && ![&of_the_seed[..], &and_of_kubeadm].concat().contains(&key.as_str()));
+    assert_eq!(joined, Value::Object(expected));
 }
 
 fn has_null(value: &Value) -> bool {

@@ -288,7 +288,7 @@ fn kubeadm_is_told_of_a_clusters_settings() {
     changed(root.path(), "etc/kubernetes/kubeadm.yaml", settings);
     let text = read(root.path(), "etc/kubernetes/kubeadm.yaml");
     let found = crate::render::tests::pyyaml(&text.split("\n---\n").map(str::to_owned).collect::<Vec<_>>());
-    let [_, cluster, proxy] = &found[..] else { panic!("{text}") };
+    let [_, cluster, _, proxy] = &found[..] else { panic!("{text}") };
     let arguments = |component: &str| -> Vec<(String, String)> {
         let word = |argument: &serde_json::Value, key: &str| argument[key].as_str().unwrap().to_owned();
         cluster[component]["extraArgs"]
