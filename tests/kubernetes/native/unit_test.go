@@ -111,7 +111,7 @@ func TestTimes(t *testing.T) {
 
 func TestSettingsOfTheHostAreMadeOnce(t *testing.T) {
 	for _, edit := range edits {
-		text := "SystemdCgroup = true\n[plugins.\"io.containerd.cri.v1.runtime\".cni]\ncgroupDriver: systemd\n    maxconn 100000\n"
+		text := "SystemdCgroup = true\n[plugins.\"io.containerd.cri.v1.runtime\".cni]\ncgroupDriver: systemd\nimageGCHighThresholdPercent: 95\n    maxconn 100000\n"
 		once := edit.edit(text)
 		if once == text {
 			t.Errorf("%s: %s changes nothing", edit.path, edit.why)
