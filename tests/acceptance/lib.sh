@@ -118,6 +118,8 @@ all_running() {
 # A deployment, its service with a fixed NodePort, and a pod to ask from. The image is the toolbox of tests/kubernetes/bake.
 toolbox=registry.k8s.io/e2e-test-images/busybox:1.35.0
 put_web() { # TYPE of the service
+  # Until a controller has made it, a pod is refused.
+  wait_for 60 "the account of pods" kube get serviceaccount default
   kube apply -f - <<END
 apiVersion: apps/v1
 kind: Deployment
