@@ -1,5 +1,5 @@
-//! Private keys in DER (X.690), read element by element. Sizes of numbers differ from key to key: an integer loses its leading zeros, so
-//! typical bytes are no evidence, and lengths that meet to the byte are.
+//! Private keys in DER (X.690), read element by element. Sizes of numbers differ from key to key: an integer loses its leading zeros. So
+//! typical bytes are no evidence; lengths that meet to the byte are.
 
 use super::Kind;
 use super::known::is_known_key;
@@ -49,7 +49,7 @@ fn is_odd(number: &[u8]) -> bool {
     number.last().is_some_and(|last| last % 2 == 1)
 }
 
-/// The elements from `at` to exactly `end` that `next` takes; it stops at `most`.
+/// The integers from `at` on, at most `most` and none behind `end`, and the place behind the last one.
 fn integers(bytes: &[u8], mut at: usize, end: usize, most: usize) -> (Vec<&[u8]>, usize) {
     let mut found = Vec::new();
     while at < end
@@ -138,7 +138,7 @@ pub fn edwards(bytes: &[u8], at: usize) -> Option<Found> {
     fits.then(|| found(at, end, what))
 }
 
-/// Whether bytes look like a random number: most of them are different.
+/// A random number has mostly different bytes.
 fn is_random(bytes: &[u8]) -> bool {
     let mut sorted = bytes.to_vec();
     sorted.sort_unstable();

@@ -13,7 +13,7 @@ const NOW: i64 = 1_800_000_000;
 
 pub(super) struct Root {
     dir: tempfile::TempDir,
-    /// Who owns each file and folder, `user:group`, by path.
+    /// The owner of each file and folder, `user:group`, by path.
     pub(super) owners: BTreeMap<String, String>,
 }
 
@@ -29,7 +29,7 @@ impl Root {
     }
 }
 
-/// What the node has once its seed is applied and its templates are filled in.
+/// The node's root, with its seed applied and its templates filled in.
 pub(super) fn root(cluster: &Cluster, node: &Node) -> Root {
     let secrets = tempfile::tempdir().unwrap();
     let pki = Pki::new(&secrets.path().join("secrets"), cluster);

@@ -147,7 +147,7 @@ pub(crate) fn node_parts(cluster: &Cluster, node: &Node, kubeadm: bool) -> Vec<P
     parts
 }
 
-/// What these parts put into an image of the channel `upstream`.
+/// The entries that these parts put into an image of the channel `upstream`.
 pub(crate) fn node_entries(parts: &[Part]) -> Vec<Entry> {
     let facts = facts("upstream");
     parts.iter().flat_map(|part| part_entries(*part, &facts).unwrap()).collect()
