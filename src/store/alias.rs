@@ -61,9 +61,9 @@ impl Store {
         action.outputs.get(BLOB).copied()
     }
 
-    /// Remembers that `blob`, which is in the store, has `digest`: the caller has hashed its bytes.
+    /// Remembers that `blob`, which is in the store or about to be, has `digest`: the caller has hashed its bytes.
     pub(super) fn put_alias(&self, digest: &Sha512, blob: Blob) -> Result<()> {
-        self.write_alias(digest, blob)?;
+        self.put_action_ahead(KIND, &key(digest), &Action { outputs: [(BLOB.to_owned(), blob)].into() })?;
         self.prove(digest, blob.digest);
         Ok(())
     }
@@ -73,12 +73,8 @@ impl Store {
     pub fn hint_alias(&self, digest: &Sha512, blob: Blob) -> Result<()> {
         match self.name_of(digest)? {
             Some(_) => Ok(()),
-            None => self.write_alias(digest, blob),
+            None => self.put_action(KIND, &key(digest), &Action { outputs: [(BLOB.to_owned(), blob)].into() }),
         }
-    }
-
-    fn write_alias(&self, digest: &Sha512, blob: Blob) -> Result<()> {
-        self.put_action(KIND, &key(digest), &Action { outputs: [(BLOB.to_owned(), blob)].into() })
     }
 
     fn prove(&self, digest: &Sha512, name: Sha256) {

@@ -255,11 +255,13 @@ impl Store {
     /// Makes blobs of many downloads at once, which last when this returns: the disk is waited for once, and not for each.
     /// By what other digest one was wanted is remembered.
     pub fn place_whole(&self, all: Vec<Whole<'_>>) -> Result<()> {
-        let (mut files, mut aliases) = (Vec::new(), Vec::new());
+        let mut files = Vec::new();
         for Whole { mut partial, blob } in all {
             partial.settle_early().map_err(|e| Error::io(format!("write to the store {}", self.root().display()), &e))?;
             if let Digest::Sha512(digest) = partial.digest {
-                aliases.push((digest, blob));
+                // Before the blob has its name: who is to look between the two would find neither the download nor the alias, and
+                // would fetch it again.
+                self.put_alias(&digest, blob)?;
             }
             let temp = partial.temp.take().ok_or_else(after_failure)?;
             // Also puts aside a damaged one in its place.
@@ -269,7 +271,7 @@ impl Store {
         }
         // Also syncs the names of those that others were about to: who calls us will rely on them.
         fsx::place_all(files, &self.root().join("blobs/sha256"), BLOB_MODE)?;
-        aliases.iter().try_for_each(|(digest, blob)| self.put_alias(digest, *blob))
+        Ok(())
     }
 }
 

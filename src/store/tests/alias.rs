@@ -1,6 +1,7 @@
 //! Blobs found by their SHA-512: what an alias says is never enough.
 
 use super::*;
+use crate::fsx::fault;
 use crate::value::{Digest, Sha512};
 
 fn wanted(bytes: &[u8]) -> Digest {
@@ -129,4 +130,20 @@ fn an_unfinished_download_of_a_longer_digest_goes_on() {
     store.put_alias(&Sha512::of(b"hello world"), blob(b"hello world")).unwrap();
     drop(again(&store));
     assert_eq!(names(&store.tmp()), [""; 0]);
+}
+
+/// Between the two names another process would find neither a download under way nor the blob, and would fetch it a second time.
+#[test]
+fn an_alias_is_there_before_its_blob_has_a_name() {
+    let (dir, store) = fresh();
+    let (bytes, named) = (b"hello world", ["rename", "link"]);
+    let (_, changes) = fault::trace(dir.path(), || download(&store, bytes));
+    let at = |path: &Path| {
+        let path = path.strip_prefix(dir.path()).unwrap();
+        changes
+            .iter()
+            .position(|(kind, of)| named.contains(kind) && of == path)
+            .unwrap_or_else(|| panic!("{}: {changes:?}", path.display()))
+    };
+    assert!(at(&entry(&store, bytes)) < at(&store.path(&Sha256::of(bytes))), "{changes:?}");
 }
