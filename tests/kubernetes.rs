@@ -2,8 +2,8 @@
 //! from pinned Go modules, published on loopback, locked and baked by the shipped recipes, and started.
 //!
 //! The nodes are the images' own root filesystems with their seeds, in namespaces of this host, started by the images' own units; in a
-//! second cluster the worker is a machine that QEMU boots. The steps are scripts that anyone can run: `tests/kubernetes/build` and
-//! `bake`, `tests/acceptance/kubernetes` and `machine`.
+//! second cluster the worker is a machine that QEMU boots; on a third one run specs of Kubernetes' own conformance suite. The steps are
+//! scripts that anyone can run: `tests/kubernetes/build` and `bake`, `tests/acceptance/kubernetes` and `machine`, `tests/conformance`.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
@@ -36,13 +36,15 @@ fn script(name: &str, args: &[&Path], folder: &Path) -> Command {
 fn components() -> PathBuf {
     let said = Command::new(format!("{SCRIPTS}/build")).arg("--folder").output().expect("bash is there");
     let folder = PathBuf::from(String::from_utf8(said.stdout).unwrap().trim());
-    runs("components", Command::new(format!("{SCRIPTS}/build")).arg(&folder));
+    let build = || Command::new(format!("{SCRIPTS}/build"));
+    runs("components", build().arg(&folder));
+    runs("conformance suite", build().arg(&folder).arg("conformance"));
     folder
 }
 
 /// Uses a cluster, and puts its account on the terminal when it is done.
 fn used(name: &str, components: &Path, work: &Path) -> bool {
-    let mut command = script(&format!("../acceptance/{name}"), &[components, work], work);
+    let mut command = script(&format!("../{name}"), &[components, work], work);
     // The harness is compiled first.
     command.envs(["PATH", "HOME"].map(|name| (name, std::env::var_os(name).expect("the caller has both"))));
     let started = Instant::now();
@@ -61,10 +63,12 @@ fn a_cluster_of_releases_answers_and_survives() {
     let mut bake = script("bake", &[&components, &work], &work);
     program::by_the_hosts_way(&mut bake);
     runs("baked", &mut bake);
-    // Both at once: an emulated processor and idle nodes leave each other what they need.
-    let good = std::thread::scope(|scope| {
-        let running = ["machine", "kubernetes"].map(|name| scope.spawn(|| used(name, &components, &work)));
-        running.map(|each| each.join().expect("it does not panic"))
+    // Two lanes: an emulated processor and the nodes of one cluster leave each other what they need.
+    let lanes = [&["acceptance/machine"][..], &["acceptance/kubernetes", "conformance --ci"]];
+    let failed: Vec<&str> = std::thread::scope(|scope| {
+        let failed = |lane: &[&'static str]| lane.iter().copied().filter(|name| !used(name, &components, &work)).collect::<Vec<_>>();
+        let running = lanes.map(|lane| scope.spawn(move || failed(lane)));
+        running.into_iter().flat_map(|each| each.join().expect("it does not panic")).collect()
     });
-    assert_eq!(good, [true, true], "machine, kubernetes");
+    assert!(failed.is_empty(), "{failed:?}");
 }

@@ -8,8 +8,11 @@ use super::kind::Kind;
 use crate::value::ReleaseVersion;
 
 /// By family, the first two numbers of a version and the facts.
-const FACTS: [(&str, (u64, u64), &str); 2] =
-    [("Kubernetes", (1, 36), include_str!("kubernetes-1.36.txt")), ("etcd", (3, 6), include_str!("etcd-3.6.txt"))];
+const FACTS: [(&str, (u64, u64), &str); 3] = [
+    ("Kubernetes", (1, 35), include_str!("kubernetes-1.35.txt")),
+    ("Kubernetes", (1, 36), include_str!("kubernetes-1.36.txt")),
+    ("etcd", (3, 6), include_str!("etcd-3.6.txt")),
+];
 
 /// A version's flags, keys and feature gates.
 pub(super) struct Known {

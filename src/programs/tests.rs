@@ -115,7 +115,7 @@ fn a_version_without_facts_is_a_warning() {
     assert_eq!(
         said,
         [
-            "[kubernetes.kubelet] is not checked: the settings of Kubernetes 1.20.5 are not known; known: 1.36",
+            "[kubernetes.kubelet] is not checked: the settings of Kubernetes 1.20.5 are not known; known: 1.35, 1.36",
             "[kubernetes.etcd] is not checked: the settings of the channel's version of etcd are not known; known: 3.6",
         ]
     );
@@ -124,7 +124,7 @@ fn a_version_without_facts_is_a_warning() {
 /// The preset's own names exist in every version that there are facts of.
 #[test]
 fn the_preset_is_of_settings_that_exist() {
-    for version in ["1.36.2"] {
+    for version in ["1.35.4", "1.36.2"] {
         let versions = Versions { kubernetes: Some(version.parse().unwrap()), ..versions() };
         let mut text = String::new();
         for line in include_str!("../cluster/settings/slow.toml").lines() {

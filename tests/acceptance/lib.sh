@@ -12,6 +12,9 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
+# The arguments of the script that stand before the folders.
+arguments=()
+
 # begin NAME COMPONENTS WORK CHANNEL:ROLE... -- runs the rest of the script where the cluster's network is.
 begin() {
   name=$1
@@ -38,7 +41,7 @@ begin() {
     [ ! -e "$image" ] || cp -l "$image" "images/$(basename "$image" .qcow2)-1-35.qcow2"
   done
   (cd "$root/tests/kubernetes/native" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$work/native/$name/bin/native" .)
-  script=$root/tests/acceptance/$(basename "$0")
+  script=${script:-$root/tests/acceptance/$(basename "$0")}
   export KBAKE_INSIDE=1
   cluster
   for step in "pki init" "seed --all" "disk --all" "kubeconfig --out admin.conf"; do
@@ -47,7 +50,7 @@ begin() {
     "$KBAKE" $step --quiet >made 2>&1 || { cat made >&2; exit 1; }
   done
   "$work/native/$name/bin/native" run --kbake "$KBAKE" --images "$work/native/images" --work "$work/native/$name/state" -- \
-    "$script" "$components" "$work" || exit
+    "$script" "${arguments[@]}" "$components" "$work" || exit
   # A cluster that has failed stays, to be looked at.
   rm -rf "$work/native/$name"
   exit 0
@@ -61,7 +64,7 @@ bake() {
     images=${images/imagesupstream/images}
     local image=$work/$images/${role#*:}.qcow2 other=kubernetes-1.35
     [ "$images" = images ] || other=kubernetes-1.36
-    if [ ! -e "$image" ] || [ -n "$(find "$components" -name "$other*" -prune -o -type f -newer "$image" -print -quit)" ]; then
+    if [ ! -e "$image" ] || [ -n "$(find "$components" \( -name "$other*" -o -name 'conformance*' -o -name '.*' \) -prune -o -type f -newer "$image" -print -quit)" ]; then
       missing+=("$role")
     fi
   done
@@ -178,6 +181,28 @@ quiet_nodes() {
   done
   say "no unit has failed on $*, no component complains of its configuration"
 }
+
+# cut_seed NODE REGEX -- takes the files out of a seed whose paths match.
+cut_seed() {
+  local seed
+  seed=$(echo images/seeds/*/"$1.iso")
+  rm -rf plain
+  xorriso -osirrox on -indev "$seed" -extract / plain >/dev/null 2>&1
+  chmod -R u+w plain
+  python3 - plain/user-data "$2" <<'END'
+import re, sys, yaml
+path, cut = sys.argv[1:]
+data = yaml.safe_load(open(path))
+data["write_files"] = [f for f in data["write_files"] if not re.search(cut, f["path"])]
+open(path, "w").write("#cloud-config\n" + yaml.safe_dump(data))
+END
+  rm -rf "$seed"
+  genisoimage -quiet -volid cidata -joliet -rock -o "$seed" plain
+}
+
+# For kubeadm: this host's own cgroups, no swap to look at, and a file of the kernel's.
+preflight=SystemVerification,Swap,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables
+on() { native exec "$@"; }
 
 # The account of `native count`, begun before a fault and read after it.
 begin_counting() {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -303,8 +304,11 @@ func kubeconfig(file string, text []byte) {
 	}
 }
 
+// kubeadmFile allows neither experimental nor deprecated versions of the API; up to 1.35 the function has no word for the second.
 func kubeadmFile(file string, text []byte) {
-	if err := kubeadm.ValidateConfig(text, false, false); err != nil {
-		fault(file, "%v", err)
+	validate := reflect.ValueOf(kubeadm.ValidateConfig)
+	given := []reflect.Value{reflect.ValueOf(text), reflect.ValueOf(false), reflect.ValueOf(false)}
+	if err := validate.Call(given[:validate.Type().NumIn()])[0]; !err.IsNil() {
+		fault(file, "%v", err.Interface())
 	}
 }
