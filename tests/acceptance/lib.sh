@@ -62,17 +62,19 @@ bake() {
   for role; do
     local images=images${role%%:*}
     images=${images/imagesupstream/images}
-    local image=$work/$images/${role#*:}.qcow2 other=kubernetes-1.35
-    [ "$images" = images ] || other=kubernetes-1.36
-    if [ ! -e "$image" ] || [ -n "$(find "$components" \( -name "$other*" -o -name 'conformance*' -o -name '.*' \) -prune -o -type f -newer "$image" -print -quit)" ]; then
+    local image=$work/$images/${role#*:}.qcow2 other='*-1.35*'
+    [ "$images" = images ] || other='*-1.36*'
+    if [ ! -e "$image" ] || [ -n "$(find "$components" \( -name "$other" -o -name 'conformance*' -o -name '.*' \) -prune -o -type f -newer "$image" -print -quit)" ]; then
       missing+=("$role")
     fi
   done
   [ "${#missing[@]}" -gt 0 ] || return 0
-  for role in runc containerd etcd cni-plugins crictl kubernetes-1.36 coredns kubernetes-1.35 metallb; do
-    case $role:${missing[*]} in
-      kubernetes-1.35:*upstream-1.35* | [!k]*:* | kubernetes-1.36:*) [ -d "$components/$role" ] || modules+=("$role") ;;
+  for role in runc containerd etcd cni-plugins crictl kubernetes-1.36 coredns metallb {runc,containerd,etcd,coredns,kubernetes}-1.35; do
+    case "$role ${missing[*]}" in
+      *-1.35\ *upstream-1.35:*) ;;
+      *-1.35\ *) continue ;;
     esac
+    [ -d "$components/$role" ] || modules+=("$role")
   done
   [ "${#modules[@]}" = 0 ] || "$root/tests/kubernetes/build" "$components" "${modules[@]}"
   "$root/tests/kubernetes/bake" "$components" "$work" "${missing[@]}"

@@ -27,6 +27,7 @@ type userData struct {
 	Hostname   string      `yaml:"hostname"`
 	WriteFiles []writeFile `yaml:"write_files"`
 	Bootcmd    []any       `yaml:"bootcmd"`
+	CACerts    any         `yaml:"ca_certs"`
 }
 
 type writeFile struct {
@@ -86,11 +87,22 @@ func (s seed) apply(reap *reaper) {
 		for _, file := range s.data.WriteFiles {
 			file.write()
 		}
+		if s.data.CACerts != nil {
+			program(reap, "update-ca-certificates")
+		}
 		check(os.MkdirAll(filepath.Dir(stamp), 0o755), "making a folder")
 		check(os.WriteFile(stamp, []byte(s.meta.InstanceID+"\n"), 0o644), "writing the instance's id")
 		say("seed %s is applied: %d files", s.meta.InstanceID, len(s.data.WriteFiles))
 	}
 	s.link(reap)
+}
+
+// program waits for a program of the node, which must do well.
+func program(reap *reaper, name string, arguments ...string) {
+	words := append([]string{name}, arguments...)
+	if status := <-reap.start(name, words, &os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}}); exitCode(status) != 0 {
+		fail("%s failed", strings.Join(words, " "))
+	}
 }
 
 func (f writeFile) write() {
@@ -141,12 +153,7 @@ func groupID(name string) int {
 
 // link makes the interface what the seed says of it, as systemd-networkd would, and names the DNS servers, as systemd-resolved.
 func (s seed) link(reap *reaper) {
-	ip := func(arguments ...string) {
-		words := append([]string{"ip"}, arguments...)
-		if status := <-reap.start("ip", words, &os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}}); exitCode(status) != 0 {
-			fail("%s failed", strings.Join(words, " "))
-		}
-	}
+	ip := func(arguments ...string) { program(reap, "ip", arguments...) }
 	ip("link", "set", "lo", "up")
 	interfaces, err := net.Interfaces()
 	check(err, "looking for interfaces")
