@@ -4,6 +4,8 @@
 
 mod clusters;
 mod disks;
+#[path = "cli/local.rs"]
+mod local;
 #[path = "cli/odd.rs"]
 mod odd;
 mod packages;

@@ -189,9 +189,17 @@ impl Publisher for Online<'_> {
     }
 }
 
+/// The file of the project that the sources name for an artifact, as lockfiles have it.
+fn file_of_sources(artifact: &Artifact) -> Option<String> {
+    match &artifact.origin {
+        Origin::Path { path, .. } => Some(format!("recipes/{}", path.value)),
+        _ => None,
+    }
+}
+
 /// True when the sources name this file of the project, as lockfiles do, for the artifact.
 fn is_at(artifact: &Artifact, path: &str) -> bool {
-    matches!(&artifact.origin, Origin::Path(own) if format!("recipes/{}", own.value) == path)
+    file_of_sources(artifact).is_some_and(|own| own == path)
 }
 
 /// Everything that is locked, by its sort and name.
@@ -218,6 +226,9 @@ fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &P
     let mut unset: BTreeSet<ArtifactName> = args.unset.iter().cloned().collect();
     let locked_own = || channel.lock.iter().flat_map(|lock| lock.artifacts.values()).filter(|entry| entry.is_own());
     for name in &unset {
+        if let Some(artifact) = channel.sources.artifacts.get(name) {
+            refuse_file_of_sources(name, artifact, &channel.sources)?;
+        }
         let is_own_image = channel.lock.iter().any(|lock| lock.images.get(name).is_some_and(|image| image.is_own()));
         if !is_own_image && !locked_own().any(|entry| entry.name == *name) {
             return Err(Error::user(format!("`{name}` is not locked as a file of one's own")).hint("there is nothing to unset"));
@@ -272,6 +283,13 @@ fn companions(sources: &Sources, name: &ArtifactName) -> Vec<ArtifactName> {
     sources.artifacts.iter().filter(same).map(|(other, _)| other.clone()).collect()
 }
 
+/// A file that the sources name is neither set nor given back: every lock reads it again.
+fn refuse_file_of_sources(name: &ArtifactName, artifact: &Artifact, sources: &Sources) -> Result<()> {
+    let Some(path) = file_of_sources(artifact) else { return Ok(()) };
+    let error = artifact.place.error(format!("`{name}` is a file of the project in this channel: {path}"));
+    Err(error.hint(format!("replace the file, or change its `path`; then run `kbake lock --channel {}`", sources.channel)))
+}
+
 /// A file that takes an artifact's place.
 fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path, folder: &Path, cancel: &Cancel) -> Result<Own> {
     let sources = &channel.sources;
@@ -282,6 +300,7 @@ fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path,
             None => error.hint(format!("describe it in {}: `[artifact.{name}]`", sources.file)),
         });
     };
+    refuse_file_of_sources(name, artifact, sources)?;
     if let Origin::Package { package, .. } = &artifact.origin {
         let error = artifact.place.error(format!("`{name}` comes with the package `{}` in this channel", package.value));
         return Err(error.hint("to use a file of one's own, give the artifact's table `path` and `install` instead of `package`"));

@@ -37,7 +37,7 @@ pub struct Request {
 /// What the sources want of an artifact for one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedArtifact {
-    /// The version, where it is a release.
+    /// The version, where the sources say one.
     pub version: Option<ReleaseVersion>,
     /// Where its bytes are.
     pub source: ArtifactSource,
@@ -183,9 +183,10 @@ fn wanted(sources: &Sources, name: &Located<ArtifactName>) -> Result<Vec<((Artif
             };
             Arch::ALL.into_iter().map(one).collect()
         }
-        Origin::Path(path) => {
+        Origin::Path { path, version: named } => {
             let source = ArtifactSource::Path(format!("recipes/{}", path.value));
-            vec![(key(sources.arch), WantedArtifact { version: None, source, checksum: None })]
+            let version = named.as_ref().map(|named| version(&sources.versions, named)).transpose()?.cloned();
+            vec![(key(sources.arch), WantedArtifact { version, source, checksum: None })]
         }
         Origin::Package { .. } | Origin::PackageMember { .. } | Origin::Absent(_) => Vec::new(),
     })

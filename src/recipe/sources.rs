@@ -8,7 +8,7 @@ use crate::document::{self, Located, Place, Section};
 use crate::value::{Arch, ArtifactName, Epoch, Fingerprint, MachineArch, PackageName};
 use crate::{Error, Result};
 
-use super::artifact::{self, Artifact, Image, ImageContent, Origin, Versions};
+use super::artifact::{self, Artifact, Image, ImageContent, Origin, Release, Versions};
 use super::{REMEDY, refuse_twins};
 
 /// A `recipes/sources/<channel>.toml` of the kind `debian-packages`.
@@ -110,8 +110,11 @@ impl Sources {
     /// Refuses names that lead nowhere.
     fn check(&self) -> Result<()> {
         for artifact in self.artifacts.values() {
-            if let Origin::Release(release) = &artifact.origin {
-                artifact::version(&self.versions, &release.version)?;
+            match &artifact.origin {
+                Origin::Release(Release { version, .. }) | Origin::Path { version: Some(version), .. } => {
+                    artifact::version(&self.versions, version)?;
+                }
+                Origin::Path { version: None, .. } | Origin::Package { .. } | Origin::PackageMember { .. } | Origin::Absent(_) => {}
             }
         }
         for image in self.images.values().filter(|image| !matches!(image.content, ImageContent::Absent(_))) {

@@ -182,7 +182,7 @@ impl Run<'_> {
                 continue;
             }
             let entry = match &want.source {
-                ArtifactSource::Path(path) => self.own_of_sources(key, path)?,
+                ArtifactSource::Path(path) => self.own_of_sources(key, want, path)?,
                 ArtifactSource::Url(url) => self.release(key, want, url)?,
             };
             found.insert(key.clone(), entry);
@@ -209,9 +209,9 @@ impl Run<'_> {
         found
     }
 
-    fn own_of_sources(&self, key: &(ArtifactName, Arch), path: &str) -> Result<LockedArtifact> {
+    fn own_of_sources(&self, key: &(ArtifactName, Arch), want: &WantedArtifact, path: &str) -> Result<LockedArtifact> {
         let (sha256, size) = self.publisher.own_file(path)?;
-        Ok(own_entry(key, path, sha256, size))
+        Ok(LockedArtifact { version: want.version.clone(), ..own_entry(key, path, sha256, size) })
     }
 
     fn release(&mut self, key: &(ArtifactName, Arch), want: &WantedArtifact, url: &str) -> Result<LockedArtifact> {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::lock::{ArtifactSource, Lock, Request, Verified, moved};
+use crate::lock::{ArtifactSource, Lock, Request, Verified, differences, moved};
 use crate::recipe::{Recipe, Sources, Subject};
 use crate::release::{Event, List, Own, OwnImage, Pins, Publisher, Upgrade, Wishes, lock};
 use crate::value::{Arch, Digest, Reference, Sha256};
@@ -293,13 +293,23 @@ fn a_path_in_the_sources_is_read_at_every_lock() {
     let (_, lock, table) = first();
     let edits = [(
         "[artifact.kubelet]\nversion = \"kubernetes\"\nurl = \"https://host.example/v{version}/{arch}/kubelet\"\nchecksum = \"{url}.sha256\"\n",
-        "[artifact.kubelet]\npath = \"files/kubelet\"\n",
+        "[artifact.kubelet]\npath = \"files/kubelet\"\nversion = \"kubernetes\"\n",
     )];
     let own = request(r#""kubelet""#, &edits);
     let (new, _, _) = run(&own, Some(&lock), &Wishes::default(), &table);
     let entry = &new.artifacts[&key("kubelet", Arch::Amd64)];
     assert_eq!((entry.digest, entry.size), (Digest::Sha256(Sha256::of("recipes/files/kubelet")), Some(5)));
+    assert_eq!(entry.version.as_ref().map(ToString::to_string).as_deref(), Some("1.36.2"));
     assert!(!new.artifacts.contains_key(&key("kubelet", Arch::Arm64)));
+    // Another version of the same bytes is another entry, which is told.
+    let newer = request(r#""kubelet""#, &[edits[0], ("kubernetes = \"1.36.2\"", "kubernetes = \"1.36.3\"")]);
+    assert!(new.check("t.lock", &newer).unwrap_err().to_string().contains("expected version 1.36.3, found 1.36.2"));
+    let (moved_on, _, asked) = run(&newer, Some(&new), &Wishes::default(), &table);
+    assert_eq!(asked, Vec::<String>::new());
+    let lines: Vec<String> = moved(Some(&new), &moved_on).iter().map(ToString::to_string).collect();
+    assert_eq!(lines.last().unwrap(), "move    kubelet 1.36.2 (recipes/files/kubelet) -> 1.36.3 (recipes/files/kubelet) (amd64)");
+    let told = differences(&new, &moved_on).iter().filter(|one| one.name.starts_with("kubelet")).count();
+    assert_eq!(told, 1);
 }
 
 #[test]
