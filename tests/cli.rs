@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
 mod clusters;
+#[path = "cli/derived.rs"]
+mod derived;
 mod disks;
 #[path = "cli/local.rs"]
 mod local;

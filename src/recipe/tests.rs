@@ -196,6 +196,16 @@ fn a_file_of_one_s_own_may_have_a_version() {
 }
 
 #[test]
+fn a_channel_s_roles_are_inherited_as_a_whole() {
+    let base = Sources::parse("s.toml", &format!("{SOURCES}roles = ['a', 'b']\n"), None).unwrap();
+    let has = |sources: &Sources| ["a", "b", "c"].map(|role| sources.has_role(&role.parse().unwrap()));
+    let on = |more: &str| Sources::parse("l.toml", &format!("channel = 'l'\nbase = 'debian'\n{more}"), Some(base.clone())).unwrap();
+    assert_eq!(has(&Sources::parse("s.toml", SOURCES, None).unwrap()), [true; 3]);
+    assert_eq!([has(&base), has(&on(""))], [[true, true, false]; 2]);
+    assert_eq!(has(&on("roles = ['c']\n")), [false, false, true]);
+}
+
+#[test]
 fn the_shipped_recipes_are_sound() {
     let base = Recipe::parse("base.toml", include_str!("../../recipes/base.toml"), Subject::Base).unwrap();
     let names: Vec<_> = base.packages.iter().map(|package| &package.value).collect();

@@ -175,12 +175,6 @@ impl Run<'_> {
             if found.contains_key(key) {
                 continue;
             }
-            // The publisher is not asked for what a file of one's own replaces: not for the other machine either.
-            if found.values().any(|entry| entry.name == key.0 && entry.is_own()) && matches!(want.source, ArtifactSource::Url(_)) {
-                let locked = self.old.and_then(|lock| lock.artifacts.get(key)).filter(|entry| want.is_met_by(entry));
-                found.extend(locked.map(|entry| (key.clone(), entry.clone())));
-                continue;
-            }
             let entry = match &want.source {
                 ArtifactSource::Path(path) => self.own_of_sources(key, want, path)?,
                 ArtifactSource::Url(url) => self.release(key, want, url)?,
