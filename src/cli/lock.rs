@@ -14,7 +14,7 @@ use crate::document::nearest;
 use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
-use crate::lock::{Base, Change, Lock, Request, changes, inherit, moved, regroup, used_artifacts};
+use crate::lock::{ArtifactSource, Base, Change, Lock, Request, changes, inherit, moved, regroup, used_artifacts};
 use crate::project::{self, Below, Channel, OwnPath, Project};
 use crate::recipe::{Artifact, Install, Origin, Sources};
 use crate::release::{self, List, Own, OwnImage, Publisher, Wishes};
@@ -80,6 +80,7 @@ impl Session<'_> {
         for line in changes.iter().map(ToString::to_string).chain(shown.iter().map(ToString::to_string)) {
             self.shell.data(&format!("{line}\n"))?;
         }
+        self.tell_own(&request, &wishes, &lock);
         self.tell_pins(channel.lock.as_ref(), &lock);
         self.write_lock(&project, folder, &name, &lock)
     }
@@ -91,6 +92,17 @@ impl Session<'_> {
         }
         for name in wishes.unset.iter().filter(|name| !args.unset.contains(name)) {
             self.shell.say(&format!("{name} came out of the same archive: it is the publisher's again too"));
+        }
+    }
+
+    /// Names the files that stay in a publisher's place. A lock does not say whether they were set, or are left from sources that named
+    /// them.
+    fn tell_own(&self, request: &Request, wishes: &Wishes, lock: &Lock) {
+        for (key, entry) in lock.artifacts.iter().filter(|(_, entry)| entry.is_own()) {
+            let is_published = request.artifacts.get(key).is_some_and(|want| matches!(want.source, ArtifactSource::Url(_)));
+            if is_published && !wishes.own.iter().any(|own| own.name == key.0) {
+                self.shell.say(&format!("{} stays {}; `kbake lock --unset {}` returns to the publisher's", key.0, entry.source, key.0));
+            }
         }
     }
 

@@ -146,6 +146,12 @@ fn a_file_of_the_project_that_is_gone_changed_or_elsewhere_is_named_with_the_nex
     }
     says(&site.fails(1, &["lock", "--upgrade", "agent"]), &["the channel's sources name it: `kbake lock --channel debian`"]);
     assert_eq!(site.read("lockfiles/debian.lock"), lock);
+    // Sources that name a publisher in its place: the file stays, as one that was set does, and that is said.
+    let published = "url = \"https://host.invalid/{version}/agent\"";
+    site.write("recipes/sources/debian.toml", &sources.replacen("path = \"files/agent\"", published, 1));
+    let output = site.kbake(&["lock"]).output().unwrap();
+    assert!(output.status.success());
+    says(&said_by(&output), &["agent stays recipes/files/agent; `kbake lock --unset agent", "returns to the publisher's"]);
     // A version that is none.
     site.write("recipes/sources/debian.toml", &sources.replacen("version = \"agent\"", "version = \"1.2.3\"", 1));
     says(&site.fails(1, &["lock"]), &["`[versions]` has no `1.2.3`"]);
