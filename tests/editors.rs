@@ -59,7 +59,7 @@ fn a_schema_knows_the_keys_that_the_reader_knows() {
             "sources",
             &[
                 ("src/recipe/sources.rs", "const OWN_KEYS: [&str; 8] = ["),
-                ("src/recipe/sources.rs", "const COMMON_KEYS: [&str; 5] = ["),
+                ("src/recipe/sources.rs", "const COMMON_KEYS: [&str; 6] = ["),
                 ("src/recipe/artifact.rs", "only(&["),
             ],
         ),

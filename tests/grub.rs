@@ -18,7 +18,7 @@ const UUID: [u8; 16] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\x
 const UUID_TEXT: &str = "01234567-89ab-cdef-0123-456789abcdef";
 const CORE_LBA: u64 = 34;
 const ROOT_LBA: u64 = 2048;
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// A disk with GRUB, a menu, the kernel below and an initramfs that is just `message`. GRUB is told that the root is
 /// partition `expected_root`; it is 2.

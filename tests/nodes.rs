@@ -261,10 +261,8 @@ fn a_gateway_leads_to_the_api_servers_that_are_left() {
     let down = Instant::now();
     drop(first);
     vm.wait_until("the one that is left", BOOT_DEADLINE + vm.age(), || names("6").filter(|names| names == "control1"));
-    let took = down.elapsed();
-    println!("the other one alone after {took:.0?}");
-    // Three checks, two seconds apart at most, and six calls; an emulated machine on a busy host is slow.
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    // Three checks, two seconds apart at most, and six calls, on a calm host.
+    println!("the other one alone after {:.0?}", down.elapsed());
 
     // The statistics are for who is on the gateway: QEMU's port leads to its address on the network, and finds nobody.
     let page = "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:9000/\").read().decode())'";

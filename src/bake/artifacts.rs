@@ -49,6 +49,8 @@ pub struct OwnFile {
     pub name: ArtifactName,
     /// Where it is.
     pub path: PathBuf,
+    /// What to do when it is not there: a command, and what comes before it.
+    pub again: String,
 }
 
 /// Something that a recipe names and the channel does not have.
@@ -99,6 +101,11 @@ fn runtime(layers: &[&Recipe]) -> Result<Option<Runtime>> {
     Ok(found)
 }
 
+/// The command that locks a file of the user's own.
+fn set(name: &ArtifactName, path: &str) -> String {
+    format!("kbake lock --set {name}={path}")
+}
+
 struct Work<'a> {
     project: &'a Project,
     digests: &'a dyn Digests,
@@ -135,7 +142,7 @@ impl Work<'_> {
             (Bytes::Package, _) | (Bytes::Member(..), Install::Nowhere) => {}
             (Bytes::Locked(_), Install::Nowhere) if matches!(artifact.origin, Origin::Release(_)) => {}
             (Bytes::Locked(_), Install::Nowhere) => {
-                let error = artifact.place.error(format!("nothing says where `{}` goes, now that it is a file of one's own", name.value));
+                let error = artifact.place.error(format!("nothing says where `{}` goes, which is a file of one's own", name.value));
                 return Err(error.hint("give the artifact's table `install = \"/usr/local/bin/…\"`, or `unpack` when it is an archive"));
             }
             (Bytes::Locked(digest), Install::Whole { path, mode }) => {
@@ -170,7 +177,12 @@ impl Work<'_> {
             _ if let Some((manifest, path)) = own => {
                 // A link out of the project is refused here; what is missing is told when it is needed.
                 self.project.own_file(path)?;
-                self.out.own_images.insert(manifest, OwnFile { name: name.value.clone(), path: self.project.own_path(path) });
+                let own = OwnFile {
+                    name: name.value.clone(),
+                    path: self.project.own_path(path),
+                    again: format!("run `{}` with the archive that shall be used", set(&name.value, "FILE")),
+                };
+                self.out.own_images.insert(manifest, own);
                 (pulled(manifest), None)
             }
             ImageContent::Built { from, files, command } => match self.programs(image, from, files)? {
@@ -238,7 +250,7 @@ impl Work<'_> {
             return self.locked(&locked, artifact);
         }
         match &artifact.origin {
-            Origin::Release(_) | Origin::Path(_) => Err(Error::internal(format!("the artifact `{name}` is not locked"))),
+            Origin::Release(_) | Origin::Path { .. } => Err(Error::internal(format!("the artifact `{name}` is not locked"))),
             Origin::Absent(why) => Ok(Bytes::Absent(why.clone())),
             Origin::Package { package, .. } => {
                 let version = self.lock.entries().find(|entry| entry.name == package.value).map(|entry| entry.version.to_string());
@@ -274,6 +286,7 @@ impl Work<'_> {
             ArtifactSource::Path(path) => {
                 let shown = path.clone();
                 let found = self.project.own_file(path)?.map(|file| self.digests.of(&file)).transpose()?.flatten();
+                let is_set = !matches!(&artifact.origin, Origin::Path { path: named, .. } if format!("recipes/{}", named.value) == *path);
                 let path = self.project.own_path(path);
                 // Where it is gone, the store may still have it.
                 if let Some((found, _)) = found
@@ -282,12 +295,18 @@ impl Work<'_> {
                     return Err(Error::user(format!("{shown} is no longer the file that was locked as `{}`", locked.name))
                         .detail(format!("expected {}  found sha256:{found}", locked.digest))
                         .hint(format!(
-                            "to take it as it is now, run `kbake lock --set {}={}` and review the change",
-                            locked.name,
-                            quote(&path.display().to_string())
+                            "to take it as it is now, run `{}` and review the change",
+                            match is_set {
+                                true => set(&locked.name, &quote(&path.display().to_string())),
+                                false => self.lock_again(),
+                            }
                         )));
                 }
-                self.out.own.insert(locked.digest, OwnFile { name: locked.name.clone(), path });
+                let again = match is_set {
+                    true => format!("run `{}` with the file that shall be used", set(&locked.name, "PATH")),
+                    false => format!("change `path` in {}, and run `{}`", self.sources.file, self.lock_again()),
+                };
+                self.out.own.insert(locked.digest, OwnFile { name: locked.name.clone(), path, again });
             }
         }
         let wanted = match &artifact.origin {
@@ -296,6 +315,11 @@ impl Work<'_> {
         };
         self.version(&locked.name, locked.version.clone().or(wanted));
         Ok(Bytes::Locked(locked.digest))
+    }
+
+    /// The command that reads files again which the sources name.
+    fn lock_again(&self) -> String {
+        format!("kbake lock --channel {}", self.sources.channel)
     }
 
     fn version(&mut self, name: &ArtifactName, version: Option<ReleaseVersion>) {

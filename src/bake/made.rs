@@ -190,7 +190,7 @@ fn made(kind: &PlannedKind) -> Option<&Made> {
 /// It is not there, or no longer what was locked.
 pub(super) fn take(store: &Store, digest: &Digest, own: &OwnFile, cancel: &Cancel) -> Result<Blob> {
     let shown = own.path.display();
-    let again = format!("put it back, or run `kbake lock --set {}=PATH` with the file that shall be used", own.name);
+    let again = format!("put it back, or {}", own.again);
     if !fsx::exists(&own.path)? {
         return Err(Error::user(format!("{shown} is missing, which is locked as `{}`", own.name)).hint(again));
     }

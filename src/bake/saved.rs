@@ -51,7 +51,7 @@ pub(super) fn take_missing(bake: &Bake, resolved: &Resolved) -> Result<()> {
 fn take(bake: &Bake, image: &PulledImage, own: &OwnFile) -> Result<()> {
     let PulledImage { reference, index, arch } = image;
     let shown = own.path.display();
-    let again = format!("put it back, or run `kbake lock --set {}=FILE` with the archive that shall be used", own.name);
+    let again = format!("put it back, or {}", own.again);
     if !fsx::exists(&own.path)? {
         return Err(Error::user(format!("{shown} is missing, which is locked as the image `{}`", own.name)).hint(again));
     }

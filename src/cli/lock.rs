@@ -14,8 +14,8 @@ use crate::document::nearest;
 use crate::error::{Class, Error, Result};
 use crate::fetch;
 use crate::fsx;
-use crate::lock::{Change, Lock, changes, moved, regroup, used_artifacts};
-use crate::project::{self, Channel, OwnPath, Project};
+use crate::lock::{ArtifactSource, Base, Change, Lock, Request, changes, inherit, moved, regroup, used_artifacts};
+use crate::project::{self, Below, Channel, OwnPath, Project};
 use crate::recipe::{Artifact, Install, Origin, Sources};
 use crate::release::{self, List, Own, OwnImage, Publisher, Wishes};
 use crate::report::{Item, ItemKind, Outcome, Report as _};
@@ -57,26 +57,30 @@ impl Session<'_> {
         for own in wishes.own.iter().filter(|own| !used.contains(&own.name) && args.set.iter().any(|(name, _)| *name == own.name)) {
             self.shell.notice(&unused(&own.name, &channel.sources));
         }
+        let before = self.inherited(&project, &channel, &request, &wishes.unset)?;
         let options = web_options(&args.web, self.cancel)?;
         let publisher = Online { project: &project, sources: &channel.sources, options, cancel: self.cancel };
         let say = |event: release::Event| self.shell.say(&event.to_string());
-        let pins = release::lock(&request, channel.lock.as_ref(), &wishes, &publisher, &say)?;
+        let pins = release::lock(&request, before.as_ref(), &wishes, &publisher, &say)?;
         // No server need be asked when nothing new is asked for.
-        let known = channel.lock.as_ref().filter(|_| packages == resolve::Upgrade::Nothing);
+        let known = before.as_ref().filter(|_| packages == resolve::Upgrade::Nothing);
         let regrouped = known.map(|lock| regroup(lock, &request)).transpose()?.flatten().map(|lock| pinned(lock, pins.clone()));
         let (lock, changes) = match regrouped.filter(|lock| lock.check(&name, &request).is_ok()) {
             Some(lock) => {
-                let changes = changes(channel.lock.as_ref(), &lock, &BTreeSet::new());
-                (lock, changes)
+                // A new lock with the packages of its base says nothing of them.
+                let changes = channel.lock.as_ref().map(|old| changes(Some(old), &lock, &BTreeSet::new()));
+                (lock, changes.unwrap_or_default())
             }
             None => {
-                let (lock, changes) = self.lock_packages(args, packages, &channel, &name)?;
+                let (lock, changes) = self.lock_packages(args, packages, &channel, before.as_ref())?;
                 (pinned(lock, pins), changes)
             }
         };
-        for line in changes.iter().map(ToString::to_string).chain(moved(channel.lock.as_ref(), &lock).iter().map(ToString::to_string)) {
+        let shown = moved(channel.lock.as_ref().or(before.as_ref()), &lock);
+        for line in changes.iter().map(ToString::to_string).chain(shown.iter().map(ToString::to_string)) {
             self.shell.data(&format!("{line}\n"))?;
         }
+        self.tell_own(&request, &wishes, &lock);
         self.tell_pins(channel.lock.as_ref(), &lock);
         self.write_lock(&project, folder, &name, &lock)
     }
@@ -88,6 +92,17 @@ impl Session<'_> {
         }
         for name in wishes.unset.iter().filter(|name| !args.unset.contains(name)) {
             self.shell.say(&format!("{name} came out of the same archive: it is the publisher's again too"));
+        }
+    }
+
+    /// Names the files that stay in a publisher's place. A lock does not say whether they were set, or are left from sources that named
+    /// them.
+    fn tell_own(&self, request: &Request, wishes: &Wishes, lock: &Lock) {
+        for (key, entry) in lock.artifacts.iter().filter(|(_, entry)| entry.is_own()) {
+            let is_published = request.artifacts.get(key).is_some_and(|want| matches!(want.source, ArtifactSource::Url(_)));
+            if is_published && !wishes.own.iter().any(|own| own.name == key.0) {
+                self.shell.say(&format!("{} stays {}; `kbake lock --unset {}` returns to the publisher's", key.0, entry.source, key.0));
+            }
         }
     }
 
@@ -103,16 +118,60 @@ impl Session<'_> {
         before.iter().filter(|(name, _)| !now.contains_key(*name)).for_each(|gone| pin(gone, Outcome::Removed));
     }
 
-    fn lock_packages(&self, args: &Args, upgrade: resolve::Upgrade, channel: &Channel, name: &str) -> Result<(Lock, Vec<Change>)> {
+    /// The lock to begin with: the channel's own, with the entries of its bases' locks that it does not change.
+    fn inherited(
+        &self,
+        project: &Project,
+        channel: &Channel,
+        request: &Request,
+        given_back: &BTreeSet<ArtifactName>,
+    ) -> Result<Option<Lock>> {
+        let mut bases = Vec::new();
+        for Below { sources, lock } in project.bases(&channel.sources.channel)? {
+            match lock {
+                Ok(Some(lock)) => bases.push(Base { sources, lock }),
+                Ok(None) => {}
+                Err(error) => {
+                    let file = project::lock_name(sources.channel.as_str());
+                    self.shell.notice(&format!("note: nothing is taken over from {file}: {}", error.message()));
+                }
+            }
+        }
+        let found = inherit(channel.lock.as_ref(), &bases, request, given_back)?;
+        for (base, stale) in &found.stale {
+            let (file, count) = (project::lock_name(base.as_str()), stale.len());
+            let first = stale.first().map(String::as_str).unwrap_or_default();
+            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            self.shell.notice(&format!(
+                "note: {file} does not fit its own sources in {first}{more}, which is not taken over; `kbake lock --channel {base}` mends it"
+            ));
+        }
+        if let Some(base) = &found.packages {
+            self.shell.say(&format!("the packages are those of {}, as far as they are asked for", project::lock_name(base.as_str())));
+        }
+        for (base, count) in &found.taken {
+            let entries = if *count == 1 { "entry is" } else { "entries are" };
+            self.shell.say(&format!("{count} {entries} taken over from {}", project::lock_name(base.as_str())));
+        }
+        Ok(found.lock)
+    }
+
+    fn lock_packages(
+        &self,
+        args: &Args,
+        upgrade: resolve::Upgrade,
+        channel: &Channel,
+        before: Option<&Lock>,
+    ) -> Result<(Lock, Vec<Change>)> {
         let host = host();
         // Open for as long as the folder is used.
         let store = self.store()?;
-        let scratch = store.work_folder("lock", &Sha256::of(name))?;
+        let scratch = store.work_folder("lock", &Sha256::of(project::lock_name(channel.sources.channel.as_str())))?;
         let web = web_options(&args.web, self.cancel)?;
         let login = |mirror: &str| fetch::netrc(mirror, &web);
         let options = resolve::Options { host: &host, mirrors: &args.mirror, upgrade, login: &login, scratch, cancel: self.cancel };
         let wanted = resolve::Wanted { recipes: &channel.recipes, sources: &channel.sources };
-        resolve::lock(wanted, channel.lock.as_ref(), &options, &|event| self.shell.say(&lock_event(&event)))
+        resolve::lock(wanted, before, &options, &|event| self.shell.say(&lock_event(&event)))
     }
 
     fn write_lock(&self, project: &Project, folder: &Path, name: &str, lock: &Lock) -> Result<()> {
@@ -189,9 +248,17 @@ impl Publisher for Online<'_> {
     }
 }
 
+/// The file of the project that the sources name for an artifact, as lockfiles have it.
+fn file_of_sources(artifact: &Artifact) -> Option<String> {
+    match &artifact.origin {
+        Origin::Path { path, .. } => Some(format!("recipes/{}", path.value)),
+        _ => None,
+    }
+}
+
 /// True when the sources name this file of the project, as lockfiles do, for the artifact.
 fn is_at(artifact: &Artifact, path: &str) -> bool {
-    matches!(&artifact.origin, Origin::Path(own) if format!("recipes/{}", own.value) == path)
+    file_of_sources(artifact).is_some_and(|own| own == path)
 }
 
 /// Everything that is locked, by its sort and name.
@@ -218,6 +285,9 @@ fn wishes(args: &Args, upgrade: release::Upgrade, channel: &Channel, current: &P
     let mut unset: BTreeSet<ArtifactName> = args.unset.iter().cloned().collect();
     let locked_own = || channel.lock.iter().flat_map(|lock| lock.artifacts.values()).filter(|entry| entry.is_own());
     for name in &unset {
+        if let Some(artifact) = channel.sources.artifacts.get(name) {
+            refuse_file_of_sources(name, artifact, &channel.sources)?;
+        }
         let is_own_image = channel.lock.iter().any(|lock| lock.images.get(name).is_some_and(|image| image.is_own()));
         if !is_own_image && !locked_own().any(|entry| entry.name == *name) {
             return Err(Error::user(format!("`{name}` is not locked as a file of one's own")).hint("there is nothing to unset"));
@@ -272,6 +342,13 @@ fn companions(sources: &Sources, name: &ArtifactName) -> Vec<ArtifactName> {
     sources.artifacts.iter().filter(same).map(|(other, _)| other.clone()).collect()
 }
 
+/// A file that the sources name is neither set nor given back: every lock reads it again.
+fn refuse_file_of_sources(name: &ArtifactName, artifact: &Artifact, sources: &Sources) -> Result<()> {
+    let Some(path) = file_of_sources(artifact) else { return Ok(()) };
+    let error = artifact.place.error(format!("`{name}` is a file of the project in this channel: {path}"));
+    Err(error.hint(format!("replace the file, or change its `path`; then run `kbake lock --channel {}`", sources.channel)))
+}
+
 /// A file that takes an artifact's place.
 fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path, folder: &Path, cancel: &Cancel) -> Result<Own> {
     let sources = &channel.sources;
@@ -282,6 +359,7 @@ fn own_file(name: &ArtifactName, file: &Path, channel: &Channel, current: &Path,
             None => error.hint(format!("describe it in {}: `[artifact.{name}]`", sources.file)),
         });
     };
+    refuse_file_of_sources(name, artifact, sources)?;
     if let Origin::Package { package, .. } = &artifact.origin {
         let error = artifact.place.error(format!("`{name}` comes with the package `{}` in this channel", package.value));
         return Err(error.hint("to use a file of one's own, give the artifact's table `path` and `install` instead of `package`"));

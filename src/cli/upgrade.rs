@@ -111,7 +111,12 @@ impl Known<'_> {
         let own = self.old.iter().flat_map(|lock| lock.artifacts.values()).find(|entry| entry.name == *name && entry.is_own());
         let Some(entry) = own else { return Ok(()) };
         let channel = self.channel();
-        Err(Error::user(format!("`{name}` is locked as a file of your own, {}: no publisher is asked for it", entry.source))
+        let error = Error::user(format!("`{name}` is locked as a file of your own, {}: no publisher is asked for it", entry.source));
+        let wanted = self.request.artifacts.get(&(name.clone(), entry.arch));
+        if wanted.is_some_and(|wanted| wanted.source == entry.source) {
+            return Err(error.hint(format!("the channel's sources name it: `kbake lock --channel {channel}` takes it as it is now")));
+        }
+        Err(error
             .hint(format!("to take the file as it is now: kbake lock --set {name}=FILE --channel {channel}"))
             .hint(format!("to take the publisher's again: kbake lock --unset {name} --channel {channel}")))
     }

@@ -16,7 +16,7 @@ pub struct LockedArtifact {
     pub name: ArtifactName,
     /// The machine that it is for.
     pub arch: Arch,
-    /// Its version, where it is a release.
+    /// Its version, where the sources say one.
     pub version: Option<ReleaseVersion>,
     /// Where its bytes are.
     pub source: ArtifactSource,
@@ -41,6 +41,15 @@ impl LockedArtifact {
     /// Whether it is the user's own file.
     pub fn is_own(&self) -> bool {
         matches!(self.source, ArtifactSource::Path(_))
+    }
+
+    /// The version, or where the bytes are that have none; both for a file of the user's own.
+    pub(super) fn shown(&self) -> String {
+        match (&self.source, &self.version) {
+            (ArtifactSource::Path(path), Some(version)) => format!("{version} ({path})"),
+            (ArtifactSource::Url(_), Some(version)) => version.to_string(),
+            (ArtifactSource::Path(place) | ArtifactSource::Url(place), None) => place.clone(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
-use super::{ArtifactSource, Entry, Lock, LockedArtifact, LockedImage, Verified};
+use super::{Entry, Lock, LockedArtifact, LockedImage, Verified};
 
 /// One thing that differs. Shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,15 +111,15 @@ fn artifact(from: Option<&LockedArtifact>, to: Option<&LockedArtifact>) -> Vec<D
     let name = format!("{} ({})", entry.name, entry.arch);
     let one = |kind, said: String| Difference { kind, what: "artifact", name: name.clone(), said };
     let (Some(from), Some(to)) = (from, to) else {
-        return vec![one(if to.is_some() { Kind::Added } else { Kind::Removed }, version(entry))];
+        return vec![one(if to.is_some() { Kind::Added } else { Kind::Removed }, entry.shown())];
     };
     let mut found = Vec::new();
-    if version(from) != version(to) {
-        found.push(one(Kind::Moved, format!("{} → {}", version(from), version(to))));
+    if from.shown() != to.shown() {
+        found.push(one(Kind::Moved, format!("{} → {}", from.shown(), to.shown())));
     } else if from.digest != to.digest {
         // One's own build is another one each time.
         let kind = if to.is_own() { Kind::Moved } else { Kind::OtherBytes };
-        found.push(one(kind, format!("{}: {} → {}", version(to), from.digest, to.digest)));
+        found.push(one(kind, format!("{}: {} → {}", to.shown(), from.digest, to.digest)));
     } else if from.source != to.source {
         found.push(one(Kind::Moved, format!("{} → {}", from.source, to.source)));
     } else if from.size != to.size {
@@ -144,15 +144,6 @@ fn image(from: Option<&LockedImage>, to: Option<&LockedImage>) -> Vec<Difference
     }
     found.extend(word_of(&from.verified, &to.verified).map(|(kind, said)| one(kind, said)));
     found
-}
-
-/// A version, or where the bytes are that have none.
-fn version(entry: &LockedArtifact) -> String {
-    match (&entry.source, &entry.version) {
-        (ArtifactSource::Path(path), _) => path.clone(),
-        (ArtifactSource::Url(_), Some(version)) => version.to_string(),
-        (ArtifactSource::Url(url), None) => url.clone(),
-    }
 }
 
 /// How the word changed that a digest rests on. The address of a checksum file moves with the version, and says nothing.

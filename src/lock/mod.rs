@@ -6,6 +6,7 @@
 mod artifact;
 mod change;
 mod compare;
+mod inherit;
 mod kernels;
 mod moved;
 mod place;
@@ -27,6 +28,7 @@ use crate::{Error, Result};
 pub use artifact::{ArtifactSource, LockedArtifact, LockedImage};
 pub use change::{Cause, Change, changes};
 pub use compare::{Difference, Kind, differences};
+pub use inherit::{Base, Inherited, inherit};
 pub use kernels::{asks_for_kernel, kernels};
 pub use moved::{Moved, moved};
 pub use place::{Table, places};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{ArtifactSource, Lock, LockedArtifact, LockedImage};
+use super::{Lock, LockedArtifact, LockedImage};
 use crate::value::{Arch, ArtifactName};
 
 /// One artifact or image that differs. Shown as one line.
@@ -38,8 +38,8 @@ pub fn moved(old: Option<&Lock>, new: &Lock) -> Vec<Moved> {
 impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Moved::Artifact { from: None, to: Some(to) } => write!(f, "add     {} {} ({})", to.name, what(to), to.arch),
-            Moved::Artifact { from: Some(from), to: None } => write!(f, "remove  {} {} ({})", from.name, what(from), from.arch),
+            Moved::Artifact { from: None, to: Some(to) } => write!(f, "add     {} {} ({})", to.name, to.shown(), to.arch),
+            Moved::Artifact { from: Some(from), to: None } => write!(f, "remove  {} {} ({})", from.name, from.shown(), from.arch),
             Moved::Artifact { from: Some(from), to: Some(to) } => artifact(f, from, to),
             Moved::Image { from: None, to: Some(to) } => write!(f, "add     {} {}", to.name, to.reference),
             Moved::Image { from: Some(from), to: None } => write!(f, "remove  {} {}", from.name, from.reference),
@@ -50,7 +50,7 @@ impl fmt::Display for Moved {
 }
 
 fn artifact(f: &mut fmt::Formatter<'_>, from: &LockedArtifact, to: &LockedArtifact) -> fmt::Result {
-    let (was, is) = (what(from), what(to));
+    let (was, is) = (from.shown(), to.shown());
     if was != is {
         write!(f, "move    {} {was} -> {is} ({})", to.name, to.arch)
     } else if from.digest != to.digest {
@@ -69,14 +69,5 @@ fn image(f: &mut fmt::Formatter<'_>, from: &LockedImage, to: &LockedImage) -> fm
         write!(f, "move    {} {}: sha256:{} -> sha256:{}", to.name, to.reference, from.digest, to.digest)
     } else {
         write!(f, "confirm {} {}: {} -> {}", to.name, to.reference, from.verified, to.verified)
-    }
-}
-
-/// A version, or the file that takes its place.
-fn what(entry: &LockedArtifact) -> String {
-    match (&entry.source, &entry.version) {
-        (ArtifactSource::Path(path), _) => path.clone(),
-        (ArtifactSource::Url(_), Some(version)) => version.to_string(),
-        (ArtifactSource::Url(url), None) => url.clone(),
     }
 }

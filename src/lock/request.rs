@@ -23,12 +23,12 @@ pub struct Request {
     pub arch: Arch,
     /// The packages asked for by name.
     pub sets: BTreeMap<SetName, BTreeSet<PackageName>>,
-    /// The artifacts asked for.
+    /// The artifacts asked for, all for the channel's machine.
     pub artifacts: BTreeMap<(ArtifactName, Arch), WantedArtifact>,
     /// The container images that are to be pulled, with their full names.
     pub images: BTreeMap<ArtifactName, Reference>,
-    /// Artifacts that the channel has, but nothing asks for. A lock may keep them, so that a role that comes back needs
-    /// no network.
+    /// Artifacts that the channel has, but nothing asks for, and those for other machines. A lock may keep them, so that a role that
+    /// comes back needs no network.
     pub spare_artifacts: BTreeMap<(ArtifactName, Arch), WantedArtifact>,
     /// Container images likewise.
     pub spare_images: BTreeMap<ArtifactName, Reference>,
@@ -37,7 +37,7 @@ pub struct Request {
 /// What the sources want of an artifact for one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedArtifact {
-    /// The version, where it is a release.
+    /// The version, where the sources say one.
     pub version: Option<ReleaseVersion>,
     /// Where its bytes are.
     pub source: ArtifactSource,
@@ -96,13 +96,26 @@ fn bytes_of<'a>(sources: &'a Sources, recipe: &'a Recipe) -> Result<Vec<&'a Loca
     Ok(needed)
 }
 
-/// The artifacts that any recipe needs, be it for container images only.
+/// The recipes that are part of an image: those of the base and of the roles, and the parts that these name.
+fn layers(recipes: &[Recipe]) -> Result<Vec<&Recipe>> {
+    let mut found = Vec::new();
+    for recipe in recipes {
+        match &recipe.subject {
+            Subject::Base => found.extend(base_layers(recipes)?),
+            Subject::Role(role) => found.extend(role_layers(recipes, role)?),
+            Subject::Part(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// The artifacts that any role needs, be it for container images only.
 ///
 /// # Errors
 /// An artifact or an image that nothing describes.
 pub fn used_artifacts(sources: &Sources, recipes: &[Recipe]) -> Result<BTreeSet<ArtifactName>> {
     let mut used = BTreeSet::new();
-    for recipe in recipes {
+    for recipe in layers(recipes)? {
         used.extend(bytes_of(sources, recipe)?.into_iter().map(|name| name.value.clone()));
     }
     Ok(used)
@@ -117,9 +130,10 @@ impl Request {
         let names = |named: Vec<Located<PackageName>>| named.into_iter().map(|package| package.value).collect();
         let sets = packages(sources, recipes)?.into_iter().map(|(set, named)| (set, names(named))).collect();
         let (mut artifacts, mut images) = (BTreeMap::new(), BTreeMap::new());
-        for recipe in recipes {
+        for recipe in layers(recipes)? {
             for name in bytes_of(sources, recipe)? {
-                artifacts.extend(wanted(sources, name)?);
+                // No image of another machine is baked.
+                artifacts.extend(wanted(sources, name)?.into_iter().filter(|((_, arch), _)| *arch == sources.arch));
             }
             for name in &recipe.images {
                 let image = sources.image(name)?;
@@ -128,7 +142,10 @@ impl Request {
                 }
             }
         }
-        let (spare_artifacts, spare_images) = spare(sources, &artifacts, &images)?;
+        let mut spare = Wanted::of_channel(sources)?;
+        spare.artifacts.retain(|key, _| !artifacts.contains_key(key));
+        spare.images.retain(|name, _| !images.contains_key(name));
+        let Wanted { artifacts: spare_artifacts, images: spare_images } = spare;
         Ok(Request {
             channel: sources.channel.clone(),
             suite: sources.suite.value.clone(),
@@ -152,25 +169,26 @@ pub fn recipes_for(recipes: &[Recipe], role: &RoleName) -> Result<Vec<Recipe>> {
     Ok(recipes.iter().filter(|recipe| layers.iter().any(|layer| layer.subject == recipe.subject)).cloned().collect())
 }
 
-type Artifacts = BTreeMap<(ArtifactName, Arch), WantedArtifact>;
-type Images = BTreeMap<ArtifactName, Reference>;
-
-/// What the channel has beyond `artifacts` and `images`.
-fn spare(sources: &Sources, artifacts: &Artifacts, images: &Images) -> Result<(Artifacts, Images)> {
-    let (mut more, mut more_images) = (Artifacts::new(), Images::new());
-    for (name, artifact) in &sources.artifacts {
-        more.extend(wanted(sources, &Located { value: name.clone(), place: artifact.place.clone() })?);
-    }
-    more.retain(|key, _| !artifacts.contains_key(key));
-    for (name, image) in &sources.images {
-        if image.content == ImageContent::Pulled && !images.contains_key(name) {
-            more_images.insert(name.clone(), image.full_name(&sources.versions)?);
-        }
-    }
-    Ok((more, more_images))
+/// All artifacts and pulled images of a channel, for every machine.
+pub(super) struct Wanted {
+    pub artifacts: BTreeMap<(ArtifactName, Arch), WantedArtifact>,
+    pub images: BTreeMap<ArtifactName, Reference>,
 }
 
-/// What the sources want of an artifact, for every machine that it is locked for.
+impl Wanted {
+    pub fn of_channel(sources: &Sources) -> Result<Self> {
+        let mut found = Wanted { artifacts: BTreeMap::new(), images: BTreeMap::new() };
+        for (name, artifact) in &sources.artifacts {
+            found.artifacts.extend(wanted(sources, &Located { value: name.clone(), place: artifact.place.clone() })?);
+        }
+        for (name, image) in sources.images.iter().filter(|(_, image)| image.content == ImageContent::Pulled) {
+            found.images.insert(name.clone(), image.full_name(&sources.versions)?);
+        }
+        Ok(found)
+    }
+}
+
+/// What the sources want of an artifact, for every machine that it can be locked for.
 fn wanted(sources: &Sources, name: &Located<ArtifactName>) -> Result<Vec<((ArtifactName, Arch), WantedArtifact)>> {
     let key = |arch| (name.value.clone(), arch);
     Ok(match &sources.artifact(name)?.origin {
@@ -183,9 +201,10 @@ fn wanted(sources: &Sources, name: &Located<ArtifactName>) -> Result<Vec<((Artif
             };
             Arch::ALL.into_iter().map(one).collect()
         }
-        Origin::Path(path) => {
+        Origin::Path { path, version: named } => {
             let source = ArtifactSource::Path(format!("recipes/{}", path.value));
-            vec![(key(sources.arch), WantedArtifact { version: None, source, checksum: None })]
+            let version = named.as_ref().map(|named| version(&sources.versions, named)).transpose()?.cloned();
+            vec![(key(sources.arch), WantedArtifact { version, source, checksum: None })]
         }
         Origin::Package { .. } | Origin::PackageMember { .. } | Origin::Absent(_) => Vec::new(),
     })
@@ -248,8 +267,6 @@ fn missing_artifacts(lock: &Lock, request: &Request) -> Vec<String> {
     for (key, wanted) in &request.artifacts {
         let shown = format!("artifact `{}` ({})", key.0, key.1);
         match lock.artifacts.get(key) {
-            // For one's own build, the other machine's goes unasked.
-            None if lock.artifacts.iter().any(|((name, _), entry)| *name == key.0 && entry.is_own()) => {}
             None => lines.push(format!("{shown}: is missing")),
             // One's own build takes the place of whatever the sources say.
             Some(entry) if entry.is_own() && matches!(wanted.source, ArtifactSource::Url(_)) => {}

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub use expected::{Expected, lines as expected_lines};
 pub use git::{lockfiles_at, would_git_take};
 
+use crate::document::nearest;
 use crate::error::{Error, Result};
 use crate::fsx::{self, Inside};
 use crate::lock::Lock;
@@ -124,6 +125,35 @@ pub struct Channel {
     pub sources: Sources,
     /// `lockfiles/<channel>.lock`, when it was written already.
     pub lock: Option<Lock>,
+}
+
+/// A channel that another one is based on.
+#[derive(Debug)]
+pub struct Below {
+    /// Its sources.
+    pub sources: Sources,
+    /// Its lockfile, when it was written already; a mistake in it is no mistake of the other channel's.
+    pub lock: Result<Option<Lock>>,
+}
+
+/// How roles are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// All that the channel has.
+    All,
+    /// Each by its name.
+    Each,
+}
+
+impl Asked {
+    /// Those of `roles` that the channel has.
+    fn of(self, roles: &[RoleName], sources: &Sources) -> Result<Vec<RoleName>> {
+        match roles.iter().find(|role| self == Asked::Each && !sources.has_role(role)) {
+            Some(role) => Err(Error::user(format!("the channel `{}` does not have the role `{role}`", sources.channel))
+                .hint(format!("add it to `roles` in {}, and run `kbake lock --channel {}`", sources.file, sources.channel))),
+            None => Ok(roles.iter().filter(|role| sources.has_role(role)).cloned().collect()),
+        }
+    }
 }
 
 /// The name of the file with git's ignore patterns.
@@ -281,21 +311,21 @@ impl Project {
 
     /// Reads all that belongs to the channel `name`.
     pub fn channel(&self, name: &str) -> Result<Channel> {
-        self.read_channel(name, &self.roles()?, Lock::parse)
+        self.read_channel(name, &self.roles()?, Asked::All, Lock::parse)
     }
 
     /// As [`Project::channel`], with the recipes of these roles only: a mistake in another one is for whoever asks for it.
     pub fn channel_for(&self, name: &str, roles: &[RoleName]) -> Result<Channel> {
-        self.read_channel(name, roles, Lock::parse)
+        self.read_channel(name, roles, Asked::Each, Lock::parse)
     }
 
     /// As [`Project::channel`], for whoever writes the lockfile anew: entries that a merge by hand left out of order are
     /// accepted.
     pub fn channel_to_lock(&self, name: &str) -> Result<Channel> {
-        self.read_channel(name, &self.roles()?, Lock::parse_merged)
+        self.read_channel(name, &self.roles()?, Asked::All, Lock::parse_merged)
     }
 
-    fn read_channel(&self, name: &str, roles: &[RoleName], read_lock: fn(&str, &str) -> Result<Lock>) -> Result<Channel> {
+    fn read_channel(&self, name: &str, roles: &[RoleName], asked: Asked, read_lock: fn(&str, &str) -> Result<Lock>) -> Result<Channel> {
         let required = |file: &str| {
             self.text(file)?.ok_or_else(|| Error::user(format!("{file} is missing")).hint("`kbake init` writes the shipped recipes"))
         };
@@ -308,6 +338,8 @@ impl Project {
                 .hint("a channel is a file with its package source: recipes/sources/<channel>.toml"));
         }
         let sources_file = format!("recipes/sources/{named}.toml");
+        let sources = self.sources(&sources_file, &mut Vec::new())?;
+        self.check_roles(&sources)?;
         let lock_file = lock_name(named.as_str());
         let mut recipes = vec![Recipe::parse("recipes/base.toml", &required("recipes/base.toml")?, Subject::Base)?];
         for part in self.stems("recipes/parts")? {
@@ -315,14 +347,38 @@ impl Project {
             let name = part.parse().map_err(|why| Error::user(format!("{file}: {why}")))?;
             recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Part(name))?);
         }
-        for role in roles {
+        for role in &asked.of(roles, &sources)? {
             let file = format!("recipes/roles/{role}.toml");
             recipes.push(Recipe::parse(&file, &required(&file)?, Subject::Role(role.clone()))?);
         }
-        Ok(Channel {
-            recipes,
-            sources: self.sources(&sources_file, &mut Vec::new())?,
-            lock: self.text(&lock_file)?.map(|text| read_lock(&text, &lock_file)).transpose()?,
+        Ok(Channel { recipes, sources, lock: self.text(&lock_file)?.map(|text| read_lock(&text, &lock_file)).transpose()? })
+    }
+
+    /// The channels that the channel `name` is based on, the nearest first.
+    ///
+    /// # Errors
+    /// As [`Project::channel`], but for mistakes in the lockfiles.
+    pub fn bases(&self, name: &ChannelName) -> Result<Vec<Below>> {
+        let mut files = Vec::new();
+        self.sources(&format!("recipes/sources/{name}.toml"), &mut files)?;
+        let below = |file: &String| {
+            let sources = self.sources(file, &mut Vec::new())?;
+            let lock_file = lock_name(sources.channel.as_str());
+            let lock = self.text(&lock_file)?.map(|text| Lock::parse_merged(&text, &lock_file));
+            Ok(Below { sources, lock: lock.transpose() })
+        };
+        files.iter().skip(1).map(below).collect()
+    }
+
+    /// Refuses a role in `roles` of a channel that has no recipe.
+    fn check_roles(&self, sources: &Sources) -> Result<()> {
+        let known = self.role_names()?;
+        let unknown = sources.roles.iter().flatten().find(|role| !known.iter().any(|name| name == role.value.as_str()));
+        let Some(role) = unknown else { return Ok(()) };
+        let error = role.place.error(format!("the project has no role `{}`", role.value));
+        Err(match nearest(role.value.as_str(), known.iter().map(String::as_str)) {
+            Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+            None => error.hint(format!("a role is a recipe: recipes/roles/{}.toml", role.value)),
         })
     }
 

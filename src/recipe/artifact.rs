@@ -34,8 +34,8 @@ pub enum Origin {
     Package { package: Located<PackageName>, links: Vec<(TreePath, String)> },
     /// It is one file of a package that is not installed.
     PackageMember { package: Located<PackageName>, member: Located<MemberPath> },
-    /// A file of one's own, beside the recipes.
-    Path(Located<RecipePath>),
+    /// A file of one's own, beside the recipes. Its version is a key in `[versions]`, for the bill of materials.
+    Path { path: Located<RecipePath>, version: Option<Located<ArtifactName>> },
     /// Nowhere, for this reason.
     Absent(String),
 }
@@ -227,10 +227,11 @@ fn origin(section: &mut Section) -> Result<Origin> {
         let said = if given.is_empty() { "none of them".to_owned() } else { given.join(" and ") };
         return Err(section.place().error(format!("an artifact has one of `url`, `package`, `path` and `absent`; this has {said}")));
     };
-    let companions = [("version", "url"), ("checksum", "url"), ("member", "package"), ("links", "package")];
+    let companions: [(&str, &[&str]); 4] =
+        [("version", &["url", "path"]), ("checksum", &["url"]), ("member", &["package"]), ("links", &["package"])];
     for (key, of) in companions {
-        if let Some(place) = section.key_place(key).filter(|_| of != kind) {
-            return Err(place.error(format!("`{key}` goes with `{of}`, not with `{kind}`")));
+        if let Some(place) = section.key_place(key).filter(|_| !of.contains(&kind)) {
+            return Err(place.error(format!("`{key}` goes with `{}`, not with `{kind}`", of.join("` and `"))));
         }
     }
     Ok(match kind {
@@ -255,7 +256,7 @@ fn origin(section: &mut Section) -> Result<Origin> {
                 None => Origin::Package { package, links: links(section)? },
             }
         }
-        "path" => Origin::Path(section.required("path")?),
+        "path" => Origin::Path { path: section.required("path")?, version: section.optional("version")? },
         _ => Origin::Absent(section.required::<String>("absent")?.value),
     })
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::document::{self, Located, Place, Section};
-use crate::value::{Arch, ArtifactName, Epoch, Fingerprint, MachineArch, PackageName};
+use crate::value::{Arch, ArtifactName, Epoch, Fingerprint, MachineArch, PackageName, RoleName};
 use crate::{Error, Result};
 
-use super::artifact::{self, Artifact, Image, ImageContent, Origin, Versions};
+use super::artifact::{self, Artifact, Image, ImageContent, Origin, Release, Versions};
 use super::{REMEDY, refuse_twins};
 
 /// A `recipes/sources/<channel>.toml` of the kind `debian-packages`.
@@ -30,6 +30,8 @@ pub struct Sources {
     pub keys: Vec<Located<Fingerprint>>,
     /// The one time that images know.
     pub epoch: Epoch,
+    /// The roles that the channel has; none where it has all of the project's.
+    pub roles: Option<Vec<Located<RoleName>>>,
     /// Packages that are locked by themselves, without what they depend on: kbake reads them from the store.
     pub tools: Vec<Located<PackageName>>,
     /// The versions that artifacts and images refer to.
@@ -43,7 +45,7 @@ pub struct Sources {
 /// The keys of a channel that stands on its own.
 const OWN_KEYS: [&str; 8] = ["kind", "suite", "components", "arch", "keyring", "keys", "epoch", "tools"];
 /// The keys of every channel.
-const COMMON_KEYS: [&str; 5] = ["channel", "base", "versions", "artifact", "image"];
+const COMMON_KEYS: [&str; 6] = ["channel", "base", "roles", "versions", "artifact", "image"];
 
 impl Sources {
     /// The channel that the sources file `text` is based on, if it is.
@@ -55,8 +57,8 @@ impl Sources {
     }
 
     /// Reads the sources file `text`, called `file` in messages. `base` is the channel that it is based on, read
-    /// already: its archive, epoch and tools are this channel's too, and so are its versions, artifacts and images
-    /// but for those that stand in `text`.
+    /// already: its archive, epoch, tools and roles are this channel's too, and so are its versions, artifacts and images
+    /// but for those that stand in `text`. `roles` counts as a whole.
     ///
     /// # Errors
     /// As [`super::Recipe::parse`].
@@ -72,6 +74,7 @@ impl Sources {
                 Sources::own(file, &mut root)?
             }
         };
+        sources.roles = roles(&mut root)?.or(sources.roles);
         sources.versions.extend(artifact::versions(&mut root)?);
         sources.artifacts.extend(artifact::tables(&mut root, "artifact", artifact::artifact)?);
         sources.images.extend(artifact::tables(&mut root, "image", artifact::image)?);
@@ -92,6 +95,7 @@ impl Sources {
             keys: root.list("keys")?,
             epoch: epoch(root.time("epoch")?)?,
             tools: root.list("tools")?,
+            roles: None,
             versions: Versions::new(),
             artifacts: BTreeMap::new(),
             images: BTreeMap::new(),
@@ -110,8 +114,11 @@ impl Sources {
     /// Refuses names that lead nowhere.
     fn check(&self) -> Result<()> {
         for artifact in self.artifacts.values() {
-            if let Origin::Release(release) = &artifact.origin {
-                artifact::version(&self.versions, &release.version)?;
+            match &artifact.origin {
+                Origin::Release(Release { version, .. }) | Origin::Path { version: Some(version), .. } => {
+                    artifact::version(&self.versions, version)?;
+                }
+                Origin::Path { version: None, .. } | Origin::Package { .. } | Origin::PackageMember { .. } | Origin::Absent(_) => {}
             }
         }
         for image in self.images.values().filter(|image| !matches!(image.content, ImageContent::Absent(_))) {
@@ -121,6 +128,11 @@ impl Sources {
             }
         }
         Ok(())
+    }
+
+    /// True when the channel has the role, as far as its sources say.
+    pub fn has_role(&self, role: &RoleName) -> bool {
+        self.roles.as_ref().is_none_or(|roles| roles.iter().any(|known| known.value == *role))
     }
 
     /// The artifact that a recipe or image names.
@@ -146,6 +158,17 @@ impl Sources {
             None => error.hint(format!("describe it in {}: `[{what}.{}]`", self.file, name.value)),
         }
     }
+}
+
+/// `roles`, where it is there.
+fn roles(root: &mut Section) -> Result<Option<Vec<Located<RoleName>>>> {
+    let Some(place) = root.key_place("roles") else { return Ok(None) };
+    let found = root.list("roles")?;
+    refuse_twins(&found, "role")?;
+    if found.is_empty() {
+        return Err(place.error("`roles` names no role").hint("without the key, the channel has all roles of the project"));
+    }
+    Ok(Some(found))
 }
 
 struct Kind;

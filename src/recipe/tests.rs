@@ -178,6 +178,34 @@ fn bad_sources_are_refused() {
 }
 
 #[test]
+fn a_file_of_one_s_own_may_have_a_version() {
+    let with = |tables: &str| Sources::parse("s.toml", &format!("{SOURCES}{tables}"), None);
+    let sources = with("[versions]\na = '1.2'\n[artifact.x]\npath = 'files/x'\nversion = 'a'\ninstall = '/x'\n").unwrap();
+    let Origin::Path { path, version } = &sources.artifacts[&"x".parse().unwrap()].origin else { panic!("it is a file") };
+    assert_eq!((path.value.to_string(), version.as_ref().unwrap().value.as_str()), ("files/x".to_owned(), "a"));
+    for (table, message) in [
+        ("path = 'x'\nversion = 'b'", "`[versions]` has no `b`"),
+        ("path = '../x'", "must be a plain path inside the recipes' folder"),
+        ("path = '/x'", "must be a plain path inside the recipes' folder"),
+        ("path = 'x'\nchecksum = 'https://a/b'", "`checksum` goes with `url`, not with `path`"),
+        ("package = 'x'\nversion = 'a'", "`version` goes with `url` and `path`, not with `package`"),
+    ] {
+        let shown = with(&format!("[versions]\na = '1.2'\n[artifact.x]\n{table}\n")).unwrap_err().to_string();
+        assert!(shown.contains(message) && shown.contains("s.toml:"), "{table}: {shown}");
+    }
+}
+
+#[test]
+fn a_channel_s_roles_are_inherited_as_a_whole() {
+    let base = Sources::parse("s.toml", &format!("{SOURCES}roles = ['a', 'b']\n"), None).unwrap();
+    let has = |sources: &Sources| ["a", "b", "c"].map(|role| sources.has_role(&role.parse().unwrap()));
+    let on = |more: &str| Sources::parse("l.toml", &format!("channel = 'l'\nbase = 'debian'\n{more}"), Some(base.clone())).unwrap();
+    assert_eq!(has(&Sources::parse("s.toml", SOURCES, None).unwrap()), [true; 3]);
+    assert_eq!([has(&base), has(&on(""))], [[true, true, false]; 2]);
+    assert_eq!(has(&on("roles = ['c']\n")), [false, false, true]);
+}
+
+#[test]
 fn the_shipped_recipes_are_sound() {
     let base = Recipe::parse("base.toml", include_str!("../../recipes/base.toml"), Subject::Base).unwrap();
     let names: Vec<_> = base.packages.iter().map(|package| &package.value).collect();

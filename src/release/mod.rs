@@ -175,14 +175,8 @@ impl Run<'_> {
             if found.contains_key(key) {
                 continue;
             }
-            // The publisher is not asked for what a file of one's own replaces: not for the other machine either.
-            if found.values().any(|entry| entry.name == key.0 && entry.is_own()) && matches!(want.source, ArtifactSource::Url(_)) {
-                let locked = self.old.and_then(|lock| lock.artifacts.get(key)).filter(|entry| want.is_met_by(entry));
-                found.extend(locked.map(|entry| (key.clone(), entry.clone())));
-                continue;
-            }
             let entry = match &want.source {
-                ArtifactSource::Path(path) => self.own_of_sources(key, path)?,
+                ArtifactSource::Path(path) => self.own_of_sources(key, want, path)?,
                 ArtifactSource::Url(url) => self.release(key, want, url)?,
             };
             found.insert(key.clone(), entry);
@@ -209,9 +203,9 @@ impl Run<'_> {
         found
     }
 
-    fn own_of_sources(&self, key: &(ArtifactName, Arch), path: &str) -> Result<LockedArtifact> {
+    fn own_of_sources(&self, key: &(ArtifactName, Arch), want: &WantedArtifact, path: &str) -> Result<LockedArtifact> {
         let (sha256, size) = self.publisher.own_file(path)?;
-        Ok(own_entry(key, path, sha256, size))
+        Ok(LockedArtifact { version: want.version.clone(), ..own_entry(key, path, sha256, size) })
     }
 
     fn release(&mut self, key: &(ArtifactName, Arch), want: &WantedArtifact, url: &str) -> Result<LockedArtifact> {

@@ -1,3 +1,4 @@
 mod checksums;
+mod inherit;
 mod list;
 mod lock;

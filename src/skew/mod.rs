@@ -6,7 +6,7 @@ mod table;
 mod tests;
 
 use crate::document::Place;
-use crate::recipe::{ImageContent, Origin, Sources, version};
+use crate::recipe::{ImageContent, Origin, Release, Sources, version};
 use crate::value::{ArtifactName, ReleaseVersion};
 use crate::{Error, Result};
 
@@ -85,11 +85,11 @@ fn version_of<'a>(sources: &'a Sources, name: &ArtifactName) -> Result<Option<Fo
     let origin = sources.artifacts.get(name).map(|artifact| &artifact.origin);
     let image = sources.images.get(name);
     let released = match (origin, image) {
-        (Some(Origin::Release(release)), _) => Some(&release.version),
+        (Some(Origin::Release(Release { version, .. }) | Origin::Path { version: Some(version), .. }), _) => Some(version),
         // A pulled image has nothing of an artifact of its name.
         (None, Some(image)) => image.version.as_ref(),
         (_, Some(image)) if image.content == ImageContent::Pulled => image.version.as_ref(),
-        // One's own build has no version that could be wrong; a package's is the archive's affair.
+        // One's own build that says none has no version that could be wrong; a package's is the archive's affair.
         _ => None,
     };
     let Some(key) = released else { return Ok(None) };

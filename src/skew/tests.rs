@@ -33,6 +33,19 @@ fn every_shipped_channel_goes_together_without_a_warning() {
 }
 
 #[test]
+fn a_file_of_one_s_own_counts_by_the_version_that_it_is_said_to_have() {
+    let published =
+        "version = \"kubernetes\"\nurl = \"https://dl.k8s.io/release/v{version}/bin/linux/{arch}/kubelet\"\nchecksum = \"{url}.sha256\"";
+    let next = ("[versions]\n", "[versions]\nnext = \"1.37.0\"\n");
+    let kubelet = |own: &str| upstream(&[next, (published, own)]);
+    let shown = check(&shipped_table(), &kubelet("path = \"kubelet\"\nversion = \"next\"")).unwrap_err().to_string();
+    assert!(shown.contains("kubelet 1.37.0 does not go with"), "{shown}");
+    for own in ["path = \"kubelet\"\nversion = \"kubernetes\"", "path = \"kubelet\""] {
+        check(&shipped_table(), &kubelet(own)).unwrap();
+    }
+}
+
+#[test]
 fn what_does_not_go_together_is_refused_with_place_and_remedy() {
     let cases: [(&str, &str, &[&str]); 14] = [
         (

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use super::*;
 
-/// Runs a command that must end soon; gives its code and what it said on stderr.
+/// Runs a command that must end; gives its code and what it said on stderr.
 fn ends(site: &Site, args: &[&str]) -> (i32, String) {
     ends_with(site, args, &[])
 }
@@ -16,7 +16,7 @@ fn ends_with(site: &Site, args: &[&str], vars: &[(&str, &str)]) -> (i32, String)
     let mut child = site.kbake(args).envs(vars.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        if started.elapsed() > Duration::from_secs(60) {
+        if started.elapsed() > HANGS {
             child.kill().unwrap();
             panic!("{args:?} waits");
         }
@@ -163,7 +163,7 @@ fn no_command_leaves_its_memory_in_a_file() {
     };
     let started = Instant::now();
     while !is_limited() {
-        assert!(started.elapsed() < Duration::from_secs(30), "{}", fs::read_to_string(&limits).unwrap());
+        assert!(started.elapsed() < HANGS, "{}", fs::read_to_string(&limits).unwrap());
         std::thread::sleep(Duration::from_millis(20));
     }
     drop(child.stdin.take());

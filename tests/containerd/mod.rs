@@ -20,7 +20,7 @@ pub fn programs() -> String {
 /// Where it unpacks static programs, `busybox` and `catatonit`.
 pub const STATIC: &str = "/usr/local/lib/kbake-tests/static";
 /// How long containerd may take to answer, in tenths of a second: hosts of tests are busy.
-const PATIENCE: u32 = 600;
+const PATIENCE: u32 = 6000;
 
 /// The path of one of the programs that tests/setup.sh has unpacked.
 ///

@@ -48,7 +48,7 @@ impl Registry {
             Err(e) if e.kind() == ErrorKind::NotFound => panic!("docker-registry is missing: run tests/setup.sh"),
             child => child.unwrap(),
         };
-        for _ in 0..600 {
+        for _ in 0..6000 {
             if TcpStream::connect(&address).is_ok() {
                 return Registry { child, address, folder };
             }

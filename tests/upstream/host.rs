@@ -131,7 +131,7 @@ fn published(work: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A gzipped tar of these files, as publishers' own tools make it.
-fn archive(work: &Path, files: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn archive(work: &Path, files: &[(&str, &[u8])]) -> Vec<u8> {
     gzipped(&tar(work, files))
 }
 

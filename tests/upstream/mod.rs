@@ -23,7 +23,9 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const SOURCES: &str = include_str!("sources.toml");
 /// A worker, whose packages are those of the role in whose store this looks for a base.
 const ROLE: &str = "description = \"A worker of publishers' releases\"\n\nparts = [\"containerd\", \"kubelet\", \"kube-proxy\"]\n\
-                    artifacts = [\"addon\", \"etcd\", \"etcdctl\", \"helm\", \"nerdctl\"]\nimages = [\"busybox\"]\n\npackages = [\"nfs-common\"]\n";
+                    artifacts = [\"addon\", \"agent\", \"etcd\", \"etcdctl\", \"helm\", \"nerdctl\"]\nimages = [\"busybox\"]\n\n\
+                    packages = [\"nfs-common\"]\n";
+const AGENT: &str = "recipes/files/agent.tar.gz";
 const LOCK: &str = "lockfiles/fake.lock";
 const KUBELET: &str = "/release/v1.36.2/bin/linux/amd64/kubelet";
 
@@ -104,6 +106,13 @@ pub fn chain(store: &Path, lock: &str) {
     let first = Project::new("upstream-1", store, &sources);
     let second = Project::new("upstream-2", store, &sources);
 
+    // An archive of one's own, in either project.
+    let agent = host::archive(&work, &[("agent-7/agent", &program("agent", "amd64")), ("agent-7/README", b"read me\n")]);
+    for project in [&first, &second] {
+        fs::create_dir(project.folder.join("recipes/files")).unwrap();
+        fs::write(project.folder.join(AGENT), &agent).unwrap();
+    }
+
     // The packages of this channel's beginning are those of the store.
     first.write(LOCK, &lock.replacen("channel = \"debian\"", "channel = \"fake\"", 1));
     locks(&first, &releases, &registry, &index);
@@ -138,24 +147,26 @@ fn locks(project: &Project, releases: &Releases, registry: &Registry, index: &Sh
     let downloads: Vec<_> = downloads.iter().map(|path| path.split('?').next().unwrap()).collect();
     assert!(downloads.iter().all(|path| is_text(path)), "{downloads:?}");
     let sums = |end: &str| downloads.iter().filter(|path| path.starts_with("/github/") && path.ends_with(end)).count();
-    assert_eq!(sums("SHA256SUMS"), 2, "for two artifacts and two machines once, at either host");
+    assert_eq!(sums("SHA256SUMS"), 2, "for two artifacts once, at either host");
 
     let lock = project.read(LOCK);
-    for arch in host::ARCHES {
-        let at = format!("/release/v1.36.2/bin/linux/{arch}/kubelet");
-        says(
-            &lock,
-            &[
-                &format!("sha256 = \"{}\"", Sha256::of(releases.bytes(&at))),
-                &format!("verified = \"checksum:{}{at}.sha256\"", releases.host.base()),
-            ],
-        );
-        let at = format!("/cri-tools/crictl-v1.36.0-linux-{arch}.tar.gz");
-        says(&lock, &[&format!("sha512 = \"{}\"", Sha512::of(releases.bytes(&at)))]);
-    }
+    says(
+        &lock,
+        &[
+            &format!("sha256 = \"{}\"", Sha256::of(releases.bytes(KUBELET))),
+            &format!("verified = \"checksum:{}{KUBELET}.sha256\"", releases.host.base()),
+            &format!("sha512 = \"{}\"", Sha512::of(releases.bytes("/cri-tools/crictl-v1.36.0-linux-amd64.tar.gz"))),
+        ],
+    );
+    assert!(!lock.contains("arm64") && downloads.iter().all(|path| !path.contains("arm64")), "no image of another machine is baked");
     let addon = Sha256::of(releases.bytes("/addon/v0.16.1/native.yaml"));
     says(&lock, &[&format!("sha256 = \"{index}\"\nverified = \"registry\""), &format!("sha256 = \"{addon}\"\nverified = \"download\"")]);
-    assert_eq!(lock.matches("\n[[artifact]]\n").count(), 18, "nine for two machines\n{lock}");
+    assert_eq!(lock.matches("\n[[artifact]]\n").count(), 10, "{lock}");
+    let agent = Sha256::of(fs::read(project.folder.join(AGENT)).unwrap());
+    says(
+        &lock,
+        &[&format!("version = \"7.8.9\"\narch = \"amd64\"\npath = \"{AGENT}\""), &format!("sha256 = \"{agent}\"\nverified = \"local\"")],
+    );
 
     let mark = releases.mark();
     let [moves, said] = project.ok(&["lock"]);
@@ -205,6 +216,7 @@ fn shows(project: &Project, releases: &Releases, registry: &Registry) {
         ("/usr/local/bin/etcdctl", "etcdctl", "3.6.8"),
         ("/usr/local/bin/nerdctl", "nerdctl", "2.1.6"),
         ("/usr/local/bin/helm", "helm", "4.0.1"),
+        ("/opt/agent/agent", "agent", "7.8.9"),
     ] {
         let line = line(path);
         println!("{line}");
@@ -227,7 +239,9 @@ fn shows(project: &Project, releases: &Releases, registry: &Registry) {
     assert_eq!(hash(find("kubelet", "1.36.2")), Sha256::of(releases.bytes(KUBELET)).to_string());
     let crictl = Sha512::of(releases.bytes("/cri-tools/crictl-v1.36.0-linux-amd64.tar.gz"));
     assert_eq!(hash(find("crictl", "1.36.0")), crictl.to_string());
-    for (name, version) in [("etcd", "3.6.8"), ("etcdctl", "3.6.8"), ("nerdctl", "2.1.6"), ("helm", "4.0.1"), ("addon", "0.16.1")] {
+    for (name, version) in
+        [("etcd", "3.6.8"), ("etcdctl", "3.6.8"), ("nerdctl", "2.1.6"), ("helm", "4.0.1"), ("addon", "0.16.1"), ("agent", "7.8.9")]
+    {
         find(name, version);
     }
     let all = bill.to_string();
@@ -268,6 +282,7 @@ fn holds_what_was_served(project: &Project, releases: &Releases, work: &Path, in
     for name in ["crictl", "etcd", "etcdctl", "etcdutl"] {
         assert_eq!(dump(&format!("/usr/local/bin/{name}"), name), program(name, "amd64"), "{name}");
     }
+    assert_eq!(dump("/opt/agent/agent", "agent"), program("agent", "amd64"));
     // Container images lie unpacked in containerd's folder, which lists them.
     let containerd = "/var/lib/containerd";
     let list = String::from_utf8(dump(&format!("{containerd}/kbake-images"), "list")).unwrap();
@@ -359,7 +374,7 @@ fn goes_where_no_network_is(project: &Project) {
     };
     let imported = run(&["bundle", "import", path(&project.folder.join("node.bundle")), "--project-to", "project"]);
     assert_eq!(text(&imported.stdout), format!("node sha256:{digest} to-be-built\n"), "{}", text(&imported.stderr));
-    assert!(!site.join("project/mine").exists());
+    assert!(!site.join("project/mine").exists() && !site.join("project").join(AGENT).exists());
     let built = run(&["--project", "project", "build", "node", "--offline"]);
     assert!(text(&built.stderr).contains("node: built"), "{}", text(&built.stderr));
     assert_eq!(digest_in(&text(&built.stdout)), digest);

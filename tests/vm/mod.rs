@@ -117,7 +117,7 @@ const TAIL_LINES: usize = 60;
 /// Between two looks at something that is waited for.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long QEMU may take until the guest runs, on a busy host.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_secs(600);
 
 impl Vm {
     /// Starts QEMU. Panics when it is missing or refuses.

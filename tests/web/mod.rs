@@ -15,6 +15,8 @@ pub enum Answer {
     File(Vec<u8>),
     /// The same, at this pace: bytes per tenth of a second.
     Slow(Vec<u8>, usize),
+    /// So many of the bytes, and then nothing until the client goes away.
+    Stuck(Vec<u8>, usize),
     /// A page for people.
     Html(&'static str),
 }
@@ -83,6 +85,12 @@ fn serve(stream: &TcpStream, answers: &Mutex<BTreeMap<String, Answer>>, requests
         Some(Answer::Html(page)) => {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", page.len());
             return out.write_all((head + page).as_bytes());
+        }
+        Some(Answer::Stuck(bytes, most)) => {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len());
+            out.write_all(&[head.as_bytes(), &bytes[..most]].concat())?;
+            // Its end of the connection is all that it can still send.
+            return std::io::copy(&mut &*stream, &mut std::io::sink()).map(drop);
         }
         Some(Answer::File(bytes)) => (bytes, usize::MAX),
         Some(Answer::Slow(bytes, pace)) => (bytes, pace),

@@ -98,7 +98,8 @@ fn a_packages_member_is_taken_too() {
 fn ones_own_file_is_taken_as_it_was_locked() {
     let (dir, store) = store();
     let path = dir.path().join("kubelet");
-    let own = OwnFile { name: "kubelet".parse().unwrap(), path: path.clone() };
+    let again = "run `kbake lock --set kubelet=PATH`".to_owned();
+    let own = OwnFile { name: "kubelet".parse().unwrap(), path: path.clone(), again };
     let digest = Digest::Sha256(Sha256::of("mine"));
     let missing = take(&store, &digest, &own, &Cancel::new()).unwrap_err().to_string();
     assert!(missing.contains("is missing, which is locked as `kubelet`") && missing.contains("kbake lock --set kubelet="), "{missing}");

@@ -230,7 +230,7 @@ fn an_image_of_one_s_own_comes_into_the_store_without_a_registry() {
         cancel: &cancel,
     };
     let path = folder.path().join("image.tar");
-    let own = OwnFile { name: "coredns".parse().unwrap(), path: path.clone() };
+    let own = OwnFile { name: "coredns".parse().unwrap(), path: path.clone(), again: "run `kbake lock --set coredns=FILE`".to_owned() };
     let reference: Reference = REFERENCE.parse().unwrap();
     let (layer, config, manifest) = image("amd64", "layer");
     let layouts = layout(&[entry("manifest.v1+json", &manifest, None)], &[&layer, &config, &manifest]);

@@ -93,7 +93,7 @@ fn sizes_are_asked_for_without_the_bytes() {
 fn asking_can_be_interrupted() {
     let server = always(Answer::ok(b"").framed(Framing::Length(10)).ending(Ending::Hang));
     let (case, cancel) = (Case::new(), Cancel::new());
-    let begin = std::time::Instant::now();
+    // Had it waited for the answer, it would say that the server is silent.
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| text(&server.base(), 1000, &case.options, &cancel));
         while server.requests().is_empty() {
@@ -102,7 +102,6 @@ fn asking_can_be_interrupted() {
         cancel.flag().store(true, Ordering::SeqCst);
         assert_eq!(asking.join().unwrap().unwrap_err().class(), Class::Interrupted);
     });
-    assert!(begin.elapsed() < Duration::from_millis(1500));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::error::Class;
 use crate::store::Access;
 use crate::value::{Proxies, Sha256};
 
-/// A store of its own, with options for a test's patience.
+/// A store of its own, with short pauses between tries.
 struct Case {
     dir: tempfile::TempDir,
     store: Store,
@@ -38,8 +38,9 @@ impl Case {
             retries: 3,
             backoff: ms(1),
             max_backoff: ms(20),
-            connect_timeout: ms(2000),
-            idle_timeout: ms(2000),
+            // So long that only what hangs meets them, however slow the machine is. Tests of silence set their own.
+            connect_timeout: ms(120_000),
+            idle_timeout: ms(120_000),
             min_rate: 0,
             ..Options::default()
         };

@@ -272,11 +272,11 @@ fn hashing_a_partial_ends_when_the_user_asks() {
 
 #[test]
 fn a_slow_mirror_is_left_for_one_that_is_listed_beside_it() {
-    let bytes = [payload(1000), vec![0; 30]].concat();
-    let start = bytes[..1000].to_vec();
-    // A byte every 10 ms: never silent.
-    let drip = move || always(Answer::ok(&start).framed(Framing::Length(1030)).ending(Ending::Drip));
-    let (slow, good) = (drip(), honest(&bytes));
+    // A byte every 10 ms: never silent. So many that the window ends before they do, also where nobody looks for a while.
+    let whole = |drops: usize| [payload(1000), vec![0; drops]].concat();
+    let drip = |drops: usize| always(Answer::ok(&payload(1000)).framed(Framing::Length(1000 + drops)).ending(Ending::Drip));
+    let bytes = whole(6000);
+    let (slow, good) = (drip(6000), honest(&bytes));
     let mut case = Case::new().mirrors(&[&slow, &good]);
     case.options.choice_rate = 1_000_000;
     case.options.choice_window = Duration::from_millis(100);
@@ -285,6 +285,7 @@ fn a_slow_mirror_is_left_for_one_that_is_listed_beside_it() {
     assert_eq!((slow.requests().len(), good.requests().len()), (1, 1));
 
     // The slow source may go on when no other source has the artifact.
+    let (bytes, slow) = (whole(30), drip(30));
     let gone = always(Answer::new(404, b"gone"));
     let mut case = Case::new().mirrors(&[&slow, &gone]);
     case.options.choice_rate = 1_000_000;

@@ -56,7 +56,7 @@ fn small_files_do_not_wait_for_each_other() {
         top.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         order.lock().unwrap().push(n);
         // A long way: the first answer comes when all who ask at once have asked.
-        for _ in 0..500 {
+        for _ in 0..6000 {
             if order.lock().unwrap().len() >= 8 {
                 break;
             }
@@ -152,18 +152,38 @@ fn a_dead_mirror_is_asked_last_from_then_on() {
 fn two_processes_download_once() {
     let bytes = payload(400_000);
     let body = bytes.clone();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&waiting);
     let server = Server::start(move |request| {
-        // Long enough for the other to come.
-        std::thread::sleep(Duration::from_millis(200));
+        // The answer comes when all others wait for it.
+        for _ in 0..6000 {
+            if told.load(Ordering::SeqCst) == 3 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         Answer::ranged(request, &body)
     });
+    struct Counted<'a>(Told, &'a AtomicUsize);
+    impl Events for Counted<'_> {
+        fn started(&self, want: &Want, have: u64) {
+            self.0.started(want, have);
+        }
+        fn waiting(&self, want: &Want) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            self.0.waiting(want);
+        }
+        fn finished(&self, want: &Want) {
+            self.0.finished(want);
+        }
+    }
     let case = Case::new().mirrors(&[&server]);
     let run = || {
         // A store of its own, as another process has; the locks are per open file.
         let store = open(case.dir.path());
-        let told = Told::default();
+        let told = Counted(Told::default(), &waiting);
         fetch(&store, &[want(&bytes)], &case.options, &told, &Cancel::new()).unwrap();
-        told.lines()
+        told.0.lines()
     };
     let lines = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();

@@ -45,7 +45,7 @@ fn a_folder_is_the_old_or_the_new_one_whole_whatever_happens() {
             }
             met += 1;
             // A process that another test starts holds all locks for a moment: the one after the next removes what is left, then.
-            for _ in 0..200 {
+            for _ in 0..6000 {
                 write(&path, &NEW).unwrap();
                 if names(dir.path()) == ["node"] {
                     break;

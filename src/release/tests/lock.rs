@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::lock::{ArtifactSource, Lock, Request, Verified, moved};
+use crate::lock::{ArtifactSource, Lock, Request, Verified, differences, moved};
 use crate::recipe::{Recipe, Sources, Subject};
 use crate::release::{Event, List, Own, OwnImage, Pins, Publisher, Upgrade, Wishes, lock};
 use crate::value::{Arch, Digest, Reference, Sha256};
 use crate::{Error, Result};
 
-const SOURCES: &str = r#"
+pub(super) const SOURCES: &str = r#"
 channel = "test"
 base = "debian"
 [versions]
@@ -43,7 +43,7 @@ reference = "registry.example/spare:{version}"
 "#;
 
 /// The sources with `edits` made, and recipes that ask for `artifacts` and the image `pause`.
-fn request(artifacts: &str, edits: &[(&str, &str)]) -> Request {
+pub(super) fn request(artifacts: &str, edits: &[(&str, &str)]) -> Request {
     let debian = Sources::parse("debian.toml", include_str!("../../../recipes/sources/debian.toml"), None).unwrap();
     let text = edits.iter().fold(SOURCES.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
@@ -58,10 +58,10 @@ fn request(artifacts: &str, edits: &[(&str, &str)]) -> Request {
 
 /// Answers from a table, and notes who was asked.
 #[derive(Default)]
-struct Table {
-    texts: BTreeMap<String, String>,
-    tags: BTreeMap<String, Sha256>,
-    asked: RefCell<Vec<String>>,
+pub(super) struct Table {
+    pub texts: BTreeMap<String, String>,
+    pub tags: BTreeMap<String, Sha256>,
+    pub asked: RefCell<Vec<String>>,
 }
 
 impl Publisher for Table {
@@ -91,7 +91,7 @@ impl Publisher for Table {
     }
 }
 
-fn publisher() -> Table {
+pub(super) fn publisher() -> Table {
     let sum = |of: &str| Sha256::of(of).to_string();
     let sums = format!("{}  amd64/kubectl\n{}  arm64/kubectl\n", sum("kubectl amd64"), sum("kubectl arm64"));
     let texts = [
@@ -118,7 +118,7 @@ fn locked(request: &Request, pins: Pins) -> Lock {
 }
 
 /// Locks, and gives the lock, what was said, and who was asked.
-fn run(request: &Request, old: Option<&Lock>, wishes: &Wishes, table: &Table) -> (Lock, Vec<Event>, Vec<String>) {
+pub(super) fn run(request: &Request, old: Option<&Lock>, wishes: &Wishes, table: &Table) -> (Lock, Vec<Event>, Vec<String>) {
     let events = RefCell::new(Vec::new());
     let pins = lock(request, old, wishes, table, &|event| events.borrow_mut().push(event)).unwrap();
     (locked(request, pins), events.into_inner(), table.asked.take())
@@ -132,7 +132,7 @@ fn first() -> (Request, Lock, Table) {
     (request, lock, table)
 }
 
-fn key(name: &str, arch: Arch) -> (crate::value::ArtifactName, Arch) {
+pub(super) fn key(name: &str, arch: Arch) -> (crate::value::ArtifactName, Arch) {
     (name.parse().unwrap(), arch)
 }
 
@@ -143,12 +143,12 @@ fn everything_is_locked_by_its_publishers_word() {
     assert_eq!(kubelet.digest, Digest::Sha256(Sha256::of("kubelet amd64")));
     assert_eq!(kubelet.verified, Verified::Checksum("https://host.example/v1.36.2/amd64/kubelet.sha256".into()));
     assert_eq!(kubelet.size, Some(7));
-    assert_eq!(lock.artifacts[&key("kubectl", Arch::Arm64)].digest, Digest::Sha256(Sha256::of("kubectl arm64")));
+    assert_eq!(lock.artifacts[&key("kubectl", Arch::Amd64)].digest, Digest::Sha256(Sha256::of("kubectl amd64")));
     let manifest = &lock.artifacts[&key("metallb-manifest", Arch::Amd64)];
     assert_eq!((manifest.digest, &manifest.verified), (Digest::Sha256(Sha256::of("kind: List\n")), &Verified::Download));
     let pause = &lock.images[&"pause".parse().unwrap()];
     assert_eq!((pause.digest, &pause.verified), (Sha256::of("index"), &Verified::Registry));
-    assert_eq!(lock.artifacts.len(), 6, "what nothing asks for is not locked");
+    assert_eq!(lock.artifacts.len(), 3, "what nothing asks for is not locked, and for the channel's machine alone");
     assert!(!lock.images.contains_key(&"spare".parse().unwrap()));
     let lines = lock.check("t.lock", &request).map_err(|error| error.to_string()).unwrap_err();
     assert!(!lines.contains("artifact") && !lines.contains("image"), "only the packages are missing: {lines}");
@@ -167,15 +167,9 @@ fn a_new_version_moves_only_what_has_it() {
     let (_, lock, table) = first();
     let newer = request(r#""kubelet", "metallb-manifest""#, &[("kubernetes = \"1.36.2\"", "kubernetes = \"1.36.3\"")]);
     let (new, _, asked) = run(&newer, Some(&lock), &Wishes::default(), &table);
-    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert_eq!(asked, ["https://host.example/v1.36.3/amd64/kubelet.sha256"]);
     let lines: Vec<String> = moved(Some(&lock), &new).iter().map(ToString::to_string).collect();
-    let expected = [
-        "remove  kubectl 1.36.2 (amd64)",
-        "remove  kubectl 1.36.2 (arm64)",
-        "move    kubelet 1.36.2 -> 1.36.3 (amd64)",
-        "move    kubelet 1.36.2 -> 1.36.3 (arm64)",
-    ];
-    assert_eq!(lines, expected);
+    assert_eq!(lines, ["remove  kubectl 1.36.2 (amd64)", "move    kubelet 1.36.2 -> 1.36.3 (amd64)"]);
 }
 
 #[test]
@@ -183,30 +177,38 @@ fn what_nothing_asks_for_is_kept_while_it_is_true() {
     let (_, lock, table) = first();
     let fewer = request(r#""kubelet""#, &[]);
     let (kept, _, asked) = run(&fewer, Some(&lock), &Wishes::default(), &table);
-    assert_eq!((kept.artifacts.len(), asked.len()), (6, 0));
+    assert_eq!((kept.artifacts.len(), asked.len()), (3, 0));
     let shown = kept.check("t.lock", &fewer).unwrap_err().to_string();
     assert!(!shown.contains("artifact"), "{shown}");
+    // Another machine's entry, as older lockfiles have it.
+    let (request, mut lock, table) = first();
+    let mut arm = lock.artifacts[&key("kubelet", Arch::Amd64)].clone();
+    (arm.arch, arm.source) = (Arch::Arm64, ArtifactSource::Url("https://host.example/v1.36.2/arm64/kubelet".into()));
+    lock.artifacts.insert(key("kubelet", Arch::Arm64), arm);
+    let (again, _, asked) = run(&request, Some(&lock), &Wishes::default(), &table);
+    assert_eq!((again, asked.len()), (lock.clone(), 0));
+    assert!(!lock.check("t.lock", &request).unwrap_err().to_string().contains("artifact"));
 }
 
 #[test]
 fn an_upgrade_asks_again_and_says_when_a_release_changed() {
     let (request, mut lock, mut table) = first();
     lock.artifacts.get_mut(&key("kubelet", Arch::Amd64)).unwrap().verified = Verified::Recorded("a/b".into());
-    table.texts.insert("https://host.example/v1.36.2/arm64/kubelet.sha256".into(), Sha256::of("other").to_string());
+    table.texts.insert("https://host.example/v1.36.2/SUMS".into(), format!("{}  amd64/kubectl\n", Sha256::of("other")));
     table.tags.insert("registry.example/pause:3.10.2".into(), Sha256::of("moved"));
-    let one =
-        Wishes { upgrade: Upgrade::Names { artifacts: ["kubelet".parse().unwrap()].into(), images: BTreeSet::new() }, ..Wishes::default() };
+    let names = ["kubectl", "kubelet"].map(|name| name.parse().unwrap());
+    let one = Wishes { upgrade: Upgrade::Names { artifacts: names.into(), images: BTreeSet::new() }, ..Wishes::default() };
     let (new, events, _) = run(&request, Some(&lock), &one, &table);
     let other = events.iter().filter(|event| matches!(event, Event::OtherBytes { .. })).count();
     assert_eq!(other, 1, "{events:?}");
     let lines: Vec<String> = moved(Some(&lock), &new).iter().map(ToString::to_string).collect();
     assert_eq!(lines.len(), 2);
-    assert!(lines[0].starts_with("confirm kubelet 1.36.2 (amd64): recorded:a/b -> checksum:https://"), "{lines:?}");
-    assert!(lines[1].starts_with("move    kubelet 1.36.2 (arm64): sha256:"), "{lines:?}");
+    assert!(lines[0].starts_with("move    kubectl 1.36.2 (amd64): sha256:"), "{lines:?}");
+    assert!(lines[1].starts_with("confirm kubelet 1.36.2 (amd64): recorded:a/b -> checksum:https://"), "{lines:?}");
     let all = Wishes { upgrade: Upgrade::All, ..Wishes::default() };
     let (new, _, asked) = run(&request, Some(&lock), &all, &table);
     assert_eq!(new.images[&"pause".parse().unwrap()].digest, Sha256::of("moved"));
-    assert_eq!(asked.len(), 5, "{asked:?}");
+    assert_eq!(asked.len(), 4, "{asked:?}");
 }
 
 #[test]
@@ -293,13 +295,23 @@ fn a_path_in_the_sources_is_read_at_every_lock() {
     let (_, lock, table) = first();
     let edits = [(
         "[artifact.kubelet]\nversion = \"kubernetes\"\nurl = \"https://host.example/v{version}/{arch}/kubelet\"\nchecksum = \"{url}.sha256\"\n",
-        "[artifact.kubelet]\npath = \"files/kubelet\"\n",
+        "[artifact.kubelet]\npath = \"files/kubelet\"\nversion = \"kubernetes\"\n",
     )];
     let own = request(r#""kubelet""#, &edits);
     let (new, _, _) = run(&own, Some(&lock), &Wishes::default(), &table);
     let entry = &new.artifacts[&key("kubelet", Arch::Amd64)];
     assert_eq!((entry.digest, entry.size), (Digest::Sha256(Sha256::of("recipes/files/kubelet")), Some(5)));
+    assert_eq!(entry.version.as_ref().map(ToString::to_string).as_deref(), Some("1.36.2"));
     assert!(!new.artifacts.contains_key(&key("kubelet", Arch::Arm64)));
+    // Another version of the same bytes is another entry, which is told.
+    let newer = request(r#""kubelet""#, &[edits[0], ("kubernetes = \"1.36.2\"", "kubernetes = \"1.36.3\"")]);
+    assert!(new.check("t.lock", &newer).unwrap_err().to_string().contains("expected version 1.36.3, found 1.36.2"));
+    let (moved_on, _, asked) = run(&newer, Some(&new), &Wishes::default(), &table);
+    assert_eq!(asked, Vec::<String>::new());
+    let lines: Vec<String> = moved(Some(&new), &moved_on).iter().map(ToString::to_string).collect();
+    assert_eq!(lines.last().unwrap(), "move    kubelet 1.36.2 (recipes/files/kubelet) -> 1.36.3 (recipes/files/kubelet) (amd64)");
+    let told = differences(&new, &moved_on).iter().filter(|one| one.name.starts_with("kubelet")).count();
+    assert_eq!(told, 1);
 }
 
 #[test]

@@ -196,7 +196,10 @@ fn one_thread_at_a_time_works_on_a_plan() {
         if let Lookup::Miss(_) = store.action("image", &key) {
             built.fetch_add(1, Ordering::SeqCst);
             let blob = store.insert(b"image").unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(60));
+            // Until one of the others has come.
+            while waited.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
             store.put_action("image", &key, &Action { outputs: [("image".to_owned(), blob)].into() }).unwrap();
         }
         inside.fetch_sub(1, Ordering::SeqCst);

@@ -123,7 +123,7 @@ impl Contents {
         let left = || names(&site.store().join("tmp")).into_iter().find(|name| !is_kept(name));
         let mut store = open();
         // A process that another test is just starting has all our files open for a moment, and their locks with them.
-        for _ in 0..100 {
+        for _ in 0..2400 {
             if left().is_none() {
                 break;
             }

@@ -6,6 +6,7 @@ mod check;
 mod crowd;
 mod damage;
 mod frames;
+mod local;
 mod pins;
 mod scratch;
 mod site;

@@ -239,7 +239,8 @@ fn tar(entries: &[(&str, &[u8])]) -> Vec<u8> {
     builder.into_inner().unwrap().finish().unwrap()
 }
 
-fn archive(edition: &str) -> Vec<u8> {
+/// A tar.gz of a folder with two programs.
+pub fn archive(edition: &str) -> Vec<u8> {
     let (server, ctl) = ([program(), noise(&format!("server {edition}"), 90_000)].concat(), noise("ctl", 20_000));
     tar(&[("served-4/server", &server), ("served-4/ctl", &ctl), ("served-4/README", b"read me")])
 }

@@ -292,13 +292,13 @@ fn it_starts_over_where_it_was_ended() {
 }
 
 fn wait_for(done: impl Fn() -> bool) {
-    for _ in 0..1500 {
+    for _ in 0..15_000 {
         if done() {
             return;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    panic!("it did not come to that in half a minute");
+    panic!("it did not come to that in five minutes");
 }
 
 /// The rest is done, and the unit is not started again for what a person has to do.
