@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use baked::{BOOT_DEADLINE, canaries, fresh_folder, holds_no_identity, holds_no_secret, judge, ok, path, text};
 use cri::Cri;
