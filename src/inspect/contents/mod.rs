@@ -10,7 +10,7 @@ mod python;
 mod search;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io::{self, Read};
 

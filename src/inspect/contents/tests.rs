@@ -56,6 +56,16 @@ fn info(go: &str, modules: &str) -> Vec<u8> {
     bytes
 }
 
+/// A Go program that says this of its modules.
+pub(crate) fn go_program(modules: &str) -> Vec<u8> {
+    aligned(0, &info("go1.26.8", modules))
+}
+
+/// A Go program that is older than what can be read.
+pub(crate) fn old_go_program() -> Vec<u8> {
+    aligned(0, &[&b"\xff Go buildinf:\x08\x00"[..], &[0; 16]].concat())
+}
+
 /// `data` at the next address that is a multiple of 16.
 fn aligned(before: usize, data: &[u8]) -> Vec<u8> {
     elf(before, &[vec![0; (120 + before).next_multiple_of(16) - 120 - before], data.to_vec()].concat())
@@ -126,7 +136,10 @@ fn the_components_programs_are_read_as_go_reads_them() {
 /// Builds a small program in `folder`, which has a module in a folder beside it.
 fn built(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let files = [
-        ("go.mod", "module example.test/Program/v2\n\ngo 1.21\n\nrequire example.test/part v1.2.3\n\nreplace example.test/part => ./part\n"),
+        (
+            "go.mod",
+            "module example.test/Program/v2\n\ngo 1.21\n\nrequire example.test/part v1.2.3\n\nreplace example.test/part => ./part\n",
+        ),
         ("main.go", "package main\n\nimport \"example.test/part\"\n\nfunc main() { println(part.Name) }\n"),
         ("part/go.mod", "module example.test/part\n"),
         ("part/part.go", "package part\n\n// Name is one.\nconst Name = \"part\"\n"),
@@ -180,7 +193,11 @@ fn a_replaced_module_is_the_one_that_is_there() {
     );
     assert_eq!((found.revision.as_deref(), found.library(), found.package.as_deref()), (Some("abc"), Some("1.20"), Some("ex.test/a/cmd")));
     let without = program(&aligned(0, &info("devel go1.27-abc", ""))).unwrap().unwrap();
-    assert_eq!((without.library(), without.main.clone(), without.modules.len()), (None, None, 0), "a program that was built without modules");
+    assert_eq!(
+        (without.library(), without.main.clone(), without.modules.len()),
+        (None, None, 0),
+        "a program that was built without modules"
+    );
 }
 
 #[test]
@@ -203,7 +220,8 @@ fn the_place_in_the_file_does_not_matter() {
 
 #[test]
 fn what_cannot_be_read_is_named() {
-    let old = [&b"\xff Go buildinf:\x08\x00"[..], &[0; 16]].concat();
+    let old = old_go_program();
+    let old = &old[128..];
     let cut = &info("go1.26.8", "path\tp\n")[..50];
     let unnamed = info("", "path\tp\n");
     let odd = info("go1.26.8", "dep\tno version\n");
@@ -211,7 +229,7 @@ fn what_cannot_be_read_is_named() {
     let control = info("go1.26.8", "path\t\u{1b}[31m\n");
     let long = [&b"\xff Go buildinf:\x08\x02"[..], &[0; 16], &[0xff; 10]].concat();
     for (data, expected) in [
-        (&old[..], "Go before 1.18"),
+        (old, "Go before 1.18"),
         (cut, "damaged"),
         (&unnamed, "no version of Go"),
         (&odd, "no path with a version"),
@@ -268,11 +286,7 @@ fn databases_of_packages_are_read() {
     ];
     assert_eq!(at("lib/apk/db/installed", apk), Some(Content::Installed(expected)));
     let system = |id: &str, version: Option<&str>, codename: Option<&str>| {
-        Some(Content::System(System {
-            id: Some(id.into()),
-            version: version.map(Into::into),
-            codename: codename.map(Into::into),
-        }))
+        Some(Content::System(System { id: Some(id.into()), version: version.map(Into::into), codename: codename.map(Into::into) }))
     };
     let release = b"PRETTY_NAME=\"Debian\"\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nID=debian\n";
     assert_eq!(at("etc/os-release", release), system("debian", Some("12"), Some("bookworm")));
