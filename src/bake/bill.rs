@@ -19,7 +19,7 @@ pub(super) fn of(resolved: &Resolved, items: Vec<Item>) -> Bill {
     Bill::new(plan.role().clone(), plan.arch(), plan.key(), plan.epoch(), items, tools)
 }
 
-/// What is locked for the image of a role.
+/// The items that are locked for the image of a role.
 pub(super) fn items(resolved: &Resolved) -> Vec<Item> {
     let plan = &resolved.plan;
     let package = |package| Item::package(package, &resolved.suite);

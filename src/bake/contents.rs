@@ -58,7 +58,7 @@ enum Places {
 }
 
 impl Bake<'_> {
-    /// What is in the image of a role, and in that: the same text whether the image was built or its inputs were only fetched.
+    /// The bill of a role's image with the contents of its items: the same text whether the image was built or its inputs were only fetched.
     ///
     /// # Errors
     /// An input that is not in the store; one that is damaged.

@@ -137,7 +137,7 @@ fn read(bake: &Bake, image: &oci::Image, layer: &Descriptor, expected: Sha256, s
         .detail(format!("its layer sha256:{} unpacks to sha256:{found}, its configuration says sha256:{expected}", layer.digest)))
 }
 
-/// What a layer may hold.
+/// The limits of a layer.
 pub(super) fn layer_policy(reference: &Reference) -> Policy {
     Policy {
         limits: unpack::Limits { total_bytes: LAYER_MAX, ..unpack::Limits::default() },

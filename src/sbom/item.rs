@@ -63,7 +63,7 @@ pub enum Manager {
 /// A package that is installed in a container image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed<'a> {
-    /// Whose database has it.
+    /// The package manager that has it.
     pub manager: Manager,
     /// Its name.
     pub name: &'a str,
@@ -221,12 +221,12 @@ pub fn artifact_id(name: &ArtifactName) -> String {
     format!("artifact:{name}")
 }
 
-/// What a container image is called in the text.
+/// The name of a container image in the text.
 pub fn container_id(reference: &Reference) -> String {
     format!("container:{reference}")
 }
 
-/// What a file of a recipe is called in the text.
+/// The name of a recipe's file in the text.
 pub fn file_id(path: &TreePath) -> String {
     format!("file:{path}")
 }

@@ -1,4 +1,4 @@
-//! What was found in a thing as items of the bill.
+//! Findings in a thing as items of the bill.
 
 use std::collections::BTreeMap;
 

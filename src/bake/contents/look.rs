@@ -16,7 +16,7 @@ use crate::tree::{Content, Kind, Layer, Tree};
 use crate::unpack::{self, Duplicates, Limits, Parents, Policy, Sink, Verdict};
 use crate::value::{Digest, Sha256, TreePath};
 
-/// What was found in a thing.
+/// The findings in one thing.
 #[derive(Default)]
 pub(super) struct Inside {
     /// By the path in the thing; of one that is a file itself, the root.

@@ -52,7 +52,7 @@ fn image(layers: &[Vec<u8>]) -> Vec<Vec<u8>> {
     [vec![manifest.into_bytes(), config.into_bytes()], packed].concat()
 }
 
-/// What is locked, by its name in the lock.
+/// The locked bytes, by their names in the lock.
 fn inputs() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     let own = go_program(
         "path\tex.test/tool/cmd\nmod\tex.test/tool\t(devel)\t\ndep\tshared.test/Lib/v2\tv2.1.0\th1:lib=\nbuild\tvcs.revision=c0ffee\n",

@@ -1,4 +1,4 @@
-//! What the build information of a Go program says ([runtime/debug.BuildInfo](https://pkg.go.dev/runtime/debug#BuildInfo)).
+//! The build information of a Go program ([runtime/debug.BuildInfo](https://pkg.go.dev/runtime/debug#BuildInfo)).
 
 use super::search::Info;
 
@@ -29,7 +29,7 @@ pub struct GoModule {
     pub version: Option<String>,
     /// The checksum of its files: `h1:…`.
     pub sum: Option<String>,
-    /// What took its place, or whose place it took.
+    /// How it came in another module's place.
     pub replacement: Option<Replacement>,
 }
 

@@ -1,4 +1,4 @@
-//! What package managers' databases say is installed, and of which system they are.
+//! The databases of package managers, and the system that they are of.
 
 /// A package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +12,7 @@ pub enum Manager {
 /// An installed package.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Installed {
-    /// Whose it is.
+    /// The package manager that has it.
     pub manager: Manager,
     /// Its name.
     pub name: String,

@@ -1,5 +1,5 @@
-//! What a file says of the software that is there: a Go program of its modules, a Python distribution of itself, a package
-//! manager's database of its packages.
+//! The software that a file tells of: a Go program has its modules, a Python distribution its name, a package manager's database
+//! its packages.
 //!
 //! Files are a stranger's and come as streams: memory stays bounded whatever they say, nothing is kept of what is not
 //! understood, and a program whose modules cannot be read says why.
@@ -23,7 +23,7 @@ use crate::value::TreePath;
 /// The most bytes of a package manager's database that are read.
 const DATABASE_MAX: u64 = 64 << 20;
 
-/// What one file says.
+/// The statement of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// A Go program; or why its modules cannot be read.
@@ -44,7 +44,7 @@ enum Kind {
     Other,
 }
 
-/// What the file at `path` says. The stream is read to its end, so that a verifying reader below has seen every byte.
+/// Reads the file at `path`. The stream is read to its end, so that a verifying reader below has seen every byte.
 ///
 /// # Errors
 /// Those of `bytes`.

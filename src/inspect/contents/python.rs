@@ -1,4 +1,4 @@
-//! What an installed Python distribution says of itself
+//! The description of an installed Python distribution
 //! ([core metadata](https://packaging.python.org/en/latest/specifications/core-metadata/)).
 
 use std::io::{self, Read};

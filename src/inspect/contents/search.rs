@@ -134,7 +134,7 @@ impl Window<'_> {
             }
             self.start += ALIGN;
         }
-        // What follows in the file is at its place again.
+        // The stream goes on behind the segment.
         let left = std::mem::take(&mut self.left);
         io::copy(&mut (&mut *self.bytes).take(left), &mut io::sink())?;
         Ok(failed)

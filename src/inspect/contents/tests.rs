@@ -79,7 +79,7 @@ fn rows(program: &GoProgram) -> Vec<Row> {
     program.main.iter().chain(&program.modules).map(row).collect()
 }
 
-/// What Go itself says of a program: its version, its main package, all modules.
+/// Go's own word on a program: its version, its main package, all modules.
 fn judged(file: &Path) -> (String, Option<String>, Vec<Row>) {
     let done = Command::new("go").args(["version", "-m", "-json"]).arg(file).output().unwrap_or_else(|e| panic!("go is missing: {e}"));
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
