@@ -826,6 +826,10 @@ fn a_bill_of_materials_needs_nothing_but_the_lockfile() {
     let found: serde_json::Value = serde_json::from_str(&run(&["--format", "spdx"])).unwrap();
     assert_eq!((&found["spdxVersion"], found["packages"].as_array().unwrap().len()), (&"SPDX-2.3".into(), 5));
 
+    says(
+        &site.fails(1, &["sbom", "etcd", "--contents"]),
+        &["error: 2 inputs of `etcd` are not in the store", "one  sha256:", "two  sha256:", "hint: run `kbake fetch etcd"],
+    );
     says(&site.fails(1, &["sbom", "nothing"]), &["error: unknown role `nothing`", "known: etcd"]);
     says(&site.fails(2, &["sbom", "etcd", "--format", "xml"]), &["invalid value 'xml'", "cyclonedx", "spdx"]);
     fs::remove_file(site.path("lockfiles/debian.lock")).unwrap();

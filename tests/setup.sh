@@ -11,7 +11,7 @@ packages=(
   qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage dosfstools mtools xfsprogs btrfs-progs cpio grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
   # programs that make keys, of which none may stay in an image
   putty-tools age
-  python3 python3-pip python3-yaml openssl dnsmasq-base libvirt-clients libxml2-utils
+  python3 python3-pip python3-yaml openssl dnsmasq-base libvirt-clients libxml2-utils jq
   # reads container images as podman and CRI-O do
   skopeo
   # what a node does: its scripts' shell and their critic, its pods' network and packet filter

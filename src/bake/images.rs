@@ -93,6 +93,17 @@ pub fn known(bake: &Bake, image: &PulledImage) -> Result<Vec<Want>> {
     Ok(wants)
 }
 
+/// The layers of an image whose documents are in the store, the lowest first.
+pub fn layers(bake: &Bake, image: &PulledImage) -> Result<Vec<oci::Descriptor>> {
+    let PulledImage { reference, index, arch } = image;
+    let top = held(bake, index, reference)?;
+    let manifest = match oci::document(&top, reference)? {
+        oci::Document::Manifest(manifest) => manifest,
+        oci::Document::Index(list) => oci::manifest(&held(bake, &list.platform(*arch, reference)?.digest, reference)?, reference)?,
+    };
+    Ok(manifest.layers)
+}
+
 /// What fetching must bring first of an image.
 pub fn index(image: &PulledImage) -> Want {
     want(&image.reference, RegistryKind::Manifest, image.index, None)

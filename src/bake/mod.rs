@@ -13,6 +13,7 @@ mod bundle;
 mod causes;
 mod chance;
 mod check;
+mod contents;
 mod derive;
 mod effect;
 mod frames;

@@ -226,4 +226,4 @@ fn assemble(resolved: &Resolved, base: &Tree, owners: &Owners, finished: &Tree) 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

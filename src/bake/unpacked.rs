@@ -103,16 +103,8 @@ fn layers(bake: &Bake, image: &oci::Image, spool: &mut Spool) -> Result<Result<V
 
 /// A layer as the tar that it is; or why that cannot be read.
 fn read(bake: &Bake, image: &oci::Image, layer: &Descriptor, expected: Sha256, spool: &mut Spool) -> Result<Result<Tree, String>> {
-    let what = format!("a layer of {}", image.reference());
-    let policy = Policy {
-        limits: unpack::Limits { total_bytes: LAYER_MAX, ..unpack::Limits::default() },
-        root: overlay::unnamed(),
-        devices: Verdict::Allow,
-        privileged: Verdict::Allow,
-        duplicates: Duplicates::LastWins,
-        parents: Parents::Create,
-        ..Policy::strict(what.clone(), Layer::Role)
-    };
+    let policy = layer_policy(image.reference());
+    let what = policy.what.clone();
     let mut scratch;
     let stored = bake.store.reader(&layer.digest)?;
     let is_stored = stored.is_some();
@@ -143,6 +135,19 @@ fn read(bake: &Bake, image: &oci::Image, layer: &Descriptor, expected: Sha256, s
     }
     Err(Error::user(format!("the container image {} cannot be used", image.reference()))
         .detail(format!("its layer sha256:{} unpacks to sha256:{found}, its configuration says sha256:{expected}", layer.digest)))
+}
+
+/// The limits of a layer.
+pub(super) fn layer_policy(reference: &Reference) -> Policy {
+    Policy {
+        limits: unpack::Limits { total_bytes: LAYER_MAX, ..unpack::Limits::default() },
+        root: overlay::unnamed(),
+        devices: Verdict::Allow,
+        privileged: Verdict::Allow,
+        duplicates: Duplicates::LastWins,
+        parents: Parents::Create,
+        ..Policy::strict(format!("a layer of {reference}"), Layer::Role)
+    }
 }
 
 /// Back to the start. Gives the length.

@@ -79,6 +79,9 @@ pub enum Command {
     Sbom {
         /// A recipe in recipes/roles/
         role: String,
+        /// Look into them too, as they were fetched: Go modules, Python distributions, packages in container images
+        #[arg(long)]
+        contents: bool,
         /// The form
         #[arg(long, value_enum, default_value_t = BillFormat::Cyclonedx)]
         format: BillFormat,

@@ -121,8 +121,8 @@ fn leaf_of<'a, 'w>(root: &'a Command, words: &mut Peekable<impl Iterator<Item = 
 /// True when an option of every command means anything to this one.
 fn concerns(path: &[&str], option: &str) -> bool {
     let (project, channel, store) = match path {
-        ["build" | "fetch" | "tree" | "why" | "lock", ..] | ["bundle", "create"] => (true, true, true),
-        ["plan" | "sbom" | "roles" | "diff" | "cluster", ..] => (true, true, false),
+        ["build" | "fetch" | "tree" | "sbom" | "why" | "lock", ..] | ["bundle", "create"] => (true, true, true),
+        ["plan" | "roles" | "diff" | "cluster", ..] => (true, true, false),
         ["verify", ..] | ["bundle", "import"] => (true, true, true),
         ["gc" | "store", ..] | ["bundle", ..] => (false, false, true),
         ["disk", ..] => (true, false, false),

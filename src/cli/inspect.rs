@@ -29,8 +29,15 @@ impl Session<'_> {
     }
 
     /// `kbake sbom`.
-    pub fn sbom(&self, role: &str, format: BillFormat) -> Result<()> {
-        let bill = bake::bill(&self.resolve_one(role)?);
+    pub fn sbom(&self, role: &str, contents: bool, format: BillFormat) -> Result<()> {
+        let bill = match contents {
+            false => bake::bill(&self.resolve_one(role)?),
+            true => {
+                let project = self.project()?;
+                let (channel, role) = self.role_of(&project, role)?;
+                self.bake(&Sources::nowhere(), None, |bake| bake.bill(&bake.resolve_one(&project, &channel, &role)?))?
+            }
+        };
         let text = match format {
             BillFormat::Cyclonedx => bill.cyclonedx(),
             BillFormat::Spdx => bill.spdx(),

@@ -135,7 +135,7 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Fetch(args) => session.fetch(args),
         Command::Plan { role, key } => session.plan(role, *key),
         Command::Tree { role, plain, sources } => session.tree(role, *plain, sources),
-        Command::Sbom { role, format } => session.sbom(role, *format),
+        Command::Sbom { role, contents, format } => session.sbom(role, *contents, *format),
         Command::Why { role } => session.why(role),
         Command::Diff(args) => session.diff(args),
         Command::Audit(args) => session.audit(args),

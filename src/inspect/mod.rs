@@ -8,6 +8,7 @@
 mod audit;
 mod bytes;
 mod compare;
+pub mod contents;
 mod disk;
 mod ext;
 mod fat;

@@ -61,6 +61,15 @@ pub fn upper(layer: &Tree, lowers: &[&Tree]) -> Result<Tree, String> {
     Ok(upper)
 }
 
+/// Where a marker in a layer hides what lower layers have, and all in it. None for what is no marker.
+pub fn hidden(path: &TreePath) -> Option<TreePath> {
+    let folder = path.parent()?;
+    match path.name().strip_prefix(WHITEOUT)? {
+        _ if path.name() == OPAQUE => Some(folder),
+        hidden => TreePath::parse(&[folder.as_bytes(), b"/", hidden].concat(), true).ok(),
+    }
+}
+
 fn put(tree: &mut Tree, path: TreePath, node: Node) -> Result<(), String> {
     tree.insert(path, node).map_err(|refused| refused.to_string())
 }

@@ -1,5 +1,7 @@
 //! A bill as [CycloneDX 1.6](https://cyclonedx.org/docs/1.6/json/), JSON.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{Bill, Item, Kind, identity, print};
@@ -107,17 +109,20 @@ pub fn text(bill: &Bill) -> String {
 }
 
 fn document(bill: &Bill) -> Document {
-    let all = bill.items.iter().map(|item| item.id.clone()).collect();
+    let all = bill.top().map(|item| item.id.clone()).collect();
     let mut dependencies = vec![Dependency { id: bill.subject(), depends_on: all }];
     // Where it is not known what something is made of, the specification has no entry, and not an empty one.
-    let known = bill.items.iter().filter_map(|item| Some(Dependency { id: item.id.clone(), depends_on: item.made_of.clone()? }));
-    dependencies.extend(known);
-    let opaque = |item: &&Item| matches!(item.kind, Kind::Artifact | Kind::Container) && item.made_of.is_none();
-    let unknown: Vec<String> = bill.items.iter().filter(opaque).map(|item| item.id.clone()).collect();
-    let mut compositions = vec![Composition { aggregate: "complete", assemblies: vec![bill.subject()] }];
-    if !unknown.is_empty() {
-        compositions.push(Composition { aggregate: "unknown", assemblies: unknown });
-    }
+    let is_known = |item: &&Item| item.made_of.is_some() || !item.contains.is_empty();
+    dependencies.extend(bill.items.iter().filter(is_known).map(|item| Dependency { id: item.id.clone(), depends_on: within(item) }));
+    let of = |wanted: &dyn Fn(&Item) -> bool| -> Vec<String> {
+        let opaque = bill.items.iter().filter(|item| matches!(item.kind, Kind::Artifact | Kind::Container) && item.made_of.is_none());
+        opaque.filter(|item| wanted(item)).map(|item| item.id.clone()).collect()
+    };
+    // Not everything that a program is made of can be read from it.
+    let (incomplete, unknown) = (of(&|item| !item.contains.is_empty()), of(&|item| item.contains.is_empty()));
+    let all = [("complete", vec![bill.subject()]), ("incomplete", incomplete), ("unknown", unknown)];
+    let said = all.into_iter().filter(|(_, assemblies)| !assemblies.is_empty());
+    let compositions = said.map(|(aggregate, assemblies)| Composition { aggregate, assemblies }).collect();
     Document {
         schema: "http://cyclonedx.org/schema/bom-1.6.schema.json",
         bom_format: "CycloneDX",
@@ -133,6 +138,12 @@ fn document(bill: &Bill) -> Document {
         dependencies,
         compositions,
     }
+}
+
+/// The names of all that a thing is made of.
+fn within(item: &Item) -> Vec<String> {
+    let all: BTreeSet<&String> = item.made_of.iter().flatten().chain(&item.contains).collect();
+    all.into_iter().cloned().collect()
 }
 
 /// The image: a platform that other things run on. Not an `operating-system`: that is Debian, and scanners take one only.
@@ -152,7 +163,7 @@ fn subject(bill: &Bill) -> Component {
 
 fn component(item: &Item) -> Component {
     let kind = match item.kind {
-        Kind::Package => "library",
+        Kind::Package | Kind::Inner => "library",
         Kind::Artifact | Kind::Program => "application",
         Kind::Container => "container",
         Kind::File => "file",

@@ -10,6 +10,8 @@ use crate::value::{ArtifactName, Digest, Reference, Sha256, TreePath};
 pub enum Kind {
     /// A Debian package.
     Package,
+    /// A library, module or package that is found in another thing.
+    Inner,
     /// Released bytes, or the user's own build.
     Artifact,
     /// A container image.
@@ -45,6 +47,36 @@ pub struct Item {
     pub places: Vec<String>,
     /// The names of what it is made of, where that is known; sorted.
     pub made_of: Option<Vec<String>>,
+    /// The names of what was found in it; sorted.
+    pub contains: Vec<String>,
+}
+
+/// A package manager whose database is in a container image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// Debian's.
+    Dpkg,
+    /// Alpine's.
+    Apk,
+}
+
+/// A package that is installed in a container image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed<'a> {
+    /// The package manager that has it.
+    pub manager: Manager,
+    /// Its name.
+    pub name: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// For which machines, in the manager's word.
+    pub arch: &'a str,
+    /// The source package that it is built from.
+    pub source: &'a str,
+    /// The system that the image says it is: `debian`.
+    pub system: Option<&'a str>,
+    /// Its release: `bookworm`.
+    pub distro: Option<String>,
 }
 
 impl Item {
@@ -99,7 +131,7 @@ impl Item {
     fn container(reference: &Reference, place: &TreePath) -> Self {
         let name = format!("{}/{}", reference.registry(), reference.repository());
         let places = vec![place.to_string()];
-        Item { places, ..Item::bare(Kind::Container, format!("container:{reference}"), &name, Some(reference.tag())) }
+        Item { places, ..Item::bare(Kind::Container, container_id(reference), &name, Some(reference.tag())) }
     }
 
     /// A file that a recipe brings.
@@ -107,7 +139,48 @@ impl Item {
         Item {
             digest: Some(Digest::Sha256(digest)),
             places: vec![path.to_string()],
-            ..Item::bare(Kind::File, format!("file:{path}"), &path.to_string(), None)
+            ..Item::bare(Kind::File, file_id(path), &path.to_string(), None)
+        }
+    }
+
+    /// A module of Go, as it is in a program; the standard library is the module `stdlib`. `sum` is the checksum of its files.
+    pub fn go_module(path: &str, version: Option<&str>, sum: Option<&str>) -> Self {
+        let id = format!("golang:{path}{}", version.map(|version| format!("@{version}")).unwrap_or_default());
+        Item {
+            purl: Some(purl::golang(path, version)),
+            facts: sum.map(|sum| ("go-sum", sum.to_owned())).into_iter().collect(),
+            ..Item::bare(Kind::Inner, id, path, version)
+        }
+    }
+
+    /// An installed distribution of Python's.
+    pub fn python(name: &str, version: &str) -> Self {
+        Item { purl: Some(purl::pypi(name, version)), ..Item::bare(Kind::Inner, format!("pypi:{name}@{version}"), name, Some(version)) }
+    }
+
+    /// A package that is installed in the container image called `container` in the text.
+    pub fn installed(container: &str, package: &Installed) -> Self {
+        let Installed { manager, name, version, arch, source, .. } = package;
+        let manager = match manager {
+            Manager::Dpkg => "deb",
+            Manager::Apk => "apk",
+        };
+        Item {
+            purl: Some(purl::installed(package)),
+            facts: vec![("source-package", (*source).to_owned())],
+            ..Item::bare(Kind::Inner, format!("{container}/{manager}:{name}:{arch}"), name, Some(version))
+        }
+    }
+
+    /// Takes in what is known of the same thing elsewhere.
+    pub fn merge(&mut self, other: Item) {
+        self.facts.extend(other.facts);
+        self.facts.sort();
+        self.facts.dedup();
+        for (list, more) in [(&mut self.places, other.places), (&mut self.contains, other.contains)] {
+            list.extend(more);
+            list.sort();
+            list.dedup();
         }
     }
 
@@ -133,6 +206,7 @@ impl Item {
             facts: Vec::new(),
             places: Vec::new(),
             made_of: None,
+            contains: Vec::new(),
         }
     }
 }
@@ -145,6 +219,16 @@ pub fn package_id(package: &Entry) -> String {
 /// What an artifact is called in the text.
 pub fn artifact_id(name: &ArtifactName) -> String {
     format!("artifact:{name}")
+}
+
+/// The name of a container image in the text.
+pub fn container_id(reference: &Reference) -> String {
+    format!("container:{reference}")
+}
+
+/// The name of a recipe's file in the text.
+pub fn file_id(path: &TreePath) -> String {
+    format!("file:{path}")
 }
 
 /// Whose word the digest rests on; addresses may hold secrets.

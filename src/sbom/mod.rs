@@ -1,7 +1,8 @@
 //! The bill of materials of a role's image: what is in it, as CycloneDX or SPDX. A pure function of what is locked.
 //!
-//! Nothing is fetched or unpacked for it: packages, artifacts and container images stand in it as the lockfile names
-//! them, by the digest of what is downloaded. What they are made of themselves is said to be unknown.
+//! Packages, artifacts and container images stand in it as the lockfile names them, by the digest of what is downloaded. Where nobody
+//! looked into them, what they are made of is said to be unknown; modules, distributions and packages that were found in one are
+//! named once each, with all places, and their parents contain them.
 
 mod cyclonedx;
 mod item;
@@ -10,7 +11,9 @@ mod spdx;
 #[cfg(test)]
 mod tests;
 
-pub use item::{Item, Kind, artifact_id, package_id};
+pub use item::{Installed, Item, Kind, Manager, artifact_id, container_id, file_id, package_id};
+
+use std::collections::BTreeSet;
 
 use crate::value::{Arch, Epoch, Guid, RoleName, Sha256};
 
@@ -54,6 +57,12 @@ impl Bill {
     /// As [SPDX 2.3](https://spdx.github.io/spdx-spec/v2.3/), JSON.
     pub fn spdx(&self) -> String {
         spdx::text(self)
+    }
+
+    /// The things that the image has as such, and not only within another one.
+    fn top(&self) -> impl Iterator<Item = &Item> {
+        let inner: BTreeSet<&String> = self.items.iter().flat_map(|item| &item.contains).collect();
+        self.items.iter().filter(move |item| !inner.contains(&item.id))
     }
 
     /// What the image itself is called in the text.

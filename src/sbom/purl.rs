@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::item::{Installed, Manager};
 use crate::value::{Digest, Reference, Sha256};
 
 /// A Debian package. `source` is the package that it is built from, by which Debian's advisories go.
@@ -11,6 +12,35 @@ pub fn deb(name: &str, version: &str, arch: &str, suite: &str, source: &str) -> 
         let _ = write!(url, "&upstream={}", encode(source));
     }
     url
+}
+
+/// A package that is installed in a container image, of the system that the image says it is.
+pub fn installed(package: &Installed) -> String {
+    let Installed { manager, name, version, arch, source, system, distro } = package;
+    let (kind, usual) = match manager {
+        Manager::Dpkg => ("deb", "debian"),
+        Manager::Apk => ("apk", "alpine"),
+    };
+    let mut url = format!("pkg:{kind}/{}/{}@{}?arch={}", encode(system.unwrap_or(usual)), encode(name), encode(version), encode(arch));
+    if let Some(distro) = distro {
+        let _ = write!(url, "&distro={}", encode(distro));
+    }
+    if source != name {
+        let _ = write!(url, "&upstream={}", encode(source));
+    }
+    url
+}
+
+/// A module of Go. Its path is namespace and name, a major version at its end included; both are in lower case.
+pub fn golang(path: &str, version: Option<&str>) -> String {
+    let parts: Vec<String> = path.to_lowercase().split('/').map(encode).collect();
+    let version = version.map(|version| format!("@{}", encode(version))).unwrap_or_default();
+    format!("pkg:golang/{}{version}", parts.join("/"))
+}
+
+/// A distribution of Python's, by its name as the index writes it.
+pub fn pypi(name: &str, version: &str) -> String {
+    format!("pkg:pypi/{}@{}", encode(&name.to_lowercase().replace('_', "-")), encode(version))
 }
 
 /// Bytes that are released at an address. Where that is a release of a repository on GitHub, the repository's release.
@@ -89,6 +119,34 @@ mod tests {
             oci(&reference, &digest, "amd64"),
             format!("pkg:oci/coredns@sha256:{digest}?arch=amd64&repository_url=registry.k8s.io%2Fcoredns%2Fcoredns&tag=v1.14.2")
         );
+    }
+
+    #[test]
+    fn names_of_other_worlds_are_written_as_their_rules_say() {
+        for (path, version, expected) in [
+            ("k8s.io/kubernetes", Some("v1.36.3"), "pkg:golang/k8s.io/kubernetes@v1.36.3"),
+            ("github.com/NYTimes/gziphandler", Some("v1.1.1"), "pkg:golang/github.com/nytimes/gziphandler@v1.1.1"),
+            ("go.etcd.io/etcd/server/v3", Some("v3.6.16"), "pkg:golang/go.etcd.io/etcd/server/v3@v3.6.16"),
+            ("a.test/x", Some("v2.0.0+incompatible"), "pkg:golang/a.test/x@v2.0.0%2Bincompatible"),
+            ("stdlib", Some("1.26.8"), "pkg:golang/stdlib@1.26.8"),
+            ("k8s.io/api", None, "pkg:golang/k8s.io/api"),
+            ("a.test/~x/ü@1", None, "pkg:golang/a.test/~x/%C3%BC%401"),
+        ] {
+            assert_eq!(golang(path, version), expected);
+        }
+        assert_eq!(pypi("Typing_Extensions", "4.4.0"), "pkg:pypi/typing-extensions@4.4.0");
+        let mut package = Installed {
+            manager: Manager::Apk,
+            name: "ssl_client",
+            version: "1.36.1-r29",
+            arch: "x86_64",
+            source: "busybox",
+            system: None,
+            distro: Some("alpine-3.20.3".to_owned()),
+        };
+        assert_eq!(installed(&package), "pkg:apk/alpine/ssl_client@1.36.1-r29?arch=x86_64&distro=alpine-3.20.3&upstream=busybox");
+        (package.manager, package.system, package.distro, package.source) = (Manager::Dpkg, Some("ubuntu"), None, "ssl_client");
+        assert_eq!(installed(&package), "pkg:deb/ubuntu/ssl_client@1.36.1-r29?arch=x86_64");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A bill as [SPDX 2.3](https://spdx.github.io/spdx-spec/v2.3/), JSON.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{Bill, Item, Kind, TOOL, identity, print};
@@ -94,9 +96,13 @@ fn document(bill: &Bill) -> Document {
         related_spdx_element: to.to_owned(),
     };
     let mut relationships = vec![related(DOCUMENT, "DESCRIBES", &subject)];
+    let top: BTreeSet<&String> = bill.top().map(|item| &item.id).collect();
     for item in &bill.items {
         let id = spdx_id(&item.id);
-        relationships.push(related(&subject, "CONTAINS", &id));
+        if top.contains(&item.id) {
+            relationships.push(related(&subject, "CONTAINS", &id));
+        }
+        relationships.extend(item.contains.iter().map(|inner| related(&id, "CONTAINS", &spdx_id(inner))));
         relationships.extend(item.made_of.iter().flatten().map(|of| related(&id, "GENERATED_FROM", &spdx_id(of))));
     }
     relationships.extend(bill.tools.iter().map(|tool| related(&spdx_id(&tool.id), "BUILD_TOOL_OF", &subject)));
@@ -123,7 +129,7 @@ fn image(bill: &Bill, id: String) -> Package {
 
 fn package(item: &Item) -> Package {
     let purpose = match item.kind {
-        Kind::Package => "LIBRARY",
+        Kind::Package | Kind::Inner => "LIBRARY",
         Kind::Artifact | Kind::Program => "APPLICATION",
         Kind::Container => "CONTAINER",
         Kind::File => "FILE",

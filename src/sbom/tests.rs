@@ -38,6 +38,24 @@ fn artifact(name: &str, version: Option<&str>, source: ArtifactSource, digest: D
     })
 }
 
+/// Things that are found in others: two modules, two in a container image.
+fn inner(container: &str) -> [Item; 4] {
+    let mut module = Item::go_module("k8s.io/kubernetes", Some("v1.36.2"), Some("h1:sum="));
+    module.places = vec!["/usr/local/bin/kubelet".to_owned()];
+    let package = Installed {
+        manager: Manager::Apk,
+        name: "ssl_client",
+        version: "1.36.1-r29",
+        arch: "x86_64",
+        source: "busybox",
+        system: Some("alpine"),
+        distro: Some("alpine-3.20.3".to_owned()),
+    };
+    let mut replaced = Item::go_module("k8s.io/api", None, None);
+    replaced.facts.push(("built-from", "a folder of the program's sources".to_owned()));
+    [module, replaced, Item::python("PyYAML", "6.0"), Item::installed(container, &package)]
+}
+
 /// One of everything.
 fn bill() -> Bill {
     let url = |text: &str| ArtifactSource::Url(text.to_owned());
@@ -62,16 +80,21 @@ fn bill() -> Bill {
         files: Vec::new(),
     };
     let pulled = PulledImage { reference: "registry.k8s.io/pause:3.10.2".parse().unwrap(), index: Sha256::of("pause"), arch: Arch::Amd64 };
+    let mut pulled = Item::pulled(&pulled, &TreePath::fixed("usr/share/kbake/images/pause.tar"));
+    let inner = inner(&pulled.id);
+    kubelet.contains = vec![inner[0].id.clone(), inner[1].id.clone()];
+    pulled.contains = vec![inner[2].id.clone(), inner[3].id.clone()];
     let items = vec![
         runc,
         kubelet,
         package("libstdc++6", "12.2.0-14+deb12u1", "amd64", "pool/main/g/gcc-12/libstdc++6_12.2.0-14+deb12u1_amd64.deb"),
         package("base-files", "12.4+deb12u15", "amd64", "pool/main/b/base-files/base-files_12.4+deb12u15_amd64.deb"),
         Item::built(&built, &TreePath::fixed("usr/share/kbake/images/etcd.tar"), vec![artifact_id(&"etcd".parse().unwrap())]),
-        Item::pulled(&pulled, &TreePath::fixed("usr/share/kbake/images/pause.tar")),
+        pulled,
         own,
         Item::file(&TreePath::fixed("etc/a b"), Sha256::of("file")),
     ];
+    let items = items.into_iter().chain(inner).collect();
     let tools = vec![package("mmdebstrap", "1.3.5-7", "all", "pool/main/m/mmdebstrap/mmdebstrap_1.3.5-7_all.deb")];
     Bill::new("worker".parse().unwrap(), Arch::Amd64, Sha256::of("plan"), Epoch::from_seconds(1_783_764_997).unwrap(), items, tools)
 }

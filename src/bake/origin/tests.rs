@@ -94,20 +94,29 @@ enable = [
 ]
 "#;
 
-fn locked(name: &str, set: SetName) -> Entry {
+/// The digest and the length of what is locked under a name.
+pub(crate) type Bytes<'a> = &'a dyn Fn(&str) -> (Sha256, u64);
+
+fn locked(name: &str, set: SetName, bytes: Bytes) -> Entry {
+    let (sha256, size) = bytes(name);
     Entry {
         name: name.parse().unwrap(),
         version: "1.5-2".parse().unwrap(),
         arch: "amd64".parse().unwrap(),
         source: format!("pool/main/x/{name}/{name}_1_amd64.deb").parse().unwrap(),
-        size: 1,
-        sha256: Sha256::of(name),
+        size,
+        sha256,
         verified: format!("openpgp:{}", "A".repeat(40)).parse().unwrap(),
         sets: [set].into(),
     }
 }
 
 fn resolved() -> Resolved {
+    resolved_of(&|name| (Sha256::of(name), 1))
+}
+
+/// The role of these tests, with these bytes: packages, the artifacts `etcd` and `unused`, the image `coredns`.
+pub(crate) fn resolved_of(bytes: Bytes) -> Resolved {
     let role: RoleName = "node".parse().unwrap();
     let sources = Sources::parse("recipes/sources/test.toml", SOURCES, None).unwrap();
     let recipes = vec![
@@ -116,8 +125,8 @@ fn resolved() -> Resolved {
         Recipe::parse("recipes/roles/node.toml", ROLE, Subject::Role(role.clone())).unwrap(),
     ];
     let request = Request::of(&sources, &recipes).unwrap();
-    let tools = ["catatonit", "grub-pc-bin", "mmdebstrap"].map(|name| locked(name, SetName::Tool));
-    let mut lock = Lock::new(&request, [&[locked("one", SetName::Base)], &tools[..]].concat()).unwrap();
+    let tools = ["catatonit", "grub-pc-bin", "mmdebstrap"].map(|name| locked(name, SetName::Tool, bytes));
+    let mut lock = Lock::new(&request, [&[locked("one", SetName::Base, bytes)], &tools[..]].concat()).unwrap();
     for ((name, arch), wanted) in &request.artifacts {
         let artifact = LockedArtifact {
             name: name.clone(),
@@ -125,7 +134,7 @@ fn resolved() -> Resolved {
             version: wanted.version.clone(),
             source: ArtifactSource::Url(wanted.source.to_string()),
             size: None,
-            digest: Digest::Sha256(Sha256::of(format!("{name} {arch}"))),
+            digest: Digest::Sha256(bytes(&format!("{name} {arch}")).0),
             verified: "local".parse().unwrap(),
         };
         lock.artifacts.insert((name.clone(), *arch), artifact);
@@ -135,7 +144,7 @@ fn resolved() -> Resolved {
             name: name.clone(),
             reference: reference.clone(),
             path: None,
-            digest: Sha256::of(name.as_str()),
+            digest: bytes(name.as_str()).0,
             verified: "registry".parse().unwrap(),
         };
         lock.images.insert(name.clone(), image);

@@ -230,6 +230,29 @@ pub fn elf() -> Vec<Vec<u8>> {
         .to_vec()
 }
 
+pub fn contents() -> Vec<Vec<u8>> {
+    let strings = ["go1.26.8", "mmmmmmmmmmmmmmmmpath\tp\nmod\ta.test/a\tv1\th1:a\ndep\tb\tv2\n=>\t./b\t(devel)\t\nmmmmmmmmmmmmmmmm"];
+    let mut program = vec![0; 129];
+    program[1..8].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    for (at, value) in [(33, 64_u64), (65, 6 << 32 | 1), (73, 128), (81, 128), (97, 200)] {
+        program[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    (program[55], program[57]) = (56, 1);
+    program.extend(b"\xff Go buildinf:\x08\x02");
+    program.extend([0; 16]);
+    for text in strings {
+        program.push(text.len() as u8);
+        program.extend(text.as_bytes());
+    }
+    let texts = [
+        "\x01Name: a\nVersion: 1\n\n",
+        "\x02Package: a\nStatus: install ok installed\nArchitecture: all\nSource: b (1)\nVersion: 1\n",
+        "\x03P:a\nV:1\nA:x86_64\no:b\n",
+        "\x04ID=debian\nVERSION_ID=\"12\"\n",
+    ];
+    texts.iter().map(|text| text.as_bytes().to_vec()).chain([program]).collect()
+}
+
 pub fn registry() -> Vec<Vec<u8>> {
     [
         (401_u16, r#"Bearer realm="https://auth.test/token",service="registry.test",scope="repository:a/b:pull""#),

@@ -14,6 +14,7 @@ use kbake::bake::Description;
 use kbake::bundle::{self, Bytes, Outline, Part, Taken, Visitor};
 use kbake::cluster::Cluster;
 use kbake::disk::readback::{self, Depth};
+use kbake::inspect::contents::Content;
 use kbake::lock::Lock;
 use kbake::oci;
 use kbake::project::Expected;
@@ -36,7 +37,7 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "tar", run: tar, seeds: seeds::tar },
     Target { name: "deb", run: deb, seeds: seeds::deb },
     Target { name: "control", run: control, seeds: seeds::control },
@@ -44,6 +45,7 @@ pub const TARGETS: [Target; 18] = [
     Target { name: "bundle", run: bundle, seeds: seeds::bundle },
     Target { name: "oci", run: oci, seeds: seeds::oci },
     Target { name: "elf", run: elf, seeds: seeds::elf },
+    Target { name: "contents", run: contents, seeds: seeds::contents },
     Target { name: "registry", run: registry, seeds: seeds::registry },
     Target { name: "qcow2", run: qcow2, seeds: seeds::qcow2 },
     Target { name: "ext4", run: ext4, seeds: seeds::ext4 },
@@ -286,6 +288,23 @@ fn elf(bytes: &[u8]) {
 }
 
 /// Headers of a registry's or mirror's answer.
+/// First byte: as which file.
+fn contents(bytes: &[u8]) {
+    const PATHS: [&str; 5] = ["usr/bin/p", "a.dist-info/METADATA", "var/lib/dpkg/status", "lib/apk/db/installed", "etc/os-release"];
+    let Some((pick, bytes)) = bytes.split_first() else { return };
+    let path = TreePath::fixed(PATHS[usize::from(*pick) % PATHS.len()]);
+    match kbake::inspect::contents::content(&path, bytes).expect("memory can be read") {
+        Some(Content::Go(Ok(program))) => {
+            let mut modules = program.main.iter().chain(&program.modules);
+            assert!(!program.go.is_empty() && modules.all(|module| !module.path.is_empty()));
+        }
+        Some(Content::Go(Err(why))) => assert!(why.len() < 200, "{why}"),
+        Some(Content::Installed(all)) => assert!(all.iter().all(|one| !one.name.is_empty() && !one.version.is_empty())),
+        Some(Content::Python(found)) => assert!(!found.name.is_empty() && !found.version.is_empty()),
+        Some(Content::System(_)) | None => {}
+    }
+}
+
 fn registry(bytes: &[u8]) {
     let Some((&[high, low], rest)) = bytes.split_first_chunk() else { return };
     let Ok(text) = std::str::from_utf8(rest) else { return };
