@@ -107,12 +107,21 @@ fn is_gone(resolved: &Resolved, path: &TreePath) -> bool {
 
 /// All modules of a program: its own, the others, and the standard library.
 fn modules(program: &GoProgram) -> Vec<Item> {
-    let mut own: Vec<Item> = program.main.iter().map(module).collect();
+    let mut own: Vec<Item> = program.main.iter().map(module).chain(unversioned(program)).collect();
     for item in own.iter_mut().filter(|item| item.version.is_none()) {
         item.facts.extend(program.revision.iter().map(|revision| ("commit", revision.clone())));
     }
     let library = program.library().map(|version| Item::go_module(LIBRARY, Some(version), None));
     own.into_iter().chain(program.modules.iter().map(module)).chain(library).collect()
+}
+
+/// A program that was built without modules, by its main package: all that is known of it.
+fn unversioned(program: &GoProgram) -> Option<Item> {
+    // The name of a package that only files on a command line make up.
+    let package = program.package.as_ref().filter(|path| program.main.is_none() && *path != "command-line-arguments")?;
+    let mut item = Item::go_module(package, None, None);
+    item.facts.push(("built-from", "packages without modules; the name is the main package's".to_owned()));
+    Some(item)
 }
 
 fn module(module: &GoModule) -> Item {

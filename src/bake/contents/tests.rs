@@ -62,9 +62,11 @@ fn inputs() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
          dep\told.test/x\tv1.0.0\n=>\tnew.test/x\tv1.0.1\th1:x=\ndep\tk8s.io/api\tv0.0.0\n=>\t./staging/src/k8s.io/api\t(devel)\t\n",
     );
     let gone = go_program("mod\tgone.test/x\tv1.0.0\n");
+    let plain = go_program("path\tex.test/plain\nbuild\t-compiler=gc\n");
     let metadata = &b"Metadata-Version: 2.1\nName: Typing_Extensions\nVersion: 4.4.0\n\n"[..];
     let one = deb(&[
         ("./usr/bin/tool", &own),
+        ("./usr/bin/plain", &plain),
         ("./usr/share/doc/one/example", &gone),
         ("./usr/lib/python3/dist-packages/typing_extensions-4.4.0.dist-info/METADATA", metadata),
     ]);
@@ -136,17 +138,18 @@ fn a_bill_has_what_is_in_packages_artifacts_and_images() {
         "container:registry.k8s.io/pause:3.10.2 @ /usr/share/kbake/images/pause.tar".to_owned(),
         "deb:catatonit:amd64 @ /usr/share/kbake/images/pause.tar:/usr/local/bin/catatonit".to_owned(),
         "deb:grub-pc-bin:amd64".to_owned(),
-        "deb:one:amd64 > golang:ex.test/tool > golang:shared.test/Lib/v2@v2.1.0 > golang:stdlib@1.26.8 > pypi:Typing_Extensions@4.4.0"
+        "deb:one:amd64 > golang:ex.test/plain > golang:ex.test/tool > golang:shared.test/Lib/v2@v2.1.0 > golang:stdlib@1.26.8 > pypi:Typing_Extensions@4.4.0"
             .to_owned(),
         "file:/etc/etcd/etcd.conf @ /etc/etcd/etcd.conf".to_owned(),
         "file:/opt/new/folder/file @ /opt/new/folder/file".to_owned(),
+        "golang:ex.test/plain @ /usr/bin/plain".to_owned(),
         "golang:ex.test/tool @ /usr/bin/tool".to_owned(),
         format!("golang:github.com/coredns/coredns@v1.14.2 @ {archive}:/coredns"),
         format!("golang:go.etcd.io/etcd/server/v3@v3.6.8 @ /usr/local/bin/etcd @ {etcd}"),
         format!("golang:k8s.io/api @ /usr/local/bin/etcd @ {etcd}"),
         format!("golang:new.test/x@v1.0.1 @ /usr/local/bin/etcd @ {etcd}"),
         format!("golang:shared.test/Lib/v2@v2.1.0 @ /usr/bin/tool @ /usr/local/bin/etcd @ {etcd}"),
-        format!("golang:stdlib@1.26.8 @ /usr/bin/tool @ /usr/local/bin/etcd @ {archive}:/coredns @ {etcd}"),
+        format!("golang:stdlib@1.26.8 @ /usr/bin/plain @ /usr/bin/tool @ /usr/local/bin/etcd @ {archive}:/coredns @ {etcd}"),
         "pypi:Typing_Extensions@4.4.0 @ /usr/lib/python3/dist-packages/typing_extensions-4.4.0.dist-info/METADATA".to_owned(),
     ];
     assert_eq!(items, expected, "and nothing of what a role removes, an upper layer hides, or an archive has besides");
