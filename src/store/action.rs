@@ -115,13 +115,8 @@ impl Store {
     /// # Errors
     /// [`crate::Class::Internal`] when one is not.
     pub fn put_action(&self, kind: &str, key: &Sha256, action: &Action) -> Result<()> {
-        self.require_outputs(kind, key, action)?;
-        self.put_action_ahead(kind, key, action)
-    }
-
-    /// As [`Store::put_action`], of outputs that are about to be in the store: until then the entry is a miss.
-    pub(super) fn put_action_ahead(&self, kind: &str, key: &Sha256, action: &Action) -> Result<()> {
-        self.write_small(&self.action_path(kind, key), &entry_text(kind, key, action)?)
+        let text = self.entry_text(kind, key, action)?;
+        self.write_small(&self.action_path(kind, key), &text)
     }
 
     /// As [`Store::put_action`], of many at once: the disk is waited for once, and not for each.
@@ -130,13 +125,12 @@ impl Store {
         for (kind, key, action) in all {
             let path = self.action_path(kind, key);
             self.make_room(&path)?;
-            self.require_outputs(kind, key, action)?;
-            batch.add(&path, FILE_MODE, &entry_text(kind, key, action)?)?;
+            batch.add(&path, FILE_MODE, &self.entry_text(kind, key, action)?)?;
         }
         batch.commit()
     }
 
-    fn require_outputs(&self, kind: &str, key: &Sha256, action: &Action) -> Result<()> {
+    fn entry_text(&self, kind: &str, key: &Sha256, action: &Action) -> Result<Vec<u8>> {
         for (name, blob) in &action.outputs {
             if self.size(&blob.digest)? != Some(blob.size) {
                 return Err(Error::internal(format!(
@@ -145,7 +139,15 @@ impl Store {
                 )));
             }
         }
-        Ok(())
+        let outputs = action
+            .outputs
+            .iter()
+            .map(|(name, blob)| (name.clone(), EntryBlob { digest: blob.digest.to_string(), size: blob.size }))
+            .collect();
+        let entry = Entry { kind: kind.to_owned(), key: key.to_string(), outputs, check: check(kind, key, action).to_string() };
+        let mut text = serde_json::to_vec_pretty(&entry).map_err(|e| Error::internal(format!("an action cannot be written: {e}")))?;
+        text.push(b'\n');
+        Ok(text)
     }
 
     fn load(&self, root: &Path, kind: &str, key: &Sha256) -> Result<Action, Miss> {
@@ -171,15 +173,6 @@ impl Store {
     pub(super) fn action_path(&self, kind: &str, key: &Sha256) -> PathBuf {
         path(self.root(), kind, key)
     }
-}
-
-fn entry_text(kind: &str, key: &Sha256, action: &Action) -> Result<Vec<u8>> {
-    let outputs =
-        action.outputs.iter().map(|(name, blob)| (name.clone(), EntryBlob { digest: blob.digest.to_string(), size: blob.size })).collect();
-    let entry = Entry { kind: kind.to_owned(), key: key.to_string(), outputs, check: check(kind, key, action).to_string() };
-    let mut text = serde_json::to_vec_pretty(&entry).map_err(|e| Error::internal(format!("an action cannot be written: {e}")))?;
-    text.push(b'\n');
-    Ok(text)
 }
 
 /// Where the store at `root` has an entry.

@@ -5,9 +5,9 @@
 
 use std::sync::PoisonError;
 
-use super::{Action, Blob, Lookup, Store};
+use super::{Action, Blob, Lookup, PlanLock, Store};
 use crate::error::{Class, Result};
-use crate::value::{Digest, Sha256, Sha512};
+use crate::value::{Cancel, Digest, Sha256, Sha512};
 
 /// The kind of the entries, and the name of the blob in them.
 pub(super) const KIND: &str = "alias";
@@ -61,9 +61,14 @@ impl Store {
         action.outputs.get(BLOB).copied()
     }
 
-    /// Remembers that `blob`, which is in the store or about to be, has `digest`: the caller has hashed its bytes.
+    /// Kept by a process from before its blobs have their names until their aliases are written.
+    pub(super) fn alias_turn(&self, cancel: &Cancel) -> Result<PlanLock> {
+        self.plan_lock(&Sha256::of("aliases"), cancel, &|| {})
+    }
+
+    /// Remembers that `blob`, which is in the store, has `digest`: the caller has hashed its bytes.
     pub(super) fn put_alias(&self, digest: &Sha512, blob: Blob) -> Result<()> {
-        self.put_action_ahead(KIND, &key(digest), &Action { outputs: [(BLOB.to_owned(), blob)].into() })?;
+        self.write_alias(digest, blob)?;
         self.prove(digest, blob.digest);
         Ok(())
     }
@@ -73,8 +78,12 @@ impl Store {
     pub fn hint_alias(&self, digest: &Sha512, blob: Blob) -> Result<()> {
         match self.name_of(digest)? {
             Some(_) => Ok(()),
-            None => self.put_action(KIND, &key(digest), &Action { outputs: [(BLOB.to_owned(), blob)].into() }),
+            None => self.write_alias(digest, blob),
         }
+    }
+
+    fn write_alias(&self, digest: &Sha512, blob: Blob) -> Result<()> {
+        self.put_action(KIND, &key(digest), &Action { outputs: [(BLOB.to_owned(), blob)].into() })
     }
 
     fn prove(&self, digest: &Sha512, name: Sha256) {

@@ -121,10 +121,25 @@ impl Store {
                 Err(e) => return Err(what(e)),
             }
             // Whoever had it may have given it its name, or removed it, just before we had the lock.
-            if fsx::is_at(&file, &path).map_err(what)? && self.resolve(digest, size)?.is_none() {
+            if fsx::is_at(&file, &path).map_err(what)? && self.is_missing(digest, size, cancel)? {
                 return Ok(Claim::Ours(Partial::resume(self, Temp::adopt(file, path), *digest, most, cancel)?));
             }
         }
+    }
+}
+
+impl Store {
+    /// True when a blob is not there, nor about to be found by its other digest.
+    fn is_missing(&self, digest: &Digest, size: Option<u64>, cancel: &Cancel) -> Result<bool> {
+        if self.resolve(digest, size)?.is_some() {
+            return Ok(false);
+        }
+        if matches!(digest, Digest::Sha256(_)) {
+            return Ok(true);
+        }
+        // Between a blob's name and its alias's, another process shows neither a download nor the blob.
+        drop(self.alias_turn(cancel)?);
+        Ok(self.resolve(digest, size)?.is_none())
     }
 }
 
@@ -255,13 +270,11 @@ impl Store {
     /// Makes blobs of many downloads at once, which last when this returns: the disk is waited for once, and not for each.
     /// By what other digest one was wanted is remembered.
     pub fn place_whole(&self, all: Vec<Whole<'_>>) -> Result<()> {
-        let mut files = Vec::new();
+        let (mut files, mut aliases) = (Vec::new(), Vec::new());
         for Whole { mut partial, blob } in all {
             partial.settle_early().map_err(|e| Error::io(format!("write to the store {}", self.root().display()), &e))?;
             if let Digest::Sha512(digest) = partial.digest {
-                // Before the blob has its name: who is to look between the two would find neither the download nor the alias, and
-                // would fetch it again.
-                self.put_alias(&digest, blob)?;
+                aliases.push((digest, blob));
             }
             let temp = partial.temp.take().ok_or_else(after_failure)?;
             // Also puts aside a damaged one in its place.
@@ -269,9 +282,10 @@ impl Store {
                 files.push((temp, self.own_path(&blob.digest)));
             }
         }
+        let _turn = (!aliases.is_empty()).then(|| self.alias_turn(&self.cancel)).transpose()?;
         // Also syncs the names of those that others were about to: who calls us will rely on them.
         fsx::place_all(files, &self.root().join("blobs/sha256"), BLOB_MODE)?;
-        Ok(())
+        aliases.iter().try_for_each(|(digest, blob)| self.put_alias(digest, *blob))
     }
 }
 
