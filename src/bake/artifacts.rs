@@ -49,7 +49,7 @@ pub struct OwnFile {
     pub name: ArtifactName,
     /// Where it is.
     pub path: PathBuf,
-    /// What to do when it is not there: a command, and what comes before it.
+    /// The remedy when it is not there: a command, and what comes before it.
     pub again: String,
 }
 

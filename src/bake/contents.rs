@@ -45,7 +45,7 @@ enum Thing<'a> {
     File(&'a LargeFile),
 }
 
-/// Where in the image the files of a thing are.
+/// The places in the image that the files of a thing have.
 enum Places {
     /// All of them, at their own paths.
     Root,

@@ -33,7 +33,7 @@ pub struct Inherited {
     pub stale: BTreeMap<ChannelName, Vec<String>>,
 }
 
-/// What `own`, the channel's lock, becomes with the entries of `bases`, the nearest first. Files of the user's own that a base has in
+/// The channel's lock `own` with the entries of `bases`, the nearest first. Files of the user's own that a base has in
 /// an artifact's place are taken over too, but for the names in `given_back`.
 ///
 /// # Errors

@@ -188,7 +188,7 @@ impl Wanted {
     }
 }
 
-/// What the sources want of an artifact, for every machine that it can be locked for.
+/// The sources' wishes for an artifact, for every machine that it can be locked for.
 fn wanted(sources: &Sources, name: &Located<ArtifactName>) -> Result<Vec<((ArtifactName, Arch), WantedArtifact)>> {
     let key = |arch| (name.value.clone(), arch);
     Ok(match &sources.artifact(name)?.origin {

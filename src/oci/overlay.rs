@@ -61,7 +61,7 @@ pub fn upper(layer: &Tree, lowers: &[&Tree]) -> Result<Tree, String> {
     Ok(upper)
 }
 
-/// Where a marker in a layer hides what lower layers have, and all in it. None for what is no marker.
+/// The path that a marker in a layer hides in the layers below, with all in it. None for a path that is no marker.
 pub fn hidden(path: &TreePath) -> Option<TreePath> {
     let folder = path.parent()?;
     match path.name().strip_prefix(WHITEOUT)? {

@@ -204,6 +204,8 @@ END
 
 # For kubeadm: this host's own cgroups, no swap to look at, and a file of the kernel's.
 preflight=SystemVerification,Swap,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables
+
+# on NODE COMMAND...
 on() { native exec "$@"; }
 
 # The account of `native count`, begun before a fault and read after it.

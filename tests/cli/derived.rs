@@ -56,7 +56,7 @@ fn a_derived_channel_takes_over_what_it_does_not_change() {
     site.succeeds(&["lock", "--check", "--channel", "lab"]);
     assert_eq!(site.succeeds(&["plan", "etcd", "--channel", "lab"]), site.succeeds(&["plan", "etcd"]));
     assert_eq!(site.succeeds(&["lock", "--channel", "lab"]), "");
-    // What is in a store or a home counts for nothing.
+    // Stores and homes count for nothing.
     fs::remove_file(site.path("lockfiles/lab.lock")).unwrap();
     fs::remove_dir_all(site.path("home/.cache")).ok();
     site.succeeds(&["lock", "--channel", "lab"]);

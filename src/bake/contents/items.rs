@@ -13,7 +13,7 @@ use crate::value::TreePath;
 
 /// The name of Go's own module, as scanners know it.
 const LIBRARY: &str = "stdlib";
-/// Where a system says which it is. The first is often a link to the second.
+/// The files in which a system says which it is. The first is often a link to the second.
 const RELEASES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 
 /// The items of a bill as they grow, each once.

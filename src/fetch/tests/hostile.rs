@@ -179,7 +179,7 @@ fn tls_to_what_speaks_none_fails_politely() {
 fn silence_and_dripping_end() {
     let bytes = payload(100_000);
     let half = &bytes[..50_000];
-    // What drips is told from what is silent by a window in which a slow machine sends something, too.
+    // The window tells a drip from silence: within it a slow machine sends something, too.
     for (answer, reason, window) in [
         (Answer::ok(half).framed(Framing::Length(100_000)).ending(Ending::Hang), "silent for too long", 150),
         (Answer::ok(b"").framed(Framing::Length(100_000)).ending(Ending::Hang), "silent for too long", 150),

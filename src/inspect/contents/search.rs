@@ -105,7 +105,7 @@ struct Window<'a> {
     /// Bytes of the segment that are not held yet.
     left: u64,
     held: Vec<u8>,
-    /// Where in what is held the search is.
+    /// The place of the search, in the bytes that are held.
     start: usize,
 }
 
