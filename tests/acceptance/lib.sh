@@ -121,6 +121,8 @@ all_running() {
 }
 
 # A deployment, its service with a fixed NodePort, and a pod to ask from. The image is the toolbox of tests/kubernetes/bake.
+# Nothing makes the pod anew: it stays where it is while its node is away, and an emulated one is away for longer than the five minutes
+# after which Kubernetes would delete it.
 toolbox=registry.k8s.io/e2e-test-images/busybox:1.35.0
 put_web() { # TYPE of the service
   # Until a controller has made it, a pod is refused.
@@ -159,7 +161,10 @@ spec: { type: $1, selector: { app: web }, ports: [{ port: 80, targetPort: 8080, 
 apiVersion: v1
 kind: Pod
 metadata: { name: asker }
-spec: { terminationGracePeriodSeconds: 0, containers: [{ name: asker, image: "$toolbox", imagePullPolicy: Never, command: [sleep, "1000000"] }] }
+spec:
+  terminationGracePeriodSeconds: 0
+  tolerations: [{ operator: Exists, effect: NoExecute }]
+  containers: [{ name: asker, image: "$toolbox", imagePullPolicy: Never, command: [sleep, "1000000"] }]
 END
 }
 web_is_ready() {
@@ -203,6 +208,7 @@ END
 }
 
 # For kubeadm: this host's own cgroups, no swap to look at, and a file of the kernel's.
+# shellcheck disable=SC2034 # kubeadm and kubeadm-ha read it
 preflight=SystemVerification,Swap,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables
 
 # on NODE COMMAND...
