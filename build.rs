@@ -21,6 +21,7 @@ fn main() {
     println!("cargo:rustc-env=KBAKE_VERSION={}", version(&package, commit.as_deref()));
 }
 
+/// The version that `kbake --version` shows: the package's, and the commit in parentheses if there is one.
 pub fn version(package: &str, commit: Option<&str>) -> String {
     commit.map_or_else(|| package.to_owned(), |commit| format!("{package} ({commit})"))
 }

@@ -1,24 +1,31 @@
-//! Holds the module table of ARCHITECTURE.md against the imports in `src/`: no module uses one that its row does
-//! not name, no row is missing or left over, and every module begins with its charter. Also holds who may open secrets.
+//! The law of ARCHITECTURE.md, checked against the imports in `src/`: wings and rooms use only what their tables allow, no two files use
+//! each other, every file begins with its charter, and secrets are opened in listed places only.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
+
+#[path = "architecture/imports.rs"]
+mod imports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use imports::{Imports, Module, circles};
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// module → the modules it may use, from the table's rows: | `module` | charter | may use | effects |
-fn table() -> BTreeMap<String, BTreeSet<String>> {
+/// Rows of a table of ARCHITECTURE.md, by the heading before it: name → the names in its cell `may use`.
+fn table(heading: &str) -> BTreeMap<String, BTreeSet<String>> {
     let text = fs::read_to_string(Path::new(ROOT).join("ARCHITECTURE.md")).unwrap();
+    let section = text.split(&format!("\n### {heading}\n")).nth(1).unwrap_or_else(|| panic!("no section {heading}"));
+    let section = section.split("\n#").next().unwrap();
     let mut rows = BTreeMap::new();
-    for line in text.lines().filter(|line| line.starts_with("| `")) {
+    for line in section.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        assert_eq!(cells.len(), 4, "a module's row has four cells: {line}");
+        assert!(cells.len() >= 3, "a row has a name, a charter and what it may use: {line}");
         let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
-        let module = names(cells[0]).pop_first().unwrap();
-        assert!(rows.insert(module.clone(), names(cells[2])).is_none(), "`{module}` has two rows");
+        let name = names(cells[0]).pop_first().unwrap();
+        assert!(rows.insert(name.clone(), names(cells[2])).is_none(), "`{name}` has two rows");
     }
     rows
 }
@@ -37,85 +44,73 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The top-level module that a file belongs to: `src/disk/gpt.rs` → `disk`.
-fn module_of(file: &Path) -> String {
-    let inside = file.strip_prefix(Path::new(ROOT).join("src")).unwrap();
-    inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
-}
-
-/// The top-level modules that a source text names as `crate::module` or inside `use crate::{…}`.
-fn used_modules(text: &str) -> BTreeSet<String> {
-    let code: String = text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
-    let mut used = BTreeSet::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
-        let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-        match rest.strip_prefix('{') {
-            None => _ = used.insert(word(rest)),
-            Some(group) => {
-                let (mut depth, mut start) = (0, 0);
-                for (i, c) in group.char_indices() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => {
-                            used.insert(word(group[start..i].trim_start()));
-                            break;
-                        }
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => {
-                            used.insert(word(group[start..i].trim_start()));
-                            start = i + 1;
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
-    // `crate::Error`, `crate::Result` and `crate::Class` are re-exports of `error`.
-    used.into_iter().filter(|name| name.starts_with(char::is_lowercase)).collect()
+/// The room of a file, `formats/disk`; a wing's own `mod.rs` is the wing, `formats`.
+fn room_of(module: &Module) -> String {
+    module[..module.len().min(2)].join("/")
 }
 
 #[test]
-fn modules_use_only_what_the_table_allows() {
-    let table = table();
+fn wings_use_only_what_their_table_allows() {
+    let table = table("Wings");
+    let imports = Imports::read(&Path::new(ROOT).join("src"));
+    let wings: BTreeSet<String> =
+        imports.modules().filter_map(|module| module.first().cloned()).filter(|name| !["lib", "main"].contains(&name.as_str())).collect();
+    assert_eq!(wings, table.keys().cloned().collect(), "the wings of src/ are those of the table");
     let mut wrong = Vec::new();
-    let mut seen = BTreeSet::new();
-    for file in rust_files(&Path::new(ROOT).join("src")) {
-        let module = module_of(&file);
-        if ["lib", "main"].contains(&module.as_str()) {
-            continue;
-        }
-        seen.insert(module.clone());
-        let Some(allowed) = table.get(&module) else {
-            wrong.push(format!("src/{module} has no row in ARCHITECTURE.md"));
-            continue;
-        };
-        let own: BTreeSet<String> = [module.clone(), "error".into()].into();
-        for used in used_modules(&fs::read_to_string(&file).unwrap()) {
-            if !allowed.contains(&used) && !own.contains(&used) {
-                wrong.push(format!("{} uses `{used}`, which the row of `{module}` does not allow", file.display()));
-            }
+    for (module, used) in imports.edges() {
+        let Some(allowed) = table.get(&module[0]) else { continue };
+        for used in used.iter().filter(|used| used[0] != module[0] && !allowed.contains(&used[0])) {
+            wrong.push(format!("{} uses {}, and `{}` may not use `{}`", module.join("::"), used.join("::"), module[0], used[0]));
         }
     }
-    wrong.extend(table.keys().filter(|name| !seen.contains(*name)).map(|name| format!("`{name}` has a row and no code")));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn the_table_has_no_cycle() {
-    let table = table();
-    // A module may only use modules that come earlier in an order that can be found by removing leaves.
-    let mut left = table.clone();
-    loop {
-        let leaves: Vec<String> =
-            left.iter().filter(|(_, uses)| uses.iter().all(|used| !left.contains_key(used))).map(|(name, _)| name.clone()).collect();
-        if leaves.is_empty() {
-            break;
+fn rooms_use_only_what_their_table_allows() {
+    let table = table("Rooms");
+    let imports = Imports::read(&Path::new(ROOT).join("src"));
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (module, used) in imports.edges() {
+        // The commands of `cli` are one room: no command uses another's file in a circle.
+        if module.len() < 2 || module[0] == "cli" {
+            continue;
         }
-        left.retain(|name, _| !leaves.contains(name));
+        let room = room_of(&module);
+        let Some(allowed) = table.get(&room) else {
+            wrong.push(format!("src/{room} has no row in ARCHITECTURE.md"));
+            continue;
+        };
+        for used in used.iter().filter(|used| used[0] == module[0]) {
+            let other = used.get(1).cloned().unwrap_or_default();
+            if room_of(used) != room && !allowed.contains(&other) {
+                wrong.push(format!("{} uses {}, which the row of `{room}` does not allow", module.join("::"), used.join("::")));
+            }
+        }
+        seen.insert(room);
     }
-    assert!(left.is_empty(), "these use each other in a circle: {:?}", left.keys().collect::<Vec<_>>());
+    wrong.extend(table.keys().filter(|room| !seen.contains(*room)).map(|room| format!("`{room}` has a row and no code")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// No image can depend on a cluster, and nothing that is committed or cached on what is private.
+#[test]
+fn walls_stand_where_the_invariants_are() {
+    let wings = table("Wings");
+    for (wing, never) in [("build", "cluster"), ("cluster", "build"), ("cluster", "storage"), ("spec", "storage"), ("common", "formats")] {
+        assert!(!wings[wing].contains(never), "`{wing}` may use `{never}`");
+    }
+    for (wing, uses) in &wings {
+        assert!(wing == "cli" || !uses.contains("cli"), "`{wing}` may use `cli`");
+    }
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let circles = circles(&Imports::read(&Path::new(ROOT).join("src")).edges());
+    let files: Vec<String> = circles.iter().map(|module| module.join("::")).collect();
+    assert!(files.is_empty(), "these use each other in circles:\n{}", files.join("\n"));
 }
 
 #[test]
@@ -126,28 +121,27 @@ fn every_module_begins_with_its_charter() {
     }
 }
 
-/// Who may know that there are secrets. What is not in here has no type to put one in: not a tree, a plan, the store.
-/// (`fetch` has logins of servers, and `resolve` hands those of mirrors to apt.)
-const SECRETIVE: [&str; 6] = ["cli", "fetch", "pki", "render", "resolve", "seed"];
+/// Rooms and wings that may know secrets. All others have no type to put one in: neither a tree, nor a plan, nor the store.
+/// (`storage/fetch` has logins of servers, and `spec/apt` hands those of mirrors to apt.)
+const SECRETIVE: [&str; 4] = ["cli", "cluster", "spec/apt", "storage/fetch"];
 
 /// Where secrets are opened, and why. `pki/` reads and writes the user's private folder.
-const OPENERS: [(&str, &str); 8] = [
-    ("cli/pki.rs", "prints the kubeconfig that was asked for"),
-    ("cli/kubeconfig.rs", "writes kubeconfigs to the user's files"),
-    ("fetch/credential.rs", "puts logins and tokens into headers of requests, proxies' addresses, and apt's netrc"),
+const OPENERS: [(&str, &str); 7] = [
+    ("cli/kubeconfig.rs", "prints kubeconfigs and writes them to the user's files"),
+    ("storage/fetch/credential.rs", "puts logins and tokens into headers of requests, proxies' addresses, and apt's netrc"),
     (
-        "render/additions.rs",
+        "cluster/node/additions.rs",
         "reads the keys of what a person adds to a seed, and joins it with the seed's into a document that is a secret again",
     ),
-    ("render/merge.rs", "puts a cluster's entries into a kubeconfig, which is a secret again"),
-    ("render/yaml.rs", "writes them into documents that are secrets again"),
-    ("resolve/state.rs", "writes a mirror's login into the netrc of the private apt, mode 0600"),
-    ("seed/mod.rs", "lays volumes out, which are secrets again, and hands the bytes to who writes private files"),
+    ("cluster/node/merge.rs", "puts a cluster's entries into a kubeconfig, which is a secret again"),
+    ("cluster/node/secret.rs", "writes them into documents that are secrets again"),
+    ("spec/apt/state.rs", "writes a mirror's login into the netrc of the private apt, mode 0600"),
+    ("cluster/seed/mod.rs", "lays volumes out, which are secrets again, and hands the bytes to who writes private files"),
 ];
 
 /// Whether a file's tests are all that is in it: they may look into everything.
 fn is_tests(file: &Path) -> bool {
-    file.file_name().is_some_and(|name| name == "tests.rs") || file.components().any(|part| part.as_os_str() == "tests")
+    file.with_extension("").iter().any(|part| part == "tests" || part == "testing")
 }
 
 /// Whether a source text can have secrets, and whether it can open them. A glob would bring the opening trait unnamed.
@@ -162,12 +156,12 @@ fn secrets_are_opened_only_where_they_leave() {
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     for file in rust_files(&Path::new(ROOT).join("src")).into_iter().filter(|file| !is_tests(file)) {
-        let (module, shown) = (module_of(&file), file.strip_prefix(Path::new(ROOT).join("src")).unwrap().display().to_string());
+        let shown = file.strip_prefix(Path::new(ROOT).join("src")).unwrap().display().to_string();
         let (has, opens) = secrecy_of(&fs::read_to_string(&file).unwrap());
-        if has && !SECRETIVE.contains(&module.as_str()) {
-            wrong.push(format!("src/{shown} knows secrets, and `{module}` may not"));
+        if has && !SECRETIVE.iter().any(|room| shown.starts_with(&format!("{room}/"))) {
+            wrong.push(format!("src/{shown} knows secrets, and may not"));
         }
-        if opens && module != "pki" && !OPENERS.iter().any(|(opener, _)| *opener == shown) {
+        if opens && !shown.starts_with("cluster/pki/") && !OPENERS.iter().any(|(opener, _)| *opener == shown) {
             wrong.push(format!("src/{shown} opens secrets: add it to OPENERS in tests/architecture.rs with a good reason, or do without"));
         }
         if opens {
@@ -181,17 +175,6 @@ fn secrets_are_opened_only_where_they_leave() {
     assert!(manifest.lines().any(|line| line.starts_with("secrecy = \"")), "secrecy comes without features");
 }
 
-/// What could carry a secret into an image knows neither keys nor seeds.
-#[test]
-fn nothing_that_makes_images_uses_seeds_or_keys() {
-    let table = table();
-    for module in ["value", "plan", "tree", "unpack", "disk", "oci", "fsx", "store", "fetch", "base", "project", "bake"] {
-        for private in ["pki", "seed"] {
-            assert!(!table[module].contains(private), "`{module}` may use `{private}`");
-        }
-    }
-}
-
 #[test]
 fn openers_are_recognised() {
     assert_eq!(secrecy_of("use secrecy::SecretString; // ExposeSecret"), (true, false));
@@ -201,10 +184,38 @@ fn openers_are_recognised() {
     assert_eq!(secrecy_of("let secret = 1;"), (false, false));
 }
 
+fn module(path: &str) -> Module {
+    path.split("::").map(str::to_owned).collect()
+}
+
+fn edges(files: &[(&str, &str)]) -> BTreeMap<Module, BTreeSet<Module>> {
+    let files: Vec<_> = files.iter().map(|(path, text)| (module(path), imports::code(text))).collect();
+    Imports::of(&files).edges()
+}
+
 #[test]
 fn imports_are_understood() {
-    let used = used_modules("use crate::{disk::{gpt, raw}, tree::Tree};\nlet x = crate::plan::Plan; // crate::cli\nuse crate::Result;");
-    assert_eq!(used, ["disk", "plan", "tree"].map(String::from).into());
+    let files = [
+        ("a", "pub use self::one::{One, Two as Other};\npub mod one; pub mod two;"),
+        ("a::one", "use super::two; // crate::b\nfn f() -> crate::b::c::T { $crate::b::X }"),
+        ("a::two", "#[cfg(test)]\nmod tests {\n    use crate::b::c;\n}\nuse std::{io, fmt};\nuse crate::{a, b::{self, d::{E, F}}};"),
+        ("b", "pub mod c; pub mod d;"),
+        ("b::c", "use crate::a::{One as First, Other};\n#[cfg(test)]\nuse crate::b::d;"),
+        ("b::d", "use super::c::{self as other, T};"),
+    ];
+    let used = |path: &str| edges(&files)[&module(path)].iter().map(|used| used.join("::")).collect::<Vec<_>>();
+    assert_eq!(used("a::one"), ["a::two", "b::c"]);
+    assert_eq!(used("a::two"), ["b", "b::d"], "an import of the module itself is one of its mod.rs");
+    assert_eq!(used("b::c"), ["a::one"], "re-exports are followed, and tests are left out");
+    assert_eq!(used("b::d"), ["b::c"]);
+}
+
+#[test]
+fn circles_are_found() {
+    let free = [("x::a", "use super::b::B;"), ("x::b", "use crate::y::Y;"), ("y", "")];
+    assert!(circles(&edges(&free)).is_empty());
+    let of_three = [("x::a", "use super::b::B;"), ("x::b", "use super::c::C;"), ("x::c", "use super::a::A;"), ("y", "use crate::x::a::A;")];
+    assert_eq!(circles(&edges(&of_three)), ["x::a", "x::b", "x::c"].map(module).into());
 }
 
 /// The file that starts the program for tests, with nothing of the user's.

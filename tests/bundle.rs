@@ -16,9 +16,9 @@ use std::sync::LazyLock;
 
 use baked::{fresh_folder, judge, ok, path, text};
 use docker::Registry;
-use kbake::bundle::{self, Content, Outline, pieces::Files};
-use kbake::store::{Access, Store, StoreSource};
-use kbake::value::{Cancel, Sha256};
+use kbake::common::value::{Cancel, Sha256};
+use kbake::storage::bundle::{self, Content, Outline, pieces::Files};
+use kbake::storage::store::{Access, Store, StoreSource};
 use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -165,7 +165,7 @@ fn a_site_without_network_builds_what_was_promised() {
 
     // Again is no harm, and from the files.
     let output = site.ok(&["bundle", "import", path(&pieces[0]), "--project-to", "project"]);
-    assert!(text(&output.stderr).contains(" 0 blobs (0 B) came"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains(" 0 blobs (0 B) imported"), "{}", text(&output.stderr));
 
     let build = ["--project", "project", "build", "etcd", "--offline"];
     let output = site.ok(&build);
@@ -177,19 +177,27 @@ fn a_site_without_network_builds_what_was_promised() {
     let liar = site.folder.join("liar.bundle");
     let wrong = Sha256::of("another image").to_string();
     lie(made, &made.file("inputs.bundle"), &liar, &wrong);
-    site.fails(INTEGRITY, &["bundle", "import", path(&liar)], &["is not what this store has for the same plan", &wrong, &made.image]);
+    site.fails(
+        INTEGRITY,
+        &["bundle", "import", path(&liar)],
+        &["is not the one that this store has for the same plan", &wrong, &made.image],
+    );
 
     // One that does not know believes nothing, builds, and finds out.
     for name in site.names("actions").iter().filter(|name| name.starts_with("image-")) {
         fs::remove_file(site.folder.join("store/actions").join(name)).unwrap();
     }
-    site.fails(INTEGRITY, &["bundle", "import", path(&liar)], &["is not what another bundle said", &wrong, &made.image, "to forget"]);
+    site.fails(
+        INTEGRITY,
+        &["bundle", "import", path(&liar)],
+        &["is not the one that another bundle claims", &wrong, &made.image, "to drop"],
+    );
     fs::remove_dir_all(site.folder.join("store/claims")).unwrap();
     fs::remove_dir_all(site.folder.join("images")).unwrap();
     site.ok(&["bundle", "import", path(&liar)]);
     for _ in 0..2 {
         // The second time, the image is in the store.
-        let words = ["is not the one that a bundle promised for this plan", &wrong, &made.image, "hint: "];
+        let words = ["does not match the one that a bundle claims for this plan", &wrong, &made.image, "hint: "];
         site.fails(INTEGRITY, &build, &words);
         assert!(!site.folder.join("images/etcd.qcow2").exists());
     }
@@ -226,14 +234,14 @@ fn an_image_is_believed_with_the_right_digest_only() {
         site.fails(
             INTEGRITY,
             &["bundle", command, path(&bundle), "--expect", &wrong],
-            &["another bundle than the expected", &wrong, &digest],
+            &["the bundle's digest is not the expected", &wrong, &digest],
         );
     }
     assert!(site.names("blobs/sha256").is_empty());
 
     let output = site.ok(&["bundle", "import", path(&bundle), "--project-to", "project"]);
     assert_eq!(text(&output.stdout), format!("etcd sha256:{} not-believed\n", made.image));
-    assert!(text(&output.stderr).contains("nobody vouches for its image"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("its image is not trusted and not used"), "{}", text(&output.stderr));
     let build = ["--project", "project", "build", "etcd", "--offline"];
     site.fails(3, &build, &["missing in the store", "kbake bundle"]);
 
@@ -246,7 +254,7 @@ fn an_image_is_believed_with_the_right_digest_only() {
 
     // A folder with other files in it stays as it is.
     fs::write(site.folder.join("project/recipes/files/motd"), "mine\n").unwrap();
-    site.fails(USER, &["bundle", "import", path(&bundle), "--project-to", "project"], &["recipes/files/motd is another file"]);
+    site.fails(USER, &["bundle", "import", path(&bundle), "--project-to", "project"], &["recipes/files/motd is a different file"]);
     assert_eq!(fs::read_to_string(site.folder.join("project/recipes/files/motd")).unwrap(), "mine\n");
 }
 
@@ -410,8 +418,8 @@ fn a_bundle_that_was_damaged_on_its_way() {
     assert!(site.names("claims").is_empty() && site.names("actions").is_empty() && site.names("roots").is_empty());
     assert!(!site.names("blobs/sha256").is_empty(), "what came whole stays");
     let output = site.ok(&["bundle", "import", path(&made.file("both.bundle"))]);
-    assert!(!text(&output.stderr).contains(", 0 were there"), "the rest is gone on with: {}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains(", 0 already present"), "the rest is gone on with: {}", text(&output.stderr));
     let cut = fs::File::options().write(true).open(&bad).unwrap();
     cut.set_len(middle as u64).unwrap();
-    site.fails(INTEGRITY, &["bundle", "verify", path(&bad)], &["it ends there"]);
+    site.fails(INTEGRITY, &["bundle", "verify", path(&bad)], &["the bundle ends there"]);
 }

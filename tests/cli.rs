@@ -21,7 +21,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kbake::value::Sha256;
+use kbake::common::value::Sha256;
 use packages::{deb, tar};
 use site::{ONE, Site, TOOL, TWO, contents, mirror, said, says};
 use web::{Answer, Web};
@@ -96,7 +96,7 @@ fn a_shorter_file_and_a_portal() {
     says(&text, &["error: cannot fetch `one`", "1000"]);
     web.answer(ONE, Answer::Html("<!doctype html><title>Welcome to the hotel</title>"));
     let text = site.fails(3, &["fetch", "etcd", "--mirror", &web.base]);
-    says(&text, &["a web page came in place of a file", "portal"]);
+    says(&text, &["a web page came instead of a file", "portal"]);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn offline_lists_all_that_is_missing_and_opens_no_socket() {
             TWO,
             TOOL,
             "MiB",
-            "hint: run `kbake fetch etcd --channel debian` where there is a network",
+            "hint: run `kbake fetch etcd --channel debian` with network access",
         ],
     );
     let calls = fs::read_to_string(trace).unwrap();
@@ -124,7 +124,7 @@ fn offline_lists_all_that_is_missing_and_opens_no_socket() {
 #[test]
 fn no_mirror_at_all() {
     let text = Site::new().fails(3, &["fetch", "etcd"]);
-    says(&text, &["error: no mirror is known to fetch packages from", "needed: pool/main/", "hint: give one with `--mirror URL`"]);
+    says(&text, &["error: no package mirror is configured", "needed: pool/main/", "hint: name one with `--mirror URL`"]);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_folder_is_a_mirror_from_the_command_line_or_the_host_s_apt() {
     other.write("home/apt.conf", &format!("Dir::Etc::SourceList \"{}\";\nDir::Etc::SourceParts \"/dev/null\";\n", list.display()));
     fs::remove_file(site.path(ONE)).unwrap();
     let text = other.fails(3, &["fetch", "etcd"]);
-    says(&text, &["error: cannot fetch `one`", &format!("from file://{folder}/{ONE}: is not there"), "hint: no source has it any more"]);
+    says(&text, &["error: cannot fetch `one`", &format!("from file://{folder}/{ONE}: does not exist"), "hint: no source has it any more"]);
     assert_eq!(other.blobs().len(), 2, "one that is missing does not keep the others out");
     fs::write(site.path(ONE), contents(ONE)).unwrap();
     other.succeeds(&["fetch", "etcd"]);
@@ -168,12 +168,12 @@ fn a_host_without_apt() {
     mirror(&web, &[ONE, TWO, TOOL]);
     let run = |args: &[&str]| site.kbake(args).env("PATH", site.path("home")).output().unwrap();
     for args in [&["fetch", "etcd"][..], &["lock", "--upgrade"]] {
-        says(&said(1, &run(args)), &["error: `apt-get` is missing", "hint: install the package `apt`", "--mirror URL"]);
+        says(&said(1, &run(args)), &["error: `apt-get` is not installed", "hint: install the package `apt`", "--mirror URL"]);
     }
     let output = run(&["fetch", "etcd", "--mirror", &web.base]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    says(&text, &["the host's own mirrors are not asked: `apt-get` is missing"]);
+    says(&text, &["the host's own mirrors are not used: `apt-get` is not installed"]);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_mirror_that_is_down() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let down = format!("http://user:secret@127.0.0.1:{port}/");
     let text = site.fails(3, &["fetch", "etcd", "--mirror", &down]);
-    says(&text, &["cannot be reached", &format!("from http://127.0.0.1:{port}/{ONE}"), "hint: check the network, the proxy's settings"]);
+    says(&text, &["cannot be reached", &format!("from http://127.0.0.1:{port}/{ONE}"), "hint: check the network, the proxy settings"]);
     assert!(!text.contains("secret"), "{text}");
     site.succeeds(&["fetch", "etcd", "--mirror", &down, "--mirror", &web.base]);
     assert_eq!(site.blobs().len(), FETCHED);
@@ -248,7 +248,7 @@ fn a_host_without_a_mirror_of_debian_is_told_so_before_anything_is_fetched() {
     let text = site.fails(3, &["fetch", "etcd"]);
     says(
         &text,
-        &["error: no mirror is known to fetch packages from", "this host's apt has no mirror of Debian's archive", "`--mirror URL`"],
+        &["error: no package mirror is configured", "this host's apt sources name no mirror of the Debian archive", "`--mirror URL`"],
     );
 }
 
@@ -333,19 +333,22 @@ fn hostile_packages_are_refused_by_name() {
     let control = |name: &str| format!("Package: {name}\nVersion: 1\nArchitecture: all\nEssential: yes\n");
     let honest = deb(&control("apt"), &tar(&[]));
     // What the lock names, byte for byte, and yet no package, or another one.
-    says(&builds_from(b"no package", b"x"), &["error: the package `apt`: is no ar archive"]);
+    says(&builds_from(b"no package", b"x"), &["error: the package `apt`: is not an ar archive"]);
     let other = deb(&control("tpa"), &tar(&[]));
-    says(&builds_from(&other, b"x"), &["error: the package locked as `apt` is another one", "expected apt 1 all, found tpa 1 all"]);
+    says(&builds_from(&other, b"x"), &["error: `apt` is locked to another package", "expected apt 1 all, found tpa 1 all"]);
     says(&builds_from(&honest, &honest[..honest.len() - 600]), &["error: ", "mmdebstrap"]);
     let (bin, script) = (("./usr/bin/", Directory, ""), ("./usr/bin/mmdebstrap", Regular, ""));
     for (members, expected) in [
-        (&[("./../../etc/cron.d/evil", Regular, ""), script][..], "climbs out with `..`"),
+        (&[("./../../etc/cron.d/evil", Regular, ""), script][..], "escapes the root by `..`"),
         (&[("/etc/cron.d/evil", Regular, ""), script], "`/etc/cron.d/evil` is absolute"),
         (&[("./usr/bin", Symlink, "/tmp"), script], "goes through the symbolic link /usr/bin"),
-        (&[bin, ("./usr/bin/x", Link, "../../../etc/shadow"), script], "is a hard link, whose target `../../../etc/shadow` climbs out"),
-        (&[bin, ("./dev/sda", Block, ""), script], "is a device or pipe, and none belong here"),
-        (&[bin, ("./run/pipe", Fifo, ""), script], "is a device or pipe, and none belong here"),
-        (&[bin, script, script], "is there twice"),
+        (
+            &[bin, ("./usr/bin/x", Link, "../../../etc/shadow"), script],
+            "is a hard link, whose target `../../../etc/shadow` escapes the root",
+        ),
+        (&[bin, ("./dev/sda", Block, ""), script], "is a device or pipe, which are not allowed here"),
+        (&[bin, ("./run/pipe", Fifo, ""), script], "is a device or pipe, which are not allowed here"),
+        (&[bin, script, script], "occurs twice"),
     ] {
         let folders = ["./", "./dev/", "./run/", "./usr/"].map(|name| (name, Directory, ""));
         let tool = deb(&control("mmdebstrap"), &tar(&[&folders, members].concat()));
@@ -400,7 +403,7 @@ fn what_a_recipe_puts_into_an_image_is_audited_before_anything_is_fetched() {
                 &format!("{}-----BEGIN RSA PRIVATE KEY-----\n{}", "\n".repeat(filling), "MIIEowIBAAKCAQEA1234\n".repeat(8)),
             );
             site.write("recipes/roles/etcd.toml", &format!("{role}[[file]]\n{entry}\n"));
-            says(&site.fails(1, &["build", "etcd", "--offline"]), &["error: the recipes of `etcd` put into the image", what, "public = "]);
+            says(&site.fails(1, &["build", "etcd", "--offline"]), &["error: the recipes of `etcd` put secrets", what, "public = "]);
             site.write("recipes/roles/etcd.toml", &format!("{role}[[file]]\n{entry}\npublic = \"an example\"\n"));
             says(&site.fails(3, &["build", "etcd", "--offline"]), &["error: 3 artifacts are missing"]);
         }
@@ -613,9 +616,8 @@ fn a_link_out_of_the_project_brings_nothing_into_an_image() {
     let token = outside.path().join("token");
     fs::write(&token, "hush").unwrap();
     let role = site.read("recipes/roles/etcd.toml");
-    let refused = |name: &str| {
-        says(&site.fails(1, &["plan", "etcd"]), &[&format!("{name} leads out of the project's folder"), "hint: copy the file"])
-    };
+    let refused =
+        |name: &str| says(&site.fails(1, &["plan", "etcd"]), &[&format!("{name} is outside the project's folder"), "hint: copy the file"]);
     site.write("recipes/roles/etcd.toml", &format!("{role}\n[[file]]\npath = \"/etc/a\"\nsource = \"dir/token\"\n"));
     std::os::unix::fs::symlink(outside.path(), site.path("recipes/dir")).unwrap();
     refused("recipes/dir/token");
@@ -677,16 +679,16 @@ fn what_cannot_be_a_program_is_not_locked_as_one() {
     let tables = "\n[artifact.kubelet]\nabsent = \"not here\"\ninstall = \"/usr/local/bin/kubelet\"\n";
     site.write("recipes/sources/debian.toml", &(site.read("recipes/sources/debian.toml") + tables));
     let before = site.read("lockfiles/debian.lock");
-    says(&site.fails(1, &["lock", "--set", "kubelet=/etc/hosts"]), &["/etc/hosts is no program (no ELF file)"]);
+    says(&site.fails(1, &["lock", "--set", "kubelet=/etc/hosts"]), &["/etc/hosts is not a program (not an ELF file)"]);
     says(&site.fails(1, &["lock", "--set", "kubelet=/dev/zero"]), &["/dev/zero is a device, pipe or socket"]);
     assert_eq!(site.read("lockfiles/debian.lock"), before);
     site.write("mine", "#!/bin/sh\nexit 0\n");
     // Nothing takes it yet, which is said.
     let out = site.kbake(&["lock", "--set", "kubelet=mine"]).output().unwrap();
     assert!(out.status.success());
-    says(&said_by(&out), &["no recipe uses the artifact `kubelet`", "the file changes nothing; a role or part takes it by `artifacts"]);
+    says(&said_by(&out), &["no recipe uses the artifact `kubelet`", "the file has no effect; a role or part uses it with `artifacts"]);
     says(&site.read("lockfiles/debian.lock"), &["path = \"mine\""]);
-    says(&site.fails(1, &["lock", "--upgrade", "kubelet"]), &["a file of your own, mine", "kbake lock --unset kubelet --channel debian"]);
+    says(&site.fails(1, &["lock", "--upgrade", "kubelet"]), &["the local file mine", "kbake lock --unset kubelet --channel debian"]);
     // Outside the project by a link that was typed: locked where it is, and found there.
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("mine"), "#!/bin/sh\nexit 1\n").unwrap();
@@ -698,7 +700,7 @@ fn what_cannot_be_a_program_is_not_locked_as_one() {
     let strange = site.read("lockfiles/debian.lock").replace(&format!("{}/", site.dir.path().display()), "");
     site.write("lockfiles/debian.lock", &strange);
     site.write("recipes/roles/etcd.toml", &site.read("recipes/roles/etcd.toml").replace("packages", "artifacts = [\"kubelet\"]\npackages"));
-    says(&site.fails(1, &["plan", "etcd"]), &["build/mine leads out of the project's folder"]);
+    says(&site.fails(1, &["plan", "etcd"]), &["build/mine is outside the project's folder"]);
 }
 
 #[test]
@@ -732,9 +734,9 @@ fn a_cluster_is_shown_warned_about_or_refused() {
     let missing = site.fails(1, &["cluster"]);
     says(
         &missing,
-        &["error: there is no cluster file cluster.toml", "hint: `kbake init` writes one", "recipes/clusters/", "--cluster FILE"],
+        &["error: the cluster file cluster.toml does not exist", "hint: `kbake init` writes one", "recipes/clusters/", "--cluster FILE"],
     );
-    says(&site.fails(1, &["cluster", "--cluster", "a/b.toml"]), &["error: there is no cluster file a/b.toml"]);
+    says(&site.fails(1, &["cluster", "--cluster", "a/b.toml"]), &["error: the cluster file a/b.toml does not exist"]);
     says(&site.fails(1, &["cluster", "--cluster", "recipes"]), &["error: ", "recipes"]);
 
     site.write("cluster.toml", &good);
@@ -785,8 +787,8 @@ fn usage_and_pipes() {
     let site = Site::new();
     says(&site.fails(2, &["biuld", "etcd"]), &["build"]);
     says(&site.fails(2, &["build"]), &["ROLE"]);
-    says(&site.fails(2, &["build", "etcd", "--jobs", "0"]), &["--jobs", "a whole number from 1 on"]);
-    says(&site.fails(2, &["lock", "--upgrade", "Not_one"]), &["error: --upgrade: `Not_one` is no Debian package name"]);
+    says(&site.fails(2, &["build", "etcd", "--jobs", "0"]), &["--jobs", "a whole number of at least 1"]);
+    says(&site.fails(2, &["lock", "--upgrade", "Not_one"]), &["error: --upgrade: `Not_one` is not a Debian package name"]);
     let nothing = site.kbake(&[]).env_remove("KBAKE_CHANNEL").output().unwrap();
     says(&said(2, &nothing), &["Usage: kbake", "Commands:"]);
     assert!(site.succeeds(&["--version"]).starts_with("kbake 0."));
@@ -880,6 +882,6 @@ fn manual_pages_are_read_and_overwrite_nobody_s() {
     assert!(written.lines().any(|line| line == "man1/kbake-net-xml.1"), "{written}");
     assert_eq!(site.succeeds(&["man", "--out", "man1"]), written, "its own pages it replaces");
     site.write("man1/kbake-build.1", "somebody's own\n");
-    says(&site.fails(1, &["man", "--out", "man1"]), &["man1/kbake-build.1 is no manual page of kbake's", "--out DIR"]);
+    says(&site.fails(1, &["man", "--out", "man1"]), &["man1/kbake-build.1 is not a manual page of kbake", "--out DIR"]);
     assert_eq!(site.read("man1/kbake-build.1"), "somebody's own\n");
 }

@@ -15,13 +15,13 @@ use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
 use baked::{BOOT_DEADLINE, canaries, fresh_folder, holds_no_identity, holds_no_secret, judge, ok, path, text};
-use kbake::bake::{self, Bake, Resolved};
-use kbake::disk::raw;
-use kbake::fetch;
-use kbake::project::Project;
-use kbake::report::Silent;
-use kbake::store::{Access, Lookup, Store};
-use kbake::value::{Cancel, Sha256};
+use kbake::build::{self, Bake, Resolved};
+use kbake::common::report::Silent;
+use kbake::common::value::{Cancel, Sha256};
+use kbake::formats::disk::raw;
+use kbake::spec::project::Project;
+use kbake::storage::fetch;
+use kbake::storage::store::{Access, Lookup, Store};
 use vm::{Machine, Network, Setup, SshKey, Vm};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -166,14 +166,14 @@ fn foreign_tools_find_no_fault() {
     assert!(judge("sgdisk", &["-v", path(&disk)]).contains("No problems found"));
 
     let root = folder.join("root.ext4");
-    let skip = (bake::ROOT_START >> 20).to_string();
+    let skip = (build::ROOT_START >> 20).to_string();
     judge(
         "dd",
         &[&format!("if={}", path(&disk)), &format!("of={}", path(&root)), "bs=1M", &format!("skip={skip}"), "conv=sparse", "status=none"],
     );
     let checked = judge("e2fsck", &["-fn", path(&root)]);
     assert!(checked.contains("kbake-root: ") && !checked.contains("ix? no"), "{checked}");
-    // What the read-back through ext4-view cannot see.
+    // A capability as e2fsprogs shows it.
     let capability = judge("debugfs", &["-R", "ea_get -x /usr/bin/ping security.capability", path(&root)]);
     assert!(capability.contains("01 00 00 02 00 20 00 00"), "cap_net_raw is lost: {capability}");
     let owner = judge("debugfs", &["-R", "stat /var/lib/etcd", path(&root)]);
@@ -187,12 +187,12 @@ fn write_raw(to: &Path) {
     let store = Store::open(&BUILT.store(), Access::Shared, &cancel, &|| ()).unwrap();
     let project = Project::find(Some(program::project()), program::project()).unwrap();
     let channel = project.channel("debian").unwrap();
-    let resolved = bake::resolve(&project, &channel, &project.role("etcd").unwrap(), &Cancel::new()).unwrap();
+    let resolved = build::resolve(&project, &channel, &project.role("etcd").unwrap(), &Cancel::new()).unwrap();
     let offline = fetch::Options { offline: true, ..fetch::Options::default() };
     let bake = Bake { store: &store, fetch: offline, host_mirrors: &|_| Ok(Vec::new()), jobs: 1, report: &Silent, cancel: &cancel };
-    let stocked = bake.tree(&resolved).unwrap();
-    let disk = bake.disk(&resolved, &stocked).unwrap();
-    raw::write(&disk, &stocked.source, &mut File::create(to).unwrap(), &cancel).unwrap();
+    let filesystem = bake.tree(&resolved).unwrap();
+    let disk = bake.disk(&resolved, &filesystem).unwrap();
+    raw::write(&disk, &filesystem.contents, &mut File::create(to).unwrap(), &cancel).unwrap();
 }
 
 #[test]

@@ -42,28 +42,32 @@ fn a_schema_knows_the_keys_that_the_reader_knows() {
     for (schema, readers) in [
         (
             "cluster",
-            &[("src/cluster/spec.rs", "only(&["), ("src/cluster/spec/site.rs", "only(&["), ("src/cluster/spec/settings.rs", "only(&[")][..],
+            &[
+                ("src/cluster/model/spec.rs", "only(&["),
+                ("src/cluster/model/spec/site.rs", "only(&["),
+                ("src/cluster/model/spec/settings.rs", "only(&["),
+            ][..],
         ),
         (
             "recipe",
             &[
-                ("src/recipe/mod.rs", "vec!["),
-                ("src/recipe/mod.rs", "known.extend(["),
-                ("src/recipe/mod.rs", "known.push("),
-                ("src/recipe/mod.rs", "only(&["),
-                ("src/recipe/entry.rs", "only(&["),
-                ("src/recipe/user.rs", "only(&["),
+                ("src/spec/recipe/mod.rs", "vec!["),
+                ("src/spec/recipe/mod.rs", "known.extend(["),
+                ("src/spec/recipe/mod.rs", "known.push("),
+                ("src/spec/recipe/mod.rs", "only(&["),
+                ("src/spec/recipe/entry.rs", "only(&["),
+                ("src/spec/recipe/user.rs", "only(&["),
             ],
         ),
         (
             "sources",
             &[
-                ("src/recipe/sources.rs", "const OWN_KEYS: [&str; 8] = ["),
-                ("src/recipe/sources.rs", "const COMMON_KEYS: [&str; 6] = ["),
-                ("src/recipe/artifact.rs", "only(&["),
+                ("src/spec/recipe/sources.rs", "const OWN_KEYS: [&str; 8] = ["),
+                ("src/spec/recipe/sources.rs", "const COMMON_KEYS: [&str; 6] = ["),
+                ("src/spec/recipe/artifact.rs", "only(&["),
             ],
         ),
-        ("compatibility", &[("src/skew/table.rs", "only(&[")]),
+        ("compatibility", &[("src/spec/compatibility/table.rs", "only(&[")]),
     ] {
         let mut known = BTreeSet::new();
         properties(&serde_json::from_str(&read(&format!("recipes/schemas/{schema}.json"))).unwrap(), &mut known);

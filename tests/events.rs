@@ -12,7 +12,7 @@ use std::fs;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kbake::value::Sha256;
+use kbake::common::value::Sha256;
 use raw::{Raw, Then};
 use serde_json::Value;
 use site::{ONE, Site, TOOL, TWO, contents, mirror, says};
@@ -253,13 +253,13 @@ fn people_get_a_table_at_the_end() {
     mirror(&web, &[ONE, TWO, TOOL]);
     let cold = run(&site, &["fetch", "etcd", "--mirror", &web.base]);
     assert!(cold.stdout.is_empty(), "stdout is for results");
-    let end = "etcd: 3 packages and 0 artifacts are in the store\nfetched  3 inputs  3.9 MiB 0.0 s\nin all 0.0 s\n";
+    let end = "etcd: 3 packages and 0 artifacts are in the store\nfetched  3 inputs  3.9 MiB 0.0 s\ntotal 0.0 s\n";
     assert!(masked(&stderr(&cold)).ends_with(end), "{}", masked(&stderr(&cold)));
     let warm = run(&site, &["fetch", "etcd"]);
-    let end = "etcd: 3 packages and 0 artifacts are in the store\nnothing had to be done: 3 inputs (3.9 MiB) in the store already; 0.0 s\n";
+    let end = "etcd: 3 packages and 0 artifacts are in the store\nnothing to do: 3 inputs (3.9 MiB) already in the store; 0.0 s\n";
     assert_eq!(masked(&stderr(&warm)), end);
     assert_eq!(stderr(&run(&site, &["fetch", "etcd", "--quiet"])), "");
-    assert!(!stderr(&run(&site, &["fetch", "etcd", "--json"])).contains("had to be done"), "events have their totals");
+    assert!(!stderr(&run(&site, &["fetch", "etcd", "--json"])).contains("to do: "), "events have their totals");
     assert_eq!(stderr(&run(&site, &["plan", "etcd"])), "", "what only prints has no table");
 }
 
@@ -407,8 +407,8 @@ fn documented(guide: &str, head: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_guide_has_every_word_and_no_other() {
-    use kbake::error::Class;
-    use kbake::report::{ItemKind as Kind, Outcome as Of};
+    use kbake::common::error::Class;
+    use kbake::common::report::{ItemKind as Kind, Outcome as Of};
     let guide = fs::read_to_string(std::path::Path::new(ROOT).join("docs/ci.md")).unwrap();
     let set = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<BTreeSet<String>>();
     let all =

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use kbake::disk::grub::{CoreImage, FILES_DIR, GrubFiles, MENU_PATH, MODULES, Menu, boot_sector, early_config, prefix};
+use kbake::formats::disk::grub::{CoreImage, FILES_DIR, GrubFiles, MENU_PATH, MODULES, Menu, boot_sector, early_config, prefix};
 use vm::{Machine, Network, Setup, Vm};
 
 const UUID: [u8; 16] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef";

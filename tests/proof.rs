@@ -16,11 +16,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use kbake::bake;
-use kbake::plan::{Made, PlannedKind};
-use kbake::project::Project;
-use kbake::store::{Access, Action, Blob, ImageClaim, Store};
-use kbake::value::{Cancel, Sha256};
+use kbake::build;
+use kbake::common::value::{Cancel, Sha256};
+use kbake::spec::plan::{Made, PlannedKind};
+use kbake::spec::project::Project;
+use kbake::storage::store::{Access, Action, Blob, ImageClaim, Store};
 use packages::{deb, tar};
 use site::{ONE, Site, TOOL, TWO, contents, fetched, mirror, says, store_of};
 use web::{Answer, Web};
@@ -31,10 +31,10 @@ fn open(site: &Site) -> Store {
     Store::open(&store_of(site), Access::Shared, &Cancel::new(), &|| ()).unwrap()
 }
 
-fn resolved(site: &Site) -> bake::Resolved {
+fn resolved(site: &Site) -> build::Resolved {
     let project = Project::find(Some(site.dir.path()), site.dir.path()).unwrap();
     let channel = project.channel("debian").unwrap();
-    bake::resolve(&project, &channel, &project.role("etcd").unwrap(), &Cancel::new()).unwrap()
+    build::resolve(&project, &channel, &project.role("etcd").unwrap(), &Cancel::new()).unwrap()
 }
 
 /// Exit code and stdout; stderr behind it.
@@ -80,7 +80,7 @@ fn only(site: &Site, folder: &str, start: &str) -> PathBuf {
 #[test]
 fn damage_of_every_stored_object_is_found_named_and_mended() {
     let (site, web) = fetched();
-    ends(0, run(&site, &["verify"]), &["5 blobs with ", "1 root and 0 claims held against their check sums"]);
+    ends(0, run(&site, &["verify"]), &["5 blobs with ", "1 root and 0 claims compared"]);
     let root = open(&site).roots().unwrap().remove(0);
     let package = Sha256::of(contents(TWO));
     let (plan, causes) = (root.current.history.plan.digest, root.current.history.causes.unwrap().digest);
@@ -100,7 +100,7 @@ fn damage_of_every_stored_object_is_found_named_and_mended() {
             ends(
                 4,
                 run(&site, &["verify"]),
-                &[&format!("damaged   blob sha256:{digest}"), &found, &needed, "error: the store is damaged: 1 thing is not", "--repair"],
+                &[&format!("damaged   blob sha256:{digest}"), &found, &needed, "error: the store is damaged: 1 problem", "--repair"],
             );
             assert!(!path.exists(), "{what}: nobody can read it");
             assert_eq!(fs::read(store_of(&site).join("quarantine").join(digest.to_string())).unwrap(), bytes);
@@ -146,7 +146,7 @@ fn unsound_entries_and_roots_are_removed() {
     // A renamed entry names another action's blobs, with a right check sum.
     let path = only(&site, "actions", "base-");
     fs::rename(&path, path.with_file_name(format!("base-{}.json", Sha256::of("other")))).unwrap();
-    ends(4, run(&site, &["verify"]), &["damaged   entry actions/base-", "its check sum does not fit"]);
+    ends(4, run(&site, &["verify"]), &["damaged   entry actions/base-", "its checksum does not match"]);
 }
 
 #[test]
@@ -155,10 +155,10 @@ fn what_nobody_needs_is_dropped_and_what_is_gone_for_good_is_said() {
     let store = open(&site);
     let stray = store.insert(b"nobody's").unwrap();
     overwrite(&store.path(&stray.digest), b"nobody'S");
-    ends(4, run(&site, &["verify"]), &["nothing that is known needs it"]);
+    ends(4, run(&site, &["verify"]), &["nothing known needs it"]);
     let stray = store.insert(b"nobody's").unwrap();
     overwrite(&store.path(&stray.digest), b"nobody'S");
-    ends(0, run(&site, &["verify", "--repair", "--offline"]), &["dropped   blob", "nothing that is known needs it now"]);
+    ends(0, run(&site, &["verify", "--repair", "--offline"]), &["dropped   blob", "nothing known needs it any more"]);
     // An input of an earlier plan, whose lockfile is no more.
     site.write("recipes/roles/etcd.toml", "description = \"a role\"\n");
     site.lock(&[(ONE, &contents(ONE)), (TOOL, &contents(TOOL))]);
@@ -266,22 +266,22 @@ fn an_entry_with_a_right_check_sum_that_lies_is_found_by_deriving_it_again() {
         run(&site, &["verify"]),
         &[
             &format!("damaged   entry actions/made-{}", made.key()),
-            &format!("it says sha256:{}", wrong.digest),
+            &format!("it names sha256:{}", wrong.digest),
             &format!("gives sha256:{}", right.digest),
             "needed by /usr/bin/prog of etcd",
             &format!("entry actions/image-{}", plan.key()),
-            "it may have been made of what is wrong",
+            "it may have been built from a wrong file",
         ],
     );
-    assert!(said.contains("2 things are not"), "{said}");
+    assert!(said.contains("2 problems"), "{said}");
     for (kind, key) in [("made", made.key()), ("image", plan.key())] {
         assert!(!store_of(&site).join(format!("actions/{kind}-{key}.json")).exists());
     }
     ends(0, run(&site, &["verify"]), &[]);
     // Mended, it says the truth; the image is not needed by any root that was built.
     store.put_action("made", &made.key(), &file(wrong)).unwrap();
-    ends(0, run(&site, &["verify", "--repair", "--offline"]), &["repaired  entry actions/made-", "made again"]);
-    let kbake::store::Lookup::Hit(action) = store.action("made", &made.key()) else { panic!("it was made again") };
+    ends(0, run(&site, &["verify", "--repair", "--offline"]), &["repaired  entry actions/made-", "rebuilt"]);
+    let kbake::storage::store::Lookup::Hit(action) = store.action("made", &made.key()) else { panic!("it was made again") };
     assert_eq!(action.outputs["file"], right);
 }
 
@@ -294,13 +294,13 @@ fn what_bundles_said_and_what_lies_below_are_looked_at_too() {
         store.put_claim(&ImageClaim { plan, tree, image }).unwrap();
         store.claim_path(&plan)
     };
-    ends(0, run(&site, &["verify"]), &["1 root and 1 claim held"]);
+    ends(0, run(&site, &["verify"]), &["1 root and 1 claim compared"]);
     let sound = fs::read_to_string(&claim).unwrap();
     let changed = sound.replacen(&image.to_string(), &tree.to_string(), 1);
     overwrite(&claim, changed.as_bytes());
     // Neither run makes the plan's image one that may come out anyhow.
     for args in [&["verify"][..], &["verify", "--repair", "--offline"]] {
-        ends(4, run(&site, args), &[&format!("claim claims/{plan}.json: its check sum does not fit; import the bundle again")]);
+        ends(4, run(&site, args), &[&format!("claim claims/{plan}.json: its checksum is wrong; import the bundle again")]);
         assert_eq!(fs::read_to_string(&claim).unwrap(), changed);
     }
     overwrite(&claim, sound.as_bytes());
@@ -313,7 +313,7 @@ fn what_bundles_said_and_what_lies_below_are_looked_at_too() {
     let (upper, below) = (site.path("upper").display().to_string(), store_of(&site).display().to_string());
     let over = |args: &[&str]| run(&site, &[&["--store", &upper, "--lower-store", &below], args].concat());
     drop(Store::open(Path::new(&upper), Access::Shared, &Cancel::new(), &|| ()).unwrap());
-    ends(4, over(&["verify"]), &[&format!("damaged   blob {}", path.display()), "it is not used from there any more"]);
+    ends(4, over(&["verify"]), &[&format!("damaged   blob {}", path.display()), "it is no longer used"]);
     assert_eq!(fs::read(&path).unwrap(), bytes);
     ends(0, over(&["verify"]), &["hashed"]);
     ends(3, over(&["fetch", "etcd", "--offline"]), &["1 artifact is missing in the store"]);

@@ -17,10 +17,10 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use docker::{BLOB, DOCUMENT, INDEX, MANIFEST, Registry};
-use kbake::error::Class;
-use kbake::fetch::{self, Login, Options, RegistryKind, Source, Want};
-use kbake::store::{Access, Store};
-use kbake::value::{Cancel, Reference, Sha256};
+use kbake::common::error::Class;
+use kbake::common::value::{Cancel, Reference, Sha256};
+use kbake::storage::fetch::{self, Login, Options, RegistryKind, Source, Want};
+use kbake::storage::store::{Access, Store};
 use serde_json::{Value, json};
 
 const REPOSITORY: &str = "k8s/pause";
@@ -134,7 +134,7 @@ fn a_broken_off_layer_goes_on_at_a_real_registry() {
     let hex = layer.to_string();
     let bytes = fs::read(registry.folder.path().join(format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))).unwrap();
     match case.store.partial(&layer.into(), None).unwrap() {
-        kbake::store::Claim::Ours(mut partial) => partial.put(&bytes[..1_500_000]).unwrap(),
+        kbake::storage::store::Claim::Ours(mut partial) => partial.put(&bytes[..1_500_000]).unwrap(),
         other => panic!("{other:?}"),
     }
     struct Began(std::sync::Mutex<Vec<u64>>);
@@ -159,9 +159,9 @@ fn an_image_comes_with_a_password_and_not_without() {
     });
     assert_eq!(case().login(&registry, "hidden").pull(&reference(&registry)).unwrap(), all);
     let error = case().pull(&reference(&registry)).unwrap_err().to_string();
-    assert!(error.contains("asks for a login, and none is configured for it"), "{error}");
+    assert!(error.contains("requires a login, and none is configured for it"), "{error}");
     let error = case().login(&registry, "guessed").pull(&reference(&registry)).unwrap_err().to_string();
-    assert!(error.contains("does not accept the login") && !error.contains("guessed"), "{error}");
+    assert!(error.contains("rejects the configured login") && !error.contains("guessed"), "{error}");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn an_image_comes_with_tokens_that_a_server_signs() {
         let named = case().login_for(&registry, "hidden", token_host());
         assert_eq!(named.pull(&reference(&registry)).unwrap(), all, "{}", registry.log());
         let error = case().login_for(&registry, "guessed", token_host()).pull(&reference(&registry)).unwrap_err().to_string();
-        assert!(error.contains("answered 401 Unauthorized to the login that is configured") && !error.contains("guessed"), "{error}");
+        assert!(error.contains("answered 401 Unauthorized to the configured login") && !error.contains("guessed"), "{error}");
         // Ends the token server.
         drop(TcpStream::connect(listener.local_addr().unwrap()));
     });

@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# Installs what the tests need on a Debian-like host. kbake itself needs less: `kbake build` names what it misses.
+# Installs the tools of the tests on a Debian-like host. kbake itself needs less: `kbake build` names what is missing.
 set -euo pipefail
 
 packages=(
   # to compile
   gcc g++ libc6-dev libseccomp-dev
-  # what `kbake build` and `kbake lock` run: apt, dpkg, perl, gpgv and, when not root, user namespaces
+  # tools that `kbake build` and `kbake lock` run: apt, dpkg, perl, gpgv and, when not root, user namespaces
   apt dpkg perl gpgv debian-archive-keyring mount hostname util-linux uidmap
-  # foreign judges of what kbake writes
+  # reference tools that check what kbake writes
   qemu-utils e2fsprogs gdisk fdisk xorriso genisoimage dosfstools mtools xfsprogs btrfs-progs cpio grub-common grub-pc-bin systemd gpg gpg-agent gpgconf xz-utils zstd
-  # programs that make keys, of which none may stay in an image
+  # programs that make keys, none of which may stay in an image
   putty-tools age
   python3 python3-pip python3-yaml openssl dnsmasq-base libvirt-clients libxml2-utils jq
   # reads container images as podman and CRI-O do
   skopeo
-  # what a node does: its scripts' shell and their critic, its pods' network and packet filter
+  # a node's own tools: its scripts' shell and their linter, its pods' network and packet filter
   dash shellcheck containernetworking-plugins iptables iputils-ping nftables
-  # what cloud-init's own check of seeds imports
+  # imports of cloud-init's own check of seeds
   python3-configobj python3-jinja2 python3-jsonpatch python3-jsonschema python3-requests
-  # a gateway's own program (its package starts it, and it listens nowhere)
+  # a gateway's program (its package starts it, and it listens nowhere)
   haproxy
-  # a machine to boot the image, and the clients that talk to it
+  # a machine to boot the image, and its clients
   qemu-system-x86 seabios etcd-client openssh-client iproute2
   # the peers of the benchmark, and the tests' attackers
   attr fakeroot strace git ca-certificates passwd time cloud-image-utils
-  # the benchmark's inputs and a peer of the base's install
+  # the benchmark's inputs, and a peer for the base's installation
   binutils curl dpkg-dev mmdebstrap wget
 )
 
@@ -33,7 +33,7 @@ if [ "$(id -u)" != 0 ]; then sudo=(sudo); fi
 export DEBIAN_FRONTEND=noninteractive
 "${sudo[@]}" apt-get update -q
 
-# A host may have newer qemu-utils from backports, which the release's qemu-system-x86 refuses to stand beside.
+# A host may have newer qemu-utils from backports, which conflict with the release's qemu-system-x86.
 # Both then come from the release.
 install=("${sudo[@]}" apt-get install -q -y --no-install-recommends)
 if ! "${install[@]}" "${packages[@]}"; then
@@ -42,8 +42,8 @@ if ! "${install[@]}" "${packages[@]}"; then
   "${install[@]}" --allow-downgrades "qemu-utils/$release" "qemu-system-common/$release" "${packages[@]}"
 fi
 
-# These are unpacked, not installed: cloud-init would configure this very host at its next boot, etcd's and containerd's
-# packages would start servers. The static programs are what images are built from.
+# These are unpacked, not installed: cloud-init would configure this host at its next boot, and the packages of etcd and containerd
+# would start servers. Container images are built from the static programs.
 judges=/usr/local/lib/kbake-tests
 if [ ! -d "$judges/cloud-init" ] || [ ! -e "$judges/etcd" ] || [ ! -d "$judges/containerd" ] || [ ! -d "$judges/static" ]; then
   unpacked=$(mktemp -d)
@@ -53,7 +53,7 @@ if [ ! -d "$judges/cloud-init" ] || [ ! -e "$judges/etcd" ] || [ ! -d "$judges/c
   "${sudo[@]}" mkdir -p "$judges/containerd" "$judges/static"
   "${sudo[@]}" cp -r "$unpacked/usr/lib/python3/dist-packages" "$judges/cloud-init"
   "${sudo[@]}" cp "$unpacked/usr/bin/etcd" "$judges/etcd"
-  # Releases differ in who is in /bin, /sbin and below /usr.
+  # Releases differ in which of these are in /bin, /sbin or below /usr.
   find_all() { for name in "$@"; do find "$unpacked" -type f -path "*bin/$name"; done; }
   find_all containerd containerd-shim-runc-v2 ctr runc | xargs "${sudo[@]}" cp -t "$judges/containerd"
   find_all busybox catatonit | xargs "${sudo[@]}" cp -t "$judges/static"
@@ -61,7 +61,7 @@ if [ ! -d "$judges/cloud-init" ] || [ ! -e "$judges/etcd" ] || [ ! -d "$judges/c
   rm -r "$unpacked"
 fi
 
-# The registry that images are fetched from; its package would start one for all.
+# The registry that images are fetched from; its package would start a system service.
 if [ ! -e "$judges/docker-registry" ]; then
   unpacked=$(mktemp -d)
   (cd "$unpacked" && apt-get download -q docker-registry && dpkg-deb -x docker-registry_*.deb .)
@@ -73,7 +73,7 @@ fi
 # kubectl reads kubeconfigs; a host may have it from elsewhere than Debian's kubernetes-client.
 command -v kubectl >/dev/null || "${install[@]}" kubernetes-client
 
-# The same image must come out whoever builds it. useradd gives the user the subordinate ids that this takes.
+# The image must be the same for every user. useradd gives this user the subordinate ids that a build needs.
 id -u kbake-test >/dev/null 2>&1 || "${sudo[@]}" useradd --create-home --shell /usr/sbin/nologin kbake-test
 
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer with rustup" >&2; exit 1; }
@@ -82,5 +82,5 @@ for component in clippy fmt; do
   cargo "$component" --version >/dev/null || { echo "cargo $component is missing: rustup component add clippy rustfmt" >&2; exit 1; }
 done
 
-# The schemas of bills of materials lie in two crates, which are fetched and not compiled.
+# The schemas of bills of materials are in two crates, which are fetched and not compiled.
 cargo fetch --quiet --locked --manifest-path "$(dirname "$0")/schemas/Cargo.toml"

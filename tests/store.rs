@@ -10,7 +10,7 @@ mod web;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kbake::value::Sha256;
+use kbake::common::value::Sha256;
 use site::{ONE, Site, TOOL, TWO, contents, fetched, said, says, store_of};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -27,15 +27,15 @@ fn what_a_project_needs_stays_and_goes_with_it() {
     fs::write(store_of(&site).join("blobs/sha256").join(Sha256::of("loose").to_string()), "loose").unwrap();
     let text = site.succeeds(&["store"]);
     assert_eq!(line(&text, "inputs")[1], "3", "{text}");
-    assert_eq!(line(&text, "blobs that nothing names")[1..], ["1", "5 B", "5 B"], "{text}");
+    assert_eq!(line(&text, "unreferenced blobs")[1..], ["1", "5 B", "5 B"], "{text}");
     let root = line(&text, "etcd");
     assert_eq!((&*root[1], &*root[3], &*root[4]), ("debian", "0 B", "its lockfile"), "{text}");
     assert_eq!(Path::new(&root[5]), fs::canonicalize(site.dir.path()).unwrap(), "{text}");
-    says(&text, &["is needed by nobody: `kbake gc` removes it", "is free on its disk"]);
+    says(&text, &[" unneeded: `kbake gc` removes it", " free on its disk"]);
 
     let before = site.blobs().len();
     let dry = site.succeeds(&["gc", "--dry-run"]);
-    says(&dry, &["would be removed", "blobs that nothing names", "would be left: "]);
+    says(&dry, &["would be removed", "unreferenced blobs", "would be left: "]);
     assert_eq!(site.blobs().len(), before);
     let done = site.succeeds(&["gc"]);
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
@@ -49,9 +49,9 @@ fn what_a_project_needs_stays_and_goes_with_it() {
     says(&site.succeeds(&["gc", "--keep-days", "1"]), &["nothing to remove"]);
     let output = site.kbake(&["gc", "--keep-days", "1", "--max-size", "1K"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    says(&String::from_utf8_lossy(&output.stderr), &["stays larger than 1.0 KiB: 0 B is needed, ", " was used lately (--keep-days 1)"]);
+    says(&String::from_utf8_lossy(&output.stderr), &["remains larger than 1.0 KiB: 0 B needed, ", " recently used (--keep-days 1)"]);
     let output = site.kbake(&["gc"]).output().unwrap();
-    says(&String::from_utf8_lossy(&output.stderr), &["etcd of channel debian in /", "is gone, and so is what only it needed"]);
+    says(&String::from_utf8_lossy(&output.stderr), &["etcd of channel debian in /", "no longer exists; its blobs are no longer needed"]);
     says(&String::from_utf8_lossy(&output.stdout), &["inputs: ", "left: 0 B, 0 B of it needed"]);
     assert_eq!(site.blobs(), [""; 0]);
 }
@@ -76,7 +76,7 @@ fn a_size_is_kept_to_and_no_more_is_removed() {
     site.succeeds(&["gc", "--keep-days", "15"]);
     assert_eq!([has(1), has(2), has(3)], [false, true, false]);
     let output = site.kbake(&["gc", "--max-size", "1M"]).output().unwrap();
-    says(&String::from_utf8_lossy(&output.stderr), &["stays larger than 1.0 MiB: all of it is needed"]);
+    says(&String::from_utf8_lossy(&output.stderr), &["remains larger than 1.0 MiB: everything in it is needed"]);
     assert!(!has(2));
     site.succeeds(&["fetch", "etcd", "--offline"]);
 }
@@ -126,7 +126,7 @@ fn a_lower_store_is_read_and_never_written() {
     assert!(job.blobs().contains(&Sha256::of(contents(ONE)).to_string()));
     assert!(!job.blobs().contains(&Sha256::of(contents(TWO)).to_string()), "that is below");
     job.succeeds(&["fetch", "etcd", "--offline"]);
-    says(&job.succeeds(&["store"]), &["damaged blobs of lower stores"]);
+    says(&job.succeeds(&["store"]), &["marks for damaged blobs and false entries of lower stores"]);
     job.succeeds(&["gc"]);
     job.succeeds(&["fetch", "etcd", "--offline"]);
     assert_eq!(listing(), before);
@@ -137,10 +137,10 @@ fn a_lower_store_is_read_and_never_written() {
 fn a_lower_store_that_is_none_is_named() {
     let (site, _web) = fetched();
     let text = site.fails(1, &["store", "--lower-store", "/nonexistent/kbake"]);
-    says(&text, &["error: there is no lower store /nonexistent/kbake"]);
+    says(&text, &["error: the lower store /nonexistent/kbake does not exist"]);
     fs::create_dir(site.path("odd")).unwrap();
     let text = site.fails(1, &["store", "--lower-store", "odd"]);
-    says(&text, &["odd cannot be used as a lower store", "no file `format`", "hint: name the folder of another kbake's store"]);
+    says(&text, &["odd cannot be used as a lower store", "no file `format`", "hint: name the folder of a kbake store"]);
     fs::write(site.path("odd/format"), "2\n").unwrap();
     says(&site.fails(1, &["store", "--lower-store", "odd"]), &["its format is 2, this kbake knows 1"]);
 }
@@ -165,10 +165,7 @@ fn a_root_that_cannot_be_understood_stops_the_collection() {
     let text = fs::read_to_string(&root).unwrap();
     fs::write(&root, text.replace("debian", "debiaN")).unwrap();
     let said = site.fails(4, &["gc"]);
-    says(
-        &said,
-        &["cannot be understood, so what it needs is not known", root.file_name().unwrap().to_str().unwrap(), "nothing was removed"],
-    );
+    says(&said, &["is unreadable, so its needs are unknown", root.file_name().unwrap().to_str().unwrap(), "nothing was removed"]);
     assert_eq!(site.blobs().len(), 5, "three packages, the plan and its causes");
     // As the hint says.
     site.succeeds(&["fetch", "etcd", "--offline"]);

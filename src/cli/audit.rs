@@ -2,18 +2,18 @@
 
 use super::Session;
 use super::args::Audit;
-use crate::error::{Error, Result};
-use crate::inspect;
-use crate::report::Report as _;
-use crate::value::{Size, TreePath};
+use crate::common::error::{Error, Result};
+use crate::common::report::Report as _;
+use crate::common::value::{Size, TreePath};
+use crate::formats::inspect;
 
 impl Session<'_> {
-    /// `kbake audit`: what was found is the result, and printed to the end; then it is an error.
+    /// `kbake audit`: prints all findings, then fails if there are any.
     pub fn audit(&self, args: &Audit) -> Result<()> {
         let allow: Vec<TreePath> = args.allow.iter().map(|path| allowed(path)).collect::<Result<_>>()?;
         let mut unclean = 0;
         for path in &args.images {
-            self.shell.say(&format!("looking into {}", path.display()));
+            self.shell.say(&format!("auditing {}", path.display()));
             let audited = inspect::audit(path, &allow, self.cancel)?;
             let mut text = String::new();
             for finding in &audited.findings {
@@ -22,7 +22,7 @@ impl Session<'_> {
             }
             if audited.is_clean() {
                 let (names, bytes) = (audited.names, Size(audited.bytes));
-                text.push_str(&format!("{}: clean: {names} files and folders, {bytes} looked at\n", path.display()));
+                text.push_str(&format!("{}: clean: {names} files and folders, {bytes} searched\n", path.display()));
             } else {
                 unclean += 1;
             }
@@ -36,7 +36,7 @@ impl Session<'_> {
     }
 }
 
-/// A path in an image, as people write it.
+/// Parses the path of `--allow`.
 fn allowed(path: &str) -> Result<TreePath> {
     let parsed = TreePath::parse(path.as_bytes(), true).and_then(|path| match path.is_root() {
         true => Err("it is the whole image".to_owned()),
@@ -47,6 +47,6 @@ fn allowed(path: &str) -> Result<TreePath> {
 
 fn not_clean(message: String) -> Error {
     Error::user(message)
-        .detail("all machines that are made from it would share what was found")
-        .hint("remove it from what the image is made of, and write the image anew; or --allow PATH what may be there")
+        .detail("all machines created from the image would share the findings")
+        .hint("remove them from the image's sources and rebuild, or pass --allow PATH")
 }

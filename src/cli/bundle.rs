@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Bundle, BundleCreate, BundleFiles, BundleImport, BundleVerify};
 use super::{Session, current_folder};
-use crate::bake::{self, Belief, Bundling, Description, ImportedRole, Importing};
-use crate::bundle::pieces::{self, Files, Output};
-use crate::bundle::{self, Kind, Outline};
-use crate::error::{Error, Result};
-use crate::fetch;
-use crate::fsx;
-use crate::project::Project;
-use crate::report::{Item, ItemKind, Outcome, Report as _};
-use crate::value::{Cancel, RoleName, Sha256, Size, quote};
+use crate::build::{self, Belief, Bundling, Description, ImportedRole, Importing};
+use crate::common::error::{Error, Result};
+use crate::common::fsx;
+use crate::common::report::{Item, ItemKind, Outcome, Report as _};
+use crate::common::value::{Cancel, RoleName, Sha256, Size, quote};
+use crate::spec::project::Project;
+use crate::storage::bundle::pieces::{self, Files, Output};
+use crate::storage::bundle::{self, Kind, Outline};
+use crate::storage::fetch;
 
-/// In place of a file's name: standard input.
+/// The file name that means standard input.
 const STDIN: &str = "-";
 
 impl Session<'_> {
@@ -60,7 +60,7 @@ impl Session<'_> {
             let all = bake.resolve(&project, &channel, &wanted)?;
             let packed = bake.pack(&bundling, &all)?;
             for resolved in &all {
-                bake.remember(bake::owner(&project, &current_folder()?, name, resolved.plan.role()), resolved, None)?;
+                bake.record_build(build::owner(&project, &current_folder()?, name, resolved.plan.role()), resolved, None)?;
             }
             let (outline, digest) = (&packed.outline, packed.outline.digest());
             let mut output = Output::create(&out, outline.len(), args.split.map(|size| size.0))?;
@@ -69,7 +69,7 @@ impl Session<'_> {
             let shown = out.display().to_string();
             self.bundle_event(&shown, digest, outline, Outcome::Written, &out);
             if let (Some(_), Some(last)) = (args.split, files.last()) {
-                self.shell.say(&format!("{shown}: in {} pieces, up to {}", files.len(), last.display()));
+                self.shell.say(&format!("{shown}: {} pieces, the last is {}", files.len(), last.display()));
             }
             self.shell.say(&format!("{shown}: {}", summary(outline)));
             self.shell.for_people(&format!("{shown} sha256:{digest}\n"))
@@ -78,11 +78,11 @@ impl Session<'_> {
 
     fn verify_bundle(&self, args: &BundleVerify) -> Result<()> {
         let shown = shown(&args.bundle.files);
-        let (outline, digest) = reading(&args.bundle.files, |from| bake::verify_bundle(from, args.expect, self.shell, self.cancel))?;
+        let (outline, digest) = reading(&args.bundle.files, |from| build::verify_bundle(from, args.expect, self.shell, self.cancel))?;
         self.bundle_event(&shown, digest, &outline, Outcome::Verified, &args.bundle.files[0]);
-        self.shell.say(&format!("{shown}: every byte is as its digest says; {}", summary(&outline)));
+        self.shell.say(&format!("{shown}: all digests match; {}", summary(&outline)));
         if args.expect.is_none() {
-            self.shell.say("to know that it is the bundle that was meant, compare the digest with the one that `bundle create` printed");
+            self.shell.say("to make sure that it is the right bundle, compare its digest with the one that `bundle create` printed");
         }
         self.shell.for_people(&format!("{shown} sha256:{digest}\n"))
     }
@@ -93,17 +93,17 @@ impl Session<'_> {
         let current = current_folder()?;
         let project_to = args.project_to.as_ref().map(|folder| current.join(folder));
         let owner = |channel: &str, role: &RoleName, plan: &Sha256| match &project_to {
-            Some(folder) => Some(bake::owner(&Project::Folder(folder.clone()), &current, channel, role)),
-            None => is_planned(&project, channel, role, plan, self.cancel).then(|| bake::owner(&project, &current, channel, role)),
+            Some(folder) => Some(build::owner(&Project::Folder(folder.clone()), &current, channel, role)),
+            None => is_planned(&project, channel, role, plan, self.cancel).then(|| build::owner(&project, &current, channel, role)),
         };
         let how = Importing { expect: args.expect, expected: &expected, project_to: project_to.as_deref(), owner: &owner };
         let store = self.store()?;
         let nothing = |_: &str| Ok(Vec::new());
-        let bake = bake::Bake {
+        let bake = build::Bake {
             store: &store,
             fetch: fetch::Options { offline: true, ..fetch::Options::default() },
             host_mirrors: &nothing,
-            jobs: super::processors(),
+            jobs: super::environment::processors(),
             report: self.shell,
             cancel: self.cancel,
         };
@@ -112,22 +112,27 @@ impl Session<'_> {
         let item =
             Item { kind: ItemKind::Bundle, name: &shown(&args.bundle.files), digest: Some(imported.digest.into()), bytes: Some(bytes) };
         self.shell.ended(&item, Outcome::Imported);
-        self.shell.say(&format!("bundle sha256:{}: {count} blobs ({}) came, {} were there", imported.digest, Size(bytes), imported.known));
+        self.shell.say(&format!(
+            "bundle sha256:{}: {count} blobs ({}) imported, {} already present",
+            imported.digest,
+            Size(bytes),
+            imported.known
+        ));
         for role in &imported.roles {
             self.tell_imported(role, args.project_to.as_deref())?;
         }
         Ok(())
     }
 
-    /// Says what is believed of a role's image, and what to do next.
+    /// Tells the user whether a role's image is trusted, and the next step.
     fn tell_imported(&self, imported: &ImportedRole, project: Option<&Path>) -> Result<()> {
         let Description { role, channel, gives: (_, image), .. } = &imported.description;
         let told = match imported.belief {
-            Belief::Expected => "its image is believed: the bundle has the digest that you expect",
-            Belief::Recorded => "its image is believed: images/expected.toml names it for this plan",
-            Belief::Known => "its image is the one that this store has already",
-            Belief::Claimed if imported.inputs => "its image must be built here, and come out as the bundle says",
-            Belief::Claimed => "nobody vouches for its image: it is not used, and the bundle has nothing to build it from",
+            Belief::Expected => "its image is trusted: the bundle has the expected digest",
+            Belief::Recorded => "its image is trusted: images/expected.toml has its digest for this plan",
+            Belief::Known => "its image is already in the store",
+            Belief::Claimed if imported.inputs => "its image must be built here, with the digest that the bundle claims",
+            Belief::Claimed => "its image is not trusted and not used, and the bundle has no inputs to build it from",
         };
         self.shell.say(&format!("{role}: {told}"));
         let word = match imported.belief {
@@ -136,7 +141,7 @@ impl Session<'_> {
             _ => "believed",
         };
         if word == "not-believed" {
-            self.shell.say("  to believe it, import with --expect and the digest that you have from its maker by another way");
+            self.shell.say("  to trust it, import with --expect and the digest that its creator sent you over another channel");
         } else {
             let project = project.map(|folder| format!("--project {} ", folder.display())).unwrap_or_default();
             self.shell.say(&format!("  kbake {project}--channel {channel} build {role} --offline"));
@@ -155,13 +160,13 @@ impl Session<'_> {
     }
 }
 
-/// Refuses to write a bundle over anything but an earlier one of the same channel and roles.
+/// Refuses to replace anything but an earlier bundle of the same channel and roles.
 fn require_replaceable(out: &Path, split: bool, channel: &str, roles: &[RoleName]) -> Result<()> {
     let first = if split { pieces::piece(out, 0) } else { out.to_owned() };
     let behind = pieces::piece(out, 1);
     let there = match fsx::exists(&first)? {
         true => first,
-        // Pieces without a first one are somebody else's.
+        // Pieces without a first one were not written by kbake.
         false if split && fsx::exists(&behind)? => behind,
         false => return Ok(()),
     };
@@ -174,14 +179,14 @@ fn require_replaceable(out: &Path, split: bool, channel: &str, roles: &[RoleName
         return Ok(());
     }
     let (shown, word) = (there.display(), quote(&there.display().to_string()));
-    Err(Error::user(format!("{shown} is not replaced: it is no bundle of these roles of channel {channel}"))
+    Err(Error::user(format!("{shown} is not replaced: it is not a bundle of these roles of channel {channel}"))
         .hint(format!("name another file with --out; or, if it is not needed: mv {word} {word}.old")))
 }
 
-/// Whether the project would build this very plan.
+/// True if the project would build exactly this plan.
 fn is_planned(project: &Project, channel: &str, role: &RoleName, plan: &Sha256, cancel: &Cancel) -> bool {
     let resolved =
-        || project.channel_for(channel, std::slice::from_ref(role)).and_then(|channel| bake::resolve(project, &channel, role, cancel));
+        || project.channel_for(channel, std::slice::from_ref(role)).and_then(|channel| build::resolve(project, &channel, role, cancel));
     resolved().is_ok_and(|resolved| resolved.plan.key() == *plan)
 }
 
@@ -204,7 +209,7 @@ fn shown(files: &[PathBuf]) -> String {
     files.first().map(|file| file.display().to_string()).unwrap_or_default()
 }
 
-/// How much a bundle has, in half a sentence.
+/// The contents and size of a bundle in one line.
 fn summary(outline: &Outline) -> String {
     let names: Vec<&str> = outline.contents().iter().map(|content| content.name.as_str()).collect();
     let left_out = outline.left_out();
@@ -212,12 +217,12 @@ fn summary(outline: &Outline) -> String {
     if !left_out.is_empty() {
         let size = Size(left_out.iter().map(|part| part.size).sum());
         // Writing to a string cannot fail.
-        let _ = write!(text, "; {} more ({size}) must be at the site already", left_out.len());
+        let _ = write!(text, "; {} omitted blobs ({size}) must already be at the site", left_out.len());
     }
     text
 }
 
-/// All that a bundle has, one thing in a line.
+/// The contents of a bundle, one item per line.
 fn listing(outline: &Outline, digest: Sha256) -> Result<String> {
     let mut text = format!("bundle sha256:{digest}\nformat {}\nsize {}\n", bundle::FORMAT, outline.len());
     let mut line = |line: String| text.push_str(&(line + "\n"));

@@ -1,34 +1,34 @@
-//! What commands on a cluster have in common: its file, its nodes, its certificates, the time.
+//! `kbake cluster`, and the parts shared by all commands on a cluster: its file, nodes, certificates and paths.
 
 use std::path::{Path, PathBuf};
 
 use super::Session;
 use super::args::{Cluster as Args, Nodes, Secrets};
+use super::clock::now;
 use super::data;
-use super::pki::now;
-use crate::cluster::{Cluster, Firmware, Node};
-use crate::document::nearest;
-use crate::error::{Error, Result};
-use crate::fsx;
-use crate::pki::{self, Pki};
-use crate::programs::{self, Versions};
-use crate::skew;
-use crate::value::quote;
+use crate::cluster::model::{Cluster, Firmware, Node};
+use crate::cluster::pki::{self, Pki};
+use crate::cluster::programs::{self, Versions};
+use crate::common::document::nearest;
+use crate::common::error::{Error, Result};
+use crate::common::fsx;
+use crate::common::value::quote;
+use crate::spec::compatibility;
 
 impl Session<'_> {
-    /// The cluster of the file that was named, with its warnings said.
+    /// Reads the cluster file and prints its warnings.
     pub fn cluster(&self, args: &Args) -> Result<Cluster> {
         self.cluster_and_text(args).map(|(cluster, _)| cluster)
     }
 
-    /// The cluster with the text that it was read from: a pipe has it once only.
+    /// The cluster and its text, because a pipe can be read only once.
     fn cluster_and_text(&self, args: &Args) -> Result<(Cluster, String)> {
         let file = args.file();
         if !fsx::exists(file)? {
-            return Err(Error::user(format!("there is no cluster file {}", file.display()))
+            return Err(Error::user(format!("the cluster file {} does not exist", file.display()))
                 .hint("`kbake init` writes one, with more examples in recipes/clusters/; or name yours with `--cluster FILE`"));
         }
-        // A file that was not typed is found by its name, and a read of a pipe there would wait.
+        // Only a file from the command line may be a pipe; reading a pipe at the default name would block.
         let text = if args.cluster.is_some() { fsx::read_given_to_string(file)? } else { fsx::read_to_string(file)? };
         let cluster = Cluster::read(&file.display().to_string(), &text)?;
         for warning in cluster.warnings() {
@@ -43,36 +43,38 @@ impl Session<'_> {
         self.check_names(&args.file().display().to_string(), &cluster, &text)?;
         self.check_settings(args, &cluster)?;
         let data = data::cluster(&cluster)?;
-        self.shell.document(|| data, &crate::render::cluster_table(&cluster))
+        self.shell.document(|| data, &crate::cluster::host::cluster_table(&cluster))
     }
 
-    /// Holds the cluster's own settings of Kubernetes' programs against the versions of its channel.
+    /// Checks the cluster's settings of Kubernetes programs against the versions of its channel.
     pub fn check_settings(&self, args: &Args, cluster: &Cluster) -> Result<()> {
         if cluster.given_settings().next().is_none() {
             return Ok(());
         }
         let channel = self.global.channel.as_deref().unwrap_or(cluster.channel.as_str());
         let sources = self.project()?.channel(channel)?.sources;
-        let versions =
-            Versions { kubernetes: skew::release(&sources, &["kube-apiserver", "kubelet"])?, etcd: skew::release(&sources, &["etcd"])? };
+        let versions = Versions {
+            kubernetes: compatibility::release(&sources, &["kube-apiserver", "kubelet"])?,
+            etcd: compatibility::release(&sources, &["etcd"])?,
+        };
         for warning in programs::check(cluster, &versions)? {
             self.shell.notice(&format!("warning: {}: {warning}", args.file().display()));
         }
         Ok(())
     }
 
-    /// Holds the names of the channel and of images against the project. An image may come from elsewhere, but not from a
-    /// recipe whose name is almost the same.
+    /// Checks the names of the channel and of images against the project. An unknown image may come from elsewhere, but a name
+    /// that is almost that of a recipe is an error.
     fn check_names(&self, shown: &str, cluster: &Cluster, text: &str) -> Result<()> {
         let project = self.project()?;
         let named = Cluster::channel_of(shown, text)?;
         let channels = project.channels()?;
         if let Some(channel) = named.filter(|channel| !channels.iter().any(|known| known == channel.as_str())) {
-            let error = Error::user(format!("{shown} names the channel `{channel}`, which the project does not have"));
+            let error = Error::user(format!("{shown} names the channel `{channel}`, which does not exist in the project"));
             let error = error.detail(format!("known: {}", channels.join(", ")));
             return Err(match nearest(channel.as_str(), channels.iter().map(String::as_str)) {
                 Some(meant) => error.hint(format!("did you mean `channel = \"{meant}\"`?")),
-                None => error.hint("a channel is a file with its package source: recipes/sources/<channel>.toml"),
+                None => error.hint("a channel is defined by recipes/sources/<channel>.toml"),
             });
         }
         let roles = project.role_names()?;
@@ -90,7 +92,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The cluster's certificates and keys, wherever the user keeps them.
+    /// The cluster's private folder of certificates and keys.
     pub fn pki(&self, args: &Args, secrets: &Secrets, cluster: &Cluster) -> Pki {
         let folder = match &secrets.secrets {
             Some(folder) => folder.clone(),
@@ -99,7 +101,7 @@ impl Session<'_> {
         Pki::new(&folder, cluster)
     }
 
-    /// Those, read and found to fit the cluster, with what will soon be wrong about them said.
+    /// The certificates and keys, checked against the cluster, with warnings printed.
     pub fn secrets(&self, cluster: &Cluster, args: &Args, secrets: &Secrets) -> Result<pki::Secrets> {
         let loaded = self.pki(args, secrets, cluster).load(now()?).map_err(|error| pasteable(error, args, secrets))?;
         self.warn(loaded.warnings());
@@ -107,7 +109,7 @@ impl Session<'_> {
     }
 }
 
-/// The same with hints that name the files that the command named, so that they can be pasted.
+/// The error with `--cluster` and `--secrets` added to commands in hints, so that they work as typed.
 pub fn pasteable(error: Error, args: &Args, secrets: &Secrets) -> Error {
     let mut options = String::new();
     for (name, path) in [("--cluster", &args.cluster), ("--secrets", &secrets.secrets)] {
@@ -119,14 +121,14 @@ pub fn pasteable(error: Error, args: &Args, secrets: &Secrets) -> Error {
 }
 
 impl Args {
-    /// The file that was named, or the usual one.
+    /// The cluster file from the command line, or the default.
     pub fn file(&self) -> &Path {
         self.cluster.as_deref().unwrap_or(Path::new(super::CLUSTER_FILE))
     }
 }
 
 impl Nodes {
-    /// The nodes that were named, or all: in the cluster's order and each once.
+    /// The selected nodes in the cluster's order, each once.
     pub fn of<'a>(&self, cluster: &'a Cluster) -> Result<Vec<&'a Node>> {
         for name in &self.nodes {
             cluster.node(name)?;
@@ -136,7 +138,17 @@ impl Nodes {
     }
 }
 
-/// Where what is made for a node lies: `images/KIND/CLUSTER/NODE.END`. Two clusters may both have a `worker0`.
+/// The path of a node's output: `images/KIND/CLUSTER/NODE.END`. Two clusters may both have a `worker0`.
 pub fn of_node(images: &Path, kind: &str, cluster: &Cluster, node: &Node, end: &str) -> PathBuf {
     images.join(kind).join(cluster.name.as_str()).join(format!("{}.{end}", node.name))
+}
+
+/// The `--cluster` option of this call, for printed commands.
+pub(super) fn cluster_option(file: &Args) -> String {
+    file.cluster.as_ref().map(|file| path_option(" --cluster ", file)).unwrap_or_default()
+}
+
+/// An option with a path, quoted for a shell.
+pub(super) fn path_option(option: &str, path: &Path) -> String {
+    format!("{option}{}", quote(&path.display().to_string()))
 }

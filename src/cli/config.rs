@@ -1,5 +1,5 @@
-//! The user's own configuration: who is asked in place of release hosts and registries, who we are there, and which stores
-//! are looked into beside one's own. Nothing in it can change what is baked, only where it comes from.
+//! The user's configuration file: rewrites, registry mirrors, logins, lower stores. It can change where bytes come from, never
+//! which bytes are accepted.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,31 +8,30 @@ use secrecy::SecretString;
 
 use super::args::Web;
 use super::args::{is_registry_mirror, is_rewrite};
-use super::commands::host;
-use crate::document::{self, Located, Section};
-use crate::error::{Error, Result};
-use crate::fetch::{self, Login};
-use crate::fsx;
-use crate::pki;
-use crate::resolve;
-use crate::value::Cancel;
+use super::environment::apt_host;
+use crate::cluster::pki;
+use crate::common::document::{self, Located, Section};
+use crate::common::error::{Error, Result};
+use crate::common::fsx;
+use crate::common::value::Cancel;
+use crate::spec::apt;
+use crate::storage::fetch::{self, Login};
 
-/// No password is nearly as large, in bytes.
+/// Size limit of a password file, in bytes.
 const MAX_PASSWORD: u64 = 64 << 10;
 
 const REMEDY: &str = "keep the lines that you want and remove the markers";
 
-/// How mirrors, releases and registries are reached: what the command says, then what the configuration says, then what the
-/// environment and the host's apt say.
+/// The fetch options: from the command line, then the configuration, then the environment and the host's apt.
 pub fn web_options(web: &Web, cancel: &Cancel) -> Result<fetch::Options> {
     let mut options = match file()? {
         Some(path) => read(&path)?,
         None => fetch::Options::default(),
     };
-    let (host, cancel) = (host(), cancel.clone());
+    let (host, cancel) = (apt_host(), cancel.clone());
     options.proxies = host.proxies().clone();
-    options.apt = fetch::Way::Ask(Arc::new(move |mirrors: &[String]| {
-        let resolve::Way { proxies, auth_files, authorities, certificate, .. } = resolve::Way::of_host(&host, mirrors, &cancel)?;
+    options.apt = fetch::AptAccess::Ask(Arc::new(move |mirrors: &[String]| {
+        let apt::Way { proxies, auth_files, authorities, certificate, .. } = apt::Way::of_host(&host, mirrors, &cancel)?;
         Ok(fetch::Apt { proxies, machines: fetch::Machine::read(&auth_files), authorities, certificate })
     }));
     options.rewrites.splice(0..0, web.rewrite.iter().cloned());
@@ -40,9 +39,9 @@ pub fn web_options(web: &Web, cancel: &Cancel) -> Result<fetch::Options> {
     Ok(options)
 }
 
-/// The stores below one's own: those that the command or the environment names, then those of the configuration.
+/// The lower stores: those of the command line or the environment, then those of the configuration.
 pub fn lower_stores(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    // An empty variable, and what a colon too many leaves, name nothing.
+    // An empty variable or a superfluous colon gives an empty path.
     let mut stores: Vec<PathBuf> = named.iter().filter(|path| !path.as_os_str().is_empty()).cloned().collect();
     if let Some(path) = file()? {
         stores.extend(parse_lower(&path.display().to_string(), &text(&path)?)?);
@@ -50,7 +49,7 @@ pub fn lower_stores(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(stores)
 }
 
-/// `$KBAKE_CONFIG`, or the file in the user's configuration folder, if there is one
+/// `$KBAKE_CONFIG`, or the file in the user's configuration folder, if it exists
 /// ([XDG base directories](https://specifications.freedesktop.org/basedir-spec/latest/)).
 #[expect(clippy::disallowed_methods, reason = "the cli is where the environment is read")]
 fn file() -> Result<Option<PathBuf>> {
@@ -69,25 +68,25 @@ fn read(path: &Path) -> Result<fetch::Options> {
 
 fn text(path: &Path) -> Result<String> {
     let shown = path.display().to_string();
-    let bytes = fsx::read_if_present(path)?.ok_or_else(|| Error::user(format!("{shown} is missing, which $KBAKE_CONFIG names")))?;
-    String::from_utf8(bytes).map_err(|_| Error::user(format!("{shown} is no UTF-8 text")))
+    let bytes = fsx::read_if_present(path)?.ok_or_else(|| Error::user(format!("$KBAKE_CONFIG names {shown}, which does not exist")))?;
+    String::from_utf8(bytes).map_err(|_| Error::user(format!("{shown} is not UTF-8 text")))
 }
 
-/// All that a configuration may have.
+/// Opens a configuration and checks its section names.
 fn open(file: &str, text: &str) -> Result<Section> {
     let root = document::open(file, text, REMEDY)?;
     root.only(&["rewrite", "registry", "login", "store"])?;
     Ok(root)
 }
 
-/// `[store] lower`, whatever the rest of the file says: not every command needs the passwords.
+/// Parses only `[store] lower`, because not every command needs (or can read) the passwords.
 fn parse_lower(file: &str, text: &str) -> Result<Vec<PathBuf>> {
     let Some(mut store) = open(file, text)?.section("store")? else { return Ok(Vec::new()) };
     store.only(&["lower"])?;
     let stores = store.list::<String>("lower")?;
     let path = |value: Located<String>| match Path::new(&value.value) {
         path if path.is_absolute() => Ok(path.to_owned()),
-        _ => Err(value.place.error(format!("`{}` is no absolute path", value.value))),
+        _ => Err(value.place.error(format!("`{}` is not an absolute path", value.value))),
     };
     stores.into_iter().map(path).collect()
 }
@@ -118,18 +117,18 @@ fn parse(file: &str, text: &str) -> Result<fetch::Options> {
 
 fn host_key(named: &Located<String>) -> Result<String> {
     fetch::host_key(&named.value).ok_or_else(|| {
-        let error = named.place.error(format!("`{}` is no host", named.value));
+        let error = named.place.error(format!("`{}` is not a host", named.value));
         error.hint("write HOST or HOST:PORT, without https:// and without a path")
     })
 }
 
-/// The password in a file that nobody else can reach: the file itself, where a link leads to it.
+/// The password in a file that no other user can access. Links are followed.
 fn password(from: &Located<String>) -> Result<SecretString> {
     let path = Path::new(&from.value);
-    let none = || from.place.error(format!("{} has no password in it, or is not there", from.value));
+    let none = || from.place.error(format!("{} does not exist or contains no password", from.value));
     let (facts, bytes) = fsx::read_followed(path, MAX_PASSWORD)?.ok_or_else(none)?;
     if facts.kind != fsx::Kind::File {
-        return Err(from.place.error(format!("{} is no regular file", from.value)));
+        return Err(from.place.error(format!("{} is not a regular file", from.value)));
     }
     if let Some((what, mend)) = pki::why_reached(path, facts, pki::OTHERS, "600") {
         return Err(from.place.error(format!("the password file {} {what}", from.value)).hint(mend));
@@ -138,7 +137,7 @@ fn password(from: &Located<String>) -> Result<SecretString> {
     Ok(text.ok_or_else(none)?.trim_end_matches(['\r', '\n']).to_owned().into())
 }
 
-/// A pair of addresses that `check` lets pass.
+/// A pair of addresses that passes `check`.
 fn pair(section: &mut Section, keys: [&str; 2], check: fn(&str, &str) -> Result<(), String>) -> Result<(String, String)> {
     section.only(&keys)?;
     let [left, right] = keys;
@@ -170,7 +169,7 @@ mod tests {
             ("file:///srv", "srv", "config.toml:2"),
             ("http://mirror.test", "mirror.test", "config.toml:5"),
             ("from", "form", "did you mean `from`?"),
-            ("/password\"", "/none\"", "has no password in it"),
+            ("/password\"", "/none\"", "contains no password"),
         ] {
             let error = parse("config.toml", &text.replacen(from, to, 1)).err().expect(from).to_string();
             assert!(error.contains(words) && !error.contains("hush"), "{error}");
@@ -206,11 +205,11 @@ mod tests {
                 assert!(error.contains("config.toml:4") && !error.contains("hush"), "{error}");
             }
         }
-        assert!(read(&pipe).err().unwrap().contains("is no regular file"));
+        assert!(read(&pipe).err().unwrap().contains("is not a regular file"));
         for (from, to) in [("Registry.Test:443", "https://registry.test"), ("auth.test", "auth.test/token")] {
             let text = "[[login]]\nhost = \"Registry.Test:443\"\nuser = \"u\"\npassword-file = \"/none\"\ntoken-host = \"auth.test\"\n";
             let error = parse("config.toml", &text.replace(from, to)).err().unwrap().to_string();
-            assert!(error.contains("is no host"), "{error}");
+            assert!(error.contains("is not a host"), "{error}");
         }
     }
 
@@ -223,7 +222,7 @@ mod tests {
         let login = "[[login]]\nhost = \"h\"\nuser = \"u\"\npassword-file = \"/none\"\n[store]\nlower = [\"/srv/a\"]\n";
         assert_eq!(stores(login).unwrap(), [PathBuf::from("/srv/a")]);
         for (text, words) in [
-            ("[store]\nlower = [\"srv\"]\n", "`srv` is no absolute path"),
+            ("[store]\nlower = [\"srv\"]\n", "`srv` is not an absolute path"),
             ("[store]\nlover = []\n", "did you mean `lower`?"),
             ("[stores]\nlower = []\n", "did you mean `store`?"),
         ] {

@@ -1,18 +1,18 @@
-//! Results as data, for `--json`: what a command tells people in a table, as a value with named fields (docs/ci.md).
+//! Results as JSON values for `--json` (docs/ci.md).
 
 use serde_json::{Map, Value, json};
 
-use crate::bake::{Before, Reason, Why};
-use crate::cluster::{Api, Cluster, Mirror, Mode, Node, Preset, Proxy, Settings, Site, WebUrl};
-use crate::error::Result;
-use crate::pki::{self, Row, State};
-use crate::render::settings_json;
-use crate::store::Owner;
-use crate::store::survey::{Life, Rest};
-use crate::store::usage::{Class, RootUsage, Tally, Usage};
-use crate::value::RoleName;
+use crate::build::{Before, Reason, Why};
+use crate::cluster::model::{Api, Cluster, Mirror, Mode, Node, Preset, Proxy, Settings, Site, WebUrl};
+use crate::cluster::node::settings_json;
+use crate::cluster::pki::{self, Row, State};
+use crate::common::error::Result;
+use crate::common::value::RoleName;
+use crate::storage::store::Owner;
+use crate::storage::store::inventory::{Liveness, Rest};
+use crate::storage::store::usage::{Class, RootUsage, Tally, Usage};
 
-/// The cluster with everything that its file leaves open.
+/// The cluster with all defaults resolved.
 pub fn cluster(cluster: &Cluster) -> Result<Value> {
     Ok(json!({
         "name": cluster.name.as_str(),
@@ -52,7 +52,7 @@ pub fn cluster(cluster: &Cluster) -> Result<Value> {
     }))
 }
 
-/// The settings as they are given: by program, with the preset's name.
+/// The given settings by program, with the preset's name.
 fn kubernetes(settings: &Settings) -> Result<Value> {
     let given = settings.given.iter().map(|(component, table)| Ok((component.to_string(), settings_json(table)?)));
     let mut data: Map<String, Value> = given.collect::<Result<_>>()?;
@@ -116,12 +116,12 @@ fn node(node: &Node) -> Result<Value> {
     }))
 }
 
-/// The roles, each with its description.
+/// The roles with their descriptions.
 pub fn roles<'a>(roles: impl Iterator<Item = (&'a RoleName, &'a str)>) -> Value {
     roles.map(|(role, description)| json!({"name": role.as_str(), "description": description})).collect()
 }
 
-/// The reason why a role must be built, or was the last time.
+/// The reason why a role must be rebuilt, or was rebuilt the last time.
 pub fn why(role: &RoleName, channel: &str, why: &Why) -> Value {
     let (state, build, rest) = match why {
         Why::NeverBuilt { in_store } => ("never-built", !in_store, json!({})),
@@ -153,8 +153,8 @@ fn changes(reasons: &[Reason]) -> Vec<Value> {
     reasons.iter().map(change).collect()
 }
 
-/// A store with its contents by class and by root. `free` is in bytes; `lower` are the folders of the stores below, each with the number and
-/// the bytes of its blobs.
+/// The usage of a store by class and by root. `free` is in bytes; `lower` are the lower stores, each with the number and total size of its
+/// blobs.
 pub fn store(folder: &str, usage: &Usage, free: u64, lower: &[(String, Tally)]) -> Value {
     let both = |[all, unneeded]: [Tally; 2]| json!({"count": all.count, "bytes": all.bytes, "unneeded_count": unneeded.count, "unneeded_bytes": unneeded.bytes});
     let class = |(class, tallies): (&Class, &[Tally; 2])| {
@@ -172,7 +172,7 @@ pub fn store(folder: &str, usage: &Usage, free: u64, lower: &[(String, Tally)]) 
     })
 }
 
-/// A class's word; part of the interface.
+/// The name of a class; part of the interface.
 fn word(class: &Class) -> &str {
     match class {
         Class::Input => "input",
@@ -196,10 +196,10 @@ fn word(class: &Class) -> &str {
 fn root(root: &RootUsage) -> Value {
     let Owner { project, channel, role } = &root.owner;
     let kept_by = match root.life {
-        Life::Output => "image",
-        Life::Project => "lockfile",
-        Life::Awaited => "awaited",
-        Life::Dead => "nothing",
+        Liveness::Output => "image",
+        Liveness::Project => "lockfile",
+        Liveness::Awaited => "awaited",
+        Liveness::Dead => "nothing",
     };
     json!({
         "role": role.as_str(),
@@ -211,7 +211,7 @@ fn root(root: &RootUsage) -> Value {
     })
 }
 
-/// The certificates and keys, each with its state. Nothing in here is secret.
+/// The certificates and keys with their states. Contains no secret.
 pub fn pki(rows: &[Row]) -> Value {
     rows.iter().map(certificate).collect()
 }

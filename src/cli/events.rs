@@ -1,27 +1,28 @@
-//! What a command did, item by item: lines of JSON for machines (docs/ci.md), a table for people. The only stopwatch.
+//! The record of a command's work, item by item: JSON lines for machines (docs/ci.md), a table for people. The only file that
+//! measures time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::scrub::scrub;
-use crate::error::Error;
-use crate::report::{Item, ItemKind, Outcome};
-use crate::value::{Digest, Size};
+use super::redact::redact;
+use crate::common::error::Error;
+use crate::common::report::{Item, ItemKind, Outcome};
+use crate::common::value::{Digest, Size};
 
-/// Everything that was begun and ended so far.
+/// The items begun and ended so far.
 pub struct Ledger {
     start: Instant,
     open: BTreeMap<Key, Duration>,
-    /// What must not be called cached (again): it was told how it came.
+    /// Items already reported, which must not be reported as cached (again).
     known: BTreeSet<Key>,
     totals: BTreeMap<(Outcome, ItemKind), Total>,
-    /// Whether the last line was given.
+    /// True after the last line.
     closed: bool,
 }
 
-/// Which item.
+/// The identity of an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     kind: ItemKind,
@@ -35,17 +36,17 @@ impl Key {
     }
 }
 
-/// All items of a kind that ended alike.
+/// The total of all items of a kind with the same outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Total {
     items: u64,
     bytes: u64,
     milliseconds: u64,
-    /// From when to when each was worked on.
+    /// Start and end of each item.
     spans: Vec<(Duration, Duration)>,
 }
 
-/// An item's end, as a line.
+/// The event line of an ended item.
 #[derive(Serialize)]
 struct Ended<'a> {
     event: &'static str,
@@ -95,7 +96,7 @@ struct Failed {
 }
 
 impl Ledger {
-    /// Begins to measure.
+    /// A new ledger; its clock starts now.
     pub fn new() -> Self {
         Ledger { start: now(), open: BTreeMap::new(), known: BTreeSet::new(), totals: BTreeMap::new(), closed: false }
     }
@@ -106,11 +107,11 @@ impl Ledger {
         self.open.insert(Key::of(item, item.digest), at);
     }
 
-    /// Work on an item has ended, and it is at `path` now, outside the store. Gives the line to print, if it is to be told.
+    /// Records the end of an item, which is now at `path` if it is outside the store. Returns the event line, if there is one.
     pub fn ended(&mut self, item: &Item<'_>, outcome: Outcome, path: Option<&str>) -> Option<String> {
         let now = self.start.elapsed();
         let key = Key::of(item, item.digest);
-        // The digest of what is made is not known when it begins.
+        // The digest of an item that is being built is not known at its beginning.
         let begun = self.open.remove(&key).or_else(|| self.open.remove(&Key::of(item, None)));
         let is_new = self.known.insert(key);
         if self.closed || (outcome == Outcome::Cached && !is_new) {
@@ -146,7 +147,7 @@ impl Ledger {
         self.close(line(&Done { event: "done", seconds: seconds(milliseconds(self.start.elapsed())), totals }))
     }
 
-    /// The last lines of a command that failed: what it has left begun, and why.
+    /// The last lines of a command that failed: its unfinished items, and the error.
     pub fn failed(&mut self, error: &Error) -> String {
         let left: Vec<Key> = self.open.keys().cloned().collect();
         let mut lines = String::new();
@@ -159,19 +160,19 @@ impl Ledger {
             event: "error",
             class: class.word(),
             exit: class.exit_code(),
-            message: scrub(error.message()),
-            details: error.details().iter().map(|line| scrub(line.trim_start())).collect(),
-            hints: error.hints().iter().map(|line| scrub(line)).collect(),
+            message: redact(error.message()),
+            details: error.details().iter().map(|line| redact(line.trim_start())).collect(),
+            hints: error.hints().iter().map(|line| redact(line)).collect(),
         });
         self.close(lines)
     }
 
-    /// Only the first last line is one.
+    /// Closes the ledger: only the first last line is printed.
     fn close(&mut self, lines: String) -> String {
         if std::mem::replace(&mut self.closed, true) { String::new() } else { lines }
     }
 
-    /// What happened, for people: a row for each way in which items of a kind ended. None when nothing is worth a row.
+    /// The table for people: a row per outcome and kind. None if there are no items.
     pub fn table(&self) -> Option<String> {
         let all = self.start.elapsed();
         if self.totals.is_empty() {
@@ -186,9 +187,9 @@ impl Ledger {
         if self.totals.keys().all(|(outcome, _)| *outcome == Outcome::Cached) {
             let things: Vec<String> =
                 rows.into_iter().map(|[_, items, noun, size, _]| format!("{items} {noun} ({size})").replace(" ()", "")).collect();
-            return Some(format!("nothing had to be done: {} in the store already; {}\n", things.join(", "), shown(all)));
+            return Some(format!("nothing to do: {} already in the store; {}\n", things.join(", "), shown(all)));
         }
-        rows.push(["in all", "", "", "", &shown(all)].map(str::to_owned));
+        rows.push(["total", "", "", "", &shown(all)].map(str::to_owned));
         let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
         let (first, second, third, fourth, fifth) = (width(0), width(1), width(2), width(3), width(4));
         let row = |[outcome, items, noun, size, time]: &[String; 5]| {
@@ -199,18 +200,18 @@ impl Ledger {
     }
 }
 
-/// A result that people get as lines of text, as lines of JSON.
+/// A textual result as JSON lines.
 pub fn results(text: &str) -> String {
     text.lines().map(|text| line(&Line { event: "result", text })).collect()
 }
 
-/// A result that is one value, as a line of JSON.
+/// A structured result as one JSON line.
 pub fn document(data: &serde_json::Value) -> String {
     line(&Document { event: "result", data })
 }
 
 fn line(event: &impl Serialize) -> String {
-    // Texts, numbers and maps whose keys are texts can always be written.
+    // Strings, numbers and maps with string keys always serialize.
     serde_json::to_string(event).unwrap_or_default() + "\n"
 }
 
@@ -229,7 +230,7 @@ fn plural(kind: ItemKind, items: u64) -> &'static str {
     if items == 1 { one } else { many }
 }
 
-/// How long any of the spans lasted: what overlaps counts once.
+/// The time covered by the spans; overlaps count once.
 fn covered(spans: &[(Duration, Duration)]) -> Duration {
     let mut sorted = spans.to_vec();
     sorted.sort_unstable();
@@ -249,7 +250,7 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// With three digits behind the point, so that sums are exact in them.
+/// Seconds with three decimals, so that sums are exact.
 #[expect(clippy::cast_precision_loss, reason = "milliseconds of a command are few")]
 fn seconds(milliseconds: u64) -> f64 {
     milliseconds as f64 / 1000.0
@@ -265,13 +266,13 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::value::Sha256;
+    use crate::common::value::Sha256;
 
     fn item<'a>(kind: ItemKind, name: &'a str, digest: impl Into<Option<&'a str>>, bytes: impl Into<Option<u64>>) -> Item<'a> {
         Item { kind, name, digest: digest.into().map(|text| Sha256::of(text).into()), bytes: bytes.into() }
     }
 
-    /// What a cold build with one image says of itself.
+    /// The events of a cold build with one image.
     fn built() -> (Ledger, Vec<Value>) {
         use ItemKind::{Base, File, Image, Input};
         let mut ledger = Ledger::new();
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_says_what_and_how_long() {
+    fn an_event_has_its_item_and_duration() {
         let (_, lines) = built();
         let told: Vec<String> = lines.iter().map(|line| format!("{} {} {}", line["event"], line["kind"], line["name"])).collect();
         assert_eq!(
@@ -347,18 +348,18 @@ mod tests {
              built    1 base    300 MiB  0.0 s\n\
              built    1 image   300 MiB  0.0 s\n\
              written  1 file    300 MiB\n\
-             in all                      0.0 s\n"
+             total                       0.0 s\n"
         );
         let mut ledger = Ledger::new();
         assert_eq!(ledger.table(), None);
         ledger.ended(&item(ItemKind::Image, "a", "a", 1 << 20), Outcome::Cached, None);
         ledger.ended(&item(ItemKind::Image, "b", "b", 1 << 20), Outcome::Cached, None);
         ledger.ended(&item(ItemKind::Entry, "b", "b", None), Outcome::Cached, None);
-        assert_eq!(masked(&ledger.table().unwrap()), "nothing had to be done: 2 images (2.0 MiB), 1 entry in the store already; 0.0 s\n");
+        assert_eq!(masked(&ledger.table().unwrap()), "nothing to do: 2 images (2.0 MiB), 1 entry already in the store; 0.0 s\n");
     }
 
     #[test]
-    fn what_an_error_interrupts_has_failed() {
+    fn unfinished_items_fail_with_the_command() {
         let mut ledger = Ledger::new();
         ledger.begun(&item(ItemKind::Input, "one", "1", 10));
         ledger.begun(&item(ItemKind::Base, "etcd", None, None));

@@ -1,7 +1,7 @@
-//! Commands in hints, completed so that they work as typed: with the options that this call was given.
+//! Completion of commands in hints with the options of this call, so that they work as typed.
 //!
-//! Modules write `kbake lock` without knowing which project, channel or store the call is about. Typed like that, the
-//! command would be about others.
+//! Modules write `kbake lock` without knowing the project, channel or store of the call. Without these options, the command
+//! would work on others.
 
 use std::ffi::OsString;
 use std::iter::Peekable;
@@ -11,22 +11,22 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory as _};
 
 use super::args::Cli;
-use crate::value::quote;
+use crate::common::value::quote;
 
-/// Options that name what a command is about, in the order in which they are added.
+/// Options that select what a command works on, in the order in which they are added.
 const OPTIONS: [&str; 6] = ["project", "store", "channel", "cluster", "secrets", "images"];
 
-/// Arguments of this call that a command in a hint needs too.
+/// The arguments of this call that a command in a hint needs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
     /// Options by name, with their values.
     options: Vec<(&'static str, String)>,
-    /// The roles that it is about.
+    /// The roles.
     roles: Vec<String>,
 }
 
 impl Given {
-    /// Arguments that were typed, or set in the environment, which may be another one where the hint is typed.
+    /// The arguments that were typed, or set in the environment, which may differ where the hint is typed.
     pub fn of(matches: &ArgMatches) -> Self {
         let mut leaf = matches;
         while let Some((_, below)) = leaf.subcommand() {
@@ -37,7 +37,7 @@ impl Given {
         Given { options, roles: typed(ROLES).chain(typed(ROLE)).collect() }
     }
 
-    /// The text with every command of kbake's completed.
+    /// The text with every kbake command completed.
     pub fn complete(&self, text: &str) -> String {
         if *self == Given::default() || !text.contains(PROGRAM) {
             return text.to_owned();
@@ -55,7 +55,7 @@ impl Given {
         done + rest
     }
 
-    /// The command with the roles and options that it takes and does not have.
+    /// The command with the roles and options that it accepts and lacks.
     fn whole(&self, command: &str) -> String {
         let root = Cli::command();
         let mut words = command.split_whitespace().skip(1).peekable();
@@ -73,18 +73,18 @@ impl Given {
         let takes = |name: &str| concerns(&path, name) || has_argument(name);
         let is = |word: &str, name: &str| word.strip_prefix("--").is_some_and(|word| word.split('=').next() == Some(name));
         let has = |name: &str| command.split_whitespace().any(|word| is(word, name));
-        // The destination of the result is given already.
+        // `--out` already gives the destination.
         let is_elsewhere = |name: &str| name == "images" && has("out");
         let added = self.options.iter().filter(|(name, _)| takes(name) && !has(name) && !is_elsewhere(name));
         added.fold(text, |text, (name, value)| format!("{text} --{name} {}", quote(value)))
     }
 }
 
-/// The arguments that name roles: of commands on several, and on one.
+/// The arguments that name roles, for commands on several roles and on one.
 const ROLES: &str = "roles";
 const ROLE: &str = "role";
 
-/// How commands begin in hints.
+/// The start of a command in a hint.
 const PROGRAM: &str = "kbake ";
 
 fn value(leaf: &ArgMatches, name: &str) -> Option<String> {
@@ -96,19 +96,19 @@ fn value(leaf: &ArgMatches, name: &str) -> Option<String> {
     path.or_else(|| leaf.try_get_one::<String>(name).ok().flatten().cloned())
 }
 
-/// True when a command follows, and not a sentence about kbake.
+/// True if a command follows, not a sentence about kbake.
 fn begins_command(before: &str) -> bool {
     before.is_empty() || ["`", ": ", "&& ", "\n  "].iter().any(|end| before.ends_with(end))
 }
 
-/// The end of a command: at its quotation's end, at the next command, or with the line.
+/// The end of a command: the closing backtick, the next command, or the end of the line.
 fn end_of_command(from: &str, before: &str) -> usize {
     let quoted = before.matches('`').count() % 2 == 1;
     let ends = [if quoted { from.find('`') } else { None }, from.find(" && "), from.find('\n'), from.find(" > ")];
     ends.into_iter().flatten().min().unwrap_or(from.len())
 }
 
-/// The command that the words name, and its names.
+/// The subcommand that the words name, and its path.
 fn leaf_of<'a, 'w>(root: &'a Command, words: &mut Peekable<impl Iterator<Item = &'w str>>) -> Option<(&'a Command, Vec<&'w str>)> {
     let (mut leaf, mut path) = (root, Vec::new());
     while let Some(below) = words.peek().and_then(|word| leaf.find_subcommand(word)) {
@@ -118,7 +118,7 @@ fn leaf_of<'a, 'w>(root: &'a Command, words: &mut Peekable<impl Iterator<Item = 
     (!path.is_empty()).then_some((leaf, path))
 }
 
-/// True when an option of every command means anything to this one.
+/// True if a global option matters to this command.
 fn concerns(path: &[&str], option: &str) -> bool {
     let (project, channel, store) = match path {
         ["build" | "fetch" | "tree" | "sbom" | "why" | "lock", ..] | ["bundle", "create"] => (true, true, true),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_get_what_the_call_had_and_they_take() {
+    fn commands_get_the_options_of_the_call_that_they_accept() {
         let lock = given(&["kbake", "--channel", "other", "build", "etcd", "--project", "/my dir", "--store", "/s"]);
         for (hint, expected) in [
             ("run `kbake lock` and review", "run `kbake lock --project '/my dir' --store /s --channel other` and review"),
@@ -189,17 +189,17 @@ mod tests {
         assert_eq!(given(&["kbake", "store"]).complete("`kbake lock`"), "`kbake lock`");
     }
 
-    /// Every command in backticks that stands in the sources, with its blanks filled in.
+    /// Every command in backticks in the sources, with its placeholders filled in.
     fn commands_of_the_sources() -> Vec<(String, String)> {
         fn walk(folder: &std::path::Path, found: &mut Vec<(String, String)>) {
-            for name in crate::fsx::list(folder).unwrap() {
+            for name in crate::common::fsx::list(folder).unwrap() {
                 let path = folder.join(name);
                 if path.is_dir() {
                     if !path.ends_with("tests") {
                         walk(&path, found);
                     }
                 } else if path.extension().is_some_and(|end| end == "rs") {
-                    let text = crate::fsx::read_to_string(&path).unwrap();
+                    let text = crate::common::fsx::read_to_string(&path).unwrap();
                     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
                     let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
                     for line in lines {
@@ -215,7 +215,7 @@ mod tests {
         found
     }
 
-    /// The word with its blanks filled in.
+    /// The word with its placeholders filled in.
     fn filled(word: &str, with: &str) -> String {
         let mut text = word.to_owned();
         while let (Some(from), Some(to)) = (text.find('{'), text.find('}')) {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_in_a_hint_is_one_that_the_command_line_takes() {
+    fn every_command_in_a_hint_parses() {
         let commands = commands_of_the_sources();
         assert!(commands.len() > 40, "{commands:?}");
         for (file, command) in commands {
@@ -240,7 +240,7 @@ mod tests {
             let words: Vec<String> = command.split(" && ").next().unwrap().split_whitespace().map(|word| filled(word, with)).collect();
             let words = words.iter().take_while(|word| *word != ">");
             if let Err(error) = Cli::command().try_get_matches_from(words) {
-                // A command may be named without what it works on: "`kbake build` makes one".
+                // A command may be named without its arguments: "`kbake build` creates one".
                 let bare = [MissingRequiredArgument, MissingSubcommand, DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand];
                 assert!(bare.contains(&error.kind()), "{file}: `{command}`: {error}");
             }

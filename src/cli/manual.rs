@@ -1,4 +1,4 @@
-//! The command line described for shells and for `man`: `kbake completions`, `kbake man`.
+//! `kbake completions` and `kbake man`.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use clap_mangen::Man;
 
 use super::Session;
 use super::args::{Cli, Manual};
-use crate::document::nearest;
-use crate::error::{Class, Error, Result};
-use crate::fsx;
-use crate::report::Report as _;
+use crate::common::document::nearest;
+use crate::common::error::{Class, Error, Result};
+use crate::common::fsx;
+use crate::common::report::Report as _;
 
 const NAME: &str = "kbake";
 const PAGE_MODE: u32 = 0o644;
-/// A manual page of kbake's has this in one of its first lines.
+/// The mark of a manual page of kbake, in one of its first lines.
 const MARK: &str = "\n.TH kbake";
 
 impl Session<'_> {
@@ -41,7 +41,7 @@ impl Session<'_> {
         let files: Vec<_> = pages.iter().map(|(name, page)| (folder.join(format!("{name}.1")), page)).collect();
         for (path, _) in &files {
             if fsx::exists(path)? && !String::from_utf8_lossy(&fsx::read(path)?).contains(MARK) {
-                return Err(Error::user(format!("{} is no manual page of kbake's, and stays as it is", path.display()))
+                return Err(Error::user(format!("{} is not a manual page of kbake, and is not replaced", path.display()))
                     .hint("name another folder with `--out DIR`"));
             }
         }
@@ -55,7 +55,7 @@ impl Session<'_> {
     }
 }
 
-/// The name and the text of each page: one for the program, one for each command, in the order of the help.
+/// The name and text of each page: the program, then each command in the order of the help.
 fn pages() -> Vec<(String, String)> {
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();

@@ -1,63 +1,73 @@
-//! Arguments, messages, progress, the environment. The only module that prints.
+//! The command line: arguments, messages, progress, the environment. The only module that prints.
+//!
+//! Each command is in a file with its name (`build`, `gc`, `lock`, …; `contents` has `plan`, `tree`, `sbom`; `machine` has
+//! `domain-xml`, `qemu`; `network` has `net-xml`, `dnsmasq`, `hosts`, `inventory`, `exports`; `manual` has `completions`,
+//! `man`). The other files are shared by several commands.
 
 mod args;
 mod audit;
+mod build;
 mod bundle;
+mod clock;
 mod cluster;
-mod commands;
+mod cluster_files;
+mod colours;
 mod config;
+mod contents;
 mod data;
+mod diff;
+mod disk;
+mod environment;
 mod events;
-mod explain;
-mod found;
+mod fetch;
+mod gc;
 mod hint;
-mod host;
-mod inspect;
-mod keep;
+mod init;
 mod kubeconfig;
 mod lock;
+mod machine;
+mod machine_files;
 mod manual;
-mod named;
-mod paint;
+mod network;
 mod pki;
-mod private;
-mod reach;
-mod saved;
-mod scrub;
+mod private_files;
+mod qemu_ports;
+mod redact;
+mod roles;
 mod seed;
+mod session;
 mod shell;
 mod signal;
-mod upgrade;
+mod store;
 mod verify;
+mod why;
 
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use self::args::{Cli, Command, Global};
+use self::environment::{current_folder, default_store};
 use self::hint::Given;
-use self::scrub::scrub_typed;
+use self::redact::redact_typed;
+use self::session::Session;
 use self::shell::Shell;
-use crate::cluster::Cluster;
-use crate::error::{Class, Error, Result};
-use crate::fsx;
-use crate::project::Project;
-use crate::recipe::ChannelName;
-use crate::render::host as rendered;
-use crate::report::Report as _;
-use crate::store::survey::Moment;
-use crate::store::{Access, Store};
-use crate::value::Cancel;
+use crate::cluster::host as rendered;
+use crate::common::error::{Class, Error, Result};
+use crate::common::fsx;
+use crate::common::value::Cancel;
 
-/// The cluster file, unless another one is named.
+/// The default cluster file.
 const CLUSTER_FILE: &str = "cluster.toml";
+/// The default folder of images, disks and seeds.
+const IMAGES: &str = "images";
 
-/// Runs the command line `args` (with the program's name) and gives the exit code.
+/// Runs the command line `args` (including the program's name) and returns the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let parsed = Cli::command().try_get_matches_from(&args).and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, Given::of(&matches))));
@@ -67,7 +77,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             if answer.use_stderr() {
                 return ExitCode::from(usage(&answer, &args));
             }
-            // `--help` and `--version` come this way too, for stdout. A closed pipe is no reason to complain.
+            // `--help` and `--version` for stdout. A closed pipe is not an error.
             let _ = answer.print();
             return ExitCode::SUCCESS;
         }
@@ -87,7 +97,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Adds another hint when it is the store's disk that is full.
+/// Adds a hint if the store's disk is full.
 fn of_store(error: Error, global: &Global) -> Error {
     let root = global.store.clone().or_else(|| default_store().ok()).and_then(|root| fsx::canonical(&root).ok());
     let names = |root: PathBuf| error.message().contains("the store") || error.message().contains(&*root.to_string_lossy());
@@ -98,13 +108,13 @@ fn of_store(error: Error, global: &Global) -> Error {
     }
 }
 
-/// Says that the command line is wrong, also to whoever reads events. Gives the exit code.
+/// Reports a wrong command line, with `--json` also as an event. Returns the exit code.
 fn usage(answer: &clap::Error, args: &[OsString]) -> u8 {
     let typed = answer.to_string();
-    let text = scrub_typed(&typed);
+    let text = redact_typed(&typed);
     let shell = Shell::new(true, true);
     if text == typed {
-        // In its colours.
+        // Printed by clap, in colour.
         let _ = answer.print();
     } else {
         shell.notice(text.trim_end());
@@ -122,10 +132,10 @@ fn usage(answer: &clap::Error, args: &[OsString]) -> u8 {
     error.class().exit_code()
 }
 
-/// What `work` gives. A panic, whose message is on stderr by now, is a failure like others: it has an exit code and an event.
+/// Runs `work` and turns a panic, whose message is already on stderr, into an error with an exit code and an event.
 fn caught(work: impl FnOnce() -> Result<()>) -> Result<()> {
     std::panic::catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Error::internal("kbake has broken down").hint("please report it, with the lines above")))
+        .unwrap_or_else(|_| Err(Error::internal("kbake panicked").hint("please report it, with the lines above")))
 }
 
 fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
@@ -161,113 +171,4 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Completions { shell } => session.completions(*shell),
         Command::Man(args) => session.manual(args),
     }
-}
-
-/// What every command has.
-struct Session<'a> {
-    global: &'a Global,
-    shell: &'a Shell,
-    cancel: &'a Cancel,
-    /// True when files that are skipped were named already.
-    told_skipped: AtomicBool,
-}
-
-impl Session<'_> {
-    /// The project that the command works on.
-    fn project(&self) -> Result<Project> {
-        let project = Project::find(self.global.project.as_deref(), &current_folder()?)?;
-        // A command may ask more than once.
-        if !self.told_skipped.swap(true, Ordering::Relaxed) {
-            for name in project.skipped()? {
-                self.shell.notice(&format!("note: {name} is skipped: an editor or a copy left it, its name begins with a dot"));
-            }
-        }
-        Ok(project)
-    }
-
-    /// The channel: the one that was named, or the cluster file's in the current folder, or the project's only one, or the
-    /// usual one.
-    fn channel(&self) -> Result<String> {
-        if let Some(named) = &self.global.channel {
-            return Ok(named.clone());
-        }
-        if let Some(named) = self.cluster_s_channel()? {
-            return Ok(named.to_string());
-        }
-        match &self.project()?.channels()?[..] {
-            [only] => Ok(only.clone()),
-            _ => Ok(ChannelName::usual().to_string()),
-        }
-    }
-
-    /// The channel that the cluster file in the current folder names.
-    fn cluster_s_channel(&self) -> Result<Option<ChannelName>> {
-        let Some(bytes) = fsx::read_if_present(Path::new(CLUSTER_FILE))? else { return Ok(None) };
-        // The rest of the file is for the commands that are about the cluster.
-        Cluster::channel_of(CLUSTER_FILE, &String::from_utf8_lossy(&bytes))
-    }
-
-    /// Says where the channel comes from when nobody typed it and it is not the usual one.
-    fn tell_channel(&self) -> Result<()> {
-        let named = if self.global.channel.is_some() { None } else { self.cluster_s_channel()? };
-        if let Some(channel) = named.filter(|channel| *channel != ChannelName::usual()) {
-            self.shell.say(&format!("the channel is `{channel}`, as {CLUSTER_FILE} says"));
-        }
-        Ok(())
-    }
-
-    /// The store over its lower stores, opened for work beside other kbakes.
-    fn store(&self) -> Result<Store> {
-        let store = self.open_store(Access::Shared, "another kbake has the store to itself; waiting")?;
-        let waiting = |lower: &Path| self.shell.notice(&format!("the store {} is being tidied up; waiting", lower.display()));
-        let lower = config::lower_stores(&self.global.lower_store)?;
-        Ok(store.over(&lower, self.cancel, &waiting)?.marking_use(now()))
-    }
-
-    /// The store without those below, saying `waiting` when another kbake is in the way.
-    fn open_store(&self, access: Access, waiting: &str) -> Result<Store> {
-        Store::open(&self.store_root()?, access, self.cancel, &|| self.shell.notice(waiting))
-    }
-
-    fn store_root(&self) -> Result<PathBuf> {
-        self.global.store.clone().map_or_else(default_store, Ok)
-    }
-
-    /// Commands that look after a store do not make one: its name may be mistyped.
-    fn require_store(&self) -> Result<()> {
-        let root = self.store_root()?;
-        match fsx::exists(&root.join("format"))? {
-            true => Ok(()),
-            false => Err(Error::user(format!("there is no store in {}", root.display()))
-                .hint("name its folder with --store or $KBAKE_STORE; `kbake fetch` and `kbake build` make a new one")),
-        }
-    }
-}
-
-/// The time, in seconds since 1970, for what is used to be known from what is not. It never reaches an image.
-#[expect(clippy::disallowed_methods, reason = "the garbage collection goes by the age of things, and the cli is where the clock is read")]
-fn now() -> Moment {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Moment::try_from(since.as_secs()).unwrap_or(Moment::MAX)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the cli is where the current folder is known")]
-fn current_folder() -> Result<PathBuf> {
-    std::env::current_dir().map_err(|e| Error::io("find the current folder", &e))
-}
-
-/// By the [XDG base directories](https://specifications.freedesktop.org/basedir-spec/latest/): a cache, since
-/// everything in the store can be made again.
-#[expect(clippy::disallowed_methods, reason = "the cli is where the environment is read")]
-fn default_store() -> Result<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    folder("XDG_CACHE_HOME")
-        .or_else(|| Some(folder("HOME")?.join(".cache")))
-        .map(|cache| cache.join("kbake"))
-        .ok_or_else(|| Error::user("there is no home folder for the store").hint("name a folder with --store or $KBAKE_STORE"))
-}
-
-/// The processors that this process may use.
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -1,18 +1,20 @@
-//! `kbake pki` and `kbake kubeconfig`: the cluster's certificates and keys.
+//! `kbake pki`: the cluster's certificates and keys.
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
-use super::args::{Admin, Kubeconfig, Pki as Command};
+use super::args::Pki as Command;
+use super::clock::now;
 use super::cluster::pasteable;
 use super::{Session, data};
-use crate::cluster::Cluster;
-use crate::error::{Class, Error, Result};
-use crate::fsx;
-use crate::pki::{self, Authority, Imported, Pki, Problem, State};
-use crate::render::{self, Caller};
-use crate::report::Report as _;
+use crate::cluster::host;
+use crate::cluster::model::Cluster;
+use crate::cluster::pki::{self, Authority, Imported, Pki, Problem, State};
+use crate::common::columns;
+use crate::common::error::{Error, Result};
+use crate::common::fsx;
+use crate::common::report::Report as _;
 
-/// The first day of kbake, 2026-01-01: no clock is right that says less.
+/// 2026-01-01, before the first release of kbake: an earlier clock is wrong.
 const FIRST: i64 = 1_767_225_600;
 
 impl Session<'_> {
@@ -27,7 +29,7 @@ impl Session<'_> {
         self.pki_of(&pki, &cluster, command).map_err(|error| pasteable(error, &args.cluster, &args.secrets))
     }
 
-    /// When the packages of the cluster's channel were made; of one that is not there, when kbake was.
+    /// The epoch of the cluster's channel, or if there is no such channel [`FIRST`]. The clock cannot be earlier.
     fn epoch_of(&self, cluster: &Cluster) -> i64 {
         let channel = self.global.channel.as_deref().unwrap_or(cluster.channel.as_str());
         let epoch = self.project().and_then(|project| Ok(project.channel(channel)?.sources.epoch.seconds()));
@@ -41,14 +43,14 @@ impl Session<'_> {
             Command::Renew { names, .. } => self.pki_renew(pki, names),
             Command::Import { authority, certificate, key, .. } => {
                 let authority = Authority::ALL.into_iter().find(|known| known.name() == authority);
-                let authority = authority.ok_or_else(|| Error::internal("an authority that the command line knows, and nobody else"))?;
+                let authority = authority.ok_or_else(|| Error::internal("the command line accepts an unknown authority"))?;
                 let key = SecretString::from(fsx::read_given_to_string(key)?);
                 let outcome = pki.import(authority, &fsx::read_given_to_string(certificate)?, &key, now()?)?;
                 let name = authority.name();
                 self.shell.say(&match outcome {
-                    Imported::Taken => format!("`{name}` is the cluster's authority now"),
-                    Imported::KeyBroughtBack => format!("the key of `{name}` is back"),
-                    Imported::WasThere => format!("`{name}` was the cluster's authority already"),
+                    Imported::Taken => format!("`{name}` is now the cluster's authority"),
+                    Imported::KeyBroughtBack => format!("the key of `{name}` is restored"),
+                    Imported::WasThere => format!("`{name}` already was the cluster's authority"),
                 });
                 Ok(())
             }
@@ -62,22 +64,22 @@ impl Session<'_> {
             self.shell.notice(&format!("note: {note}"));
         }
         self.warn(&report.warnings);
-        self.shell.say(&format!("{}: {} made, {} kept", pki.folder().display(), report.made.len(), report.kept));
+        self.shell.say(&format!("{}: {} created, {} kept", pki.folder().display(), report.made.len(), report.kept));
         for name in &report.made {
             self.shell.data(&format!("{name}\n"))?;
         }
         if report.problems.is_empty() {
             return Ok(());
         }
-        // What is there was left alone, but a seed could not be made of it: that is no success.
-        let message = format!("not all that is in {} fits the cluster", pki.folder().display());
+        // Existing files were left alone, but no seed can be made from them.
+        let message = format!("not everything in {} matches the cluster", pki.folder().display());
         Err(pki::error(message, &report.problems.iter().collect::<Vec<_>>()))
     }
 
     fn pki_show(&self, pki: &Pki) -> Result<()> {
         let rows = pki.show(now()?)?;
         let data = data::pki(&rows);
-        let mut table = vec![["NAME", "ENDS", "STATE", "SUBJECT", "ANSWERS FOR"].map(str::to_owned)];
+        let mut table = vec![["NAME", "EXPIRES", "STATE", "SUBJECT", "VALID FOR"].map(str::to_owned)];
         let (mut soon, mut bad, mut missing) = (Vec::new(), Vec::new(), 0);
         for row in rows {
             let state = match &row.state {
@@ -89,7 +91,7 @@ impl Session<'_> {
                 }
                 State::Expiring(problem) => {
                     soon.push(problem.clone());
-                    "ends soon"
+                    "expires soon"
                 }
                 State::Lasting(problem) => {
                     soon.push(problem.clone());
@@ -97,22 +99,22 @@ impl Session<'_> {
                 }
                 State::Bad(problems) => {
                     bad.extend(problems.iter().cloned());
-                    "does not fit"
+                    "does not match"
                 }
             };
             let ends = row.not_after.map_or_else(|| "-".to_owned(), pki::date);
             table.push([row.name, ends, state.to_owned(), row.subject.unwrap_or_else(|| "-".to_owned()), row.sans.join(" ")]);
         }
-        self.shell.document(|| data, &render::fitted(&table))?;
+        self.shell.document(|| data, &columns::fitted(&table))?;
         self.warn(&soon);
         if missing > 0 {
-            bad.push(Problem { name: format!("{missing} of these"), what: "are missing".to_owned(), mend: "kbake pki init".to_owned() });
+            bad.push(Problem { name: format!("{missing} of these"), what: "do not exist".to_owned(), mend: "kbake pki init".to_owned() });
         }
         if bad.is_empty() {
             return Ok(());
         }
-        // So that a script that watches sees it, too.
-        let message = format!("not all that is in {} fits the cluster", pki.folder().display());
+        // An error, so that monitoring scripts notice it.
+        let message = format!("not everything in {} matches the cluster", pki.folder().display());
         Err(pki::error(message, &bad.iter().collect::<Vec<_>>()))
     }
 
@@ -125,32 +127,8 @@ impl Session<'_> {
         for name in &renewed.names {
             self.shell.data(&format!("{name}\n"))?;
         }
-        self.shell.say("new seeds bring them to the nodes: `kbake seed --all`, then restart the machines");
+        self.shell.say("to deploy them to the nodes, write new seeds with `kbake seed --all`, then restart the machines");
         Ok(())
-    }
-
-    /// `kbake kubeconfig`: the one command that prints a secret, because a pipe is where it belongs.
-    pub fn kubeconfig(&self, args: &Kubeconfig) -> Result<()> {
-        let cluster = self.cluster(&args.cluster)?;
-        let server = self.server(args, &cluster)?;
-        let secrets = self.secrets(&cluster, &args.cluster, &args.secrets)?;
-        let (user, identity) = match args.user {
-            Admin::Admin => ("kubernetes-admin", secrets.admin()),
-            Admin::SuperAdmin => ("kubernetes-super-admin", secrets.super_admin().ok_or_else(|| no_super_admin(args))?),
-        };
-        let caller = Caller {
-            cluster: cluster.name.as_str(),
-            user,
-            server: &server,
-            authority: secrets.authority(Authority::Cluster),
-            certificate: identity.certificate(),
-            key: identity.key(),
-        };
-        match (&args.out, &args.merge) {
-            (Some(path), _) => self.put_kubeconfig(path, &caller).map_err(|error| pasteable(error, &args.cluster, &args.secrets)),
-            (None, Some(path)) => self.merge_kubeconfig(path, &caller),
-            (None, None) => self.shell.data(render::kubeconfig(&caller).expose_secret()),
-        }
     }
 
     pub(super) fn warn(&self, problems: &[Problem]) {
@@ -160,25 +138,9 @@ impl Session<'_> {
     }
 }
 
-/// Folders of earlier versions have everything but this.
-fn no_super_admin(args: &Kubeconfig) -> Error {
-    let error = Error::user("the cluster has no certificate `super-admin` yet: an earlier version made its certificates");
-    pasteable(error.hint("kbake pki init"), &args.cluster, &args.secrets)
-}
-
-/// Puts the nodes' names, addresses and host keys where the README's ssh line looks for them.
+/// Writes the nodes' names, addresses and host keys to the known_hosts file that the README's ssh command uses.
 pub(super) fn write_known_hosts(pki: &Pki, cluster: &Cluster) -> Result<()> {
     let keys = pki.host_keys(now()?)?;
-    let lines = render::host::known_hosts(cluster, &|node| keys.get(&node.name).cloned());
-    pki.write_known_hosts(&lines, &render::host::known_hosts_mark(cluster))
-}
-
-/// Seconds since 1970: when certificates begin, and whether they have ended.
-#[expect(clippy::disallowed_methods, reason = "the cli has the clock; only certificates, which are the owner's alone, depend on it")]
-pub(super) fn now() -> Result<i64> {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .ok_or_else(|| Error::new(Class::User, "this host's clock is before 1970"))
+    let lines = host::known_hosts(cluster, &|node| keys.get(&node.name).cloned());
+    pki.write_known_hosts(&lines, &host::known_hosts_mark(cluster))
 }

@@ -1,24 +1,24 @@
-//! `kbake seed`: nodes of a cluster file into private files.
+//! `kbake seed`.
 
 use std::path::{Path, PathBuf};
 
 use super::args::{Seed, SeedFormat};
-use super::found::There;
+use super::machine_files::There;
 use super::pki::write_known_hosts;
-use super::private::{keep_out_of_git, open_folder};
-use super::{Session, named};
-use crate::cluster::Node;
-use crate::error::Result;
-use crate::fsx::{self, Batch};
-use crate::render::EtcdStart;
-use crate::seed::{self, Volume};
-use crate::value::Epoch;
+use super::private_files::{keep_out_of_git, open_folder};
+use super::{Session, cluster_files};
+use crate::cluster::model::Node;
+use crate::cluster::node::EtcdStart;
+use crate::cluster::seed::{self, Volume};
+use crate::common::error::Result;
+use crate::common::fsx::{self, Batch};
+use crate::common::value::Epoch;
 
-/// Of the folder of seeds. A hypervisor that runs as another user must pass through it to a file that it was given;
-/// each file in it is its owner's alone.
+/// Mode of the folder of seeds. A hypervisor that runs as another user must be able to traverse it; each file in it is
+/// accessible to its owner only.
 const FOLDER_MODE: u32 = 0o711;
-/// Begins the message about a folder that others can change.
-const NO_SEED: &str = "no seed is put into";
+/// First words of the message about an insecure folder.
+const NO_SEED: &str = "no seed is written to";
 
 impl Session<'_> {
     /// `kbake seed`.
@@ -30,10 +30,10 @@ impl Session<'_> {
         let channel = self.global.channel.as_deref().unwrap_or(cluster.channel.as_str());
         let epoch = self.project()?.channel(channel)?.sources.epoch;
         let start = if args.etcd_join { EtcdStart::Join } else { EtcdStart::New };
-        // All are made before one is written: what is missing for the last must not show after the first.
+        // All seeds are composed before the first is written, so that an error leaves nothing half done.
         let file = args.cluster.file();
-        let authorities = named::authorities(file, &cluster)?;
-        let seed = |node: &Node| seed::of(&cluster, node, start, &secrets, &named::of_node(file, node, &authorities)?);
+        let authorities = cluster_files::authorities(file, &cluster)?;
+        let seed = |node: &Node| seed::of(&cluster, node, start, &secrets, &cluster_files::of_node(file, node, &authorities)?);
         let seeds = nodes.iter().map(|node| Ok((*node, seed(node)?))).collect::<Result<Vec<_>>>()?;
         let out = args.out.clone().unwrap_or_else(|| args.images.images.join("seeds").join(cluster.name.as_str()));
         let places: Vec<PathBuf> = nodes.iter().map(|node| place(&out, node, args.format)).collect();
@@ -48,11 +48,11 @@ impl Session<'_> {
             write(seed, path, args.format, epoch, &mut batch)?;
         }
         batch.commit()?;
-        // The addresses may be others than when the keys were made.
+        // The addresses may have changed since the keys were created.
         write_known_hosts(&self.pki(&args.cluster, &args.secrets, &cluster), &cluster)?;
         let names: String = places.iter().map(|path| format!("{}\n", path.display())).collect();
         self.shell.data(&names)?;
-        let subject = if nodes.len() == 1 { "the seed is written; it is" } else { "the seeds are written; they are" };
+        let subject = if nodes.len() == 1 { "the seed is written and" } else { "the seeds are written and" };
         let files = places.iter().map(|path| if args.format == SeedFormat::Dir { path.join("user-data") } else { path.clone() });
         let files: Vec<PathBuf> = files.collect();
         self.warn_of_git(files.iter().map(PathBuf::as_path));
@@ -73,7 +73,7 @@ fn write(seed: &seed::Seed, path: &Path, format: SeedFormat, epoch: Epoch, batch
         SeedFormat::Iso => Volume::Iso,
         SeedFormat::Vfat => Volume::Vfat,
         SeedFormat::Dir => {
-            // It is replaced as a whole, if it is one's own.
+            // An earlier seed folder is replaced as a whole.
             if fsx::exists(path)? {
                 open_folder(path, seed::FOLDER_MODE, NO_SEED)?;
             }

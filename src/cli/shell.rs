@@ -1,7 +1,6 @@
-//! The only printer: results on stdout, everything else on stderr. With `--json` stdout has nothing but events.
+//! All output: results on stdout, everything else on stderr. With `--json`, stdout has only events.
 //!
-//! On a terminal a step's progress is a bar; elsewhere (CI, a pipe) it is plain lines, a quarter at a time, so that
-//! a log stays readable.
+//! On a terminal progress is a bar; elsewhere (CI, a pipe) it is a plain line per quarter, so that logs stay readable.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -10,91 +9,91 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::colours::coloured;
 use super::events::{self, Ledger};
 use super::hint::Given;
-use super::paint::painted;
-use super::scrub::scrub;
-use crate::error::{Error, Result};
-use crate::report::{Item, ItemKind, Outcome, Report};
-use crate::value::Size;
+use super::redact::redact;
+use crate::common::error::{Error, Result};
+use crate::common::report::{Item, ItemKind, Outcome, Report};
+use crate::common::value::Size;
 
-/// The bar of a step. Its name takes the room that the figures leave, so that a terminal of 80 columns shows all of them.
+/// The progress bar. The message gets the width that the figures leave, so that 80 columns are enough.
 const BAR: &str = "{wide_msg} {bar:20} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}";
 
-/// How the command talks.
+/// The output of a command.
 pub struct Shell {
     quiet: bool,
     json: bool,
-    /// Whether stderr is a terminal that a bar may be drawn on.
+    /// True if stderr is a terminal for progress bars.
     terminal: bool,
-    /// True when messages have colours: on a terminal, unless NO_COLOR or a similar variable says otherwise.
+    /// True if messages are coloured: on a terminal, unless NO_COLOR or a similar variable is set.
     colours: bool,
     /// The options and roles of this call that a suggested command must repeat.
     given: Given,
     running: Mutex<Option<Running>>,
     ledger: Mutex<Ledger>,
-    /// Why an event could not be written.
+    /// The error of an event that could not be written.
     broken: Mutex<Option<Error>>,
 }
 
-/// The work that a bar or a line is about.
+/// The step with the current progress.
 struct Running {
     what: String,
     total: u64,
-    /// Quarters said so far, without a terminal.
+    /// Quarters printed so far, without a terminal.
     quarters: u64,
     bar: Option<ProgressBar>,
 }
 
 impl Shell {
-    /// For this process's terminal, if it has one.
+    /// The output of this process.
     pub fn new(quiet: bool, json: bool) -> Self {
-        // A bar is redrawn in the middle of lines, and stdout may be the same terminal.
+        // No bar with events: stdout may be the same terminal, and a bar would break its lines.
         let terminal = !json && std::io::stderr().is_terminal();
         let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
         let (running, ledger, broken) = (Mutex::default(), Mutex::new(Ledger::new()), Mutex::default());
         Shell { quiet, json, terminal, colours, given: Given::default(), running, ledger, broken }
     }
 
-    /// With commands in messages completed by what this call was given.
+    /// The same output, which completes commands in messages with the options of this call.
     pub fn completing(self, given: Given) -> Self {
         Shell { given, ..self }
     }
 
-    /// The text with its commands completed by what this call was given.
+    /// The text with its commands completed with the options of this call.
     pub fn complete(&self, text: &str) -> String {
         self.given.complete(text)
     }
 
-    /// Data on stdout. A reader that went away (`kbake plan | head`) is no error; a full disk is.
+    /// Prints a result on stdout. A closed pipe (`kbake plan | head`) is not an error; a full disk is.
     pub fn data(&self, text: &str) -> Result<()> {
         if self.json { stdout(&events::results(text)) } else { stdout(text) }
     }
 
-    /// A result that machines get as one value, and people as text.
+    /// Prints a result: with `--json` as one value, else as text.
     pub fn document(&self, data: impl FnOnce() -> serde_json::Value, text: &str) -> Result<()> {
         if self.json { stdout(&events::document(&data())) } else { stdout(text) }
     }
 
-    /// What people get on stdout in place of an event.
+    /// Prints a text on stdout, unless events are printed.
     pub fn for_people(&self, text: &str) -> Result<()> {
         if self.json { Ok(()) } else { stdout(text) }
     }
 
-    /// Work on an item has ended, and it is at `path` now, outside the store.
+    /// Records the end of an item, which is now at `path` outside the store.
     pub fn placed(&self, item: &Item<'_>, outcome: Outcome, path: &Path) {
         self.tell(item, outcome, Some(&path.display().to_string()));
     }
 
-    /// A line on stderr that even `--quiet` does not silence.
+    /// Prints a line on stderr, even with `--quiet`.
     pub fn notice(&self, line: &str) {
         self.stderr(&self.given.complete(line));
     }
 
-    /// The end of a command that succeeded; with a table of what it did, if people shall have one.
+    /// Ends a command that succeeded, with the table of its items if `table`.
     ///
     /// # Errors
-    /// What was to be said on stdout could not be.
+    /// A failed write to stdout.
     pub fn end(&self, table: bool) -> Result<()> {
         if let Some(error) = lock(&self.broken).take() {
             return Err(error);
@@ -111,19 +110,19 @@ impl Shell {
         Ok(())
     }
 
-    /// A failure on stderr, and as the last event.
+    /// Prints an error on stderr, and as the last event.
     pub fn error(&self, error: &Error) {
         self.done();
         let error = error.clone().map_hints(|hint| self.given.complete(&hint));
         self.stderr(&format!("error: {error}"));
         if self.json {
-            // Nobody is left to be told of another failure.
+            // Another error could not be reported.
             let _ = stdout(&lock(&self.ledger).failed(&error));
         }
     }
 
-    /// A failure as the last event, said from beside the command's threads: if these hold everything for long, because
-    /// nobody reads what they write, then not.
+    /// Prints an error as the last event from the signal thread. Gives up after half a second: the command's threads may hold the
+    /// lock while they are blocked on a full pipe.
     pub fn last_words(&self, error: &Error) {
         for _ in 0..20 {
             if let Ok(mut ledger) = self.ledger.try_lock() {
@@ -135,7 +134,7 @@ impl Shell {
     }
 
     fn tell(&self, item: &Item<'_>, outcome: Outcome, path: Option<&str>) {
-        // Held while it is written, so that events come in the order in which they happened.
+        // The lock is held during the write, so that events are printed in order.
         let mut ledger = lock(&self.ledger);
         let line = ledger.ended(item, outcome, path);
         if self.json
@@ -147,12 +146,12 @@ impl Shell {
     }
 
     fn stderr(&self, line: &str) {
-        let scrubbed = scrub(line);
-        let line = if self.colours { painted(&scrubbed) } else { scrubbed };
+        let redacted = redact(line);
+        let line = if self.colours { coloured(&redacted) } else { redacted };
         let running = lock(&self.running);
         match running.as_ref().and_then(|running| running.bar.as_ref()) {
             Some(bar) => bar.println(line),
-            // A closed stderr leaves nowhere to complain.
+            // A closed stderr cannot be reported.
             None => _ = writeln!(std::io::stderr().lock(), "{line}"),
         }
     }
@@ -191,7 +190,7 @@ impl Report for Shell {
             return;
         }
         let quarters = (units * 4).checked_div(running.total).unwrap_or(4).min(4);
-        // Small work is over before a line about it could help.
+        // No progress lines for small steps.
         if quarters > running.quarters && running.total > 16 << 20 {
             running.quarters = quarters;
             let line = format!("{}: {} %", running.what, quarters * 25);
@@ -212,7 +211,7 @@ impl Report for Shell {
     }
 
     fn ended(&self, item: &Item<'_>, outcome: Outcome) {
-        // What is outside the store is called by its path.
+        // The name of an item outside the store is its path.
         let is_path = item.kind == ItemKind::File || outcome == Outcome::Written;
         self.tell(item, outcome, is_path.then_some(item.name));
     }
@@ -226,7 +225,7 @@ fn stdout(text: &str) -> Result<()> {
     }
 }
 
-/// After a panic elsewhere what it holds is as good as ever.
+/// Locks a mutex and ignores poisoning: the data stays valid after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! Ctrl-C and friends: the first asks the command to stop, the second ends it at once. And what the system's limits do: a file
-//! that may not grow is an error like others, and no memory is dumped, for it may hold keys.
+//! Signals: the first Ctrl-C (or similar) cancels the command, the second ends it at once. Resource limits: exceeding the file
+//! size limit is a normal error, and core dumps are disabled, because memory may contain keys.
 
 use std::sync::Arc;
 
@@ -9,25 +9,24 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use super::shell::Shell;
-use crate::error::{Class, Error, Result};
-use crate::value::Cancel;
+use crate::common::error::{Class, Error, Result};
+use crate::common::value::Cancel;
 
 const ALL: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 
-/// Turns the signals that ask a program to stop into `cancel`. Where there are `events`, the second signal is told too
-/// before it ends the program.
+/// Connects the termination signals to `cancel`. With `events`, the second signal is reported before it ends the program.
 pub fn install(cancel: &Cancel, shell: &Arc<Shell>, events: bool) -> Result<()> {
     let fails = |e| Error::io("listen for signals", &e);
     dump_no_memory();
-    // With a handler, which does nothing, the write fails. Unlike an ignored signal it is not handed on to other programs.
+    // With a handler (that does nothing) the write fails. Unlike SIG_IGN, a handler is not inherited by other programs.
     flag::register(SIGXFSZ, Arc::default()).map_err(fails)?;
-    // Sent every second from the limit on, until the system ends the process.
+    // Sent every second after the CPU limit, until the system ends the process.
     flag::register(SIGXCPU, cancel.flag()).map_err(fails)?;
     if events {
         return listen(cancel, shell).map_err(fails);
     }
     for signal in ALL {
-        // In this order: the shutdown is armed by the flag that the second registration sets.
+        // The order matters: the second registration sets the flag that arms the shutdown.
         flag::register_conditional_shutdown(signal, Class::Interrupted.exit_code().into(), cancel.flag())
             .and_then(|_| flag::register(signal, cancel.flag()))
             .map_err(fails)?;
@@ -35,17 +34,18 @@ pub fn install(cancel: &Cancel, shell: &Arc<Shell>, events: bool) -> Result<()> 
     Ok(())
 }
 
-/// Lets no fault, and no Ctrl-\, leave a file with what is in memory: `pki`, `seed` and logins have secrets there.
+/// Disables core dumps, also for Ctrl-\: `pki`, `seed` and logins have secrets in memory.
 ///
-/// One byte instead of none: where dumps go to a program, Linux looks at the limit only for this value (core(5)). The stricter
-/// `PR_SET_DUMPABLE` would take the process's own files in /proc from it, and with them `/dev/stdin` and user namespaces.
+/// The limit is one byte, not zero: if dumps are piped to a program, Linux honours the limit only for the value 1 (core(5)). The
+/// stricter `PR_SET_DUMPABLE` would make the process's own files in /proc inaccessible, and with them `/dev/stdin` and user
+/// namespaces.
 fn dump_no_memory() {
     let most = getrlimit(Resource::Core).maximum.unwrap_or(1).min(1);
-    // To lower a limit is always allowed.
+    // Lowering a limit is always allowed.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(most), maximum: Some(most) });
 }
 
-/// In a thread, since a handler could not write an event.
+/// Listens in a thread, because a signal handler cannot write an event.
 fn listen(cancel: &Cancel, shell: &Arc<Shell>) -> std::io::Result<()> {
     let mut signals = Signals::new(ALL)?;
     let (cancel, shell) = (cancel.clone(), Arc::clone(shell));

@@ -1,13 +1,13 @@
-//! `kbake verify`: is everything in the store what it says it is?
+//! `kbake verify`.
 
 use super::args::Verify;
 use super::{Session, current_folder};
-use crate::bake::{Damage, Proof, State, Wanted};
-use crate::error::{Error, Result};
-use crate::report::Report as _;
-use crate::value::Size;
+use crate::build::{Damage, Proof, State, Wanted};
+use crate::common::error::{Error, Result};
+use crate::common::report::Report as _;
+use crate::common::value::Size;
 
-/// So many of what needs a damaged thing are named.
+/// Number of listed dependents of a damaged thing.
 const SHOWN: usize = 4;
 
 impl Session<'_> {
@@ -27,13 +27,13 @@ impl Session<'_> {
             }
             self.shell.say(&summary(&proof));
             outcome(&proof, args.repair)?;
-            self.shell.say(if proof.damages.is_empty() { "the store is sound" } else { "the store is sound again" });
+            self.shell.say(if proof.damages.is_empty() { "the store is intact" } else { "the store is repaired" });
             Ok(())
         })
     }
 }
 
-/// A damage with what needs it.
+/// The lines of a damage with its dependents.
 fn lines(damage: &Damage) -> String {
     let word = match &damage.state {
         State::Open => "damaged",
@@ -51,8 +51,8 @@ fn lines(damage: &Damage) -> String {
     match &damage.state {
         State::Repaired(how) => text += &format!("          {how}\n"),
         State::Failed(why) => text += &format!("          {why}\n"),
-        State::Dropped => text += "          nothing that is known needs it now\n",
-        State::Open if damage.needed.is_empty() => text += "          nothing that is known needs it\n",
+        State::Dropped => text += "          nothing known needs it any more\n",
+        State::Open if damage.needed.is_empty() => text += "          nothing known needs it\n",
         State::Open => {}
     }
     text
@@ -60,7 +60,7 @@ fn lines(damage: &Damage) -> String {
 
 fn summary(proof: &Proof) -> String {
     format!(
-        "{} with {} hashed; {}, {} and {} held against their check sums; {} derived again{}",
+        "{} with {} hashed; checksums of {}, {} and {} compared; {} derived again{}",
         number(proof.blobs, "blob", "blobs"),
         Size(proof.bytes),
         number(proof.entries, "entry", "entries"),
@@ -69,7 +69,7 @@ fn summary(proof: &Proof) -> String {
         proof.derived,
         match proof.believed {
             0 => String::new(),
-            believed => format!(", {believed} believed: `kbake build ROLE --check` derives these too"),
+            believed => format!(", {believed} trusted: `kbake build ROLE --check` derives these too"),
         }
     )
 }
@@ -83,12 +83,12 @@ fn outcome(proof: &Proof, repaired: bool) -> Result<()> {
     if open == 0 {
         return Ok(());
     }
-    let error = Error::integrity(format!(
-        "the store is damaged: {} not as it should be",
-        if open == 1 { "1 thing is".to_owned() } else { format!("{open} things are") }
-    ));
+    let error =
+        Error::integrity(format!("the store is damaged: {}", if open == 1 { "1 problem".to_owned() } else { format!("{open} problems") }));
     Err(match repaired {
-        true => error.hint("what could not be repaired is named above; with a network, or a `--mirror` that has it, run the command again"),
-        false => error.hint("nothing of it will be used; `kbake verify --repair` fetches or makes it again"),
+        true => {
+            error.hint("the problems above could not be repaired; run the command again with a network, or a `--mirror` that has the files")
+        }
+        false => error.hint("damaged things are not used; `kbake verify --repair` fetches or rebuilds them"),
     })
 }

@@ -2,17 +2,17 @@
 #
 #   SCRIPT COMPONENTS WORK
 #
-# COMPONENTS   a folder with the programs that tests/kubernetes/build makes; filled where it lacks some
-# WORK         a folder for the baked images, kept for a second run; WORK/native/NAME is this cluster's own, made anew each time
+# COMPONENTS   a folder with the programs that tests/kubernetes/build makes; missing ones are built
+# WORK         a folder for the role images, kept for a second run; WORK/native/NAME is this cluster's own, new each time
 #
-# The nodes are the role images' root filesystems with their seeds applied, in namespaces (tests/kubernetes/native): at the host's
-# own speed. Needs root, Go, and what tests/setup.sh installs. Everything but the folders goes away with the script.
+# The nodes are the role images' root filesystems with their seeds applied, in namespaces instead of machines (tests/kubernetes/native).
+# Needs root, Go, and the tools of tests/setup.sh. Everything but the folders is removed with the script.
 # KBAKE names the program (default: target/release/kbake).
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-# The arguments of the script that stand before the folders.
+# The arguments of the script before the folders.
 arguments=()
 
 # begin NAME COMPONENTS WORK CHANNEL:ROLE... -- runs the rest of the script where the cluster's network is.

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The install of a base beside mmdebstrap with its own defaults; sourced by tests/bench/run --with base.
+# The installation of a base compared with mmdebstrap's, with its own defaults; sourced by tests/bench/run --with base.
 : "${dir:=}" "${store:=}" "${ours:=}"
 
 # The same packages, byte for byte, in a folder, as kbake has them in its store. mmdebstrap does less: it checks no package

@@ -1,4 +1,4 @@
-"""What report and plot share: reading measurements and facts, medians, what machine this is, and writing into documents."""
+"""Functions of report and plot: reading measurements and facts, medians, facts about this machine, and writing into documents."""
 
 import os
 import platform

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# What the benchmarks share; sourced. Callers set three: the folder for all that is made, the file of measurements, and,
-# for what concerns states, the store.
+# Functions of all benchmarks; sourced. Callers set three variables: the folder for all files, the file of measurements, and,
+# for functions on states, the store.
 : "${dir:=}" "${figures:=}" "${store:=}"
 
 bench=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export LC_ALL=C
-# The caller's own store, settings and choices shall not matter.
+# The caller's own store and settings must not matter.
 unset KBAKE_STORE KBAKE_LOWER_STORES KBAKE_CHANNEL KBAKE_PROJECT
 
 say() { printf '%s\n' "$*" >&2; }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The curves of tests/bench/run --scaling, which sources this: how work grows with the image, the roles and the threads.
-# Each point is measured ROUNDS times (here: default 1), as the longest take minutes.
+# The curves of tests/bench/run --scaling, which sources this: cost by size of the image, number of roles and threads.
+# Each point is measured ROUNDS times (here: default 1), because the longest take minutes.
 : "${dir:=}" "${out:=}" "${project:=}" "${inputs:=}" "${peers:=}" "${runtime:=}" "${first:=}" "${last:=}"
 rounds=${ROUNDS:-1}
 fact rounds "$rounds"

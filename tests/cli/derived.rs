@@ -48,7 +48,11 @@ fn a_derived_channel_takes_over_what_it_does_not_change() {
     assert!(output.status.success() && output.stdout.is_empty(), "nothing differs from the base: {said}");
     says(
         &said,
-        &["the packages are those of lockfiles/debian.lock", "1 entry is taken over from lockfiles/debian.lock", "lab.lock is written"],
+        &[
+            "the packages are inherited from lockfiles/debian.lock",
+            "1 entry is inherited from lockfiles/debian.lock",
+            "lab.lock is written",
+        ],
     );
     assert_eq!(asked(&web, before), Vec::<String>::new());
     let lock = site.read("lockfiles/lab.lock");
@@ -114,14 +118,14 @@ fn a_base_s_lockfile_that_does_not_fit_is_said_and_not_used() {
     let output = site.kbake(&["lock", "--channel", "lab"]).output().unwrap();
     says(
         &said_by(&output),
-        &["note: lockfiles/debian.lock does not fit its own sources in artifact `tool`", "`kbake lock --channel debian` mends it"],
+        &["note: lockfiles/debian.lock does not match its own sources in artifact `tool`", "`kbake lock --channel debian` updates it"],
     );
     assert!(output.status.success() && asked(&web, before).iter().all(|path| path.starts_with("/2.0/amd64/tool")));
     // A lockfile that cannot be read stops nobody who needs nothing of it.
     let lock = site.read("lockfiles/lab.lock");
     site.write("lockfiles/debian.lock", "<<<<<<< HEAD\n");
     let output = site.kbake(&["lock", "--channel", "lab"]).output().unwrap();
-    says(&said_by(&output), &["note: nothing is taken over from lockfiles/debian.lock: ", "unresolved merge conflict"]);
+    says(&said_by(&output), &["note: nothing is inherited from lockfiles/debian.lock: ", "unresolved merge conflict"]);
     assert!(output.status.success());
     assert_eq!(site.read("lockfiles/lab.lock"), lock);
 }

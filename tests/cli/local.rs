@@ -93,7 +93,7 @@ fn a_file_of_the_project_that_is_gone_changed_or_elsewhere_is_named_with_the_nex
     // Changed since.
     fs::write(&agent, "#!/bin/sh\necho other\n").unwrap();
     let text = site.fails(1, &["plan", "etcd"]);
-    says(&text, &["recipes/files/agent is no longer the file that was locked as `agent`", "run `kbake lock --channel debian`"]);
+    says(&text, &["recipes/files/agent has changed since it was locked as `agent`", "run `kbake lock --channel debian`"]);
     assert!(!text.contains("--set"), "{text}");
     says(&site.succeeds(&["lock"]), &["move    agent 1.2.3 (recipes/files/agent) (amd64): sha256:"]);
     site.succeeds(&["plan", "etcd"]);
@@ -105,12 +105,13 @@ fn a_file_of_the_project_that_is_gone_changed_or_elsewhere_is_named_with_the_nex
     says(
         &text,
         &[
-            "files/agent is missing, which is locked as `agent`",
+            "`agent` is locked to ",
+            "files/agent, which does not exist",
             "change `path` in recipes/sources/debian.toml",
             "kbake lock --channel debian",
         ],
     );
-    says(&site.fails(1, &["lock"]), &["recipes/files/agent is not there", "the channel's sources name it"]);
+    says(&site.fails(1, &["lock"]), &["recipes/files/agent does not exist", "the channel's sources name it"]);
     // No file.
     fs::create_dir(&agent).unwrap();
     says(&site.fails(1, &["lock"]), &["recipes/files/agent"]);
@@ -120,7 +121,7 @@ fn a_file_of_the_project_that_is_gone_changed_or_elsewhere_is_named_with_the_nex
     fs::write(outside.path().join("agent"), "#!/bin/sh\n").unwrap();
     std::os::unix::fs::symlink(outside.path().join("agent"), &agent).unwrap();
     for args in [&["lock"][..], &["plan", "etcd"]] {
-        says(&site.fails(1, args), &["recipes/files/agent leads out of the project's folder"]);
+        says(&site.fails(1, args), &["recipes/files/agent is outside the project's folder"]);
     }
     let sources = site.read("recipes/sources/debian.toml");
     for path in ["../agent", "/etc/passwd"] {
@@ -131,7 +132,7 @@ fn a_file_of_the_project_that_is_gone_changed_or_elsewhere_is_named_with_the_nex
     // No program for the machine; an archive without its member.
     fs::remove_file(&agent).unwrap();
     fs::write(&agent, "x").unwrap();
-    says(&site.fails(1, &["lock"]), &["recipes/files/agent is no program"]);
+    says(&site.fails(1, &["lock"]), &["recipes/files/agent is not a program"]);
     fs::write(&agent, "#!/bin/sh\necho agent\n").unwrap();
     site.write("recipes/sources/debian.toml", &sources.replace("\"one\", \"two\"", "\"one\", \"three\""));
     says(&site.fails(1, &["lock"]), &["recipes/files/tools.tar has no file `three`"]);
@@ -142,7 +143,7 @@ fn a_file_of_the_project_that_is_gone_changed_or_elsewhere_is_named_with_the_nex
     site.write("mine", "#!/bin/sh\n");
     for args in [["lock", "--set", "agent=mine"], ["lock", "--unset", "agent"]] {
         let text = site.fails(1, &args[..]);
-        says(&text, &["`agent` is a file of the project in this channel: recipes/files/agent", "kbake lock --channel debian"]);
+        says(&text, &["`agent` is a project file in this channel: recipes/files/agent", "kbake lock --channel debian"]);
     }
     says(&site.fails(1, &["lock", "--upgrade", "agent"]), &["the channel's sources name it: `kbake lock --channel debian`"]);
     assert_eq!(site.read("lockfiles/debian.lock"), lock);
@@ -151,7 +152,7 @@ fn a_file_of_the_project_that_is_gone_changed_or_elsewhere_is_named_with_the_nex
     site.write("recipes/sources/debian.toml", &sources.replacen("path = \"files/agent\"", published, 1));
     let output = site.kbake(&["lock"]).output().unwrap();
     assert!(output.status.success());
-    says(&said_by(&output), &["agent stays recipes/files/agent; `kbake lock --unset agent", "returns to the publisher's"]);
+    says(&said_by(&output), &["agent remains recipes/files/agent; `kbake lock --unset agent", "returns to the publisher's"]);
     // A version that is none.
     site.write("recipes/sources/debian.toml", &sources.replacen("version = \"agent\"", "version = \"1.2.3\"", 1));
     says(&site.fails(1, &["lock"]), &["`[versions]` has no `1.2.3`"]);

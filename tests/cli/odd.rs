@@ -107,7 +107,7 @@ fn a_link_in_a_blobs_place_is_found_mended_and_stays_mended() {
         assert_eq!(web.requests().len(), before, "{target}: once");
         put();
         let text = said_all(4, &site.kbake(&["verify"]).output().unwrap());
-        says(&text, &[&digest, "it is a symbolic link, no regular file"]);
+        says(&text, &[&digest, "it is a symbolic link, not a regular file"]);
         assert!(fs::symlink_metadata(&blob).is_err());
         symlink(target, &blob).unwrap();
         let repaired = site.succeeds(&["verify", "--repair", "--mirror", &web.base]);

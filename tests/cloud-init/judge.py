@@ -1,4 +1,4 @@
-"""What Debian's cloud-init makes of seeds, without being installed or run as a service.
+"""Applies seeds with Debian's cloud-init, without installing it or running it as a service.
 
     judge.py PACKAGES ROOT <seeds.json >found.json
 

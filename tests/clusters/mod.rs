@@ -13,9 +13,9 @@ fn site_with_keys() -> Site {
     let site = Site::new();
     let text = fs::read_to_string(Path::new(ROOT).join("recipes/clusters/etcd.toml")).unwrap();
     site.write("cluster.toml", &text);
-    let cluster = kbake::cluster::Cluster::read("cluster.toml", &text).unwrap();
+    let cluster = kbake::cluster::model::Cluster::read("cluster.toml", &text).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    kbake::pki::Pki::new(&site.path("secrets"), &cluster).init(now as i64).unwrap();
+    kbake::cluster::pki::Pki::new(&site.path("secrets"), &cluster).init(now as i64).unwrap();
     site
 }
 
@@ -32,7 +32,7 @@ fn seeds_are_private_and_the_same_every_time() {
     let stdout = String::from_utf8(output.stdout).unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(stdout, "images/seeds/etcd-lab/etcd0.iso\nimages/seeds/etcd-lab/etcd1.iso\nimages/seeds/etcd-lab/etcd2.iso\n", "{stderr}");
-    says(&stderr, &["they are private (mode 0600)"]);
+    says(&stderr, &["private (mode 0600)"]);
     assert_eq!((mode(site.path("images/seeds/etcd-lab")), mode(site.path("images/seeds/etcd-lab/etcd0.iso"))), (0o711, 0o600));
 
     assert_eq!(site.succeeds(&["seed", "etcd1", "etcd1", "--out", "again"]), "again/etcd1.iso\n");
@@ -126,7 +126,7 @@ fn certificates_are_made_once_shown_and_renewed() {
     site.succeeds(&["pki", "renew"]);
     site.succeeds(&["seed", "--all"]);
     fs::remove_file(site.path("secrets/two-node/admin.crt")).unwrap();
-    says(&show(&[]), &["1 of these are missing", "hint: kbake pki init"]);
+    says(&show(&[]), &["1 of these do not exist", "hint: kbake pki init"]);
     // A hint can be pasted, also where the file is not the usual one.
     fs::rename(site.path("cluster.toml"), site.path("lab.toml")).unwrap();
     let options = ["--cluster", "lab.toml", "--secrets", "secrets"];
@@ -178,7 +178,7 @@ fn the_host_s_side_follows_from_the_file_alone() {
         let text = site.succeeds(&[command, "--cluster", "lab.toml"]);
         assert!(text.contains(expected), "{command}: {text}");
         assert_eq!(site.succeeds(&[command, "--cluster", "lab.toml"]), text, "{command} twice");
-        says(&site.fails(1, &[command]), &["there is no cluster file cluster.toml", "kbake init"]);
+        says(&site.fails(1, &[command]), &["the cluster file cluster.toml does not exist", "kbake init"]);
     }
     let images = site.path("images");
     for command in [&["domain-xml", "worker0"][..], &["qemu", "worker0"]] {
@@ -226,7 +226,7 @@ fn what_a_person_adds_goes_into_the_seed_only() {
     site.write("lab/corp.pem", &site.read("lab/secrets/lab/ca.crt"));
     site.write("lab/more.yaml", "#cloud-config\nwrite_files:\n- path: /etc/more\n  content: hunter2\nhostname: hunter2\n");
     let said = site.fails(1, &seed);
-    says(&said, &["lab/more.yaml:5: `hostname` is kbake's to say"]);
+    says(&said, &["lab/more.yaml:5: `hostname` is set by kbake"]);
     assert!(!said.contains("hunter2") && !site.path("out").exists());
     site.write("lab/more.yaml", "#cloud-config\nwrite_files:\n- path: /etc/more\n  content: hunter2\n");
     assert_eq!(site.succeeds(&seed), "out/control\n");
@@ -249,13 +249,13 @@ fn a_data_disk_is_made_once_and_stays() {
     let (disk, data) = ("images/disks/lab/control.qcow2", "images/disks/lab/control.data.qcow2");
     says(
         &stderr(&site, &["domain-xml", "control"]),
-        &["the data disk ", "control.data.qcow2 is not there yet; `kbake disk control` makes it"],
+        &["the data disk ", "control.data.qcow2 does not exist yet; `kbake disk control` creates it"],
     );
     assert_eq!(site.succeeds(&["disk", "--all"]), format!("{disk}\n{data}\n"));
     assert_eq!(mode(site.path(data)), 0o600);
     site.write(data, "what the machine has written");
     fs::remove_file(site.path(disk)).unwrap();
-    says(&stderr(&site, &["disk", "control"]), &["control: its data disk is there, and stays as it is"]);
+    says(&stderr(&site, &["disk", "control"]), &["control: its data disk exists and is kept"]);
     assert_eq!(site.read(data), "what the machine has written", "a new disk, and the old data");
     for command in ["domain-xml", "qemu"] {
         let text = site.succeeds(&[command, "control"]);
@@ -275,20 +275,17 @@ fn a_taken_port_is_noticed_and_other_ports_can_be_had() {
     let args = [&usual[..], &["--ports", &first]].concat();
     if port <= 59_536 {
         let said = stderr(&site, &args);
-        let line = said
-            .lines()
-            .find(|line| line.contains(&format!("port {port} of 127.0.0.1 cannot be listened on")))
-            .unwrap_or_else(|| panic!("{said}"));
+        let line = said.lines().find(|line| line.contains(&format!("port {port} of 127.0.0.1 in use"))).unwrap_or_else(|| panic!("{said}"));
         let hint = line.split('`').nth(1).unwrap();
         let typed: Vec<&str> = hint.split(' ').skip(1).collect();
-        assert!(!stderr(&site, &typed).contains("cannot be listened on"), "{hint}");
+        assert!(!stderr(&site, &typed).contains("in use"), "{hint}");
     }
     let text = site.succeeds(&[&usual[..], &["--ports", "30000"]].concat());
     says(
         &text,
         &["hostfwd=tcp:127.0.0.1:30000-192.168.77.10:22", "127.0.0.1:32000-192.168.77.10:2379", "127.0.0.1:34000-192.168.77.10:6443"],
     );
-    says(&site.fails(2, &["qemu", "control", "--ports", "30000"]), &["`--ports` goes with `--net user`"]);
+    says(&site.fails(2, &["qemu", "control", "--ports", "30000"]), &["`--ports` needs `--net user`"]);
     for bad in ["80", "59537", "70000", "x"] {
         says(&site.fails(2, &[&usual[..], &["--ports", bad]].concat()), &["--ports"]);
     }
@@ -308,7 +305,7 @@ fn a_kubeconfig_leads_to_where_the_api_server_is_reached() {
         says(&site.succeeds(&["kubeconfig", "--server", server]), &[&format!("server: \"{server}\"")]);
     }
     let said = site.fails(1, &["kubeconfig", "--server", "https://other.example.org"]);
-    says(&said, &["no API server's certificate answers for other.example.org", "`sans` in [api] of cluster.toml"]);
+    says(&said, &["no API server certificate is valid for other.example.org", "`sans` in [api] of cluster.toml"]);
     says(&site.fails(2, &["kubeconfig", "--server", "127.0.0.1:26000"]), &["https://HOST:PORT"]);
     // The certificate really has them.
     let mut openssl = Command::new("openssl");
@@ -319,14 +316,14 @@ fn a_kubeconfig_leads_to_where_the_api_server_is_reached() {
     says(&String::from_utf8_lossy(&shown.stdout), &["DNS:api.example.org", "IP Address:203.0.113.7", "IP Address:127.0.0.1"]);
     // One that comes later is said, with the command.
     site.write("cluster.toml", &site.read("cluster.toml").replace("\"203.0.113.7\"", "\"203.0.113.8\""));
-    says(&site.fails(1, &["seed", "--all"]), &["does not answer for the address `203.0.113.8`", "hint: kbake pki renew control/apiserver"]);
+    says(&site.fails(1, &["seed", "--all"]), &["lacks the address `203.0.113.8`", "hint: kbake pki renew control/apiserver"]);
 }
 
 #[test]
 fn a_network_of_somebody_else_s_gets_no_dhcp_server() {
     let site = Site::new();
     one_node(&site, "mode = \"bridge\"\nbridge = \"br0\"\ngateway = \"192.168.77.254\"", "address = \"192.168.77.20\"");
-    says(&site.fails(1, &["dnsmasq"]), &["the network of bridge br0 has DHCP and DNS of its own", "kbake hosts"]);
+    says(&site.fails(1, &["dnsmasq"]), &["the network of bridge br0 has its own DHCP and DNS", "kbake hosts"]);
     says(&stderr(&site, &["net-xml"]), &["no machine needs this network"]);
     says(&site.succeeds(&["net-xml"]), &["<forward mode='bridge'/>", "<bridge name='br0'/>"]);
     says(&site.succeeds(&["domain-xml", "control"]), &["<interface type='bridge'>", "<source bridge='br0'/>"]);

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kbake::value::Sha256;
+use kbake::common::value::Sha256;
 
 use super::site::{Site, says};
 
@@ -63,7 +63,7 @@ fn an_image_that_was_built_anew_leaves_the_disks_that_are_there_as_they_are() {
     let second = build(&site, 2);
     let output = site.kbake(&["disk", "--all"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    says(&said, &["etcd0: its disk is there, and stays as it is", "etcd1: its disk"]);
+    says(&said, &["etcd0: its disk exists and is kept", "etcd1: its disk"]);
     assert!(!said.contains("etcd2") && output.status.success(), "{said}");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{made}images/disks/lab/etcd2.qcow2\n"));
     assert_eq!((fs::read(&disk).unwrap(), fs::metadata(&disk).unwrap().ino()), before);
@@ -89,7 +89,7 @@ fn a_missing_image_is_named_before_any_disk_is_made() {
     site.write("cluster.toml", &format!("{CLUSTER}[[node]]\nrole = \"worker\"\nname = \"w\"\n[[node]]\nrole = \"control-plane\"\n"));
     build(&site, 1);
     let expected =
-        ["error: node `w` boots images/worker.qcow2, which is not there", "there is no recipe recipes/roles/worker.toml", "--images DIR"];
+        ["error: node `w` boots images/worker.qcow2, which does not exist", "there is no recipe recipes/roles/worker.toml", "--images DIR"];
     says(&site.fails(1, &["disk", "--all"]), &expected);
     assert!(!site.path("images/disks").exists());
     says(&site.fails(1, &["disk", "w", "--images", "else where"]), &["boots else where/worker.qcow2"]);
@@ -109,7 +109,10 @@ fn a_kept_image_that_was_written_to_is_refused() {
         .join(info(&site.path("images/disks/lab/etcd0.qcow2"))["backing-filename"].as_str().unwrap().trim_start_matches("../"));
     fs::set_permissions(&kept, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(&kept, "a machine was started on it").unwrap();
-    says(&site.fails(4, &["disk", "--all"]), &["is not what its name says", "expected sha256:", "hint: disks may lie on it"]);
+    says(
+        &site.fails(4, &["disk", "--all"]),
+        &["does not match the digest in its name", "expected sha256:", "hint: disks may depend on it"],
+    );
     assert!(!site.path("images/disks/lab/etcd1.qcow2").exists());
 }
 
@@ -122,7 +125,7 @@ fn machines_are_described_before_their_files_are_there_with_a_note() {
         assert_eq!(output.status.code(), Some(0));
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let note = |what, path, make| format!("note: the {what} {path} is not there yet; `kbake {make}` makes it\n");
+    let note = |what, path, make| format!("note: the {what} {path} does not exist yet; `kbake {make}` creates it\n");
     let both = note("disk", "images/disks/lab/etcd0.qcow2", "disk etcd0") + &note("seed", "images/seeds/lab/etcd0.iso", "seed etcd0");
     let descriptions = ["domain-xml", "qemu"].map(|command| {
         let (described, said) = ask(&[command, "etcd0"]);
@@ -171,7 +174,7 @@ fn a_seed_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
     let said = told(&site, &["qemu", "etcd1"]);
     says(
         &said,
-        &["warning: the seed images/seeds/lab/etcd1.iso does not fit", "instance etcd1-", "they make etcd1-", "`kbake seed etcd1`"],
+        &["warning: the seed images/seeds/lab/etcd1.iso no longer matches", "instance etcd1-", "they give etcd1-", "`kbake seed etcd1`"],
     );
     site.succeeds(&["seed", "etcd1"]);
     assert_eq!(told(&site, &["qemu", "etcd1"]), "");
@@ -182,7 +185,7 @@ fn a_seed_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
     site.write("cluster.toml", &CLUSTER.replace("192.168.7.0", "192.168.8.0"));
     for command in ["qemu", "domain-xml"] {
         let said = told(&site, &[command, "etcd0", "--quiet"]);
-        says(&said, &["its network has `", "192.168.7.10/24", "the file says `", "192.168.8.10/24", "`kbake seed etcd0` makes it anew"]);
+        says(&said, &["its network has `", "192.168.7.10/24", "the file has `", "192.168.8.10/24", "`kbake seed etcd0` writes it again"]);
     }
     site.succeeds(&["pki", "renew"]);
     site.succeeds(&["seed", "--all"]);
@@ -192,7 +195,7 @@ fn a_seed_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
     site.succeeds(&["seed", "etcd0", "--format", "vfat"]);
     assert!(!told(&site, &["domain-xml", "etcd0"]).contains("warning"));
     fs::write(site.path("images/seeds/lab/etcd0.img"), "").unwrap();
-    says(&told(&site, &["domain-xml", "etcd0"]), &["etcd0.img was not written by kbake; `kbake seed etcd0 --format vfat` makes"]);
+    says(&told(&site, &["domain-xml", "etcd0"]), &["etcd0.img was not written by kbake; `kbake seed etcd0 --format vfat` writes"]);
 }
 
 #[test]
@@ -208,8 +211,8 @@ fn a_disk_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
     build(&site, 2);
     let new = name("images/etcd.qcow2");
     let said = told(&site, &["disk", "etcd0"]);
-    says(&said, &["stays as it is", &format!("lies on etcd-{old}.qcow2"), &format!("images/etcd.qcow2 is etcd-{new}.qcow2 now")]);
-    says(&said, &["`rm images/disks/lab/etcd0.qcow2 && kbake disk etcd0` starts over on it, and loses what"]);
+    says(&said, &["exists and is kept", &format!("is etcd-{old}.qcow2, but "), &format!("images/etcd.qcow2 is now etcd-{new}.qcow2")]);
+    says(&said, &["`rm images/disks/lab/etcd0.qcow2 && kbake disk etcd0` starts over, and loses everything"]);
     says(&told(&site, &["qemu", "etcd0"]), &[&old, &new]);
 
     // A larger disk is a command away; the hint is right.
@@ -217,14 +220,14 @@ fn a_disk_that_does_not_fit_the_file_any_more_is_told_with_both_values() {
     for command in ["disk", "qemu", "domain-xml"] {
         says(
             &told(&site, &[command, "etcd0"]),
-            &["has 21 GiB, cluster.toml says 30 GiB", "`qemu-img resize images/disks/lab/etcd0.qcow2 32212254720`"],
+            &["has 21 GiB, but cluster.toml has 30 GiB", "`qemu-img resize images/disks/lab/etcd0.qcow2 32212254720`"],
         );
     }
     qemu_img(&["resize", "-q", text(&site.path("images/disks/lab/etcd0.qcow2")), "32212254720"]);
     assert!(!told(&site, &["qemu", "etcd0"]).contains("GiB"));
     site.write("cluster.toml", CLUSTER);
-    says(&told(&site, &["disk", "etcd0"]), &["has 30 GiB, cluster.toml says 21 GiB", "a disk is not made smaller"]);
+    says(&told(&site, &["disk", "etcd0"]), &["has 30 GiB, but cluster.toml has 21 GiB", "a disk cannot shrink"]);
 
     fs::remove_file(site.path(&format!("images/disks/etcd-{old}.qcow2"))).unwrap();
-    says(&told(&site, &["qemu", "etcd0"]), &[&format!("lies on etcd-{old}.qcow2, which is not there"), "the machine cannot start"]);
+    says(&told(&site, &["qemu", "etcd0"]), &[&format!("the backing image etcd-{old}.qcow2 of the disk"), "the machine cannot start"]);
 }

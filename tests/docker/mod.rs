@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use kbake::value::Sha256;
+use kbake::common::value::Sha256;
 
 /// Where tests/setup.sh unpacks what must not be installed.
 const PROGRAM: &str = "/usr/local/lib/kbake-tests/docker-registry";

@@ -20,7 +20,7 @@ fn open(store: &Path) -> Store {
 fn etcd() -> Resolved {
     let project = Project::find(Some(program::project()), program::project()).unwrap();
     let channel = project.channel("debian").unwrap();
-    bake::resolve(&project, &channel, &project.role("etcd").unwrap(), &Cancel::new()).unwrap()
+    build::resolve(&project, &channel, &project.role("etcd").unwrap(), &Cancel::new()).unwrap()
 }
 
 /// Gives a stored file other bytes, as a failing disk would, in this store alone.
@@ -38,7 +38,7 @@ fn from_scratch_comes_what_the_store_has() {
     let folder = copy_of_store("e2e-check");
     let output = ok(kbake(&folder, &["build", "etcd", "--check", "--offline"]).output().unwrap());
     let said = text(&output.stderr);
-    assert!(said.contains("installing ") && said.contains("the same image came") && said.contains(&BUILT.digest), "{said}");
+    assert!(said.contains("installing ") && said.contains("gave the same image") && said.contains(&BUILT.digest), "{said}");
     assert_eq!(digest_of(&output), BUILT.digest);
     assert!(!folder.join("images/etcd.check.qcow2").exists());
     let left: Vec<_> = fs::read_dir(folder.join("store/tmp")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -51,10 +51,10 @@ fn with_another_byte(folder: &Path) -> PathBuf {
     const CHANGED: &str = "/usr/lib/os-release";
     let (disk, image) = (folder.join("disk.raw"), folder.join("wrong.qcow2"));
     judge("qemu-img", &["convert", "-O", "raw", path(&BUILT.image()), path(&disk)]);
-    let listed = judge("debugfs", &["-R", &format!("blocks {CHANGED}"), &format!("{}?offset={}", path(&disk), bake::ROOT_START)]);
+    let listed = judge("debugfs", &["-R", &format!("blocks {CHANGED}"), &format!("{}?offset={}", path(&disk), build::ROOT_START)]);
     let block: u64 = listed.lines().next().and_then(|line| line.split_whitespace().next()).unwrap().parse().unwrap();
     let file = File::options().read(true).write(true).open(&disk).unwrap();
-    let (at, mut found) = (bake::ROOT_START + block * 4096, [0; 20]);
+    let (at, mut found) = (build::ROOT_START + block * 4096, [0; 20]);
     file.read_exact_at(&mut found, at).unwrap();
     assert_eq!(&found, b"PRETTY_NAME=\"Debian ", "the file begins there");
     file.write_all_at(b"D", at + 14).unwrap();
@@ -82,7 +82,7 @@ fn a_poisoned_store_is_convicted() {
     // What is recorded of this plan convicts it at once; where nothing is recorded, it takes more.
     poison();
     let (code, _, said) = run(&["build", "etcd", "--offline"]);
-    assert!(code == Some(4) && said.contains("is not the one that images/expected.toml names"), "{said}");
+    assert!(code == Some(4) && said.contains("differs from the one in images/expected.toml"), "{said}");
     let (code, _, said) = run(&["build", "etcd", "--offline", "--accept-new-digest"]);
     assert!(code == Some(0) && said.contains("taken from the store"), "a right check sum is believed: {said}");
 
@@ -94,7 +94,7 @@ fn a_poisoned_store_is_convicted() {
     assert_eq!(run(&["verify", "--offline"]).0, Some(0));
     poison();
     let (code, out, said) = run(&["verify", "--repair", "--offline"]);
-    assert!(code == Some(0) && out.contains("repaired  entry actions/image-") && out.contains("made again"), "{out}{said}");
+    assert!(code == Some(0) && out.contains("repaired  entry actions/image-") && out.contains("rebuilt"), "{out}{said}");
     assert_eq!(store.action("image", &key), Lookup::Hit(right.clone()));
 
     // From scratch: both are kept, and the first difference is named by partition, file and field.
@@ -105,10 +105,10 @@ fn a_poisoned_store_is_convicted() {
     println!("{said}");
     assert!(first.contains("partition ") && first.contains("/usr/lib/os-release: content"), "{first}");
     for words in [
-        "error: the store does not tell the truth about `etcd`",
+        "error: `etcd` does not reproduce",
         &format!("in the store     sha256:{}  images/etcd.qcow2", wrong.digest),
-        &format!("from scratch     sha256:{}  images/etcd.check.qcow2", BUILT.digest),
-        &format!("doubted          actions/image-{key}.json says image sha256:{}", wrong.digest),
+        &format!("clean rebuild    sha256:{}  images/etcd.check.qcow2", BUILT.digest),
+        &format!("wrong entry      actions/image-{key}.json names image sha256:{}", wrong.digest),
         "`kbake diff images/etcd.qcow2 images/etcd.check.qcow2", // with the options of the call behind it
         "` compares them in full",
     ] {
@@ -144,7 +144,7 @@ fn a_damaged_image_comes_back_with_its_digest() {
         assert!(code == Some(4) && out.matches("damaged   blob").count() == 1 && said.contains("1 thing is not"), "{out}{said}");
         assert!(out.contains("the image of etcd (channel debian"), "{out}");
         let (code, out, said) = run(&["verify", "--repair", "--offline"]);
-        assert!(code == Some(0) && out.matches("repaired  blob").count() == 1 && out.contains("made again"), "{out}{said}");
+        assert!(code == Some(0) && out.matches("repaired  blob").count() == 1 && out.contains("rebuilt"), "{out}{said}");
         assert_eq!(store.action("image", &key), Lookup::Hit(action.clone()));
         assert_eq!(store.action("composed", &image), Lookup::Hit(composed.clone()));
         assert_eq!(run(&["verify"]).0, Some(0));

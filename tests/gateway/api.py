@@ -1,4 +1,4 @@
-"""Stand-ins of API servers, and of those who call them.
+"""Stand-ins for API servers and their clients.
 
 api.py serve NAME ADDRESS PORT CERTIFICATE KEY READY: HTTPS; /readyz is 200 while the file READY is there, /name says
 the name, /watch says it and stays. api.py names CA URL COUNT: the names of those who answered so many calls.

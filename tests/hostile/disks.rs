@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use kbake::disk::readback::Image;
+use kbake::formats::inspect::Image;
 
 use super::row::{Expect, MEMORY, Place, Row, Seen, refused};
 use super::seeds::{plain_qcow2, qcow2_header};

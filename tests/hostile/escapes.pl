@@ -1,8 +1,8 @@
 #!/usr/bin/perl
-# A maintainer script that tries each row of a table in a process of its own, and says what it got. `%host` and `%rows` come
-# before this text: where things are on the host, and the attempts.
+# A maintainer script that tries each row of a table in a process of its own, and prints the result. `%host` and `%rows` come
+# before this text: paths on the host, and the attempts.
 
-# Everything is told to kbake, which shows lines with this start.
+# Every result is printed for kbake, which shows lines with this prefix.
 sub told { my ($text) = @_; $text =~ s/\s+/ /g; print STDERR "kbake: $text\n" }
 sub slurp { my ($path) = @_; open my $file, '<', $path or return ''; local $/; my $text = <$file>; return $text // '' }
 sub append { my ($path) = @_; open my $file, '>>', $path or return; print $file "planted\n"; close $file }

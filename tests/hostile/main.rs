@@ -2,7 +2,7 @@
 //! and that it costs neither memory nor time beyond what the row says. Nothing may appear outside the store, and of a
 //! refused one no tree.
 //!
-//! The tables in `src/unpack`, `src/oci` and `src/disk` hold single rules against many spellings; here whole attacks meet
+//! The tables in `src/formats/archive`, `src/formats/oci` and `src/formats/disk` hold single rules against many spellings; here whole attacks meet
 //! the readers as kbake calls them, with their real limits.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]

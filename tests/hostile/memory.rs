@@ -17,6 +17,7 @@ fn grown(size: usize) {
     PEAK.fetch_max(held, Ordering::Relaxed);
 }
 
+#[expect(unsafe_code, reason = "an allocator is unsafe")]
 // SAFETY: everything is the system's allocator's, whose promises these are; the counters are no part of them.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

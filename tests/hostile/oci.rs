@@ -4,9 +4,9 @@
 use std::io::{self, Read};
 
 use kbake::Class;
-use kbake::oci::{self, Document, Image};
-use kbake::tree::ContentSource;
-use kbake::value::{Arch, Cancel, Reference, Sha256};
+use kbake::common::tree::ContentSource;
+use kbake::common::value::{Arch, Cancel, Reference, Sha256};
+use kbake::formats::oci::{self, Document, Image};
 
 use super::row::{Expect, MEMORY, Place, Row, Seen};
 use super::seeds;
@@ -115,17 +115,17 @@ pub fn rows() -> Vec<Row> {
             "an index and a manifest at once",
             "\"manifests\"",
             "\"layers\":[],\"config\":null,\"manifests\"",
-            &["index and manifest at once"],
+            &["an index and a manifest at once"],
         ),
         index("an unknown media type", "oci.image.manifest.v1+json", "oci.image.manifest.v9+json", &["unknown media type"]),
-        index("a digest that is a path", "sha256:", "../../", &["which is no digest"]),
-        index("a digest in capitals", "sha256:", "SHA256:", &["which is no digest"]),
+        index("a digest that is a path", "sha256:", "../../", &["has an invalid digest"]),
+        index("a digest in capitals", "sha256:", "SHA256:", &["has an invalid digest"]),
         index("a size below zero", "\"size\":526", "\"size\":-1", &["cannot be read"]),
         index("a size beyond 64 bits", "\"size\":526", "\"size\":99999999999999999999", &["cannot be read"]),
         index("a manifest of 5 MiB", "\"size\":526", "\"size\":5242880", &["5242880 bytes, expected 1 to 4194304"]),
         index("another system", "\"os\":\"linux\"", "\"os\":\"\x7f[2Jwindows\"", &["windows/amd64"]),
         index("schema 1", "\"schemaVersion\":2", "\"schemaVersion\":1", &["schemaVersion 2"]),
-        row("an index of 4 MiB of entries", document, many_entries, &["is not there for linux/amd64", "and 980 more"]),
+        row("an index of 4 MiB of entries", document, many_entries, &["has no linux/amd64", "and 980 more"]),
         row(
             "an index longer than may be",
             document,
@@ -206,7 +206,7 @@ pub fn rows() -> Vec<Row> {
             &["names 1 layers, its configuration 2"],
         ),
         image("a configuration that is a manifest", sound_manifest("{}"), same, layer(), Class::User, &["cannot be read"]),
-        image("a layer that lies", seeds::config(), same, lying, wrong, &["is not what it was", "found sha256:"]),
+        image("a layer that lies", seeds::config(), same, lying, wrong, &["has changed", "found sha256:"]),
         image("a layer that is longer", seeds::config(), same, [LAYER, b"more"].concat(), wrong, &["7 bytes, found more"]),
         image("a layer that never ends", seeds::config(), same, vec![0; 32 << 20], wrong, &["7 bytes, found more"]),
         image("a layer that is shorter", seeds::config(), same, LAYER[..3].to_vec(), wrong, &["7 bytes, found 3"]),

@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
-use kbake::store::{Access, Store};
-use kbake::tree::{Content, Kind, Layer, Tree};
-use kbake::unpack::{Policy, Sink, deb, let_go, tar};
-use kbake::value::{Cancel, TreePath};
+use kbake::common::tree::{Content, Kind, Layer, Tree};
+use kbake::common::value::{Cancel, TreePath};
+use kbake::formats::archive::{Policy, Sink, deb, let_go, tar};
+use kbake::storage::store::{Access, Store};
 use kbake::{Class, Error, Result};
 
 /// What the archive is called: every refusal must say it.
@@ -125,7 +125,7 @@ impl Sink for IntoStore<'_> {
 }
 
 fn seen(tree: &Tree) -> Seen {
-    let line = |(path, node): (&TreePath, &kbake::tree::Node)| {
+    let line = |(path, node): (&TreePath, &kbake::common::tree::Node)| {
         let what = match &node.kind {
             Kind::Dir => "dir".to_owned(),
             Kind::File(Content::Sparse { size, segments }) => format!("sparse {size}/{}", segments.len()),

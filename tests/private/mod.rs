@@ -55,21 +55,24 @@ fn a_folder_that_others_can_change_is_not_taken_wherever_on_the_way_it_is() {
     fs::create_dir_all(site.path("a/b")).unwrap();
     for (open, mode) in [("a", 0o777), ("a/b", 0o733), ("a/b", 0o1777)] {
         chmod(&site.path(open), mode);
-        says(&seed("a/b"), &["no seed is put into a/b: ", "can be changed by others", &format!("(mode {mode:04o})"), "hint: chmod go-w "]);
+        says(
+            &seed("a/b"),
+            &["no seed is written to a/b: ", "can be changed by others", &format!("(mode {mode:04o})"), "hint: chmod go-w "],
+        );
         assert_eq!(fs::read_dir(site.path("a/b")).unwrap().count(), 0);
         chmod(&site.path(open), 0o755);
     }
     fs::create_dir(site.path("images/disks")).unwrap();
     for open in ["images", "images/disks"] {
         chmod(&site.path(open), 0o777);
-        says(&site.fails(1, &["disk", "worker"]), &["no disk is put into ", "can be changed by others"]);
-        says(&seed("images/disks/x"), &["no seed is put into "]);
+        says(&site.fails(1, &["disk", "worker"]), &["no disk is written to ", "can be changed by others"]);
+        says(&seed("images/disks/x"), &["no seed is written to "]);
         chmod(&site.path(open), 0o755);
     }
     site.succeeds(&["disk", "worker"]);
     // A disk that is there already is no reason to trust its folder.
     chmod(&site.path("images/disks/lab"), 0o777);
-    says(&site.fails(1, &["disk", "worker"]), &["no disk is put into images/disks/lab"]);
+    says(&site.fails(1, &["disk", "worker"]), &["no disk is written to images/disks/lab"]);
     chmod(&site.path("images/disks/lab"), 0o711);
     // Links lead to where they lead.
     fs::create_dir_all(site.path("open/real")).unwrap();
@@ -138,7 +141,7 @@ fn a_filesystem_without_modes_is_not_called_private() {
     for (args, file) in [(&["seed", "worker", "--out", "stick"][..], "stick/worker.iso"), (&["kubeconfig", "--out", "config"], "config")] {
         let (code, said) = run(args);
         assert_eq!(code, Some(0), "{said}");
-        says(&said, &[&format!("warning: {file} is not private: its filesystem keeps no permissions (mode 0755)")]);
+        says(&said, &[&format!("warning: {file} is not private: its filesystem has no permissions (mode 0755)")]);
         assert!(!said.contains("0600"), "{said}");
     }
     let (code, said) = run(&["pki", "init", "--secrets", "stick/secrets"]);
@@ -157,7 +160,7 @@ fn a_seed_takes_the_place_of_its_own_only() {
     site.succeeds(&["pki", "init", "--cluster", "other.toml"]);
     let before = fs::read(site.path("seeds/worker.iso")).unwrap();
     let said = site.fails(1, &["seed", "--all", "--cluster", "other.toml", "--out", "seeds"]);
-    says(&said, &["seeds/worker.iso is there, and is no seed of node `worker` of cluster `other`"]);
+    says(&said, &["seeds/worker.iso already exists and is not a seed of node `worker` of cluster `other`"]);
     says(
         &said,
         &[
@@ -175,7 +178,7 @@ fn a_seed_takes_the_place_of_its_own_only() {
         };
         let file = if format == "dir" { site.path("seeds/worker/user-data") } else { site.path("seeds").join(name) };
         fs::write(&file, "a person's own").unwrap();
-        says(&site.fails(1, &["seed", "worker", "--format", format, "--out", "seeds"]), &["something that kbake has not written"]);
+        says(&site.fails(1, &["seed", "worker", "--format", format, "--out", "seeds"]), &["a file or folder that kbake did not write"]);
         assert_eq!(fs::read_to_string(&file).unwrap(), "a person's own", "{format}");
     }
 }
@@ -192,7 +195,7 @@ fn a_kubeconfig_with_other_clusters_is_kept_and_added_to() {
     says(
         &said,
         &[
-            "home/.kube/config has more than this cluster's entries, and is not replaced",
+            "home/.kube/config has entries other than this cluster's, and is not replaced",
             "hint: kbake kubeconfig --merge home/.kube/config",
         ],
     );
@@ -233,7 +236,7 @@ fn a_kubeconfig_with_other_clusters_is_kept_and_added_to() {
         &["hint: kbake kubeconfig --merge own --cluster other.toml"],
     );
     site.write("notes", "a list\n");
-    says(&site.fails(1, &["kubeconfig", "--out", "notes"]), &["is not replaced", "no kubeconfig"]);
+    says(&site.fails(1, &["kubeconfig", "--out", "notes"]), &["is not replaced", "not a kubeconfig"]);
     assert_eq!(site.read("notes"), "a list\n");
     says(&site.fails(2, &["kubeconfig", "--out", "a", "--merge", "b"]), &["--merge"]);
     // A kubeconfig is made when there is none.
@@ -256,7 +259,7 @@ fn git_takes_no_secret_in_silence_and_keeps_its_own_ignore_file() {
         String::from_utf8(output.stderr).unwrap()
     };
     let warning =
-        |file: &str, line: &str, ignore: &str| format!("warning: git would take {file}, which holds keys: echo {line} >> {ignore}");
+        |file: &str, line: &str, ignore: &str| format!("warning: git does not ignore {file}, which contains keys: echo {line} >> {ignore}");
     says(&told(&["kubeconfig", "--out", "kubeconfig"]), &[&warning("kubeconfig", "/kubeconfig", ".gitignore")]);
     says(&told(&["seed", "worker", "--out", "."]), &[&warning("./worker.iso", "/worker.iso", "./.gitignore")]);
     assert!(!site.path(".gitignore").exists(), "a project's own file is its own");

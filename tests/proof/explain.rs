@@ -6,20 +6,20 @@ use super::*;
 fn why_before_anything_was_built_and_when_nothing_changed() {
     let (site, web) = (Site::new(), Web::start());
     mirror(&web, &[ONE, TWO, TOOL]);
-    assert!(site.succeeds(&["why", "etcd"]).starts_with("etcd was not built from this project yet (channel debian), as far as"));
+    assert!(site.succeeds(&["why", "etcd"]).starts_with("etcd was never built from this project with this store (channel debian)"));
     site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
     let said = site.succeeds(&["why", "etcd"]);
-    says(&said, &["etcd must be built: its plan is the one of the last time", "not done before", "no plan before that one is known"]);
+    says(&said, &["etcd must be built: its plan is unchanged", "not in the store", "no previous plan is known"]);
     let store = open(&site);
     let blob = store.insert(b"an image").unwrap();
     let image = Action { outputs: [("image".to_owned(), blob), ("tree".to_owned(), blob)].into() };
     store.put_action("image", &resolved(&site).plan.key(), &image).unwrap();
     assert_eq!(
         site.succeeds(&["why", "etcd"]),
-        "etcd is up to date: its plan is the one that was built last\nno plan before that one is known\n"
+        "etcd is up to date: its plan is unchanged since the last build\nno previous plan is known\n"
     );
     fs::remove_file(store.path(&blob.digest)).unwrap();
-    says(&site.succeeds(&["why", "etcd"]), &["of its image this is known: its `image` (sha256:", "is gone"]);
+    says(&site.succeeds(&["why", "etcd"]), &["its image is not usable: its `image` (sha256:", "is gone"]);
     says(&site.fails(1, &["why", "nonesuch"]), &["unknown role `nonesuch`"]);
 }
 
@@ -46,7 +46,7 @@ fn why_names_the_line_of_each_change() {
         &format!("{}{}", &moved[..entry], moved[entry..].replacen("version = \"1\"", "version = \"2\"", 1)),
     );
     assert_eq!(reasons(&site), [format!("changed  deb two  ({}… → {}…): lockfiles/debian.lock:{at} two 1 → 2", &old[..12], &new[..12])]);
-    says(&site.succeeds(&["why", "etcd"]), &["another plan than the last time, by 1 line; its packages are installed again"]);
+    says(&site.succeeds(&["why", "etcd"]), &["has changed in 1 line since the last build; its packages must be installed again"]);
     // The same version with other bytes is shouted.
     site.write("lockfiles/debian.lock", &moved);
     says(&reasons(&site)[0], &["two 1: OTHER BYTES under the same version", &old, &new]);
@@ -58,7 +58,10 @@ fn why_names_the_line_of_each_change() {
         &format!("{recipe}\n[[file]]\npath = \"/etc/motd\"\ncontent = \"hello\"\n\n[units]\nenable = [\"a.service\"]\n"),
     );
     assert_eq!(reasons(&site), ["added    /etc/motd: recipes/roles/etcd.toml:5", "added    unit a.service: recipes/roles/etcd.toml:9"]);
-    says(&site.succeeds(&["why", "etcd"]), &["by 2 lines; its packages stay as they are installed, only the image is written again"]);
+    says(
+        &site.succeeds(&["why", "etcd"]),
+        &["in 2 lines since the last build; its installed packages are reused, only the image must be written again"],
+    );
     site.succeeds(&["fetch", "etcd", "--mirror", &web.base]);
     // Built with it, it is the last rebuild's reason; then it changes, and goes.
     site.write("recipes/roles/etcd.toml", &format!("{recipe}\n[[file]]\npath = \"/etc/motd\"\ncontent = \"hello you\"\nmode = \"0600\"\n"));
@@ -134,7 +137,7 @@ fn why_after_only_kbake_itself_changed() {
     assert_eq!(reasons(&site)[0], format!("changed  base-format  (0 aa → {words}): kbake itself"));
     // And without the plan there is nothing to compare with.
     fs::remove_file(store.path(&root.current.history.plan.digest)).unwrap();
-    says(&site.succeeds(&["why", "etcd"]), &["the store no longer has that one to compare it with"]);
+    says(&site.succeeds(&["why", "etcd"]), &["the store no longer has the old plan to compare with"]);
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn the_last_rebuild_is_explained_once_nothing_changes_any_more() {
     built(&site);
     assert_eq!(
         site.succeeds(&["why", "etcd"]),
-        "etcd is up to date: its plan is the one that was built last\nsince the plan before that one, 1 line changed:\n  \
+        "etcd is up to date: its plan is unchanged since the last build\nsince the previous plan, 1 line changed:\n  \
          added    unit a.service: recipes/roles/etcd.toml:4\n"
     );
 }
@@ -200,13 +203,13 @@ fn revisions_differ_by_their_locks() {
     assert_eq!(site.succeeds(&["diff", "HEAD", "--project", "sub"]), shout);
 
     for (args, words) in [
-        (&["diff", "nonesuch", "--project", "sub"][..], &["git cannot say what nonesuch was", "hint: name a revision"][..]),
+        (&["diff", "nonesuch", "--project", "sub"][..], &["git cannot resolve nonesuch", "hint: name a revision"][..]),
         (&["diff", "", "--project", "sub"], &["is no git revision"]),
     ] {
         says(&site.fails(1, args), words);
     }
     let output = site.kbake(&["diff", "HEAD", "--project", "sub"]).env("PATH", site.path("home")).output().unwrap();
-    says(&site::said(1, &output), &["error: `git` is missing", "hint: install the package `git`"]);
+    says(&site::said(1, &output), &["error: `git` is not installed", "hint: install the package `git`"]);
 }
 
 #[test]
@@ -231,9 +234,9 @@ fn files_are_compared_by_what_is_in_them() {
     site.write("odd", "what is this\n");
     for (code, args, words) in [
         (2, &["diff", "a.lock", "b.plan"][..], "a.lock is a lockfile, and b.plan is a plan: they cannot be compared"),
-        (2, &["diff", "a.plan"], "a.plan is a plan: a second one is needed"),
-        (2, &["diff", "a.raw"], "a.raw is a disk image: a second one is needed"),
-        (1, &["diff", "odd", "a.plan"], "odd is no plan, lockfile or disk image"),
+        (2, &["diff", "a.plan"], "a.plan is a plan: name a second one"),
+        (2, &["diff", "a.raw"], "a.raw is a disk image: name a second one"),
+        (1, &["diff", "odd", "a.plan"], "odd is not a plan, lockfile or disk image"),
     ] {
         says(&site.fails(code, args), &[words]);
     }

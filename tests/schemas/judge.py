@@ -1,4 +1,4 @@
-"""Holds a JSON document (standard input) against a JSON schema (a file). Says what does not fit, and fails then."""
+"""Validates a JSON document (standard input) with a JSON schema (a file). Prints each violation, and then fails."""
 
 import json
 import sys

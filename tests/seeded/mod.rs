@@ -19,9 +19,9 @@ pub fn write_nodes(dir: &Path, cluster: &str, nodes: &[&str]) {
     assert!(Path::new(JUDGES).join("cloud-init").exists(), "cloud-init is missing: run tests/setup.sh");
     let text = fs::read_to_string(Path::new(ROOT).join(format!("recipes/clusters/{cluster}.toml"))).unwrap();
     fs::write(dir.join("cluster.toml"), &text).unwrap();
-    let cluster = kbake::cluster::Cluster::read("cluster.toml", &text).unwrap();
+    let cluster = kbake::cluster::model::Cluster::read("cluster.toml", &text).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    kbake::pki::Pki::new(&dir.join("secrets"), &cluster).init(now as i64).unwrap();
+    kbake::cluster::pki::Pki::new(&dir.join("secrets"), &cluster).init(now as i64).unwrap();
     let mut command = program::kbake(dir);
     command.args(["seed", "--all", "--format", "dir", "--out", "seeds", "--project"]).arg(program::project());
     let out = command.output().unwrap();

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use kbake::lock::{Entry, Lock, Request, SetName};
-use kbake::recipe::{Recipe, Sources, Subject};
-use kbake::value::Sha256;
+use kbake::common::value::Sha256;
+use kbake::spec::lock::{Entry, Lock, Request, SetName};
+use kbake::spec::recipe::{Recipe, Sources, Subject};
 
 use super::web::{Answer, Web};
 use super::{ROOT, program};
@@ -59,7 +59,7 @@ impl Site {
 
     /// Writes the lockfile of these packages, as `kbake lock` would.
     pub fn lock(&self, packages: &[(&str, &[u8])]) {
-        let role: kbake::value::RoleName = "etcd".parse().unwrap();
+        let role: kbake::common::value::RoleName = "etcd".parse().unwrap();
         let sources = Sources::parse("s", &self.read("recipes/sources/debian.toml"), None).unwrap();
         let base = Recipe::parse("b", &self.read("recipes/base.toml"), Subject::Base).unwrap();
         let own = Recipe::parse("r", &self.read("recipes/roles/etcd.toml"), Subject::Role(role.clone())).unwrap();

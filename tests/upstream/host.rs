@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use kbake::value::{Sha256, Sha512};
+use kbake::common::value::{Sha256, Sha512};
 use serde_json::{Value, json};
 
 use super::server::{Answer, Request, Server};

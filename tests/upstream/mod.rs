@@ -2,7 +2,7 @@
 //! checksum files and tags to the lock, from that to the bytes in an image.
 
 mod host;
-#[path = "../../src/fetch/tests/server.rs"]
+#[path = "../../src/storage/fetch/tests/server.rs"]
 #[allow(dead_code, reason = "fetch's own tests have more use for it")]
 mod server;
 
@@ -12,8 +12,8 @@ use std::process::Output;
 use std::time::Instant;
 
 use host::{Releases, program};
-use kbake::bake::ROOT_START;
-use kbake::value::{Sha256, Sha512};
+use kbake::build::ROOT_START;
+use kbake::common::value::{Sha256, Sha512};
 use serde_json::Value;
 
 use crate::baked::{self, fresh_folder, judge, ok, path, text};
@@ -174,7 +174,7 @@ fn locks(project: &Project, releases: &Releases, registry: &Registry, index: &Sh
     assert!(!said.contains(&releases.host.base()) && !said.contains(&registry.address), "{said}");
     assert_eq!((moves.as_str(), project.read(LOCK), releases.mark()), ("", lock, mark), "nothing new, nobody asked");
     let [_, said] = project.ok(&["lock", "--check"]);
-    says(&said, &["lockfiles/fake.lock fits the recipes"]);
+    says(&said, &["lockfiles/fake.lock matches the recipes"]);
 }
 
 /// Gives the image's digest.
@@ -335,7 +335,7 @@ fn takes_ones_own(project: &Project, work: &Path) {
         project.fails(
             USER,
             args,
-            &["mine is no longer the file that was locked as `kubelet`", "`kbake lock --set kubelet=", "/mine ", "` and review"],
+            &["mine has changed since it was locked as `kubelet`", "`kbake lock --set kubelet=", "/mine ", "` and review"],
         );
     }
     project.ok(&["lock", "--unset", "kubelet"]);
@@ -394,7 +394,11 @@ fn tells_what_is_not_in_there(project: &Project, registry: &Registry) {
     project.write(LOCK, &lock);
     project.write(file, &sources.replacen("members = [\"crictl\"]", "members = [\"crictl\", \"critest\"]", 1));
     project.ok(&["lock", "--check"]);
-    project.fails(INTEGRITY, &["build", "node"], &["crictl", "`critest` is not in it", "it has: crictl, README", "`members` and `strip`"]);
+    project.fails(
+        INTEGRITY,
+        &["build", "node"],
+        &["crictl", "`critest` does not exist in it", "it has: crictl, README", "`members` and `strip`"],
+    );
     project.write(file, &sources);
     project.ok(&["lock", "--check"]);
 }

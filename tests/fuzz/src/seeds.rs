@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use kbake::bundle::{self, Outline, Part};
-use kbake::disk::ext4::{self, Params, Size};
-use kbake::disk::{ContentSource, Data};
-use kbake::store::{Access, Action, Generation, History, ImageClaim, Owner, Root, Store};
-use kbake::tree::{Content, Kind, Layer, Meta, Node, Segment, Tree};
-use kbake::value::{Cancel, Epoch, Sha256, TreePath};
+use kbake::common::tree::{Content, Kind, Layer, Meta, Node, Segment, Tree};
+use kbake::common::value::{Cancel, Epoch, Sha256, TreePath};
+use kbake::formats::disk::ext4::{self, Params, Size};
+use kbake::formats::disk::{ContentSource, Data};
+use kbake::storage::bundle::{self, Outline, Part};
+use kbake::storage::store::{Access, Action, Generation, History, ImageClaim, Owner, Root, Store};
 
-#[path = "../../../src/unpack/tar/tests/build.rs"]
+#[path = "../../../src/formats/archive/tar/tests/build.rs"]
 pub mod build;
 
 use build::{END, entry, file, folder, header, long, pax, record, with};

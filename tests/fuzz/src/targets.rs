@@ -10,23 +10,24 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use kbake::bake::Description;
-use kbake::bundle::{self, Bytes, Outline, Part, Taken, Visitor};
-use kbake::cluster::Cluster;
-use kbake::disk::readback::{self, Depth};
-use kbake::inspect::contents::Content;
-use kbake::lock::Lock;
-use kbake::oci;
-use kbake::project::Expected;
-use kbake::recipe::{Recipe, Sources, Subject};
-use kbake::release::{self, List};
-use kbake::skew::Table;
-use kbake::store::{Access, Lookup, Owner, Store};
-use kbake::tree::pack::PackIndex;
-use kbake::tree::{Kind, Layer, Tree};
-use kbake::unpack::deb::{self, Control};
-use kbake::unpack::{Duplicates, Limits, Memory, Parents, Policy, Verdict, ar, compress, tar};
-use kbake::value::{Arch, Cancel, Digest, Reference, Sha256, TreePath};
+use kbake::build::Description;
+use kbake::cluster::model::Cluster;
+use kbake::common::tree::pack::PackIndex;
+use kbake::common::tree::{Kind, Layer, Tree};
+use kbake::common::value::{Arch, Cancel, Digest, Reference, Sha256, TreePath};
+use kbake::formats::archive::deb::{self, Control};
+use kbake::formats::archive::{Duplicates, Limits, Memory, Parents, Policy, Verdict, ar, compress, tar};
+use kbake::formats::inspect::Image;
+use kbake::formats::inspect::contents::Content;
+use kbake::formats::inspect::readback::{self, Depth};
+use kbake::formats::oci;
+use kbake::spec::compatibility::Table;
+use kbake::spec::lock::Lock;
+use kbake::spec::project::Expected;
+use kbake::spec::recipe::{Recipe, Sources, Subject};
+use kbake::spec::upstream::{self, List};
+use kbake::storage::bundle::{self, Bytes, Outline, Part, Taken, Visitor};
+use kbake::storage::store::{Access, Lookup, Owner, Store};
 
 use super::seeds;
 
@@ -99,7 +100,7 @@ fn check_tree(tree: &Tree, sink: &Memory, policy: &Policy) {
             Kind::CharDev { .. } | Kind::BlockDev { .. } | Kind::Fifo | Kind::Socket => {
                 assert_eq!(policy.devices, Verdict::Allow, "{path}")
             }
-            Kind::File(kbake::tree::Content::Blob { digest, size }) => {
+            Kind::File(kbake::common::tree::Content::Blob { digest, size }) => {
                 assert_eq!(sink.blobs[digest].len() as u64, *size, "{path}");
             }
             Kind::HardLink(target) => assert!(matches!(tree.get(target).expect("it is there").kind, Kind::File(_)), "{path}"),
@@ -293,7 +294,7 @@ fn contents(bytes: &[u8]) {
     const PATHS: [&str; 5] = ["usr/bin/p", "a.dist-info/METADATA", "var/lib/dpkg/status", "lib/apk/db/installed", "etc/os-release"];
     let Some((pick, bytes)) = bytes.split_first() else { return };
     let path = TreePath::fixed(PATHS[usize::from(*pick) % PATHS.len()]);
-    match kbake::inspect::contents::content(&path, bytes).expect("memory can be read") {
+    match kbake::formats::inspect::contents::content(&path, bytes).expect("memory can be read") {
         Some(Content::Go(Ok(program))) => {
             let mut modules = program.main.iter().chain(&program.modules);
             assert!(!program.go.is_empty() && modules.all(|module| !module.path.is_empty()));
@@ -308,7 +309,7 @@ fn contents(bytes: &[u8]) {
 fn registry(bytes: &[u8]) {
     let Some((&[high, low], rest)) = bytes.split_first_chunk() else { return };
     let Ok(text) = std::str::from_utf8(rest) else { return };
-    kbake::fetch::survive_headers(u16::from_be_bytes([high, low]) % 600, text);
+    kbake::storage::fetch::fuzz_headers(u16::from_be_bytes([high, low]) % 600, text);
     if let Ok(reference) = text.parse::<Reference>() {
         assert_eq!(reference.to_string().parse::<Reference>().expect("its own text"), reference);
     }
@@ -334,7 +335,7 @@ fn with_file(bytes: &[u8], look: impl FnOnce(&Path)) {
 
 fn qcow2(bytes: &[u8]) {
     with_file(bytes, |path| {
-        let mut image = match readback::Image::open(path) {
+        let mut image = match Image::open(path) {
             Ok(image) => image,
             Err(error) => return short(&error),
         };
@@ -450,7 +451,7 @@ fn cluster(bytes: &[u8]) {
 
 fn checksums(bytes: &[u8]) {
     text(bytes, |text| {
-        if let Err(reason) = release::find(text, "https://dl.example/v1/bin/amd64/kubelet?x=1") {
+        if let Err(reason) = upstream::find(text, "https://dl.example/v1/bin/amd64/kubelet?x=1") {
             assert!(reason.len() < 4000, "a reason of {} bytes", reason.len());
         }
         match List::parse("checksums.yml", text) {

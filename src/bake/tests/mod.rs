@@ -1,3 +1,0 @@
-//! The verbs as a whole, under everything that can happen to a disk and to a process.
-
-mod faults;

@@ -1,0 +1,225 @@
+//! Fetches the inputs that a plan needs and the store lacks.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::step::extractions;
+use super::{artifacts, extract, images, saved};
+use crate::build::base;
+use crate::build::{Bake, Resolved};
+use crate::common::error::{Class, Error, Result};
+use crate::common::report::{Item, ItemKind, Outcome, Report};
+use crate::common::value::Digest;
+use crate::spec::lock::Entry as Locked;
+use crate::spec::plan::Made;
+use crate::storage::fetch::{self, Events, Source, Want};
+
+impl Bake<'_> {
+    /// Fetches all inputs of a plan, even if results of them are cached.
+    pub fn fetch_all(&self, resolved: &Resolved) -> Result<()> {
+        let mut wanted = wants(resolved.packages.iter().chain(&resolved.tools));
+        wanted.extend(resolved.artifacts.wants.values().cloned());
+        let pulled = artifacts::pulled(&resolved.artifacts);
+        wanted.extend(pulled.iter().map(|image| images::index(image)));
+        self.take_own(resolved)?;
+        self.fetch_missing(Some(&resolved.suite), wanted)?;
+        pulled.into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
+    }
+
+    /// Fetches what the build of the plan's image will read: all at once and before the first long step, so that an
+    /// unreachable source is reported early, together with all files that it should have served.
+    pub(in crate::build) fn fetch_needed(&self, resolved: &Resolved) -> Result<()> {
+        let mut wanted = wants(resolved.tools.iter());
+        if self.known_base(resolved)?.is_none() {
+            self.check_installation(resolved)?;
+            wanted.extend(wants(resolved.packages.iter()));
+        }
+        let mut pulled = Vec::new();
+        for (_, made) in extractions(resolved) {
+            if self.recorded_file(made)?.is_some() {
+                continue;
+            }
+            wanted.extend(made.artifacts().iter().filter_map(|digest| resolved.artifacts.wants.get(digest)).cloned());
+            if let Made::Pulled(image, _) = made {
+                wanted.push(images::index(image));
+                pulled.push(image);
+            }
+        }
+        self.take_own(resolved)?;
+        self.fetch_missing(Some(&resolved.suite), wanted)?;
+        pulled.into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
+    }
+
+    /// Checks that a plan's packages can be installed on this host, before they are fetched: the store's filesystem allows
+    /// programs to run, the disk has room for downloads and installation, and the host can sandbox the packages' scripts.
+    pub(in crate::build) fn check_installation(&self, resolved: &Resolved) -> Result<()> {
+        base::folder_check(self.store.root())?;
+        let (mut missing, mut packed) = (0, 0);
+        for package in resolved.packages.iter().chain(&resolved.tools) {
+            let is_there = self.store.resolve(&package.sha256.into(), Some(package.size))?.is_some();
+            missing += if is_there { 0 } else { package.size };
+            packed += package.size;
+        }
+        let count = resolved.packages.len();
+        let estimate = format!("estimated for {count} packages: their downloads, and twice their unpacked size during installation");
+        self.store.require_space(missing + base::room(packed)).map_err(|error| error.detail(estimate))?;
+        if missing > 0 && !self.fetch.offline {
+            base::host_check(resolved.plan.arch())?;
+        }
+        Ok(())
+    }
+
+    /// Fetches a plan's packages.
+    pub(in crate::build) fn fetch_packages(&self, resolved: &Resolved) -> Result<()> {
+        self.fetch_missing(Some(&resolved.suite), wants(resolved.packages.iter().chain(&resolved.tools)))
+    }
+
+    /// Fetches a plan's artifacts.
+    pub(in crate::build) fn fetch_artifacts(&self, resolved: &Resolved) -> Result<()> {
+        self.take_own(resolved)?;
+        self.fetch_missing(Some(&resolved.suite), resolved.artifacts.wants.values().cloned().collect())
+    }
+
+    /// Imports the user's own files, as they were locked.
+    fn take_own(&self, resolved: &Resolved) -> Result<()> {
+        for (digest, own) in &resolved.artifacts.own {
+            let name = own.name.as_str();
+            let item = |bytes| Item { kind: ItemKind::Input, name, digest: Some(*digest), bytes };
+            if let Some(blob) = self.store.resolve(digest, None)? {
+                self.report.ended(&item(Some(blob.size)), Outcome::Cached);
+                continue;
+            }
+            self.report.begun(&item(None));
+            let taken = extract::take(self.store, digest, own, self.cancel)?;
+            self.report.ended(&item(Some(taken.size)), Outcome::Fetched);
+        }
+        saved::take_missing(self, resolved)
+    }
+
+    /// Fetches those of `wants` that the store lacks. Packages need the `suite` that they come from.
+    pub(in crate::build) fn fetch_missing(&self, suite: Option<&str>, wants: Vec<Want>) -> Result<()> {
+        let mut missing = Vec::new();
+        for want in wants {
+            match self.store.resolve(&want.digest, want.size)? {
+                Some(blob) => self.report.ended(&item(&want, Some(blob.size)), Outcome::Cached),
+                None => missing.push(want),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let released = missing.iter().any(|want| !matches!(want.source, Source::Pool(_)));
+        let mut options = self.fetch.clone();
+        if options.offline {
+            missing.iter().for_each(|want| self.report.ended(&item(want, want.size), Outcome::Failed));
+            return fetch::fetch(self.store, &missing, &options, &(), self.cancel).map_err(|error| other_way(error, released));
+        }
+        if let Some(suite) = suite
+            && missing.iter().any(|want| matches!(want.source, Source::Pool(_)))
+        {
+            self.add_host_mirrors(&mut options.mirrors, suite)?;
+        }
+        self.report.begin(
+            &format!("fetching {} {}", missing.len(), if missing.len() == 1 { "file" } else { "files" }),
+            missing.iter().filter_map(|want| want.size).sum(),
+        );
+        let fetched = fetch::fetch(self.store, &missing, &options, &Downloads::new(self.report), self.cancel);
+        self.report.done();
+        fetched.map_err(|error| other_way(error, released))
+    }
+
+    /// The host's apt configuration may be broken if the user gave a mirror.
+    fn add_host_mirrors(&self, mirrors: &mut Vec<String>, suite: &str) -> Result<()> {
+        match (self.host_mirrors)(suite) {
+            Ok(own) => own.into_iter().for_each(|mirror| {
+                if !mirrors.contains(&mirror) {
+                    mirrors.push(mirror);
+                }
+            }),
+            Err(error) if error.class() == Class::User && !mirrors.is_empty() => {
+                self.report.say(&format!("the host's own mirrors are not used: {}", error.message()));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// The downloads for locked packages.
+pub fn wants<'a>(packages: impl Iterator<Item = &'a Locked>) -> Vec<Want> {
+    let want = |package: &Locked| Want {
+        name: package.name.to_string(),
+        source: Source::Pool(package.source.to_string()),
+        digest: package.sha256.into(),
+        size: Some(package.size),
+    };
+    packages.map(want).collect()
+}
+
+/// An input as a report item.
+pub fn item(want: &Want, bytes: Option<u64>) -> Item<'_> {
+    Item { kind: ItemKind::Input, name: &want.name, digest: Some(want.digest), bytes }
+}
+
+/// Reports the progress of downloads, each of them and their sum.
+pub struct Downloads<'a> {
+    report: &'a dyn Report,
+    /// Bytes fetched so far, of all downloads that started here, by digest: the parts of a container image share its name.
+    have: Mutex<BTreeMap<Digest, u64>>,
+}
+
+impl<'a> Downloads<'a> {
+    /// Nothing is fetched yet.
+    pub fn new(report: &'a dyn Report) -> Self {
+        Downloads { report, have: Mutex::default() }
+    }
+
+    fn have(&self) -> MutexGuard<'_, BTreeMap<Digest, u64>> {
+        self.have.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Events for Downloads<'_> {
+    fn started(&self, want: &Want, have: u64) {
+        self.have().insert(want.digest, have);
+        self.report.begun(&item(want, want.size));
+    }
+
+    fn waiting(&self, want: &Want) {
+        self.report.say(&format!("another kbake fetches {}; waiting", want.name));
+    }
+
+    fn progress(&self, want: &Want, at: u64) {
+        let mut have = self.have();
+        have.insert(want.digest, at);
+        self.report.reached(have.values().sum());
+    }
+
+    fn retry(&self, want: &Want, pause: Duration, reason: &str) {
+        self.report.say(&format!("{}: {reason}; trying again in {:.1} s", want.name, pause.as_secs_f32()));
+    }
+
+    fn finished(&self, want: &Want) {
+        let began = self.have().get(&want.digest).copied();
+        if let Some(size) = want.size {
+            self.progress(want, size);
+        }
+        // A download that did not start here was finished by another process in the meantime.
+        let outcome = if began.is_some() { Outcome::Fetched } else { Outcome::Cached };
+        // The last progress of a download of unknown size is its size.
+        self.report.ended(&item(want, want.size.or(began)), outcome);
+    }
+
+    fn failed(&self, want: &Want) {
+        self.report.ended(&item(want, want.size), Outcome::Failed);
+    }
+}
+
+/// Adds a hint for releases, which have one host each: Debian's archive has mirrors everywhere.
+fn other_way(error: Error, released: bool) -> Error {
+    match released && error.class() == Class::Network {
+        true => error.hint("or build from Debian's archive: `--channel debian`"),
+        false => error,
+    }
+}

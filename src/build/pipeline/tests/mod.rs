@@ -1,0 +1,3 @@
+//! Whole commands under faults of the disk and of processes.
+
+mod faults;

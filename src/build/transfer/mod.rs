@@ -1,0 +1,4 @@
+//! Transfer of inputs and images: writes and imports bundles.
+
+pub mod bundle;
+pub mod import;

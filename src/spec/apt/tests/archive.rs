@@ -1,0 +1,172 @@
+//! A small archive on disk, signed with a key made for the test, and a host whose apt has only this archive.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::common::value::{Cancel, Sha256};
+use crate::spec::apt::{Event, Host, Options, Upgrade, Wanted, lock};
+use crate::spec::recipe::{Recipe, Sources, Subject};
+use crate::{Error, Result};
+
+use crate::spec::lock::{Change, Lock};
+
+/// A package of the test's archive: name, version, dependencies, other fields.
+pub type Package<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+pub struct Archive {
+    folder: TempDir,
+    fingerprint: String,
+}
+
+fn run(command: &mut Command) -> String {
+    let tool = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().unwrap_or_else(|error| panic!("{tool} is missing: run tests/setup.sh ({error})"));
+    assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+pub fn write(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+impl Archive {
+    /// An empty archive with a key of its own.
+    pub fn new() -> Self {
+        // Short: the path of gpg-agent's socket is limited to 107 bytes.
+        let folder = tempfile::Builder::new().prefix("kb").tempdir_in("/tmp").unwrap();
+        let mut archive = Archive { folder, fingerprint: String::new() };
+        write(&archive.path("gpg/x"), "");
+        write(
+            &archive.path("host/apt.conf"),
+            &format!(
+                "Dir::Etc \"{0}/host\";\nDir::State \"{0}/host/state\";\nDir::Cache \"{0}/host/cache\";\n",
+                archive.path("").display()
+            ),
+        );
+        for name in ["apt.conf.d", "sources.list.d", "preferences.d", "auth.conf.d", "state/lists/partial", "cache/archives/partial"] {
+            write(&archive.path(&format!("host/{name}/.keep")), "");
+        }
+        archive.gpg(&["--quick-generate-key", "archive@test.invalid", "ed25519", "sign", "never"]);
+        let keys = archive.gpg(&["--with-colons", "--list-keys"]);
+        archive.fingerprint = keys.lines().find_map(|line| line.strip_prefix("fpr:::::::::")).unwrap().trim_end_matches(':').to_owned();
+        let keyring = archive.path("keyring.gpg");
+        archive.gpg(&["--output", keyring.to_str().unwrap(), "--export"]);
+        archive
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn gpg(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("gpg");
+        command.args([
+            "--homedir",
+            self.path("gpg").to_str().unwrap(),
+            "--batch",
+            "--quiet",
+            "--yes",
+            "--passphrase",
+            "",
+            "--pinentry-mode",
+            "loopback",
+        ]);
+        run(command.args(arguments))
+    }
+
+    /// Publishes these packages, signed. The essential package `core` is always there.
+    pub fn publish(&self, packages: &[Package<'_>]) {
+        self.publish_as("test", packages);
+    }
+
+    /// Like [`Archive::publish`], with another codename in the signed release file.
+    pub fn publish_as(&self, codename: &str, packages: &[Package<'_>]) {
+        let mut index = String::new();
+        for (name, version, depends, fields) in packages.iter().chain(&[("core", "1", "", "Essential: yes\n")]) {
+            // All packages of one source are in one folder: a name's first word here.
+            let source = name.split('-').next().unwrap();
+            let depends = if depends.is_empty() { String::new() } else { format!("Depends: {depends}\n") };
+            let digest = Sha256::of(format!("{name} {version} {fields}"));
+            let file = format!("pool/main/{source}/{name}_{version}_amd64.deb");
+            let _ = write!(
+                index,
+                "Package: {name}\nVersion: {version}\nArchitecture: amd64\n{depends}{fields}Filename: {file}\nSize: 7\nSHA256: {digest}\n\n"
+            );
+        }
+        write(&self.path("mirror/dists/test/main/binary-amd64/Packages"), &index);
+        let digest = Sha256::of(&index);
+        let release = format!(
+            "Origin: Test\nSuite: {codename}\nCodename: {codename}\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nArchitectures: amd64\nComponents: main\nSHA256:\n {digest} {} main/binary-amd64/Packages\n",
+            index.len()
+        );
+        let (plain, signed) = (self.path("Release"), self.path("mirror/dists/test/InRelease"));
+        write(&plain, &release);
+        self.gpg(&["--output", signed.to_str().unwrap(), "--clearsign", plain.to_str().unwrap()]);
+    }
+
+    pub fn mirror(&self) -> String {
+        format!("file:{}", self.path("mirror").display())
+    }
+
+    /// A host like this one, but whose apt has no sources of its own.
+    pub fn host(&self) -> Host {
+        let path = std::env::var_os("PATH").unwrap();
+        Host::from_vars([("PATH".into(), path), ("APT_CONFIG".into(), self.path("host/apt.conf").into())])
+    }
+
+    pub fn sources(&self) -> Sources {
+        self.sources_with(self.path("keyring.gpg").to_str().unwrap(), &self.fingerprint)
+    }
+
+    pub fn sources_with(&self, keyring: &str, key: &str) -> Sources {
+        let text = format!(
+            "channel = 'test'\nkind = 'debian-packages'\nsuite = 'test'\ncomponents = ['main']\narch = 'amd64'\nkeyring = '{keyring}'\nkeys = ['{key}']\nepoch = 2022-01-01T00:00:00Z\ntools = ['tool']\n"
+        );
+        Sources::parse("sources/test.toml", &text, None).unwrap()
+    }
+
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Locks `base` and the role `etcd`'s packages against this archive.
+    pub fn lock(&self, base: &str, role: &str, old: Option<&Lock>, upgrade: Upgrade) -> Result<(Lock, Vec<String>)> {
+        self.lock_from(&[self.mirror()], &self.sources(), base, role, old, upgrade)
+    }
+
+    pub fn lock_from(
+        &self,
+        mirrors: &[String],
+        sources: &Sources,
+        base: &str,
+        role: &str,
+        old: Option<&Lock>,
+        upgrade: Upgrade,
+    ) -> Result<(Lock, Vec<String>)> {
+        let recipes = [recipe("base.toml", base, Subject::Base), recipe("roles/etcd.toml", role, Subject::Role("etcd".parse().unwrap()))];
+        let (host, cancel) = (self.host(), Cancel::new());
+        let options = Options { host: &host, mirrors, upgrade, login: &|_| Ok(None), scratch: self.path("scratch"), cancel: &cancel };
+        let (lock, changes) = lock(Wanted { recipes: &recipes, sources }, old, &options, &|_: Event| ())?;
+        Ok((lock, changes.iter().map(Change::to_string).collect()))
+    }
+
+    pub fn failure(&self, base: &str) -> Error {
+        self.lock(base, "", None, Upgrade::Nothing).unwrap_err()
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        // gpg left its agent running for this folder only.
+        let _ = Command::new("gpgconf").arg("--homedir").arg(self.path("gpg")).args(["--kill", "gpg-agent"]).output();
+    }
+}
+
+fn recipe(file: &str, packages: &str, subject: Subject) -> Recipe {
+    let list: Vec<String> = packages.split_whitespace().map(|name| format!("'{name}'")).collect();
+    Recipe::parse(file, &format!("description = ''\npackages = [{}]\n", list.join(", ")), subject).unwrap()
+}
