@@ -125,7 +125,7 @@ fn every_module_begins_with_its_charter() {
 /// (`storage/fetch` has logins of servers, and `spec/apt` hands those of mirrors to apt.)
 const SECRETIVE: [&str; 4] = ["cli", "cluster", "spec/apt", "storage/fetch"];
 
-/// Where secrets are opened, and why. `pki/` reads and writes the user's private folder.
+/// The files that open secrets, with their reasons. `pki/` reads and writes the user's private folder.
 const OPENERS: [(&str, &str); 7] = [
     ("cli/kubeconfig.rs", "prints kubeconfigs and writes them to the user's files"),
     ("storage/fetch/credential.rs", "puts logins and tokens into headers of requests, proxies' addresses, and apt's netrc"),
@@ -139,12 +139,12 @@ const OPENERS: [(&str, &str); 7] = [
     ("cluster/seed/mod.rs", "lays volumes out, which are secrets again, and hands the bytes to who writes private files"),
 ];
 
-/// Whether a file's tests are all that is in it: they may look into everything.
+/// True for a file that only tests compile: it may look into everything.
 fn is_tests(file: &Path) -> bool {
     file.with_extension("").iter().any(|part| part == "tests" || part == "testing")
 }
 
-/// Whether a source text can have secrets, and whether it can open them. A glob would bring the opening trait unnamed.
+/// Two answers on a source text: it can have secrets, and it can open them. A glob would bring the opening trait unnamed.
 fn secrecy_of(text: &str) -> (bool, bool) {
     let code: String = text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
     let has = |words: &[&str]| words.iter().any(|word| code.contains(word));

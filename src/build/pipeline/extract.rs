@@ -9,7 +9,7 @@ use std::io::{self, Read, Write as _};
 use super::artifacts::OwnFile;
 use super::contents::Blobs;
 use super::images;
-use super::step::{FILE, Step};
+use super::step::{FILE, Step, extractions};
 use super::unpacked::{self, PACK, Unpacked, is_unpacked};
 use crate::build::pipeline::saved;
 use crate::build::{Bake, Resolved};
@@ -30,7 +30,7 @@ impl Bake<'_> {
     /// unpacked.
     pub(in crate::build) fn made_files(&self, resolved: &Resolved) -> Result<(BTreeMap<TreePath, PlannedNode>, Blobs, Vec<Unpacked>)> {
         let mut files = resolved.plan.files().clone();
-        let wanted: Vec<&Made> = files.values().filter_map(|node| made(&node.kind)).collect();
+        let wanted: Vec<&Made> = extractions(resolved).map(|(_, made)| made).collect();
         let made = self.make(resolved, &wanted)?;
         let (mut blobs, mut images) = (Blobs::new(), Vec::new());
         for (path, what) in unpacked::planned(resolved) {
@@ -169,13 +169,6 @@ fn name_of(resolved: &Resolved, made: &Made) -> String {
 
 fn in_archive(archive: &str, member: &str) -> String {
     format!("{archive}: {member}")
-}
-
-fn made(kind: &PlannedKind) -> Option<&Made> {
-    match kind {
-        PlannedKind::Made(made) => Some(made),
-        _ => None,
-    }
 }
 
 /// Imports a local file of the user into the store.

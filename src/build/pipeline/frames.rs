@@ -9,7 +9,7 @@ use std::io::{BufWriter, Write as _};
 
 use rayon::prelude::*;
 
-use super::step::{FrameSource, Step, StepKind};
+use super::step::{FrameSource, Step, StepKind, extractions};
 use super::unpacked::is_unpacked;
 use super::{disk, role_base};
 use crate::build::{Bake, Filesystem, Resolved};
@@ -18,7 +18,7 @@ use crate::common::value::Sha256;
 use crate::formats::disk::cluster::{CLUSTER, Described, data_len, describe, only};
 use crate::formats::disk::qcow2::{self, Composer, FramesWriter};
 use crate::formats::disk::{ContentSource, Data, Piece, Pieces};
-use crate::spec::plan::{Made, PlannedKind, PlannedNode};
+use crate::spec::plan::{Made, PlannedKind};
 use crate::storage::store::{Action, Blob, BlobWriter, Stretch, Unplaced};
 
 /// The name of their only output.
@@ -99,12 +99,8 @@ impl Bake<'_> {
 
     /// True when all known frames of a role are cached.
     pub(in crate::build) fn has_frames(&self, resolved: &Resolved) -> Result<bool> {
-        let is_made = |node: &PlannedNode| match &node.kind {
-            PlannedKind::Made(made) => Ok(self.recorded_file(made)?.is_some()),
-            _ => Ok(true),
-        };
-        for node in resolved.plan.files().values() {
-            if !is_made(node)? {
+        for (_, made) in extractions(resolved) {
+            if self.recorded_file(made)?.is_none() {
                 return Ok(false);
             }
         }

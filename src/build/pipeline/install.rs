@@ -20,9 +20,8 @@ use crate::storage::store::{Blob, Store};
 
 /// Installs a plan's packages. Returns the normalised tree and the blob of its contents.
 ///
-/// When the plan has more packages than the ones that all roles share, the installation always has two steps: first the
-/// shared packages, whose base is cached by itself, then the others on top. So the result does not depend on whether the
-/// first step was cached.
+/// The installation of a plan that has more packages than all roles share always has two steps: first the shared packages,
+/// whose base is cached by itself, then the others on top. So the result does not depend on whether the first was cached.
 ///
 /// # Errors
 /// Those of [`base::build`]. A blob that is damaged in the store is put aside, so that the next command fetches or builds it

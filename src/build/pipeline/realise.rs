@@ -38,7 +38,6 @@ impl Bake<'_> {
     ///
     /// `read` returns none when the recorded outputs are unusable; the step runs again then. A slow step is locked, so that
     /// two processes do not run it at once: the second waits, and then reads the result of the first.
-    /// that two processes do not make it at once: the second waits, and then finds the result of the first.
     ///
     /// # Errors
     /// Those of `read` and `make`; [`crate::Class::Internal`] when a result that was just recorded cannot be read back.

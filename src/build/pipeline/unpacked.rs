@@ -9,7 +9,7 @@ use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
 
 use super::contents::StoreContents;
 use super::install::{Spool, write_pack};
-use super::step::{Step, file_of};
+use super::step::{Step, extractions, file_of};
 use crate::build::{Bake, Resolved};
 use crate::common::error::{Class, Error, Result};
 use crate::common::tree::pack::PackIndex;
@@ -265,10 +265,7 @@ pub(in crate::build) fn is_unpacked(made: &Made) -> bool {
 
 /// The paths of a plan's unpacked images, each with its build description.
 pub(in crate::build) fn planned(resolved: &Resolved) -> impl Iterator<Item = (&TreePath, &Made)> {
-    resolved.plan.files().iter().filter_map(|(path, node)| match &node.kind {
-        PlannedKind::Made(made) if is_unpacked(made) => Some((path, made)),
-        _ => None,
-    })
+    extractions(resolved).filter(|(_, made)| is_unpacked(made))
 }
 
 impl Unpacked {

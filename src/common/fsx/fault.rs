@@ -127,7 +127,7 @@ fn kill() -> ! {
     unreachable!("SIGKILL cannot be survived")
 }
 
-/// Whether a full disk refuses the change. Removing names and setting modes need no space.
+/// True if a full disk refuses the change. Removing names and setting modes need no space.
 fn needs_space(change: &Change<'_>) -> bool {
     use Change::{Mode, Remove, RemoveFolder, Resize, SyncFolder, Touch};
     !matches!(change, Mode(_) | Touch(_) | Remove(_) | RemoveFolder(_) | Resize { .. } | SyncFolder(_))

@@ -58,7 +58,7 @@ impl Inside {
         self.size
     }
 
-    /// Whether its owner may execute it.
+    /// True if its owner may execute it.
     pub fn is_executable(&self) -> bool {
         self.executable
     }

@@ -101,7 +101,7 @@ fn digest(mut file: &File, cancel: &Cancel) -> std::io::Result<(Sha256, u64)> {
     }
 }
 
-/// Whether the path exists, as a dangling link too.
+/// True if the path exists, as a dangling link too.
 pub fn exists(path: &Path) -> Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
@@ -228,7 +228,7 @@ pub fn free_space(path: &Path) -> Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Whether the filesystem that contains `path` allows running programs: it is not mounted `noexec`.
+/// True if the filesystem that contains `path` allows running programs: it is not mounted `noexec`.
 pub fn runs_programs(path: &Path) -> Result<bool> {
     let found = rustix::fs::statvfs(path).map_err(|e| Error::io(format!("ask for the mount of {}", path.display()), &e.into()))?;
     Ok(!found.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))

@@ -143,7 +143,7 @@ pub fn open_given(path: &Path) -> Result<File> {
     }
 }
 
-/// Whether this is the null device, by Linux's list of devices.
+/// True if this is the null device, by Linux's list of devices.
 fn is_null(meta: &Metadata) -> bool {
     meta.file_type().is_char_device() && meta.rdev() == rustix::fs::makedev(1, 3)
 }

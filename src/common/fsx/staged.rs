@@ -130,7 +130,7 @@ fn make(path: &Path) -> io::Result<Option<File>> {
     Ok(is_ours.then_some(held))
 }
 
-/// Whether this is the name of a temporary file.
+/// True if this is the name of a temporary file.
 fn is_left(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b".") && name.windows(MARK.len()).any(|part| part == MARK.as_bytes())

@@ -56,7 +56,7 @@ impl Stamp {
         self.mtime_ns.div_euclid(1_000_000_000)
     }
 
-    /// Whether every change at `now` or later, in seconds since 1970, changes this stamp: its last change is so long
+    /// True if every change at `now` or later, in seconds since 1970, changes this stamp: its last change is so long
     /// ago that the clock has advanced since, even that of FAT (two seconds) or of a server that is slightly behind.
     pub fn is_settled(&self, now: i64) -> bool {
         const TICK: i64 = 4;

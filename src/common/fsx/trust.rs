@@ -159,7 +159,7 @@ fn sees_all_users() -> bool {
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Whether nobody but this user and root is in the group, by this host's own files.
+/// True if nobody but this user and root is in the group, by this host's own files.
 fn is_private_group(gid: u32) -> bool {
     let (Ok(users), Ok(groups)) = (fs::read_to_string("/etc/passwd"), fs::read_to_string("/etc/group")) else { return false };
     is_private_group_in(&users, &groups, gid, user())

@@ -14,11 +14,11 @@ use crate::common::error::{Error, Result};
 /// The bytes that QEMU locks, of both kinds.
 const LOCKED: Range<u64> = 100..300;
 
-/// Whether a running QEMU, or another program with the same locks, has the file at `path` open. False if the file does
+/// True if a running QEMU, or another program with the same locks, has the file at `path` open. False if the file does
 /// not exist, or if the kernel has no list of locks, because then nobody can know.
 ///
 /// # Errors
-/// When the file cannot be inspected.
+/// A file that cannot be inspected.
 pub fn is_used_by_a_machine(path: &Path) -> Result<bool> {
     let meta = match fs::metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
@@ -30,7 +30,7 @@ pub fn is_used_by_a_machine(path: &Path) -> Result<bool> {
     Ok(locks.lines().any(|line| is_lock_on(line, [major, minor], meta.ino())))
 }
 
-/// Whether a line of proc_locks(5) is a QEMU lock on the inode of the device.
+/// True if a line of proc_locks(5) is a QEMU lock on the inode of the device.
 fn is_lock_on(line: &str, [major, minor]: [u32; 2], inode: u64) -> bool {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     // A waiting lock has an arrow after the number.

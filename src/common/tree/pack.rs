@@ -28,7 +28,7 @@ impl PackIndex {
     /// The index of a tree's pack.
     ///
     /// # Errors
-    /// When the tree has two sizes for one digest.
+    /// A tree with two sizes for one digest.
     pub fn of(tree: &Tree) -> Result<Self> {
         lay_out(tree, |_| Ok(()))
     }
@@ -43,7 +43,7 @@ impl PackIndex {
         self.len
     }
 
-    /// Whether the pack has no bytes.
+    /// True if the pack has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::{Sha256, Sha512};
 
-/// Whether `text` is 1 to 63 of a-z, 0-9 and inner `-` and `.`.
+/// True if `text` is 1 to 63 of a-z, 0-9 and inner `-` and `.`.
 fn word(text: &str) -> bool {
     let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let inner = |c: char| outer(c) || c == '-' || c == '.';

@@ -59,7 +59,7 @@ impl TreePath {
     /// A path from a literal.
     ///
     /// # Panics
-    /// When `path` is not a normalised relative path: a bug, whatever the input.
+    /// A `path` that is not a normalised relative path: a bug, whatever the input.
     pub fn fixed(path: &str) -> Self {
         let parsed = Self::parse(path.as_bytes(), false).expect("a literal path is valid");
         assert_eq!(&*parsed.0, path.as_bytes(), "a literal path is written clean");
@@ -71,7 +71,7 @@ impl TreePath {
         &self.0
     }
 
-    /// Whether this is the root.
+    /// True if this is the root.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
@@ -98,7 +98,7 @@ impl TreePath {
         self.0.split(|&b| b == b'/').filter(|part| !part.is_empty())
     }
 
-    /// Whether `self` is `other` or inside it.
+    /// True if `self` is `other` or inside it.
     pub fn is_within(&self, other: &TreePath) -> bool {
         other.is_root() || self == other || (self.0.starts_with(&other.0) && self.0[other.0.len()] == b'/')
     }

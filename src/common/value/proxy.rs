@@ -85,7 +85,7 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
-/// Whether an item of `no_proxy` matches this host: `*`, a domain and its subdomains, an address, a range of addresses.
+/// True if an item of `no_proxy` matches this host: `*`, a domain and its subdomains, an address, a range of addresses.
 fn is_meant(item: &str, host: &str, port: Option<u16>) -> bool {
     let host = bare(host).trim_end_matches('.').to_ascii_lowercase();
     if item == "*" {

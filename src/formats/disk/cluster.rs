@@ -19,7 +19,7 @@ pub type Cluster = [u8; CLUSTER];
 /// A cluster of zeros.
 static ZERO: Cluster = [0; CLUSTER];
 
-/// Whether `cluster` holds only zeros.
+/// True if `cluster` holds only zeros.
 pub fn is_zero(cluster: &Cluster) -> bool {
     // memcmp stops at the first difference, which real data has early.
     *cluster == ZERO

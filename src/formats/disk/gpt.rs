@@ -70,7 +70,7 @@ pub fn usable_end(size: u64) -> u64 {
 /// A disk of `size` bytes with these partitions, numbered from 1 in the given order, which need not be their order on disk.
 ///
 /// # Errors
-/// When partitions overlap or do not fit the disk, contents do not fit their partition, or a name is too long.
+/// Partitions that overlap or do not fit the disk, contents that do not fit their partition, a name that is too long.
 pub fn disk(size: u64, disk_guid: Guid, boot_code: Option<[u8; BOOT_CODE]>, partitions: Vec<Partition>) -> Result<Pieces> {
     check(size, &partitions)?;
     let entries = entries(&partitions)?;

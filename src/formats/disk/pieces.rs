@@ -49,7 +49,7 @@ impl Data {
         }
     }
 
-    /// Whether there are no bytes; never true for a piece of a disk.
+    /// True if there are no bytes; never true for a piece of a disk.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -66,7 +66,7 @@ impl Pieces {
     /// Sorts `pieces` into a disk of `len` bytes.
     ///
     /// # Panics
-    /// When pieces overlap, are empty, exceed the disk, or break up a blob: a bug in a writer, and no such disk must be
+    /// Pieces that overlap, are empty, exceed the disk, or break up a blob: a bug in a writer, and no such disk must be
     /// written.
     pub fn new(len: u64, mut pieces: Vec<Piece>) -> Self {
         pieces.sort_by_key(|piece| piece.at);
@@ -93,7 +93,7 @@ impl Pieces {
         self.len
     }
 
-    /// Whether the disk has no bytes at all.
+    /// True if the disk has no bytes at all.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

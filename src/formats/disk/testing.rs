@@ -13,7 +13,7 @@ use crate::common::value::Sha256;
 /// Runs a tool in the C locale; returns its output whatever its exit status.
 ///
 /// # Panics
-/// When the tool is missing: the test fails rather than being skipped.
+/// A missing tool: the test fails rather than being skipped.
 pub fn output(tool: &str, args: &[&dyn AsRef<OsStr>]) -> Output {
     // sgdisk and mke2fs are in sbin, which is not on every user's PATH.
     let mut command = Command::new(tool);

@@ -33,11 +33,11 @@ pub struct Image {
 /// The bytes of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Blob {
-    /// In memory.
+    /// Bytes in memory.
     Bytes(Vec<u8>),
-    /// In the source; with its size.
+    /// A blob of the source, by its size in bytes.
     Stored(u64),
-    /// A layer to generate from files in the source; with its size.
+    /// A layer to generate from files of the source, and its size in bytes.
     Layer(Layer, u64),
 }
 

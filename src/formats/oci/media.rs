@@ -91,7 +91,7 @@ impl fmt::Display for MediaType {
     }
 }
 
-/// Whether layers of this media type are not in the registry, or must not be redistributed.
+/// True if layers of this media type are not in the registry, or must not be redistributed.
 pub(super) fn is_foreign(name: &str) -> bool {
     name.starts_with("application/vnd.docker.image.rootfs.foreign.")
         || name.starts_with("application/vnd.oci.image.layer.nondistributable.")

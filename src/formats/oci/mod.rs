@@ -69,7 +69,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Whether its containers run on nodes of this architecture: Linux, and the processor's baseline variant.
+    /// True if its containers run on nodes of this architecture: Linux, and the processor's baseline variant.
     pub fn fits(&self, arch: Arch) -> bool {
         let variant = self.variant.as_deref().filter(|variant| !variant.is_empty());
         let plain = match arch {

@@ -191,7 +191,7 @@ impl Index {
         }
     }
 
-    /// Whether exactly one manifest is for this architecture: then every program that looks for one finds the same.
+    /// True if exactly one manifest is for this architecture: then every program that looks for one finds the same.
     pub fn is_unambiguous(&self, arch: Arch) -> bool {
         self.entries.iter().filter(|entry| entry.platform().is_none_or(|platform| platform.fits(arch))).count() == 1
     }

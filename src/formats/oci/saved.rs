@@ -63,7 +63,7 @@ const STATEMENT: &str = "vnd.docker.reference.type";
 const MOST: usize = 1000;
 
 impl Saved {
-    /// Whether this is an archive of container images.
+    /// True if this is an archive of container images.
     pub fn is_saved(&self) -> bool {
         let has = |name| self.files.contains_key(name);
         has("index.json") && has("oci-layout") || has("manifest.json")
@@ -221,7 +221,7 @@ fn too_many(count: usize, reference: &Reference) -> Result<()> {
     if count <= MOST { Ok(()) } else { Err(unusable(reference, format!("the archive lists {count} images, at most {MOST} are read"))) }
 }
 
-/// Whether a name in an archive matches. The specification's annotation has only the tag.
+/// True if a name in an archive matches. The specification's annotation has only the tag.
 fn is_name(found: &str, wanted: &str) -> bool {
     found == wanted || wanted.rsplit_once(':').is_some_and(|(_, tag)| found == tag)
 }

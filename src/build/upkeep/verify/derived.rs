@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Actions, Work};
-use crate::build::pipeline::step::{Step, StepKind, file_of};
+use crate::build::pipeline::step::{Step, StepKind, extractions, file_of};
 use crate::build::pipeline::{disk, loader};
 use crate::build::upkeep::findings::Damaged;
 use crate::common::error::{Class, Result};
 use crate::common::value::Sha256;
+use crate::spec::plan::Made;
 use crate::spec::plan::compare::{self, Group};
-use crate::spec::plan::{Made, PlannedKind};
 use crate::storage::store::{Blob, COMPOSED, Root, Store};
 
 impl Work<'_> {
@@ -143,11 +143,7 @@ impl Work<'_> {
             }
         }
         for (_, resolved) in self.wanted.resolved() {
-            let made = resolved.plan.files().values().filter_map(|node| match &node.kind {
-                PlannedKind::Made(made) => Some(made.clone()),
-                _ => None,
-            });
-            plans.insert(resolved.plan.key(), made.collect());
+            plans.insert(resolved.plan.key(), extractions(resolved).map(|(_, made)| made.clone()).collect());
         }
         Ok(plans)
     }

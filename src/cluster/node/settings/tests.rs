@@ -135,7 +135,7 @@ fn a_node_registers_with_its_taints() {
     let two = example("two-node");
     assert_eq!(taints(&two, "worker"), "example.test/dedicated=builds:NoSchedule");
     assert_eq!(taints(&two, "control"), "node-role.kubernetes.io/control-plane:NoSchedule");
-    // As the only node, it must run pods.
+    // The only node must run pods.
     assert_eq!(taints(&example("one-node"), "monokube1"), "");
 }
 

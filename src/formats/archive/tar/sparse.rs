@@ -43,7 +43,7 @@ impl Map {
         Ok(Map { size, data })
     }
 
-    /// Whether the file has no holes.
+    /// True if the file has no holes.
     pub fn is_whole(&self) -> bool {
         self.size == 0 || self.data == [(0, self.size)]
     }

@@ -115,7 +115,7 @@ fn metadata(item: &Item, blocks: &mut InodeBlocks, allocator: &mut Allocator) {
     }
 }
 
-/// Whether a file has a 64 KiB cluster or more, and so starts on a boundary of its own.
+/// True if a file has a 64 KiB cluster or more, and so starts on a boundary of its own.
 fn is_large(runs: &[Range<u64>]) -> bool {
     runs.iter().map(|run| run.end - run.start).sum::<u64>() >= CLUSTER
 }

@@ -183,7 +183,7 @@ impl Geometry {
     }
 }
 
-/// Whether `group` has a copy of the superblock: 0, 1 and the powers of 3, 5 and 7.
+/// True if `group` has a copy of the superblock: 0, 1 and the powers of 3, 5 and 7.
 fn has_super(group: u64) -> bool {
     let power_of = |base: u64| {
         let mut power = base;

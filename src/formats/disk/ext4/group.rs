@@ -101,7 +101,7 @@ pub fn free_blocks(geometry: &Geometry, number: usize, used: &[Range<u64>]) -> u
     span.end - span.start - taken
 }
 
-/// Whether the kernel can initialise the block bitmap itself: the group holds at most its own copy of the superblock. The
+/// True if the kernel can initialise the block bitmap itself: the group holds at most its own copy of the superblock. The
 /// last group always has a bitmap, as in mke2fs, because it may be short.
 fn block_uninit(geometry: &Geometry, number: usize, used: &[Range<u64>]) -> bool {
     let span = geometry.span(number);

@@ -151,7 +151,7 @@ impl Inode<'_> {
     }
 }
 
-/// Whether [`put_time`] can store `seconds`: 1901-12-13 to 2446-05-10.
+/// True if [`put_time`] can store `seconds`: 1901-12-13 to 2446-05-10.
 pub fn time_fits(seconds: i64) -> bool {
     (-(1 << 31)..(1 << 34) - (1 << 31)).contains(&seconds)
 }

@@ -77,7 +77,7 @@ pub struct Params {
 pub enum Size {
     /// Exactly this many bytes, a multiple of 4096. A tail too short for a block group stays unused.
     Bytes(u64),
-    /// As large as the tree needs, with at least `slack` bytes free: a multiple of 2 GiB (a flex group) if that fits
+    /// The size that the tree needs, with at least `slack` bytes free: a multiple of 2 GiB (a flex group) if that fits
     /// into the partition, else of 1 MiB.
     Fit {
         /// Free space in bytes, the reserved blocks included.

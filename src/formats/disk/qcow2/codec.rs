@@ -35,7 +35,7 @@ impl Codec {
     /// Sets up a compressor.
     ///
     /// # Errors
-    /// When zstd cannot allocate memory.
+    /// A lack of memory in zstd.
     pub fn new() -> Result<Self> {
         let mut context = zstd::bulk::Compressor::new(LEVEL).map_err(|e| failed(&e))?;
         // QEMU needs neither; the size lets a reader reject a wrong frame early, and a checksum would only cost bytes.

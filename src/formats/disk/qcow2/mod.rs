@@ -104,7 +104,6 @@ pub struct Frame<'a> {
 ///
 /// # Errors
 /// The first error of the source, of zstd, of `sink` or of `cancel`, in the order of the disk.
-/// The first one of the source, of zstd, of `sink` or of `cancel`, in the order of the disk.
 pub fn compress(
     pieces: &Pieces,
     only: Option<&[u64]>,
