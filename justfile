@@ -17,7 +17,7 @@ kbake *args:
 unit filter="":
     cargo test --locked --lib -- --skip faults {{ filter }}
 
-# one integration test program of tests/, such as `cli` or `hostile`
+# one test program of tests/, such as `integration`; FILTER is a module path such as `cli::fetch`
 program name filter="":
     cargo test --locked --test {{ name }} -- {{ filter }}
 
@@ -41,18 +41,18 @@ fmt:
 links:
     tests/links
 
-# copy the goldens that the last test run found different over the reviewed ones, and show the difference
+# write what the tests find over the goldens, and show the difference for review
 golden:
-    cp -r target/golden/. tests/golden/ && rm -r target/golden && git diff tests/golden
+    SNAPSHOTS=overwrite cargo test --locked --lib --test integration -- as_recorded && git diff tests/golden
 
 # fuzz every parser: `just fuzz` for two seconds each, `just fuzz 600 tar bundle` for ten minutes each
 fuzz *args:
     tests/fuzz/run {{ args }}
 
-# the benchmark suite beside its peers; options are at the top of tests/bench/run
+# the benchmark suite and its peers; options are at the top of tests/bench/run
 bench *args:
     tests/bench/run {{ args }}
 
-# one acceptance script on a cluster of real Kubernetes: `just acceptance ha /var/tmp/kbake`; needs root
+# one acceptance script on a cluster of real Kubernetes, as root: `just acceptance ha /var/tmp/kbake`
 acceptance name work:
     tests/acceptance/{{ name }} "$(tests/kubernetes/build --folder)" {{ work }}

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use kbake::common::value::Cancel;
-use kbake::formats::inspect::{self, Entry, Listed};
+use kbake::inspect::{self, Entry, Listed};
+use kbake::value::Cancel;
 
 fn main() -> ExitCode {
     let Some(image) = std::env::args_os().nth(1) else {

@@ -17,11 +17,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use kbake::common::fsx::{self, Persisted, Temp};
-use kbake::common::tree::{Content, Kind, Layer, Meta, Node, Tree};
-use kbake::common::value::{Cancel, Epoch, Guid, Hasher, Sha256, TreePath};
-use kbake::formats::disk::ext4::{self, Params, Size};
-use kbake::formats::disk::{ContentSource, qcow2};
+use kbake::disk::ext4::{self, Params, Size};
+use kbake::disk::{ContentSource, qcow2};
+use kbake::fsx::{self, Persisted, Temp};
+use kbake::tree::{Content, Kind, Layer, Meta, Node, Tree};
+use kbake::value::{Cancel, Epoch, Hasher, Sha256, TreePath, derived_uuid};
 use kbake::{Error, Result};
 
 /// Free space in the filesystem, in bytes.
@@ -54,9 +54,9 @@ fn mkfs(folder: &Path, image: &Path) -> Result<qcow2::Summary> {
     let mut tree = Tree::new(meta(&metadata(folder)?));
     add(&mut tree, &mut found, folder, &TreePath::root())?;
     let params = Params {
-        uuid: *Guid::derived("mkfs example", "filesystem").as_bytes(),
+        uuid: *derived_uuid("mkfs example", "filesystem").as_bytes(),
         label: String::new(),
-        hash_seed: *Guid::derived("mkfs example", "directory hash").as_bytes(),
+        hash_seed: *derived_uuid("mkfs example", "directory hash").as_bytes(),
         epoch: newest(&tree)?,
         size: Size::Fit { slack: SLACK, room: ROOM },
         journal_blocks: JOURNAL_BLOCKS,
@@ -95,7 +95,7 @@ fn add(tree: &mut Tree, found: &mut Found, folder: &Path, at: &TreePath) -> Resu
 }
 
 fn metadata(path: &Path) -> Result<Metadata> {
-    fs::symlink_metadata(path).map_err(|e| Error::io(format!("look at {}", path.display()), &e))
+    fs::symlink_metadata(path).map_err(|e| Error::io(format!("stat {}", path.display()), &e))
 }
 
 fn target(link: &Path) -> Result<Vec<u8>> {

@@ -1,5 +1,5 @@
-//! The `kbake` program. All it does is in the library's `cli`.
+//! The `kbake` program: calls the library's `cli`.
 
 fn main() -> std::process::ExitCode {
-    kbake::cli::main(std::env::args_os())
+    kbake::main(std::env::args_os())
 }

@@ -83,4 +83,4 @@ for component in clippy fmt; do
 done
 
 # The schemas of bills of materials are in two crates, which are fetched and not compiled.
-cargo fetch --quiet --locked --manifest-path "$(dirname "$0")/schemas/Cargo.toml"
+cargo fetch --quiet --locked --manifest-path "$(dirname "$0")/reference/schemas/Cargo.toml"

@@ -1,30 +1,33 @@
-//! Builds a resolved role into an image in the store. Public; nothing here knows a cluster.
+//! Builds a resolved role into an image in the store. Public; nothing here depends on a cluster.
 
-pub mod base;
-pub mod explain;
-pub mod pipeline;
-pub mod role;
-pub mod sbom;
-pub mod transfer;
-pub mod upkeep;
+pub(crate) mod base;
+pub(crate) mod explain;
+pub(crate) mod pipeline;
+pub(crate) mod role;
+pub(crate) mod sbom;
+#[cfg(test)]
+mod testing;
+pub(crate) mod transfer;
+pub(crate) mod upkeep;
 
-pub use explain::provenance::{Cause, Causes};
-pub use explain::sbom::bill;
-pub use explain::why::{Before, Reason, Why};
-pub use pipeline::artifacts::{Absent, Artifacts};
-pub use pipeline::contents::Contents;
+pub(crate) use explain::provenance::{Cause, Causes};
+pub(crate) use explain::sbom::bill;
+pub(crate) use explain::why::{Before, Reason, Why};
+pub use pipeline::Bake;
 pub use pipeline::disk::ROOT_START;
-pub use pipeline::inputs::{Input, InputKind};
-pub use pipeline::install::remove_work;
-pub use pipeline::origin::Origin;
-pub use pipeline::own::check_own;
-pub use pipeline::resolve::{LockFile, Resolved, request, resolve};
-pub use pipeline::saved::{choose as choose_image, is_image_archive};
-pub use pipeline::step::StepKind;
-pub use pipeline::{Bake, Baked, Filesystem, check_expected};
-pub use transfer::bundle::{Bundling, Description, Packed, verify_bundle};
-pub use transfer::import::{Belief, Imported, ImportedRole, Importing};
-pub use upkeep::check::{Checked, difference_line};
-pub use upkeep::findings::{Damage, Damaged, Proof, State};
-pub use upkeep::roots::owner;
-pub use upkeep::verify::Wanted;
+pub(crate) use pipeline::inputs::InputKind;
+pub(crate) use pipeline::install::remove_work;
+pub(crate) use pipeline::origin::Origin;
+pub(crate) use pipeline::own::check_own;
+pub(crate) use pipeline::resolve::request;
+pub use pipeline::resolve::{Resolved, resolve};
+pub(crate) use pipeline::saved::{choose as choose_image, is_image_archive};
+pub(crate) use pipeline::step::StepKind;
+pub(crate) use pipeline::{Baked, Filesystem, check_expected};
+pub(crate) use transfer::bundle::Bundling;
+pub use transfer::bundle::{Description, verify_bundle};
+pub(crate) use transfer::import::{ImageTrust, ImportedRole, Importing};
+pub(crate) use upkeep::check::{Checked, difference_line};
+pub(crate) use upkeep::findings::{Damage, Findings, State};
+pub(crate) use upkeep::roots::owner;
+pub(crate) use upkeep::verify::Wanted;

@@ -9,7 +9,7 @@ use crate::formats::inspect;
 
 impl Session<'_> {
     /// `kbake audit`: prints all findings, then fails if there are any.
-    pub fn audit(&self, args: &Audit) -> Result<()> {
+    pub(super) fn audit(&self, args: &Audit) -> Result<()> {
         let allow: Vec<TreePath> = args.allow.iter().map(|path| allowed(path)).collect::<Result<_>>()?;
         let mut unclean = 0;
         for path in &args.images {

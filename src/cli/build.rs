@@ -16,7 +16,7 @@ use crate::storage::store::Owner;
 
 impl Session<'_> {
     /// `kbake build`.
-    pub fn build(&self, args: &Build) -> Result<()> {
+    pub(super) fn build(&self, args: &Build) -> Result<()> {
         let project = self.project()?;
         let expected = project.expected()?;
         let (channel, mut roles) = self.roles_of(&project, &args.roles)?;
@@ -68,7 +68,7 @@ impl Session<'_> {
             self.check(bake, resolved, baked, &args.out)?;
             held?;
         }
-        let what = match (baked.made, written) {
+        let what = match (baked.built, written) {
             (true, _) => "built",
             (false, true) => "taken from the store",
             (false, false) => "up to date",
@@ -78,7 +78,7 @@ impl Session<'_> {
         self.shell.say(&format!("{role}: {what}, {}{expected_one}", Size(baked.image.size)));
         self.shell.for_people(&format!("{} sha256:{}\n", shown.display(), baked.image.digest))?;
         // Next steps are for people, and only after a new image.
-        if self.global.json || !(baked.made || written) {
+        if self.global.json || !(baked.built || written) {
             return Ok(());
         }
         if recorded.is_none() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Bundle, BundleCreate, BundleFiles, BundleImport, BundleVerify};
 use super::{Session, current_folder};
-use crate::build::{self, Belief, Bundling, Description, ImportedRole, Importing};
+use crate::build::{self, Bundling, Description, ImageTrust, ImportedRole, Importing};
 use crate::common::error::{Error, Result};
 use crate::common::fsx;
 use crate::common::report::{Item, ItemKind, Outcome, Report as _};
@@ -21,7 +21,7 @@ const STDIN: &str = "-";
 
 impl Session<'_> {
     /// `kbake bundle …`.
-    pub fn bundle(&self, command: &Bundle) -> Result<()> {
+    pub(super) fn bundle(&self, command: &Bundle) -> Result<()> {
         match command {
             Bundle::Create(args) => self.create_bundle(args),
             Bundle::Verify(args) => self.verify_bundle(args),
@@ -126,18 +126,18 @@ impl Session<'_> {
 
     /// Tells the user whether a role's image is trusted, and the next step.
     fn tell_imported(&self, imported: &ImportedRole, project: Option<&Path>) -> Result<()> {
-        let Description { role, channel, gives: (_, image), .. } = &imported.description;
-        let told = match imported.belief {
-            Belief::Expected => "its image is trusted: the bundle has the expected digest",
-            Belief::Recorded => "its image is trusted: images/expected.toml has its digest for this plan",
-            Belief::Known => "its image is already in the store",
-            Belief::Claimed if imported.inputs => "its image must be built here, with the digest that the bundle claims",
-            Belief::Claimed => "its image is not trusted and not used, and the bundle has no inputs to build it from",
+        let Description { role, channel, result: (_, image), .. } = &imported.description;
+        let told = match imported.trust {
+            ImageTrust::Expected => "its image is trusted: the bundle has the expected digest",
+            ImageTrust::Recorded => "its image is trusted: images/expected.toml has its digest for this plan",
+            ImageTrust::Known => "its image is already in the store",
+            ImageTrust::Claimed if imported.inputs => "its image must be built here, with the digest that the bundle claims",
+            ImageTrust::Claimed => "its image is not trusted and not used, and the bundle has no inputs to build it from",
         };
         self.shell.say(&format!("{role}: {told}"));
-        let word = match imported.belief {
-            Belief::Claimed if imported.inputs => "to-be-built",
-            Belief::Claimed => "not-believed",
+        let word = match imported.trust {
+            ImageTrust::Claimed if imported.inputs => "to-be-built",
+            ImageTrust::Claimed => "not-believed",
             _ => "believed",
         };
         if word == "not-believed" {
@@ -230,7 +230,7 @@ fn listing(outline: &Outline, digest: Sha256) -> Result<String> {
         line(format!("since sha256:{since}"));
     }
     for content in outline.contents() {
-        let Description { role, channel, arch, plan, gives: (tree, image) } = Description::of(content)?;
+        let Description { role, channel, arch, plan, result: (tree, image) } = Description::of(content)?;
         line(format!("\nrole {role}\nchannel {channel}\narch {arch}\nplan sha256:{plan}\ntree sha256:{tree}\nimage sha256:{image}"));
         for part in &content.parts {
             let left_out = if part.left_out { "  left out" } else { "" };

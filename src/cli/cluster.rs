@@ -17,7 +17,7 @@ use crate::spec::compatibility;
 
 impl Session<'_> {
     /// Reads the cluster file and prints its warnings.
-    pub fn cluster(&self, args: &Args) -> Result<Cluster> {
+    pub(super) fn cluster(&self, args: &Args) -> Result<Cluster> {
         self.cluster_and_text(args).map(|(cluster, _)| cluster)
     }
 
@@ -38,7 +38,7 @@ impl Session<'_> {
     }
 
     /// `kbake cluster`.
-    pub fn show_cluster(&self, args: &Args) -> Result<()> {
+    pub(super) fn show_cluster(&self, args: &Args) -> Result<()> {
         let (cluster, text) = self.cluster_and_text(args)?;
         self.check_names(&args.file().display().to_string(), &cluster, &text)?;
         self.check_settings(args, &cluster)?;
@@ -47,7 +47,7 @@ impl Session<'_> {
     }
 
     /// Checks the cluster's settings of Kubernetes programs against the versions of its channel.
-    pub fn check_settings(&self, args: &Args, cluster: &Cluster) -> Result<()> {
+    pub(super) fn check_settings(&self, args: &Args, cluster: &Cluster) -> Result<()> {
         if cluster.given_settings().next().is_none() {
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Session<'_> {
     }
 
     /// The cluster's private folder of certificates and keys.
-    pub fn pki(&self, args: &Args, secrets: &Secrets, cluster: &Cluster) -> Pki {
+    pub(super) fn pki(&self, args: &Args, secrets: &Secrets, cluster: &Cluster) -> Pki {
         let folder = match &secrets.secrets {
             Some(folder) => folder.clone(),
             None => args.file().with_file_name("secrets"),
@@ -102,7 +102,7 @@ impl Session<'_> {
     }
 
     /// The certificates and keys, checked against the cluster, with warnings printed.
-    pub fn secrets(&self, cluster: &Cluster, args: &Args, secrets: &Secrets) -> Result<pki::Secrets> {
+    pub(super) fn secrets(&self, cluster: &Cluster, args: &Args, secrets: &Secrets) -> Result<pki::Secrets> {
         let loaded = self.pki(args, secrets, cluster).load(now()?).map_err(|error| pasteable(error, args, secrets))?;
         self.warn(loaded.warnings());
         Ok(loaded)
@@ -110,7 +110,7 @@ impl Session<'_> {
 }
 
 /// The error with `--cluster` and `--secrets` added to commands in hints, so that they work as typed.
-pub fn pasteable(error: Error, args: &Args, secrets: &Secrets) -> Error {
+pub(super) fn pasteable(error: Error, args: &Args, secrets: &Secrets) -> Error {
     let mut options = String::new();
     for (name, path) in [("--cluster", &args.cluster), ("--secrets", &secrets.secrets)] {
         if let Some(path) = path {
@@ -122,14 +122,14 @@ pub fn pasteable(error: Error, args: &Args, secrets: &Secrets) -> Error {
 
 impl Args {
     /// The cluster file from the command line, or the default.
-    pub fn file(&self) -> &Path {
+    pub(super) fn file(&self) -> &Path {
         self.cluster.as_deref().unwrap_or(Path::new(super::CLUSTER_FILE))
     }
 }
 
 impl Nodes {
     /// The selected nodes in the cluster's order, each once.
-    pub fn of<'a>(&self, cluster: &'a Cluster) -> Result<Vec<&'a Node>> {
+    pub(super) fn of<'a>(&self, cluster: &'a Cluster) -> Result<Vec<&'a Node>> {
         for name in &self.nodes {
             cluster.node(name)?;
         }
@@ -139,7 +139,7 @@ impl Nodes {
 }
 
 /// The path of a node's output: `images/KIND/CLUSTER/NODE.END`. Two clusters may both have a `worker0`.
-pub fn of_node(images: &Path, kind: &str, cluster: &Cluster, node: &Node, end: &str) -> PathBuf {
+pub(super) fn of_node(images: &Path, kind: &str, cluster: &Cluster, node: &Node, end: &str) -> PathBuf {
     images.join(kind).join(cluster.name.as_str()).join(format!("{}.{end}", node.name))
 }
 

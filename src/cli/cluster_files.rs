@@ -11,7 +11,7 @@ use crate::common::error::{Error, Result};
 use crate::common::fsx;
 
 /// Reads the CA certificates that the cluster file `file` names for all nodes.
-pub fn authorities(file: &Path, cluster: &Cluster) -> Result<Vec<String>> {
+pub(super) fn authorities(file: &Path, cluster: &Cluster) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for name in &cluster.site.authorities {
         let path = beside(file, name);
@@ -24,7 +24,7 @@ pub fn authorities(file: &Path, cluster: &Cluster) -> Result<Vec<String>> {
 }
 
 /// The files of a node, with the `authorities` of all nodes.
-pub fn of_node(file: &Path, node: &Node, authorities: &[String]) -> Result<NamedFiles> {
+pub(super) fn of_node(file: &Path, node: &Node, authorities: &[String]) -> Result<NamedFiles> {
     let additions = node.user_data.as_ref().map(|name| {
         let path = beside(file, name);
         Additions::read(&path.display().to_string(), SecretString::from(fsx::read_to_string(&path)?))

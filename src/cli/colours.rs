@@ -6,7 +6,7 @@ use clap::builder::styling::{Style, Styles};
 const WORDS: [&str; 4] = ["error:", "warning:", "note:", "hint:"];
 
 /// The text with the first words of lines in colour.
-pub fn coloured(text: &str) -> String {
+pub(super) fn coloured(text: &str) -> String {
     let line = |line: &str| match WORDS.into_iter().find_map(|word| Some((word, line.strip_prefix(word)?))) {
         Some((word, rest)) => {
             let style = style(word);

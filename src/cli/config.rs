@@ -23,7 +23,7 @@ const MAX_PASSWORD: u64 = 64 << 10;
 const REMEDY: &str = "keep the lines that you want and remove the markers";
 
 /// The fetch options: from the command line, then the configuration, then the environment and the host's apt.
-pub fn web_options(web: &Web, cancel: &Cancel) -> Result<fetch::Options> {
+pub(super) fn web_options(web: &Web, cancel: &Cancel) -> Result<fetch::Options> {
     let mut options = match file()? {
         Some(path) => read(&path)?,
         None => fetch::Options::default(),
@@ -31,7 +31,7 @@ pub fn web_options(web: &Web, cancel: &Cancel) -> Result<fetch::Options> {
     let (host, cancel) = (apt_host(), cancel.clone());
     options.proxies = host.proxies().clone();
     options.apt = fetch::AptAccess::Ask(Arc::new(move |mirrors: &[String]| {
-        let apt::Way { proxies, auth_files, authorities, certificate, .. } = apt::Way::of_host(&host, mirrors, &cancel)?;
+        let apt::MirrorAccess { proxies, auth_files, authorities, certificate, .. } = apt::MirrorAccess::of_host(&host, mirrors, &cancel)?;
         Ok(fetch::Apt { proxies, machines: fetch::Machine::read(&auth_files), authorities, certificate })
     }));
     options.rewrites.splice(0..0, web.rewrite.iter().cloned());
@@ -40,7 +40,7 @@ pub fn web_options(web: &Web, cancel: &Cancel) -> Result<fetch::Options> {
 }
 
 /// The lower stores: those of the command line or the environment, then those of the configuration.
-pub fn lower_stores(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub(super) fn lower_stores(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     // An empty variable or a superfluous colon gives an empty path.
     let mut stores: Vec<PathBuf> = named.iter().filter(|path| !path.as_os_str().is_empty()).cloned().collect();
     if let Some(path) = file()? {
@@ -130,8 +130,8 @@ fn password(from: &Located<String>) -> Result<SecretString> {
     if facts.kind != fsx::Kind::File {
         return Err(from.place.error(format!("{} is not a regular file", from.value)));
     }
-    if let Some((what, mend)) = pki::why_reached(path, facts, pki::OTHERS, "600") {
-        return Err(from.place.error(format!("the password file {} {what}", from.value)).hint(mend));
+    if let Some((what, remedy)) = pki::why_reached(path, facts, pki::OTHERS, "600") {
+        return Err(from.place.error(format!("the password file {} {what}", from.value)).hint(remedy));
     }
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| !text.trim().is_empty());
     Ok(text.ok_or_else(none)?.trim_end_matches(['\r', '\n']).to_owned().into())

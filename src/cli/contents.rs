@@ -13,7 +13,7 @@ use crate::common::value::TreePath;
 
 impl Session<'_> {
     /// `kbake plan`.
-    pub fn plan(&self, role: &str, key: bool) -> Result<()> {
+    pub(super) fn plan(&self, role: &str, key: bool) -> Result<()> {
         let resolved = self.resolve_one(role)?;
         let text = if key { format!("{}\n", resolved.plan.key()) } else { resolved.plan.text() };
         self.shell.data(&text)?;
@@ -21,7 +21,7 @@ impl Session<'_> {
     }
 
     /// `kbake tree`.
-    pub fn tree(&self, role: &str, plain: bool, sources: &Sources) -> Result<()> {
+    pub(super) fn tree(&self, role: &str, plain: bool, sources: &Sources) -> Result<()> {
         let project = self.project()?;
         let (channel, role) = self.role_of(&project, role)?;
         let text = self.bake(sources, None, |bake| {
@@ -37,13 +37,13 @@ impl Session<'_> {
     }
 
     /// `kbake sbom`.
-    pub fn sbom(&self, role: &str, contents: bool, format: BillFormat) -> Result<()> {
+    pub(super) fn sbom(&self, role: &str, contents: bool, format: BillFormat) -> Result<()> {
         let bill = match contents {
             false => build::bill(&self.resolve_one(role)?),
             true => {
                 let project = self.project()?;
                 let (channel, role) = self.role_of(&project, role)?;
-                self.bake(&Sources::nowhere(), None, |bake| bake.bill(&bake.resolve_one(&project, &channel, &role)?))?
+                self.bake(&Sources::offline(), None, |bake| bake.bill(&bake.resolve_one(&project, &channel, &role)?))?
             }
         };
         let text = match format {

@@ -13,7 +13,7 @@ use crate::storage::store::inventory::{Liveness, Rest};
 use crate::storage::store::usage::{Class, RootUsage, Tally, Usage};
 
 /// The cluster with all defaults resolved.
-pub fn cluster(cluster: &Cluster) -> Result<Value> {
+pub(super) fn cluster(cluster: &Cluster) -> Result<Value> {
     Ok(json!({
         "name": cluster.name.as_str(),
         "domain": cluster.domain.to_string(),
@@ -117,12 +117,12 @@ fn node(node: &Node) -> Result<Value> {
 }
 
 /// The roles with their descriptions.
-pub fn roles<'a>(roles: impl Iterator<Item = (&'a RoleName, &'a str)>) -> Value {
+pub(super) fn roles<'a>(roles: impl Iterator<Item = (&'a RoleName, &'a str)>) -> Value {
     roles.map(|(role, description)| json!({"name": role.as_str(), "description": description})).collect()
 }
 
 /// The reason why a role must be rebuilt, or was rebuilt the last time.
-pub fn why(role: &RoleName, channel: &str, why: &Why) -> Value {
+pub(super) fn why(role: &RoleName, channel: &str, why: &Why) -> Value {
     let (state, build, rest) = match why {
         Why::NeverBuilt { in_store } => ("never-built", !in_store, json!({})),
         Why::Forgotten => ("forgotten", true, json!({})),
@@ -155,7 +155,7 @@ fn changes(reasons: &[Reason]) -> Vec<Value> {
 
 /// The usage of a store by class and by root. `free` is in bytes; `lower` are the lower stores, each with the number and total size of its
 /// blobs.
-pub fn store(folder: &str, usage: &Usage, free: u64, lower: &[(String, Tally)]) -> Value {
+pub(super) fn store(folder: &str, usage: &Usage, free: u64, lower: &[(String, Tally)]) -> Value {
     let both = |[all, unneeded]: [Tally; 2]| json!({"count": all.count, "bytes": all.bytes, "unneeded_count": unneeded.count, "unneeded_bytes": unneeded.bytes});
     let class = |(class, tallies): (&Class, &[Tally; 2])| {
         let mut value = both(*tallies);
@@ -176,7 +176,7 @@ pub fn store(folder: &str, usage: &Usage, free: u64, lower: &[(String, Tally)]) 
 fn word(class: &Class) -> &str {
     match class {
         Class::Input => "input",
-        Class::Made(kind) => kind,
+        Class::Output(kind) => kind,
         Class::Plan => "plan",
         Class::Loose => "loose",
         Class::Entry => "entry",
@@ -212,7 +212,7 @@ fn root(root: &RootUsage) -> Value {
 }
 
 /// The certificates and keys with their states. Contains no secret.
-pub fn pki(rows: &[Row]) -> Value {
+pub(super) fn pki(rows: &[Row]) -> Value {
     rows.iter().map(certificate).collect()
 }
 
@@ -228,7 +228,7 @@ fn certificate(row: &Row) -> Value {
     json!({
         "name": row.name,
         "state": state,
-        "problems": problems.iter().map(|problem| json!({"what": problem.what, "mend": problem.mend})).collect::<Vec<_>>(),
+        "problems": problems.iter().map(|problem| json!({"what": problem.what, "mend": problem.remedy})).collect::<Vec<_>>(),
         "subject": row.subject,
         "issuer": row.issuer,
         "sans": row.sans,

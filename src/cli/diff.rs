@@ -37,7 +37,7 @@ enum Side {
 
 impl Session<'_> {
     /// `kbake diff`.
-    pub fn diff(&self, args: &Diff) -> Result<()> {
+    pub(super) fn diff(&self, args: &Diff) -> Result<()> {
         let a = Side::of(&args.a)?;
         let b = args.b.as_deref().map(Side::of).transpose()?;
         let text = match (a, b) {
@@ -47,7 +47,7 @@ impl Session<'_> {
             (Side::Lock(a), None) => locks(&a, &self.current_lock(&a)?),
             (Side::Lock(a), Some(Side::Revision(b))) => locks(&a, &self.lock_at(&a, &b)?),
             (Side::Revision(a), Some(Side::Lock(b))) => locks(&self.lock_at(&b, &a)?, &b),
-            (Side::Revision(a), None) => self.revisions(&self.locks_at(&a)?, &self.locks_now()?)?,
+            (Side::Revision(a), None) => self.revisions(&self.locks_at(&a)?, &self.locks_now(&a)?)?,
             (Side::Revision(a), Some(Side::Revision(b))) => self.revisions(&self.locks_at(&a)?, &self.locks_at(&b)?)?,
             (a, b) => return Err(unlike(&args.a, &a, args.b.as_deref().zip(b.as_ref()))),
         };
@@ -72,23 +72,27 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The project's folder, in which revisions are looked up.
-    fn folder(&self) -> Result<PathBuf> {
+    /// The project's folder, in which the revision is looked up.
+    fn folder(&self, revision: &str) -> Result<PathBuf> {
         match self.project()? {
             Project::Folder(folder) => Ok(folder),
-            Project::Shipped => Err(Error::user("no such file, and no project here whose revisions could be compared")
-                .hint("run the command in the project's folder, or name it with --project")),
+            Project::Shipped => Err(Error::user(format!(
+                "`{}` is not a file, and there is no project here whose revision it could be",
+                revision.escape_debug()
+            ))
+            .hint("run the command in the project's folder, or name it with --project")),
         }
     }
 
     fn locks_at(&self, revision: &str) -> Result<BTreeMap<String, Lock>> {
-        let texts = project::lockfiles_at(&self.folder()?, revision)?;
+        let texts = project::lockfiles_at(&self.folder(revision)?, revision)?;
         let parsed = |(name, text): (String, String)| Ok((name.clone(), Lock::parse(&text, &format!("{revision}:{name}"))?));
         self.wanted(texts).into_iter().map(parsed).collect()
     }
 
-    fn locks_now(&self) -> Result<BTreeMap<String, Lock>> {
-        let folder = self.folder()?.join("lockfiles");
+    /// The project's current lockfiles, for a comparison with the revision.
+    fn locks_now(&self, revision: &str) -> Result<BTreeMap<String, Lock>> {
+        let folder = self.folder(revision)?.join("lockfiles");
         let mut texts = BTreeMap::new();
         if fsx::exists(&folder)? {
             for name in fsx::list(&folder)?.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(".lock")) {
@@ -109,7 +113,7 @@ impl Session<'_> {
     /// The lock of the same channel in a revision.
     fn lock_at(&self, like: &Lock, revision: &str) -> Result<Lock> {
         let name = project::lock_name(like.channel.as_str());
-        let text = project::lockfiles_at(&self.folder()?, revision)?.remove(&name);
+        let text = project::lockfiles_at(&self.folder(revision)?, revision)?.remove(&name);
         Lock::parse(&text.ok_or_else(|| Error::user(format!("{revision} has no {name}")))?, &format!("{revision}:{name}"))
     }
 

@@ -20,7 +20,7 @@ const NO_DISK: &str = "no disk is written to";
 
 impl Session<'_> {
     /// `kbake disk`.
-    pub fn disk(&self, args: &Disk) -> Result<()> {
+    pub(super) fn disk(&self, args: &Disk) -> Result<()> {
         let cluster = self.cluster(&args.cluster)?;
         let nodes = args.nodes.of(&cluster)?;
         let place = |node: &Node| of_node(&args.images.images, "disks", &cluster, node, "qcow2");
@@ -58,7 +58,7 @@ impl Session<'_> {
                 None => {
                     self.shell.say(&format!("{}: its disk exists and is kept", node.name));
                     let (file, images, secrets) = (&args.cluster, &args.images, &Secrets { secrets: None });
-                    self.say_what_is_old_of_the_disk(&machine_files::Machine { cluster: &cluster, node, file, images, secrets })?;
+                    self.warn_of_old_disk(&machine_files::Machine { cluster: &cluster, node, file, images, secrets })?;
                 }
             }
             self.shell.data(&format!("{}\n", path.display()))?;

@@ -12,7 +12,7 @@ use crate::common::report::{Item, ItemKind, Outcome};
 use crate::common::value::{Digest, Size};
 
 /// The items begun and ended so far.
-pub struct Ledger {
+pub(super) struct ItemLog {
     start: Instant,
     open: BTreeMap<Key, Duration>,
     /// Items already reported, which must not be reported as cached (again).
@@ -95,20 +95,20 @@ struct Failed {
     hints: Vec<String>,
 }
 
-impl Ledger {
+impl ItemLog {
     /// A new ledger; its clock starts now.
-    pub fn new() -> Self {
-        Ledger { start: now(), open: BTreeMap::new(), known: BTreeSet::new(), totals: BTreeMap::new(), closed: false }
+    pub(super) fn new() -> Self {
+        ItemLog { start: now(), open: BTreeMap::new(), known: BTreeSet::new(), totals: BTreeMap::new(), closed: false }
     }
 
     /// Work on an item begins.
-    pub fn begun(&mut self, item: &Item<'_>) {
+    pub(super) fn begun(&mut self, item: &Item<'_>) {
         let at = self.start.elapsed();
         self.open.insert(Key::of(item, item.digest), at);
     }
 
     /// Records the end of an item, which is now at `path` if it is outside the store. Returns the event line, if there is one.
-    pub fn ended(&mut self, item: &Item<'_>, outcome: Outcome, path: Option<&str>) -> Option<String> {
+    pub(super) fn ended(&mut self, item: &Item<'_>, outcome: Outcome, path: Option<&str>) -> Option<String> {
         let now = self.start.elapsed();
         let key = Key::of(item, item.digest);
         // The digest of an item that is being built is not known at its beginning.
@@ -138,7 +138,7 @@ impl Ledger {
     }
 
     /// The last line of a command that succeeded.
-    pub fn done(&mut self) -> String {
+    pub(super) fn done(&mut self) -> String {
         let mut totals: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for ((outcome, kind), total) in &self.totals {
             let sum = Sum { items: total.items, bytes: total.bytes, seconds: seconds(total.milliseconds) };
@@ -148,7 +148,7 @@ impl Ledger {
     }
 
     /// The last lines of a command that failed: its unfinished items, and the error.
-    pub fn failed(&mut self, error: &Error) -> String {
+    pub(super) fn failed(&mut self, error: &Error) -> String {
         let left: Vec<Key> = self.open.keys().cloned().collect();
         let mut lines = String::new();
         for key in &left {
@@ -173,7 +173,7 @@ impl Ledger {
     }
 
     /// The table for people: a row per outcome and kind. None if there are no items.
-    pub fn table(&self) -> Option<String> {
+    pub(super) fn table(&self) -> Option<String> {
         let all = self.start.elapsed();
         if self.totals.is_empty() {
             return None;
@@ -201,12 +201,12 @@ impl Ledger {
 }
 
 /// A textual result as JSON lines.
-pub fn results(text: &str) -> String {
+pub(super) fn results(text: &str) -> String {
     text.lines().map(|text| line(&Line { event: "result", text })).collect()
 }
 
 /// A structured result as one JSON line.
-pub fn document(data: &serde_json::Value) -> String {
+pub(super) fn document(data: &serde_json::Value) -> String {
     line(&Document { event: "result", data })
 }
 
@@ -219,7 +219,7 @@ fn plural(kind: ItemKind, items: u64) -> &'static str {
     let (one, many) = match kind {
         ItemKind::Input => ("input", "inputs"),
         ItemKind::Base => ("base", "bases"),
-        ItemKind::Made => ("made file", "made files"),
+        ItemKind::Extraction => ("made file", "made files"),
         ItemKind::Image => ("image", "images"),
         ItemKind::File => ("file", "files"),
         ItemKind::Pin => ("pin", "pins"),
@@ -273,26 +273,26 @@ mod tests {
     }
 
     /// The events of a cold build with one image.
-    fn built() -> (Ledger, Vec<Value>) {
+    fn built() -> (ItemLog, Vec<Value>) {
         use ItemKind::{Base, File, Image, Input};
-        let mut ledger = Ledger::new();
+        let mut item_log = ItemLog::new();
         let mut lines = Vec::new();
-        let mut end = |ledger: &mut Ledger, item: &Item<'_>, outcome, path| {
-            lines.extend(ledger.ended(item, outcome, path).map(|line| serde_json::from_str(&line).unwrap()));
+        let mut end = |item_log: &mut ItemLog, item: &Item<'_>, outcome, path| {
+            lines.extend(item_log.ended(item, outcome, path).map(|line| serde_json::from_str(&line).unwrap()));
         };
         let inputs = [item(Input, "one", "1", 5 << 20), item(Input, "two", "2", 1000)];
-        inputs.iter().for_each(|input| ledger.begun(input));
+        inputs.iter().for_each(|input| item_log.begun(input));
         std::thread::sleep(Duration::from_millis(20));
-        inputs.iter().for_each(|input| end(&mut ledger, input, Outcome::Fetched, None));
+        inputs.iter().for_each(|input| end(&mut item_log, input, Outcome::Fetched, None));
         // A later step finds one of them, and another that nobody fetched.
-        end(&mut ledger, &inputs[0], Outcome::Cached, None);
-        end(&mut ledger, &item(Input, "three", "3", None), Outcome::Cached, None);
+        end(&mut item_log, &inputs[0], Outcome::Cached, None);
+        end(&mut item_log, &item(Input, "three", "3", None), Outcome::Cached, None);
         for (kind, digest) in [(Base, "base"), (Image, "image")] {
-            ledger.begun(&item(kind, "etcd", None, None));
-            end(&mut ledger, &item(kind, "etcd", digest, 300 << 20), Outcome::Built, None);
+            item_log.begun(&item(kind, "etcd", None, None));
+            end(&mut item_log, &item(kind, "etcd", digest, 300 << 20), Outcome::Built, None);
         }
-        end(&mut ledger, &item(File, "etcd", "image", 300 << 20), Outcome::Written, Some("images/etcd.qcow2"));
-        (ledger, lines)
+        end(&mut item_log, &item(File, "etcd", "image", 300 << 20), Outcome::Written, Some("images/etcd.qcow2"));
+        (item_log, lines)
     }
 
     /// The text with every time in it as `0.0 s`.
@@ -321,8 +321,8 @@ mod tests {
 
     #[test]
     fn totals_are_the_sum_of_the_events() {
-        let (mut ledger, lines) = built();
-        let done: Value = serde_json::from_str(&ledger.done()).unwrap();
+        let (mut item_log, lines) = built();
+        let done: Value = serde_json::from_str(&item_log.done()).unwrap();
         let mut sums: BTreeMap<(String, String), (u64, u64, u64)> = BTreeMap::new();
         for line in &lines {
             let text = |key: &str| line[key].as_str().unwrap().to_owned();
@@ -340,9 +340,9 @@ mod tests {
 
     #[test]
     fn people_get_a_table() {
-        let (ledger, _) = built();
+        let (item_log, _) = built();
         assert_eq!(
-            masked(&ledger.table().unwrap()),
+            masked(&item_log.table().unwrap()),
             "cached   1 input\n\
              fetched  2 inputs  5.0 MiB  0.0 s\n\
              built    1 base    300 MiB  0.0 s\n\
@@ -350,29 +350,29 @@ mod tests {
              written  1 file    300 MiB\n\
              total                       0.0 s\n"
         );
-        let mut ledger = Ledger::new();
-        assert_eq!(ledger.table(), None);
-        ledger.ended(&item(ItemKind::Image, "a", "a", 1 << 20), Outcome::Cached, None);
-        ledger.ended(&item(ItemKind::Image, "b", "b", 1 << 20), Outcome::Cached, None);
-        ledger.ended(&item(ItemKind::Entry, "b", "b", None), Outcome::Cached, None);
-        assert_eq!(masked(&ledger.table().unwrap()), "nothing to do: 2 images (2.0 MiB), 1 entry already in the store; 0.0 s\n");
+        let mut item_log = ItemLog::new();
+        assert_eq!(item_log.table(), None);
+        item_log.ended(&item(ItemKind::Image, "a", "a", 1 << 20), Outcome::Cached, None);
+        item_log.ended(&item(ItemKind::Image, "b", "b", 1 << 20), Outcome::Cached, None);
+        item_log.ended(&item(ItemKind::Entry, "b", "b", None), Outcome::Cached, None);
+        assert_eq!(masked(&item_log.table().unwrap()), "nothing to do: 2 images (2.0 MiB), 1 entry already in the store; 0.0 s\n");
     }
 
     #[test]
     fn unfinished_items_fail_with_the_command() {
-        let mut ledger = Ledger::new();
-        ledger.begun(&item(ItemKind::Input, "one", "1", 10));
-        ledger.begun(&item(ItemKind::Base, "etcd", None, None));
+        let mut item_log = ItemLog::new();
+        item_log.begun(&item(ItemKind::Input, "one", "1", 10));
+        item_log.begun(&item(ItemKind::Base, "etcd", None, None));
         let error = Error::integrity("bad \"bytes\"").detail("  expected a").hint("look");
-        let lines: Vec<Value> = ledger.failed(&error).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<Value> = item_log.failed(&error).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 3);
         assert!(lines[..2].iter().all(|line| line["event"] == "failed"), "{lines:?}");
         let expected = serde_json::json!({
             "event": "error", "class": "integrity", "exit": 4, "message": "bad \"bytes\"", "details": ["expected a"], "hints": ["look"]
         });
         assert_eq!(lines[2], expected);
-        assert_eq!(ledger.failed(&error), "", "there is one last line");
-        assert_eq!(ledger.ended(&item(ItemKind::Input, "one", "1", 10), Outcome::Fetched, None), None, "and nothing behind it");
+        assert_eq!(item_log.failed(&error), "", "there is one last line");
+        assert_eq!(item_log.ended(&item(ItemKind::Input, "one", "1", 10), Outcome::Fetched, None), None, "and nothing behind it");
     }
 
     #[test]

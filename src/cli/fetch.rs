@@ -8,7 +8,7 @@ use crate::common::report::Report as _;
 
 impl Session<'_> {
     /// `kbake fetch`.
-    pub fn fetch(&self, args: &Fetch) -> Result<()> {
+    pub(super) fn fetch(&self, args: &Fetch) -> Result<()> {
         let project = self.project()?;
         let (channel, roles) = self.roles_of(&project, &args.roles)?;
         self.tell_channel()?;

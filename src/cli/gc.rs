@@ -19,7 +19,7 @@ const DAY: i64 = 24 * 60 * 60;
 
 impl Session<'_> {
     /// `kbake gc`.
-    pub fn gc(&self, args: &Gc) -> Result<()> {
+    pub(super) fn gc(&self, args: &Gc) -> Result<()> {
         self.require_store()?;
         let store = self.open_store(Access::Exclusive, "other kbake processes use the store; waiting")?;
         let limits = Limits {

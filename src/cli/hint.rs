@@ -18,7 +18,7 @@ const OPTIONS: [&str; 6] = ["project", "store", "channel", "cluster", "secrets",
 
 /// The arguments of this call that a command in a hint needs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Given {
+pub(super) struct Given {
     /// Options by name, with their values.
     options: Vec<(&'static str, String)>,
     /// The roles.
@@ -27,7 +27,7 @@ pub struct Given {
 
 impl Given {
     /// The arguments that were typed, or set in the environment, which may differ where the hint is typed.
-    pub fn of(matches: &ArgMatches) -> Self {
+    pub(super) fn of(matches: &ArgMatches) -> Self {
         let mut leaf = matches;
         while let Some((_, below)) = leaf.subcommand() {
             leaf = below;
@@ -38,7 +38,7 @@ impl Given {
     }
 
     /// The text with every kbake command completed.
-    pub fn complete(&self, text: &str) -> String {
+    pub(super) fn complete(&self, text: &str) -> String {
         if *self == Given::default() || !text.contains(PROGRAM) {
             return text.to_owned();
         }

@@ -11,7 +11,7 @@ use crate::spec::project::Project;
 
 impl Session<'_> {
     /// `kbake init`.
-    pub fn init(&self, dir: &Path) -> Result<()> {
+    pub(super) fn init(&self, dir: &Path) -> Result<()> {
         let written = Project::init(dir)?;
         for name in &written {
             self.shell.data(&format!("{}\n", dir.join(name).display()))?;

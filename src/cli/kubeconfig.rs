@@ -23,7 +23,7 @@ const FOLDER_MODE: u32 = 0o700;
 
 impl Session<'_> {
     /// `kbake kubeconfig`: the only command that prints a secret, because it is meant for a pipe.
-    pub fn kubeconfig(&self, args: &Kubeconfig) -> Result<()> {
+    pub(super) fn kubeconfig(&self, args: &Kubeconfig) -> Result<()> {
         let cluster = self.cluster(&args.cluster)?;
         let server = self.server(args, &cluster)?;
         let secrets = self.secrets(&cluster, &args.cluster, &args.secrets)?;

@@ -13,24 +13,24 @@ use crate::common::fsx;
 
 impl Session<'_> {
     /// `kbake domain-xml`.
-    pub fn domain_xml(&self, args: &Machine) -> Result<()> {
+    pub(super) fn domain_xml(&self, args: &Machine) -> Result<()> {
         let cluster = self.cluster(&args.cluster)?;
         let node = cluster.node(&args.node)?;
         let files = machine_files(&args.images, &cluster, node)?;
         self.say_what_is_missing(&args.cluster, &args.images, &cluster, node)?;
-        self.say_what_is_stale(&of_machine(args, &cluster, node))?;
+        self.warn_of_stale_files(&of_machine(args, &cluster, node))?;
         self.shell.data(&host::domain_xml(&cluster, node, &files, accel(args.accel)))
     }
 
     /// `kbake qemu`.
-    pub fn qemu(&self, args: &Qemu) -> Result<()> {
+    pub(super) fn qemu(&self, args: &Qemu) -> Result<()> {
         let machine = &args.machine;
         let cluster = self.cluster(&machine.cluster)?;
         let node = cluster.node(&machine.node)?;
         let files = machine_files(&machine.images, &cluster, node)?;
         let link = self.link(args, &cluster, node)?;
         self.say_what_is_missing(&machine.cluster, &machine.images, &cluster, node)?;
-        self.say_what_is_stale(&of_machine(machine, &cluster, node))?;
+        self.warn_of_stale_files(&of_machine(machine, &cluster, node))?;
         self.shell.data(&host::qemu_command(&cluster, node, &files, accel(machine.accel), &link))
     }
 

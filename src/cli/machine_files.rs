@@ -20,7 +20,7 @@ use crate::common::value::{Size, quote};
 const SEED_MAX: u64 = 16 << 20;
 
 /// The content at a seed's path.
-pub(super) enum There {
+pub(super) enum Existing {
     /// Nothing, or an empty folder.
     Nothing,
     /// A seed written by kbake.
@@ -29,13 +29,13 @@ pub(super) enum There {
     Other(&'static str),
 }
 
-impl There {
+impl Existing {
     /// The content at `path`: a volume, or a folder of documents. Links are not followed.
-    pub(super) fn at(path: &Path) -> Result<There> {
+    pub(super) fn at(path: &Path) -> Result<Existing> {
         let found = match fsx::facts(path)? {
-            None => return Ok(There::Nothing),
-            Some(facts) if facts.kind == Kind::Link => return Ok(There::Other("a link")),
-            Some(facts) if facts.kind == Kind::Folder && fsx::list(path)?.is_empty() => return Ok(There::Nothing),
+            None => return Ok(Existing::Nothing),
+            Some(facts) if facts.kind == Kind::Link => return Ok(Existing::Other("a link")),
+            Some(facts) if facts.kind == Kind::Folder && fsx::list(path)?.is_empty() => return Ok(Existing::Nothing),
             Some(facts) if facts.kind == Kind::Folder => {
                 let text = |name: &str| read(&path.join(name)).map(|bytes| bytes.and_then(|bytes| String::from_utf8(bytes).ok()));
                 let (meta_data, network) = (text("meta-data")?, text("network-config")?);
@@ -48,16 +48,16 @@ impl There {
                 found
             }),
         };
-        Ok(found.map_or(There::Other("a file or folder that kbake did not write"), There::Seed))
+        Ok(found.map_or(Existing::Other("a file or folder that kbake did not write"), Existing::Seed))
     }
 
     /// Refuses to replace anything but an earlier seed of this node.
     pub(super) fn require_replaceable(&self, path: &Path, cluster: &Cluster, node: &Node) -> Result<()> {
         let found = match self {
-            There::Nothing => return Ok(()),
-            There::Seed(found) if found.is_of(cluster, node) => return Ok(()),
-            There::Seed(found) => described(found),
-            There::Other(what) => (*what).to_owned(),
+            Existing::Nothing => return Ok(()),
+            Existing::Seed(found) if found.is_of(cluster, node) => return Ok(()),
+            Existing::Seed(found) => described(found),
+            Existing::Other(what) => (*what).to_owned(),
         };
         let shown = path.display();
         let word = quote(&shown.to_string());
@@ -88,25 +88,25 @@ pub(super) struct Machine<'a> {
 impl Session<'_> {
     /// Warns of differences between a machine's disk and seeds and the cluster file, with both values and a command. Missing files
     /// are ignored.
-    pub(super) fn say_what_is_stale(&self, machine: &Machine<'_>) -> Result<()> {
+    pub(super) fn warn_of_stale_files(&self, machine: &Machine<'_>) -> Result<()> {
         let Machine { cluster, node, images, .. } = machine;
         for end in ["iso", "img"] {
             let path = of_node(&images.images, "seeds", cluster, node, end);
-            if let Some(why) = self.seed_problem(machine, &There::at(&path)?)? {
+            if let Some(why) = self.seed_problem(machine, &Existing::at(&path)?)? {
                 let make = machine.command("seed", if end == "img" { " --format vfat" } else { "" });
                 self.shell.notice(&format!("warning: the seed {} {why}; `{make}` writes it again", path.display()));
             }
         }
-        self.say_what_is_old_of_the_disk(machine)
+        self.warn_of_old_disk(machine)
     }
 
-    fn seed_problem(&self, machine: &Machine<'_>, there: &There) -> Result<Option<String>> {
+    fn seed_problem(&self, machine: &Machine<'_>, there: &Existing) -> Result<Option<String>> {
         let Machine { cluster, node, .. } = machine;
         let found = match there {
-            There::Nothing => return Ok(None),
-            There::Other(_) => return Ok(Some("was not written by kbake".to_owned())),
-            There::Seed(found) if !found.is_of(cluster, node) => return Ok(Some(format!("is {}", described(found)))),
-            There::Seed(found) => found,
+            Existing::Nothing => return Ok(None),
+            Existing::Other(_) => return Ok(Some("was not written by kbake".to_owned())),
+            Existing::Seed(found) if !found.is_of(cluster, node) => return Ok(Some(format!("is {}", described(found)))),
+            Existing::Seed(found) => found,
         };
         let file = machine.file.file().display();
         if let Some((old, new)) = found.other_network(cluster, node) {
@@ -129,28 +129,32 @@ impl Session<'_> {
 
     /// Warns if a machine's disk lies on another role image than the current one, has another size than in the cluster file, or
     /// lacks its backing image.
-    pub(super) fn say_what_is_old_of_the_disk(&self, machine: &Machine<'_>) -> Result<()> {
+    pub(super) fn warn_of_old_disk(&self, machine: &Machine<'_>) -> Result<()> {
         let Machine { cluster, node, images, .. } = machine;
         let path = of_node(&images.images, "disks", cluster, node, "qcow2");
         let (shown, word) = (path.display(), quote(&path.display().to_string()));
         let Some(disk) = machine_disk::read_disk(&path)? else { return Ok(()) };
         let anew = format!("rm {word} && {}", machine.command("disk", ""));
+        let over = format!("`{anew}` starts over, and loses everything that the machine has written");
         if !disk.backing_exists {
             let what = format!("the backing image {} of the disk {shown} does not exist", disk.backing);
-            self.shell.notice(&format!("warning: {what}: the machine cannot start; restore the file, or `{anew}`"));
+            self.shell.notice(&format!("warning: {what}: the machine cannot start; restore the file, otherwise {over}"));
         }
         let image = images.images.join(format!("{}.qcow2", node.image));
         if let Some(name) = machine_disk::backing_name(&image, &node.image, self.cancel)?.filter(|name| *name != disk.backing) {
             let what = format!("the backing image of the disk {shown} is {}, but {} is now {name}", disk.backing, image.display());
-            self.shell.notice(&format!("note: {what}; `{anew}` starts over, and loses everything that the machine has written"));
+            self.shell.notice(&format!("note: {what}; {over}"));
         }
         if disk.size < node.disk.0 {
             let what = format!("the disk {shown} has {}, but {} has {}", Size(disk.size), machine.file.file().display(), node.disk);
-            self.shell.notice(&format!("warning: {what}; while the machine is off: `qemu-img resize {word} {}`", node.disk.0));
+            self.shell.notice(&format!(
+                "warning: {what}; to enlarge the disk, run `qemu-img resize {word} {}` while the machine is off",
+                node.disk.0
+            ));
         }
         if disk.size > node.disk.0.max(machine_disk::min_size(&image)?) {
             let what = format!("the disk {shown} has {}, but {} has {}", Size(disk.size), machine.file.file().display(), node.disk);
-            self.shell.notice(&format!("warning: {what}; a disk cannot shrink: keep the larger `disk`, or `{anew}`"));
+            self.shell.notice(&format!("warning: {what}; a disk cannot shrink: raise `disk`, otherwise {over}"));
         }
         Ok(())
     }

@@ -20,14 +20,14 @@ const MARK: &str = "\n.TH kbake";
 
 impl Session<'_> {
     /// `kbake completions`.
-    pub fn completions(&self, shell: Completed) -> Result<()> {
+    pub(super) fn completions(&self, shell: Completed) -> Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
         self.shell.data(&String::from_utf8_lossy(&script))
     }
 
     /// `kbake man`.
-    pub fn manual(&self, args: &Manual) -> Result<()> {
+    pub(super) fn manual(&self, args: &Manual) -> Result<()> {
         let pages = pages();
         if let Some(folder) = &args.out {
             return self.write_pages(folder, &pages);

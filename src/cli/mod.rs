@@ -127,7 +127,7 @@ fn usage(answer: &clap::Error, args: &[OsString]) -> u8 {
         None => error.detail(line),
     });
     if args.iter().skip(1).take_while(|arg| *arg != "--").any(|arg| arg == "--json") {
-        shell.last_words(&error);
+        shell.fatal_error(&error);
     }
     error.class().exit_code()
 }

@@ -8,7 +8,7 @@ use crate::common::error::{Error, Result};
 
 impl Session<'_> {
     /// `kbake net-xml`.
-    pub fn net_xml(&self, args: &ClusterArgs) -> Result<()> {
+    pub(super) fn net_xml(&self, args: &ClusterArgs) -> Result<()> {
         let cluster = self.cluster(args)?;
         if cluster.network.mode == Mode::Bridged {
             let bridge = &cluster.network.bridge;
@@ -19,7 +19,7 @@ impl Session<'_> {
     }
 
     /// `kbake dnsmasq`.
-    pub fn dnsmasq(&self, args: &ClusterArgs) -> Result<()> {
+    pub(super) fn dnsmasq(&self, args: &ClusterArgs) -> Result<()> {
         let cluster = self.cluster(args)?;
         match cluster.network.mode {
             Mode::Bridged => Err(Error::user(format!(
@@ -32,7 +32,7 @@ impl Session<'_> {
     }
 
     /// `kbake hosts`, `inventory`, `exports`: texts that depend on the cluster alone.
-    pub fn print_cluster(&self, args: &ClusterArgs, text: impl FnOnce(&Cluster) -> String) -> Result<()> {
+    pub(super) fn print_cluster(&self, args: &ClusterArgs, text: impl FnOnce(&Cluster) -> String) -> Result<()> {
         let cluster = self.cluster(args)?;
         self.shell.data(&text(&cluster))
     }

@@ -19,7 +19,7 @@ const FIRST: i64 = 1_767_225_600;
 
 impl Session<'_> {
     /// `kbake pki …`.
-    pub fn pki_command(&self, command: &Command) -> Result<()> {
+    pub(super) fn pki_command(&self, command: &Command) -> Result<()> {
         let (Command::Init(args) | Command::Show(args) | Command::Renew { args, .. } | Command::Import { args, .. }) = command;
         let cluster = self.cluster(&args.cluster)?;
         let pki = self.pki(&args.cluster, &args.secrets, &cluster);
@@ -108,7 +108,7 @@ impl Session<'_> {
         self.shell.document(|| data, &columns::fitted(&table))?;
         self.warn(&soon);
         if missing > 0 {
-            bad.push(Problem { name: format!("{missing} of these"), what: "do not exist".to_owned(), mend: "kbake pki init".to_owned() });
+            bad.push(Problem { name: format!("{missing} of these"), what: "do not exist".to_owned(), remedy: "kbake pki init".to_owned() });
         }
         if bad.is_empty() {
             return Ok(());
@@ -133,7 +133,7 @@ impl Session<'_> {
 
     pub(super) fn warn(&self, problems: &[Problem]) {
         for problem in problems {
-            self.shell.notice(&format!("warning: {} {} ({})", problem.name, problem.what, problem.mend));
+            self.shell.notice(&format!("warning: {} {} ({})", problem.name, problem.what, problem.remedy));
         }
     }
 }

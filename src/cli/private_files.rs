@@ -54,7 +54,7 @@ fn distrusted(path: &Path, purpose: &str, found: fsx::Distrust) -> Error {
     Error::user(format!("{purpose} {}: {} {}", path.display(), found.folder.display(), found.what))
         .detail("every folder above must belong to you or root, and no one else may have write permission")
         .detail("if chmod has no effect (FAT, some network shares), use another filesystem")
-        .hint(found.mend)
+        .hint(found.remedy)
 }
 
 /// Writes a `.gitignore`, because private files contain keys. Only for a folder that kbake has created.
@@ -65,7 +65,7 @@ pub(super) fn keep_out_of_git(folder: &Path) -> Result<()> {
 impl Session<'_> {
     /// Warns of private files that `git add` would include.
     pub(super) fn warn_of_git<'p>(&self, files: impl IntoIterator<Item = &'p Path>) {
-        for file in files.into_iter().filter(|file| project::would_git_take(file)) {
+        for file in files.into_iter().filter(|file| project::would_git_add(file)) {
             let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             let ignore = folder.map_or_else(|| ".gitignore".into(), |folder| folder.join(".gitignore"));
@@ -79,7 +79,7 @@ impl Session<'_> {
     pub(super) fn tell_private<'p>(&self, subject: &str, files: impl IntoIterator<Item = &'p Path>) -> Result<()> {
         for file in files {
             let Some(mode) = fsx::facts(file)?.map(|facts| facts.mode).filter(|mode| mode & OTHERS != 0) else { continue };
-            let what = format!("is not private: its filesystem has no permissions (mode {mode:04o}), so every user of this machine");
+            let what = format!("is not private: its filesystem has no permissions (mode {mode:04o}), so every user of this host");
             self.shell.notice(&format!("warning: {} {what} can read its keys", file.display()));
             return Ok(());
         }

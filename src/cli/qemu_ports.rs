@@ -11,7 +11,7 @@ use crate::common::error::{Class, Error, Result};
 
 impl Session<'_> {
     /// The network link of a machine under plain QEMU.
-    pub fn link(&self, args: &Qemu, cluster: &Cluster, node: &Node) -> Result<Link> {
+    pub(super) fn link(&self, args: &Qemu, cluster: &Cluster, node: &Node) -> Result<Link> {
         if args.ports.is_some() && args.net != Net::User {
             return Err(Error::new(Class::Usage, "`--ports` needs `--net user`: other networks forward no ports of the host"));
         }

@@ -2,7 +2,7 @@
 //! apt's, and for the typed command line.
 
 /// Removes user, password and query from every address in `text`.
-pub fn redact(text: &str) -> String {
+pub(super) fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -27,7 +27,7 @@ pub fn redact(text: &str) -> String {
 
 /// Like [`redact`], and also removes everything before an `@` inside single quotes: a mistyped address may contain a password
 /// but lack the `://` by which [`redact`] recognises it.
-pub fn redact_typed(text: &str) -> String {
+pub(super) fn redact_typed(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (n, part) in redact(text).split('\'').enumerate() {
         if n > 0 {

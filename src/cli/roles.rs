@@ -6,7 +6,7 @@ use crate::spec::recipe::{Recipe, Subject};
 
 impl Session<'_> {
     /// `kbake roles`.
-    pub fn roles(&self) -> Result<()> {
+    pub(super) fn roles(&self) -> Result<()> {
         let channel = self.project()?.channel(&self.channel()?)?;
         let role = |recipe| match recipe {
             &Recipe { subject: Subject::Role(ref role), ref description, .. } => Some((role, description.as_str())),

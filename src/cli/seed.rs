@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{Seed, SeedFormat};
-use super::machine_files::There;
+use super::machine_files::Existing;
 use super::pki::write_known_hosts;
 use super::private_files::{keep_out_of_git, open_folder};
 use super::{Session, cluster_files};
@@ -22,7 +22,7 @@ const NO_SEED: &str = "no seed is written to";
 
 impl Session<'_> {
     /// `kbake seed`.
-    pub fn seed(&self, args: &Seed) -> Result<()> {
+    pub(super) fn seed(&self, args: &Seed) -> Result<()> {
         let cluster = self.cluster(&args.cluster)?;
         let nodes = args.nodes.of(&cluster)?;
         self.check_settings(&args.cluster, &cluster)?;
@@ -38,7 +38,7 @@ impl Session<'_> {
         let out = args.out.clone().unwrap_or_else(|| args.images.images.join("seeds").join(cluster.name.as_str()));
         let places: Vec<PathBuf> = nodes.iter().map(|node| place(&out, node, args.format)).collect();
         for (node, path) in nodes.iter().zip(&places) {
-            There::at(path)?.require_replaceable(path, &cluster, node)?;
+            Existing::at(path)?.require_replaceable(path, &cluster, node)?;
         }
         if open_folder(&out, FOLDER_MODE, NO_SEED)? {
             keep_out_of_git(&out)?;

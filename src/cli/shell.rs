@@ -10,7 +10,7 @@ use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::colours::coloured;
-use super::events::{self, Ledger};
+use super::events::{self, ItemLog};
 use super::hint::Given;
 use super::redact::redact;
 use crate::common::error::{Error, Result};
@@ -21,7 +21,7 @@ use crate::common::value::Size;
 const BAR: &str = "{wide_msg} {bar:20} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}";
 
 /// The output of a command.
-pub struct Shell {
+pub(super) struct Shell {
     quiet: bool,
     json: bool,
     /// True if stderr is a terminal for progress bars.
@@ -31,7 +31,7 @@ pub struct Shell {
     /// The options and roles of this call that a suggested command must repeat.
     given: Given,
     running: Mutex<Option<Running>>,
-    ledger: Mutex<Ledger>,
+    item_log: Mutex<ItemLog>,
     /// The error of an event that could not be written.
     broken: Mutex<Option<Error>>,
 }
@@ -47,46 +47,46 @@ struct Running {
 
 impl Shell {
     /// The output of this process.
-    pub fn new(quiet: bool, json: bool) -> Self {
+    pub(super) fn new(quiet: bool, json: bool) -> Self {
         // No bar with events: stdout may be the same terminal, and a bar would break its lines.
         let terminal = !json && std::io::stderr().is_terminal();
         let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-        let (running, ledger, broken) = (Mutex::default(), Mutex::new(Ledger::new()), Mutex::default());
-        Shell { quiet, json, terminal, colours, given: Given::default(), running, ledger, broken }
+        let (running, item_log, broken) = (Mutex::default(), Mutex::new(ItemLog::new()), Mutex::default());
+        Shell { quiet, json, terminal, colours, given: Given::default(), running, item_log, broken }
     }
 
     /// The same output, which completes commands in messages with the options of this call.
-    pub fn completing(self, given: Given) -> Self {
+    pub(super) fn completing(self, given: Given) -> Self {
         Shell { given, ..self }
     }
 
     /// The text with its commands completed with the options of this call.
-    pub fn complete(&self, text: &str) -> String {
+    pub(super) fn complete(&self, text: &str) -> String {
         self.given.complete(text)
     }
 
     /// Prints a result on stdout. A closed pipe (`kbake plan | head`) is not an error; a full disk is.
-    pub fn data(&self, text: &str) -> Result<()> {
+    pub(super) fn data(&self, text: &str) -> Result<()> {
         if self.json { stdout(&events::results(text)) } else { stdout(text) }
     }
 
     /// Prints a result: with `--json` as one value, else as text.
-    pub fn document(&self, data: impl FnOnce() -> serde_json::Value, text: &str) -> Result<()> {
+    pub(super) fn document(&self, data: impl FnOnce() -> serde_json::Value, text: &str) -> Result<()> {
         if self.json { stdout(&events::document(&data())) } else { stdout(text) }
     }
 
     /// Prints a text on stdout, unless events are printed.
-    pub fn for_people(&self, text: &str) -> Result<()> {
+    pub(super) fn for_people(&self, text: &str) -> Result<()> {
         if self.json { Ok(()) } else { stdout(text) }
     }
 
     /// Records the end of an item, which is now at `path` outside the store.
-    pub fn placed(&self, item: &Item<'_>, outcome: Outcome, path: &Path) {
+    pub(super) fn placed(&self, item: &Item<'_>, outcome: Outcome, path: &Path) {
         self.tell(item, outcome, Some(&path.display().to_string()));
     }
 
     /// Prints a line on stderr, even with `--quiet`.
-    pub fn notice(&self, line: &str) {
+    pub(super) fn notice(&self, line: &str) {
         self.stderr(&self.given.complete(line));
     }
 
@@ -94,16 +94,16 @@ impl Shell {
     ///
     /// # Errors
     /// A failed write to stdout.
-    pub fn end(&self, table: bool) -> Result<()> {
+    pub(super) fn end(&self, table: bool) -> Result<()> {
         if let Some(error) = lock(&self.broken).take() {
             return Err(error);
         }
         if self.json {
-            return stdout(&lock(&self.ledger).done());
+            return stdout(&lock(&self.item_log).done());
         }
         if table
             && !self.quiet
-            && let Some(table) = lock(&self.ledger).table()
+            && let Some(table) = lock(&self.item_log).table()
         {
             self.stderr(table.trim_end());
         }
@@ -111,22 +111,22 @@ impl Shell {
     }
 
     /// Prints an error on stderr, and as the last event.
-    pub fn error(&self, error: &Error) {
+    pub(super) fn error(&self, error: &Error) {
         self.done();
         let error = error.clone().map_hints(|hint| self.given.complete(&hint));
         self.stderr(&format!("error: {error}"));
         if self.json {
             // Another error could not be reported.
-            let _ = stdout(&lock(&self.ledger).failed(&error));
+            let _ = stdout(&lock(&self.item_log).failed(&error));
         }
     }
 
     /// Prints an error as the last event from the signal thread. Gives up after half a second: the command's threads may hold the
     /// lock while they are blocked on a full pipe.
-    pub fn last_words(&self, error: &Error) {
+    pub(super) fn fatal_error(&self, error: &Error) {
         for _ in 0..20 {
-            if let Ok(mut ledger) = self.ledger.try_lock() {
-                let _ = stdout(&ledger.failed(error));
+            if let Ok(mut item_log) = self.item_log.try_lock() {
+                let _ = stdout(&item_log.failed(error));
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(25));
@@ -135,8 +135,8 @@ impl Shell {
 
     fn tell(&self, item: &Item<'_>, outcome: Outcome, path: Option<&str>) {
         // The lock is held during the write, so that events are printed in order.
-        let mut ledger = lock(&self.ledger);
-        let line = ledger.ended(item, outcome, path);
+        let mut item_log = lock(&self.item_log);
+        let line = item_log.ended(item, outcome, path);
         if self.json
             && let Some(line) = line
             && let Err(error) = stdout(&line)
@@ -207,7 +207,7 @@ impl Report for Shell {
     }
 
     fn begun(&self, item: &Item<'_>) {
-        lock(&self.ledger).begun(item);
+        lock(&self.item_log).begun(item);
     }
 
     fn ended(&self, item: &Item<'_>, outcome: Outcome) {

@@ -15,7 +15,7 @@ use crate::common::value::Cancel;
 const ALL: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 
 /// Connects the termination signals to `cancel`. With `events`, the second signal is reported before it ends the program.
-pub fn install(cancel: &Cancel, shell: &Arc<Shell>, events: bool) -> Result<()> {
+pub(super) fn install(cancel: &Cancel, shell: &Arc<Shell>, events: bool) -> Result<()> {
     let fails = |e| Error::io("listen for signals", &e);
     dump_no_memory();
     // With a handler (that does nothing) the write fails. Unlike SIG_IGN, a handler is not inherited by other programs.
@@ -52,7 +52,7 @@ fn listen(cancel: &Cancel, shell: &Arc<Shell>) -> std::io::Result<()> {
     let work = move || {
         for _ in signals.forever() {
             if let Err(interrupted) = cancel.check() {
-                shell.last_words(&interrupted);
+                shell.fatal_error(&interrupted);
                 signal_hook::low_level::exit(Class::Interrupted.exit_code().into());
             }
             cancel.flag().store(true, std::sync::atomic::Ordering::Relaxed);

@@ -12,7 +12,7 @@ use crate::storage::store::{Lower, Store};
 
 impl Session<'_> {
     /// `kbake store`.
-    pub fn show_store(&self) -> Result<()> {
+    pub(super) fn show_store(&self) -> Result<()> {
         self.require_store()?;
         let store = self.store()?;
         let inventory = store.inventory()?;
@@ -105,7 +105,7 @@ pub(super) fn figures<const N: usize>(mut rows: Vec<[String; N]>) -> String {
 pub(super) fn label(class: &Class) -> String {
     match class {
         Class::Input => "inputs: packages, artifacts, parts of images",
-        Class::Made(kind) => match StepKind::of_word(kind) {
+        Class::Output(kind) => match StepKind::of_word(kind) {
             Some(step) => step.plural(),
             None => return format!("blobs of `{kind}`"),
         },

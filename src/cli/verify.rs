@@ -2,7 +2,7 @@
 
 use super::args::Verify;
 use super::{Session, current_folder};
-use crate::build::{Damage, Proof, State, Wanted};
+use crate::build::{Damage, Findings, State, Wanted};
 use crate::common::error::{Error, Result};
 use crate::common::report::Report as _;
 use crate::common::value::Size;
@@ -12,22 +12,22 @@ const SHOWN: usize = 4;
 
 impl Session<'_> {
     /// `kbake verify`.
-    pub fn verify(&self, args: &Verify) -> Result<()> {
+    pub(super) fn verify(&self, args: &Verify) -> Result<()> {
         self.require_store()?;
         let project = self.project()?;
         let (folder, channel) = (current_folder()?, self.channel()?);
         self.bake(&args.sources, None, |bake| {
             let wanted = Wanted::of(bake.store, Some((&project, &folder, &channel)), self.cancel)?;
-            let mut proof = bake.prove(&wanted)?;
-            if args.repair && !proof.damages.is_empty() {
-                bake.repair(&wanted, &mut proof)?;
+            let mut findings = bake.verify_store(&wanted)?;
+            if args.repair && !findings.damages.is_empty() {
+                bake.repair(&wanted, &mut findings)?;
             }
-            for damage in &proof.damages {
+            for damage in &findings.damages {
                 self.shell.data(&lines(damage))?;
             }
-            self.shell.say(&summary(&proof));
-            outcome(&proof, args.repair)?;
-            self.shell.say(if proof.damages.is_empty() { "the store is intact" } else { "the store is repaired" });
+            self.shell.say(&summary(&findings));
+            outcome(&findings, args.repair)?;
+            self.shell.say(if findings.damages.is_empty() { "the store is intact" } else { "the store is repaired" });
             Ok(())
         })
     }
@@ -58,18 +58,18 @@ fn lines(damage: &Damage) -> String {
     text
 }
 
-fn summary(proof: &Proof) -> String {
+fn summary(findings: &Findings) -> String {
     format!(
         "{} with {} hashed; checksums of {}, {} and {} compared; {} derived again{}",
-        number(proof.blobs, "blob", "blobs"),
-        Size(proof.bytes),
-        number(proof.entries, "entry", "entries"),
-        number(proof.roots, "root", "roots"),
-        number(proof.claims, "claim", "claims"),
-        proof.derived,
-        match proof.believed {
+        number(findings.blobs, "blob", "blobs"),
+        Size(findings.bytes),
+        number(findings.entries, "entry", "entries"),
+        number(findings.roots, "root", "roots"),
+        number(findings.claims, "claim", "claims"),
+        findings.derived,
+        match findings.trusted {
             0 => String::new(),
-            believed => format!(", {believed} trusted: `kbake build ROLE --check` derives these too"),
+            trusted => format!(", {trusted} trusted: `kbake build ROLE --check` derives these too"),
         }
     )
 }
@@ -78,8 +78,8 @@ fn number(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn outcome(proof: &Proof, repaired: bool) -> Result<()> {
-    let open = proof.damages.iter().filter(|damage| matches!(damage.state, State::Open | State::Failed(_))).count();
+fn outcome(findings: &Findings, repaired: bool) -> Result<()> {
+    let open = findings.damages.iter().filter(|damage| matches!(damage.state, State::Open | State::Failed(_))).count();
     if open == 0 {
         return Ok(());
     }

@@ -8,13 +8,13 @@ use crate::common::value::RoleName;
 
 impl Session<'_> {
     /// `kbake why`.
-    pub fn why(&self, role: &str) -> Result<()> {
+    pub(super) fn why(&self, role: &str) -> Result<()> {
         let project = self.project()?;
         let role = project.role(role)?;
         let channel = project.channel_for(&self.channel()?, std::slice::from_ref(&role))?;
         let name = channel.sources.channel.as_str();
         let owner = build::owner(&project, &current_folder()?, name, &role);
-        let why = self.bake(&Sources::nowhere(), None, |bake| bake.why(&owner, &bake.resolve_one(&project, &channel, &role)?))?;
+        let why = self.bake(&Sources::offline(), None, |bake| bake.why(&owner, &bake.resolve_one(&project, &channel, &role)?))?;
         self.shell.document(|| data::why(&role, name, &why), &answer(&role, name, &why))
     }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::model::{Cluster, Node, ProxyMode, Role};
-use super::node::{Caller, Content, EtcdStart, encryption, kubeconfig, public_files};
+use super::node::file::Content;
+use super::node::{Caller, EtcdStart, encryption, kubeconfig, public_files};
 use crate::spec::recipe::Part;
 
 /// The names of the shipped cluster files.

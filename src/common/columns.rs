@@ -10,7 +10,7 @@ const GAP: usize = 2;
 const NARROWEST: usize = 24;
 
 /// Formats rows of equally many cells, each column as wide as its widest cell and two spaces apart.
-pub fn aligned<R: AsRef<[String]>>(rows: &[R]) -> String {
+pub(crate) fn aligned<R: AsRef<[String]>>(rows: &[R]) -> String {
     let widths = widths(rows);
     rows.iter().map(|row| line(row.as_ref(), &widths)).collect()
 }
@@ -18,7 +18,7 @@ pub fn aligned<R: AsRef<[String]>>(rows: &[R]) -> String {
 /// Formats rows like [`aligned`], in lines of at most 80 characters if the cells allow it. A last column that is too
 /// wide is wrapped at spaces. Columns that do not fit beside the others follow in a table below, which repeats the
 /// first column and skips rows that are empty there.
-pub fn fitted<R: AsRef<[String]>>(rows: &[R]) -> String {
+pub(crate) fn fitted<R: AsRef<[String]>>(rows: &[R]) -> String {
     let widths = widths(rows);
     if total(&widths) <= WIDTH {
         return aligned(rows);

@@ -1,12 +1,12 @@
 //! Values, errors and text formats that every wing uses, and the only module that changes files.
 
-pub mod columns;
-pub mod document;
-pub mod error;
-pub mod fsx;
-pub mod report;
+pub(crate) mod columns;
+pub(crate) mod document;
+pub(crate) mod error;
+pub(crate) mod fsx;
+pub(crate) mod report;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod tree;
-pub mod value;
-pub mod yaml;
+pub(crate) mod tree;
+pub(crate) mod value;
+pub(crate) mod yaml;

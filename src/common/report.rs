@@ -28,7 +28,7 @@ pub enum ItemKind {
     /// The base tree of a role.
     Base,
     /// A member of an archive, or the archive of a container image.
-    Made,
+    Extraction,
     /// A role's image in the store.
     Image,
     /// An output file outside the store.
@@ -49,7 +49,7 @@ impl ItemKind {
         match self {
             ItemKind::Input => "input",
             ItemKind::Base => "base",
-            ItemKind::Made => "made",
+            ItemKind::Extraction => "made",
             ItemKind::Image => "image",
             ItemKind::File => "file",
             ItemKind::Pin => "pin",

@@ -1,8 +1,8 @@
-//! Formats of bytes: archives, container images, disks. Writers take values and give bytes; readers believe nothing.
+//! Byte formats: archives, container images, disks. Writers take values and return bytes; readers trust no input.
 
-pub mod archive;
-pub mod bolt;
-pub mod containerd;
-pub mod disk;
-pub mod inspect;
-pub mod oci;
+pub(crate) mod archive;
+pub(crate) mod bolt;
+pub(crate) mod containerd;
+pub(crate) mod disk;
+pub(crate) mod inspect;
+pub(crate) mod oci;

@@ -1,5 +1,5 @@
 //! Storage of bytes: the store, fetching from sources into it, and bundles.
 
-pub mod bundle;
-pub mod fetch;
-pub mod store;
+pub(crate) mod bundle;
+pub(crate) mod fetch;
+pub(crate) mod store;

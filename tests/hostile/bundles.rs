@@ -1,10 +1,10 @@
 //! Bundles: of kbake's own form only, to the last byte.
 
 use kbake::Class;
-use kbake::build::verify_bundle;
-use kbake::common::report::Silent;
-use kbake::common::value::{Cancel, Sha256};
-use kbake::storage::bundle::{self, Bytes, Outline, Part, Taken, Visitor};
+use kbake::bundle::{self, Bytes, Outline, Part, Taken, Visitor};
+use kbake::report::Silent;
+use kbake::value::{Cancel, Sha256};
+use kbake::verify_bundle;
 
 use super::row::{Expect, MEMORY, Place, Row, Seen};
 use super::seeds::build::{END, entry, file, long, padded, pax, record, sum, with};
@@ -45,7 +45,7 @@ impl Visitor for Hash {
     }
 }
 
-/// As `kbake bundle verify`, which reads as an import does, and also what the bundle says of roles and of files to write.
+/// Reads as `kbake bundle verify`: as an import does, and also the descriptions of roles and of files to write.
 fn verify(bytes: &[u8], _: &Place) -> kbake::Result<Seen> {
     let (outline, _) = verify_bundle(&mut &*bytes, None, &Silent, &Cancel::new())?;
     Ok(vec![format!("{} parts", outline.contents()[0].parts.len())])
@@ -72,7 +72,7 @@ fn row(name: &'static str, make: impl FnOnce() -> Vec<u8> + 'static, words: &[&s
     Row { name, make: Box::new(make), read: Box::new(read), expect: Expect::Refused(Class::Integrity, words), memory: MEMORY }
 }
 
-/// What is no bundle at all is the user's mistake, and nobody's attack.
+/// A row whose file is no bundle at all: a user's mistake, not an attack.
 fn foreign(row: Row) -> Row {
     let Expect::Refused(_, words) = row.expect else { unreachable!("it is refused") };
     Row { expect: Expect::Refused(Class::User, words), ..row }
@@ -96,7 +96,7 @@ fn manifest(name: &'static str, from: &'static str, to: impl Into<String>, words
     row(name, move || bundle_of(BUNDLE_INDEX, &BUNDLE_MANIFEST.replace(from, &to), BUNDLE_CONFIG), words)
 }
 
-/// Where the file called `name` has its header.
+/// The offset of the header of the file called `name`.
 fn at(bundle: &[u8], name: &str) -> usize {
     (0..bundle.len()).step_by(512).find(|&at| bundle[at..].starts_with(name.as_bytes())).unwrap_or_else(|| panic!("no {name}"))
 }
@@ -154,7 +154,7 @@ fn flipped_everywhere(bytes: &[u8], _: &Place) -> kbake::Result<Seen> {
     Ok(vec!["every byte counts".to_owned()])
 }
 
-/// As many parts as a manifest may have.
+/// A manifest with the largest number of parts.
 fn many_parts() -> Vec<u8> {
     let (front, list) = BUNDLE_MANIFEST.split_once("\"layers\":[").unwrap();
     let one = list.strip_suffix("]}").unwrap();

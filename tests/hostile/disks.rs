@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use kbake::formats::inspect::Image;
+use kbake::inspect::Image;
 
 use super::row::{Expect, MEMORY, Place, Row, Seen, refused};
 use super::seeds::{plain_qcow2, qcow2_header};
 
-/// Reads all that the image says it has, as long as that is little.
+/// Reads the allocated clusters of the image, up to a few.
 fn image(bytes: &[u8], place: &Place) -> kbake::Result<Seen> {
     let path = place.file(bytes);
     let mut image = Image::open(&path)?;
@@ -82,7 +82,7 @@ fn two_tables() -> Vec<u8> {
     image
 }
 
-/// As large tables as there can be, all different.
+/// Tables of the largest size, all different.
 fn many_tables() -> Vec<u8> {
     let entries = 40_u64;
     let mut image = qcow2_header(21, entries << 39, 40, false);
@@ -104,7 +104,7 @@ pub fn rows() -> Vec<Row> {
         changed("encryption", 32, &[0, 0, 0, 1], &["encryption 1"]),
         changed("an external data file", 72, &[0, 0, 0, 0, 0, 0, 0, 4], &["features 0x4"]),
         changed("extended entries", 72, &[0, 0, 0, 0, 0, 0, 0, 16], &["features 0x10"]),
-        changed("version 4", 4, &[0, 0, 0, 4], &["no qcow2 file of version 2 or 3"]),
+        changed("version 4", 4, &[0, 0, 0, 4], &["not a qcow2 file of version 2 or 3"]),
         changed("clusters of 8 bits", 20, &[0, 0, 0, 8], &["clusters have 8 bits"]),
         changed("clusters of 63 bits", 20, &[0, 0, 0, 63], &["clusters have 63 bits"]),
         changed("clusters of 2^32 bits", 20, &[0xff; 4], &["bits"]),
@@ -117,7 +117,7 @@ pub fn rows() -> Vec<Row> {
         changed("an unknown compression", 104, &[9], &["compression type is 9"]),
         row("tables that are one", shared_tables, &["4194304 of its L1 entries lead to tables"]),
         row("two tables that are one", two_tables, &["lead to the same table"]),
-        // As QEMU reads it: what does not fit the cluster is not unpacked.
+        // QEMU reads it so: bytes that do not fit the cluster are not unpacked.
         good("a cluster that unpacks to more", || compressed(&deflate(&vec![7; 32 << 20]), false), &["65536 bytes", "0: 7"]),
         row("a cluster that unpacks to less", || compressed(&deflate(&[7; 100]), false), &["expected 65536 bytes, found 100"]),
         row("a compressed cluster of noise", || compressed(&[0xff; 512], false), &["compressed cluster at byte 196608"]),
@@ -133,7 +133,7 @@ pub fn rows() -> Vec<Row> {
         ),
         row("half a header", || sound()[..30].to_vec(), &["L1 entries do not fit"]),
         row("an image cut in its tables", || sound()[..(2 << 16) - 1].to_vec(), &["ends within"]),
-        row("no image", || b"KDMV\x01\0\0\0".repeat(100), &["no qcow2 file"]),
-        row("no bytes", Vec::new, &["no qcow2 file"]),
+        row("no image", || b"KDMV\x01\0\0\0".repeat(100), &["not a qcow2 file"]),
+        row("no bytes", Vec::new, &["not a qcow2 file"]),
     ]
 }

@@ -1,4 +1,4 @@
-//! What fuzzing found, by target: the input, and what was wrong. All of it is mended.
+//! Findings of fuzzing by target: the input and the fault. All are fixed.
 
 pub const FINDINGS: &[(&str, &[u8], &str)] = &[
     (

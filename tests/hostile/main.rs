@@ -1,10 +1,10 @@
-//! Archives, container images, disk images and bundles made to do harm, one row each: what becomes of it, in which words,
-//! and that it costs neither memory nor time beyond what the row says. Nothing may appear outside the store, and of a
-//! refused one no tree.
+//! Hostile archives, container images, disk images and bundles, one row each: the result, the words of the refusal, and limits of
+//! memory and time. Nothing may appear outside the store, and a refused one leaves no tree.
 //!
-//! The tables in `src/formats/archive`, `src/formats/oci` and `src/formats/disk` hold single rules against many spellings; here whole attacks meet
-//! the readers as kbake calls them, with their real limits.
+//! The tables in `src/formats/archive`, `src/formats/oci` and `src/formats/disk` try many spellings of single rules; here whole attacks
+//! meet the readers as kbake calls them, with their real limits.
 
+#![allow(unreachable_pub, reason = "a test program has no users")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test looks at the host, and prints")]
 
 mod bundles;
@@ -18,17 +18,12 @@ mod scripts;
 mod streams;
 mod tars;
 
-#[path = "../program/mod.rs"]
-mod program;
-#[path = "../site/mod.rs"]
-mod site;
-#[path = "../web/mod.rs"]
-mod web;
+#[path = "../support/mod.rs"]
+mod support;
 
 #[path = "../fuzz/src/seeds.rs"]
-#[allow(dead_code, reason = "the fuzzer uses the rest")]
 mod seeds;
-#[path = "../fuzz/src/targets.rs"]
+#[path = "../fuzz/src/targets/mod.rs"]
 mod targets;
 
 use std::collections::BTreeSet;
@@ -37,8 +32,7 @@ use std::time::{Duration, Instant};
 
 use row::{Place, Row};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// Memory is measured of the whole process: one at a time.
+/// One test at a time: memory is measured for the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// No row takes longer, on a slow machine and without optimisation.
@@ -67,7 +61,7 @@ fn hostile_archives_do_no_harm() {
     let mut wrong = Vec::new();
     for row in rows {
         let name = row.name;
-        // What makes the bytes is no part of what is measured.
+        // Making the bytes is not measured.
         let bytes = (row.make)();
         let started = Instant::now();
         let (result, used) = memory::measure(|| (row.read)(&bytes, &place));
@@ -101,7 +95,7 @@ fn fuzzing_starts_from_sound_seeds() {
         assert!(!seeds.is_empty(), "{}", target.name);
         for seed in seeds {
             (target.run)(&seed);
-            // And what libFuzzer tries first.
+            // libFuzzer tries these first.
             (target.run)(&seed[..seed.len() / 2]);
         }
         (target.run)(b"");

@@ -1,5 +1,5 @@
-//! How much memory something takes: Rust's own allocations counted one by one, and those of C code (zstd) by the pages
-//! that the process touched.
+//! The memory that a function takes: Rust's allocations are counted one by one, those of C code (zstd) by the pages that the
+//! process touched.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +46,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What `run` gives, and the most bytes that it had at a time.
+/// The result of `run`, and its peak of memory in bytes.
 pub fn measure<T>(run: impl FnOnce() -> T) -> (T, u64) {
     let before = HELD.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
@@ -72,7 +72,7 @@ fn memory_of_both_kinds_is_seen() {
     let (_, used) = measure(|| drop(vec![1_u8; 50 << 20]));
     // A little less is seen where another thread, such as the test runner's own, frees something meanwhile.
     assert!((49 << 20..60 << 20).contains(&used), "{used}");
-    // What zstd's library allocates is not Rust's.
+    // zstd's library does not allocate through Rust.
     let window = 64 << 20;
     let mut packer = zstd::Encoder::new(Vec::new(), 3).unwrap();
     packer.window_log(26).unwrap();

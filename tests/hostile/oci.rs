@@ -4,9 +4,9 @@
 use std::io::{self, Read};
 
 use kbake::Class;
-use kbake::common::tree::ContentSource;
-use kbake::common::value::{Arch, Cancel, Reference, Sha256};
-use kbake::formats::oci::{self, Document, Image};
+use kbake::oci::{self, Document, Image};
+use kbake::tree::ContentSource;
+use kbake::value::{Arch, Cancel, Reference, Sha256};
 
 use super::row::{Expect, MEMORY, Place, Row, Seen};
 use super::seeds;
@@ -22,7 +22,7 @@ fn layer_digest() -> String {
     format!("sha256:{}", Sha256::of(LAYER))
 }
 
-/// A document, and where it is an index, what it has for us.
+/// Reads a document; in an index, the entry for our platform.
 fn document(bytes: &[u8], _: &Place) -> kbake::Result<Seen> {
     match oci::document(bytes, &reference())? {
         Document::Index(index) => Ok(vec![format!("index to {}", index.platform(Arch::Amd64, &reference())?.media_type)]),
@@ -30,12 +30,12 @@ fn document(bytes: &[u8], _: &Place) -> kbake::Result<Seen> {
     }
 }
 
-/// What an index leads to, as kbake reads it: a manifest, and no other index.
+/// Reads a manifest that an index names; another index is refused.
 fn manifest(bytes: &[u8], _: &Place) -> kbake::Result<Seen> {
     oci::manifest(bytes, &reference()).map(|found| vec![format!("manifest of {} layers", found.layers.len())])
 }
 
-/// Gives these bytes whatever is asked for.
+/// A source that returns these bytes for every digest.
 struct Liar<'a>(&'a [u8]);
 
 impl ContentSource for Liar<'_> {
@@ -214,7 +214,7 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-/// As many platforms as fit a document, none of them ours.
+/// The largest number of platforms in a document, none of them ours.
 fn many_entries() -> Vec<u8> {
     let one = |n: usize| {
         format!(r#"{{"mediaType":"a","digest":"","size":1,"platform":{{"os":"o{}","architecture":"{}"}}}}"#, n % 1000, "x".repeat(200))

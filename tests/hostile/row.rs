@@ -1,15 +1,15 @@
-//! A row of the tables, and the place where it is tried.
+//! A row of the tables, and the store in which it is tried.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
-use kbake::common::tree::{Content, Kind, Layer, Tree};
-use kbake::common::value::{Cancel, TreePath};
-use kbake::formats::archive::{Policy, Sink, deb, let_go, tar};
-use kbake::storage::store::{Access, Store};
+use kbake::archive::{Policy, Sink, deb, discard, tar};
+use kbake::store::{Access, Store};
+use kbake::tree::{Content, Kind, Layer, Tree};
+use kbake::value::{Cancel, TreePath};
 use kbake::{Class, Error, Result};
 
-/// What the archive is called: every refusal must say it.
+/// The archive's name, which every refusal must contain.
 pub const WHAT: &str = "pool/evil.archive";
 
 pub type Read1 = Box<dyn Fn(&[u8], &Place) -> Result<Seen>>;
@@ -24,13 +24,13 @@ pub struct Row {
     pub memory: u64,
 }
 
-/// What came out, as lines: nodes of a tree, or a few words about something else.
+/// The result as lines: nodes of a tree, or a few words about something else.
 pub type Seen = Vec<String>;
 
 pub enum Expect {
     /// With this class, and all these words in the message.
     Refused(Class, Vec<String>),
-    /// As exactly this.
+    /// With exactly this result.
     Accepted(Vec<&'static str>),
 }
 
@@ -99,13 +99,13 @@ impl Place {
     }
 
     fn is_folder_of_store(&self, name: &str) -> bool {
-        // What the store makes for itself when it is opened: empty folders.
+        // The store makes empty folders when it is opened.
         let path = self.folder.path().join("store").join(name);
         path.is_dir() && std::fs::read_dir(path).unwrap().next().is_none()
     }
 }
 
-/// Keeps the first few files in the store, and lets the rest go by: each is a file on the disk, forced onto it.
+/// Keeps the first few files in the store and skips the rest: each is synced to the disk.
 struct IntoStore<'a>(&'a Store, u32);
 
 const KEPT: u32 = 20;
@@ -114,7 +114,7 @@ impl Sink for IntoStore<'_> {
     fn put(&mut self, path: &TreePath, size: u64, bytes: &mut dyn Read) -> Result<Content> {
         self.1 += 1;
         if self.1 > KEPT {
-            return let_go(WHAT, size, bytes);
+            return discard(WHAT, size, bytes);
         }
         let mut writer = self.0.writer(None, Some(size))?;
         std::io::copy(bytes, &mut writer).map_err(|e| Error::io(format_args!("keep {path}"), &e))?;
@@ -125,7 +125,7 @@ impl Sink for IntoStore<'_> {
 }
 
 fn seen(tree: &Tree) -> Seen {
-    let line = |(path, node): (&TreePath, &kbake::common::tree::Node)| {
+    let line = |(path, node): (&TreePath, &kbake::tree::Node)| {
         let what = match &node.kind {
             Kind::Dir => "dir".to_owned(),
             Kind::File(Content::Sparse { size, segments }) => format!("sparse {size}/{}", segments.len()),
@@ -137,19 +137,19 @@ fn seen(tree: &Tree) -> Seen {
         };
         format!("{path} {:o} {what}", node.meta.mode)
     };
-    // A bomb of names is not to be told name by name.
+    // An archive of very many names is only counted.
     match tree.len() {
         0..50 => tree.iter().skip(1).map(line).collect(),
         many => vec![format!("{many} nodes")],
     }
 }
 
-/// As kbake reads an upstream tarball.
+/// Reads as kbake reads an upstream tarball.
 pub fn tarball(bytes: &[u8], place: &Place) -> Result<Seen> {
     read_tar(bytes, place, &Policy::strict(WHAT, Layer::Role))
 }
 
-/// As kbake reads the installed base system.
+/// Reads as kbake reads the installed base system.
 pub fn system(bytes: &[u8], place: &Place) -> Result<Seen> {
     read_tar(bytes, place, &Policy::system(WHAT, Layer::Base))
 }
@@ -158,7 +158,7 @@ pub fn read_tar(bytes: &[u8], place: &Place, policy: &Policy) -> Result<Seen> {
     tar::read(bytes, policy, &mut IntoStore(&place.store, 0)).map(|tree| seen(&tree))
 }
 
-/// As kbake reads a package.
+/// Reads as kbake reads a package.
 pub fn package(bytes: &[u8], place: &Place) -> Result<Seen> {
     let control = deb::control(bytes, WHAT)?;
     let tree = deb::data(bytes, &Policy::package(WHAT, Layer::Base), &mut IntoStore(&place.store, 0))?;

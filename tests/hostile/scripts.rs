@@ -1,5 +1,5 @@
-//! Maintainer scripts that try to get out, row by row, with the proof from outside that they did not: real packages, a real
-//! dpkg, the whole program, as root and as an ordinary user.
+//! Maintainer scripts that try to escape, row by row, each checked from outside: real packages, a real dpkg, the whole program, as root
+//! and as an ordinary user.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{LazyLock, PoisonError};
 
-use super::site::{ONE, Site, TOOL, TWO, says};
-use super::web::{Answer, Web};
-use super::{ALONE, program};
+use super::ALONE;
+use crate::support::site::{ONE, Site, TOOL, TWO, says};
+use crate::support::web::{Answer, Web};
+use crate::support::{OTHER_USER, program};
 
-const OTHER_USER: &str = "kbake-test";
-/// A setting of the kernel that harms nobody.
+/// A harmless setting of the kernel.
 const SETTING: &str = "/proc/sys/vm/stat_interval";
 /// Programs for a root in which dpkg can install.
 const PROGRAMS: &[&str] = &[
@@ -50,7 +50,7 @@ struct Row {
     harm: fn(&mut Host, &str) -> bool,
 }
 
-/// Things on the host that nobody may reach.
+/// Things on the host that no script may reach.
 struct Host {
     site: Site,
     port: TcpListener,
@@ -278,7 +278,7 @@ impl Host {
         format!("#!/usr/bin/perl\nuse strict;\nmy (%host, %rows);\n{values}{attempts}{}", include_str!("escapes.pl"))
     }
 
-    /// Builds the role as `user`, with descriptors open that are no business of the build's: what was said.
+    /// Builds the role as `user`, with open descriptors that the build must not inherit. Returns its output.
     fn build(&self, user: Option<&str>, web: &Web) -> String {
         program::copy_to(self.site.dir.path());
         let mut command = Command::new(if user.is_some() { "setpriv" } else { "env" });
@@ -316,7 +316,7 @@ fn is_root() -> bool {
 #[test]
 fn scripts_of_packages_reach_nothing_of_the_host() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // Whoever is not root can only be itself.
+    // An ordinary user can only test as itself.
     let users: &[Option<&str>] = if is_root() { &[None, Some(OTHER_USER)] } else { &[None] };
     let mut wrong = Vec::new();
     for user in users {
@@ -377,7 +377,7 @@ fn a_host_that_cannot_install_fetches_nothing() {
         ("mount -t tmpfs -o noexec none disk", None, 1, &["is on a filesystem that is mounted noexec", "hint: point $KBAKE_STORE"]),
         ("mount -t tmpfs -o size=8m none disk", None, 5, &["not enough space for the store", "estimated for 2 packages", "hint: free "]),
         (
-            // As container engines do, unless they are told otherwise.
+            // The default of container engines.
             "mount -t tmpfs none /proc/sys/kernel",
             None,
             1,

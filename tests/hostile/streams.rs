@@ -1,4 +1,4 @@
-//! Compressed streams: bombs, decoders that ask for much, what is nested, follows, or is cut.
+//! Compressed streams: bombs, decoders that need much memory, nested, trailing and truncated data.
 
 use std::io::{Read, Write};
 
@@ -6,9 +6,9 @@ use super::row::{Expect, MEMORY, Row, WHAT, bad_tar, good_tar, refused, tarball}
 use super::seeds::build::{END, file, header};
 use super::seeds::{gzip, xz, zstd};
 
-/// What a decoder of a 64 MiB dictionary (`xz -9`) needs, in MiB.
+/// The memory of a decoder with a 64 MiB dictionary (`xz -9`), in MiB.
 const XZ_MEMORY: u64 = 100;
-/// What a decoder of a 128 MiB window (`zstd --long`) needs, in MiB.
+/// The memory of a decoder with a 128 MiB window (`zstd --long`), in MiB.
 const ZSTD_MEMORY: u64 = 160;
 
 fn raw(name: &'static str, make: impl FnOnce() -> Vec<u8> + 'static, memory: u64, words: &[&str]) -> Row {

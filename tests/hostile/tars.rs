@@ -1,4 +1,4 @@
-//! Tars: names, links, rights, headers that say two things, sparse files.
+//! Tars: names, links, permissions, contradictory headers, sparse files.
 
 use super::row::{MEMORY, Place, Row, WHAT, bad_tar, good_tar, refused, system, tarball};
 use super::seeds::build::{END, entry, file, folder, header, long, pax, record, sum, with};
@@ -344,7 +344,7 @@ fn cut_everywhere(bytes: &[u8], place: &Place) -> kbake::Result<Vec<String>> {
     Ok(vec!["every cut is refused".to_owned()])
 }
 
-/// Few bytes that stand for many entries; they come packed.
+/// Few compressed bytes for many entries.
 fn bombs() -> Vec<Row> {
     let packed = |name, entry: fn(u32) -> Vec<u8>, count: u32, memory, words: &[&str]| Row {
         make: Box::new(move || {
@@ -388,7 +388,7 @@ fn bombs() -> Vec<Row> {
     ]
 }
 
-/// What looks hostile, and is not, in the form in which it is kept.
+/// Harmless archives that look hostile, with the tree that is kept.
 pub fn accepted() -> Vec<Row> {
     let packed = |row: Row| Row { read: Box::new(system), ..row };
     vec![

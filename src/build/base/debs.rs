@@ -17,7 +17,7 @@ use crate::common::fsx::change;
 use crate::common::tree::{Content, Layer};
 use crate::common::value::{Cancel, Hasher, Sha256, TreePath};
 use crate::formats::archive::deb::{self, Control};
-use crate::formats::archive::{Duplicates, Limits, Parents, Policy, Sink, Verdict, let_go};
+use crate::formats::archive::{Duplicates, Limits, Parents, Policy, Sink, Verdict, discard};
 
 /// The maximum number of threads: each may hold a decoder, which takes 8 MiB for packages as they are made, and up to 96 MiB.
 /// More would gain little, since most packages are unpacked while the first ones are being installed.
@@ -31,10 +31,10 @@ const CHUNK: usize = 256 << 10;
 ///
 /// # Errors
 /// A package with other bytes than locked, or with another name or version than it was locked under.
-pub fn describe(debs: &[&Deb], jobs: usize, cancel: &Cancel) -> Result<Vec<Package>> {
+pub(super) fn describe(debs: &[&Deb], jobs: usize, cancel: &Cancel) -> Result<Vec<Package>> {
     each(debs, jobs, cancel, |deb| {
         if !packages::is_name(&deb.name) {
-            return Err(Error::user(format!("`{}` is no package name", deb.name.escape_debug())));
+            return Err(Error::user(format!("`{}` is not a package name", deb.name.escape_debug())));
         }
         let control = verified(deb, cancel, |bytes| deb::control(bytes, &what(deb)))?;
         check_locked(deb, &control)?;
@@ -46,7 +46,7 @@ pub fn describe(debs: &[&Deb], jobs: usize, cancel: &Cancel) -> Result<Vec<Packa
 ///
 /// # Errors
 /// A package with other bytes than locked; a full disk; an interruption.
-pub fn unpack(debs: &[&Deb], folder: &Path, jobs: usize, cancel: &Cancel) -> Result<BTreeSet<Sha256>> {
+pub(super) fn unpack(debs: &[&Deb], folder: &Path, jobs: usize, cancel: &Cancel) -> Result<BTreeSet<Sha256>> {
     let shipped = each(debs, jobs, cancel, |deb| {
         let path = folder.join(format!("{}.deb", deb.name));
         let file = create(&path)?;
@@ -83,7 +83,7 @@ impl Sink for Shipped {
             // The reader expects contents of the size in the archive.
             return Ok(Content::Blob { digest: Sha256::of(""), size });
         }
-        let content = let_go(&self.what, size, bytes)?;
+        let content = discard(&self.what, size, bytes)?;
         if let Content::Blob { digest, .. } = &content {
             self.digests.insert(*digest);
         }
@@ -129,7 +129,7 @@ fn check_locked(deb: &Deb, control: &Control) -> Result<()> {
 ///
 /// # Errors
 /// Other bytes; errors of `read`; an interruption.
-pub fn verified<T>(deb: &Deb, cancel: &Cancel, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+pub(super) fn verified<T>(deb: &Deb, cancel: &Cancel, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
     let mut input = Hashed { file: open(&deb.path)?, hasher: Hasher::new(), size: 0, cancel };
     let made = read(&mut input);
     cancel.check()?;

@@ -25,7 +25,7 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 
 /// A word from the host that no image may contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fact {
+pub(crate) struct Fact {
     /// A description for people.
     pub what: &'static str,
     /// The word.
@@ -33,7 +33,7 @@ pub struct Fact {
 }
 
 /// The words of this host, and of the day of `now`. A file that the caller cannot read, no script could read either.
-pub fn of_host(now: Epoch) -> Vec<Fact> {
+pub(super) fn of_host(now: Epoch) -> Vec<Fact> {
     let mut facts: Vec<Fact> = FILES.iter().map(|(what, path)| Fact { what, word: read(Path::new(path)) }).collect();
     let cards = Path::new("/sys/class/net");
     let address = |card| Fact { what: "a MAC address of this host", word: read(&cards.join(card).join("address")) };
@@ -77,7 +77,7 @@ fn is_telling(word: &str) -> bool {
 
 impl Fact {
     /// True if the word is in `bytes`, in lower or upper case, with or without hyphens.
-    pub fn is_in(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
         let lower = self.word.to_ascii_lowercase();
         let plain = if self.what.ends_with("id") || self.what.ends_with("UUID") { lower.replace('-', "") } else { lower.clone() };
         let bytes = bytes.to_ascii_lowercase();

@@ -21,7 +21,7 @@ const CHUNK: usize = 256 << 10;
 ///
 /// # Errors
 /// Errors of both; a device, socket or sparse file, which no base has.
-pub fn write(tree: &Tree, source: &dyn ContentSource, out: &mut dyn Write) -> Result<()> {
+pub(super) fn write(tree: &Tree, source: &dyn ContentSource, out: &mut dyn Write) -> Result<()> {
     let mut buffer = vec![0; CHUNK];
     let links = |(_, node): &(&TreePath, &Node)| matches!(node.kind, Kind::HardLink(_));
     for (path, node) in tree.iter().filter(|entry| !links(entry)).chain(tree.iter().filter(links)) {
@@ -42,7 +42,7 @@ fn entry(path: &TreePath, node: &Node, source: &dyn ContentSource, out: &mut dyn
         }
         Kind::File(Content::Blob { digest, size }) => (digest, *size),
         Kind::File(Content::Sparse { .. }) | Kind::CharDev { .. } | Kind::BlockDev { .. } | Kind::Fifo | Kind::Socket => {
-            return Err(Error::internal(format!("{path} of the base is no plain file, folder or link")));
+            return Err(Error::internal(format!("{path} of the base is not a regular file, folder or link")));
         }
     };
     let (digest, size) = kind;
@@ -61,7 +61,7 @@ fn entry(path: &TreePath, node: &Node, source: &dyn ContentSource, out: &mut dyn
 }
 
 fn put(out: &mut dyn Write, bytes: &[u8]) -> Result<()> {
-    out.write_all(bytes).map_err(|e| Error::io("hand the base to tar", &e))
+    out.write_all(bytes).map_err(|e| Error::io("pass the base to tar", &e))
 }
 
 fn padding(size: u64) -> &'static [u8] {

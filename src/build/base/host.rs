@@ -53,7 +53,7 @@ const FORBIDDING: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// All missing requirements, with the packages to install or the setting to change.
-pub fn check(arch: Arch) -> Result<Mode> {
+pub(super) fn check(arch: Arch) -> Result<Mode> {
     let native = match arch {
         Arch::Amd64 => cfg!(all(target_os = "linux", target_arch = "x86_64")),
         Arch::Arm64 => cfg!(all(target_os = "linux", target_arch = "aarch64")),
@@ -72,7 +72,7 @@ pub fn check(arch: Arch) -> Result<Mode> {
 ///
 /// # Errors
 /// A filesystem that does not allow programs to run.
-pub fn check_folder(folder: &Path) -> Result<()> {
+pub(super) fn check_folder(folder: &Path) -> Result<()> {
     if fsx::runs_programs(folder)? {
         return Ok(());
     }

@@ -158,7 +158,7 @@ const ANSWERED: &[&str] =
     &["adduser", "ca-certificates", "cloud-init", "debconf", "iproute2", "libpam-runtime", "man-db", "openssh-server", "tzdata", "ucf"];
 
 /// True if a path that no package ships is known to be the same each time.
-pub fn is_known(path: &TreePath, kind: &Kind) -> bool {
+pub(crate) fn is_known(path: &TreePath, kind: &Kind) -> bool {
     let any = |patterns: &[&str]| patterns.iter().any(|pattern| matches(pattern, path));
     match kind {
         Kind::Dir => any(FOLDERS) || path.name() == b"__pycache__",
@@ -174,13 +174,13 @@ fn is_compiled(path: &TreePath) -> bool {
 }
 
 /// True if a path inside an initramfs is known to be the same each time.
-pub fn is_known_inside(path: &TreePath) -> bool {
+pub(crate) fn is_known_inside(path: &TreePath) -> bool {
     INSIDE.iter().any(|pattern| matches(pattern, path))
 }
 
 /// True if debconf's answers, its `config.dat`, are the packages' own: other packages' questions must be answered by their
 /// defaults ([debconf-devel(7)](https://manpages.debian.org/bookworm/debconf-doc/debconf-devel.7.en.html)).
-pub fn answers_are_known(text: &[u8]) -> bool {
+pub(crate) fn answers_are_known(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
     text.split("\n\n").all(|question| {
         let field = |name: &str| question.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);

@@ -16,7 +16,7 @@ mod known;
 mod normalise;
 mod packages;
 mod rules;
-pub mod sandbox;
+pub(crate) mod sandbox;
 #[cfg(test)]
 mod tests;
 
@@ -28,11 +28,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use facts::Fact;
-pub use known::{answers_are_known, is_known, is_known_inside};
-pub use normalise::{Filter, Rewritten, normalise};
-pub use rules::own_to_one_machine;
-pub use sandbox::Mode;
+pub(crate) use facts::Fact;
+pub(crate) use known::{answers_are_known, is_known, is_known_inside};
+pub(crate) use normalise::{Filter, normalise};
+pub(crate) use sandbox::Mode;
 
 use self::packages::Steps;
 use self::sandbox::HOST_PATH;
@@ -78,7 +77,7 @@ const NO: &str = "no";
 
 /// One locked package. Its bytes are hashed again when they are read, whether they were verified before or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deb {
+pub(crate) struct Deb {
     /// Its name.
     pub name: String,
     /// Its full version.
@@ -95,7 +94,7 @@ pub struct Deb {
 
 /// Everything that decides a base.
 #[derive(Clone)]
-pub struct Spec<'a> {
+pub(crate) struct Spec<'a> {
     /// A base made earlier, with its contents: the packages are installed on top of it.
     pub ground: Option<Ground<'a>>,
     /// The packages: together with the ground's, closed under their dependencies. Their order does not matter.
@@ -112,7 +111,7 @@ pub struct Spec<'a> {
 
 /// A base and its contents.
 #[derive(Clone, Copy)]
-pub struct Ground<'a> {
+pub(crate) struct Ground<'a> {
     /// The tree, as returned by [`build`].
     pub tree: &'a Tree,
     /// The contents of its files.
@@ -120,7 +119,7 @@ pub struct Ground<'a> {
 }
 
 /// A base as it was installed.
-pub struct Installed {
+pub(crate) struct Installed {
     /// The normalised tree.
     pub tree: Tree,
     /// The digests of the files that the packages themselves ship. All other files in the tree were created by installation, or
@@ -132,7 +131,7 @@ pub struct Installed {
 ///
 /// # Errors
 /// All missing requirements at once, with their packages.
-pub fn host_check(arch: Arch) -> Result<Mode> {
+pub(crate) fn host_check(arch: Arch) -> Result<Mode> {
     host::check(arch)
 }
 
@@ -140,13 +139,13 @@ pub fn host_check(arch: Arch) -> Result<Mode> {
 ///
 /// # Errors
 /// A filesystem that does not allow programs to run.
-pub fn folder_check(folder: &Path) -> Result<()> {
+pub(crate) fn folder_check(folder: &Path) -> Result<()> {
     host::check_folder(folder)
 }
 
 /// The free space that an installation needs at least, in bytes, for packages of `packed` bytes as they are locked: their
 /// contents twice, once in the installed root and once on the way into the store.
-pub fn room(packed: u64) -> u64 {
+pub(crate) fn room(packed: u64) -> u64 {
     packed.saturating_mul(UNPACKED).saturating_mul(2)
 }
 
@@ -154,7 +153,7 @@ pub fn room(packed: u64) -> u64 {
 ///
 /// # Errors
 /// A folder that cannot be written to.
-pub fn host_facts(scratch: &Path) -> Result<Vec<Fact>> {
+pub(crate) fn host_facts(scratch: &Path) -> Result<Vec<Fact>> {
     let probe = scratch.join("clock");
     let now = time_of(&probe);
     fsx::remove_file(&probe)?;
@@ -162,7 +161,7 @@ pub fn host_facts(scratch: &Path) -> Result<Vec<Fact>> {
 }
 
 /// The version of this step's code in a plan: it changes whenever the same packages may give other bytes.
-pub fn format() -> String {
+pub(crate) fn format() -> String {
     format!("{FORMAT} {}", Sha256::of(format!("{SETUP}\0{INSTALL}\0{COMPILE}")))
 }
 
@@ -174,7 +173,7 @@ pub fn format() -> String {
 /// # Errors
 /// A package with other bytes than its digest, or with another name or version than locked; a set that is not a base system; a
 /// failure of mmdebstrap with its last lines; an interruption.
-pub fn build(spec: &Spec<'_>, how: &How<'_>, scratch: &Path, sink: &mut dyn Sink) -> Result<Installed> {
+pub(crate) fn build(spec: &Spec<'_>, how: &How<'_>, scratch: &Path, sink: &mut dyn Sink) -> Result<Installed> {
     clean(how.mode, scratch)?;
     let made = make(spec, how, &scratch.join(WORK), sink);
     let removed = clean(how.mode, scratch);
@@ -184,7 +183,7 @@ pub fn build(spec: &Spec<'_>, how: &How<'_>, scratch: &Path, sink: &mut dyn Sink
 }
 
 /// Options that do not affect the result.
-pub struct How<'a> {
+pub(crate) struct How<'a> {
     /// The mode of the sandbox.
     pub mode: Mode,
     /// The number of threads that unpack.
@@ -197,7 +196,7 @@ pub struct How<'a> {
 
 /// Removes the leftovers of a killed build in `scratch`: an unprivileged caller's own `rm` cannot, since they contain folders
 /// of subordinate ids.
-pub fn clean(mode: Mode, scratch: &Path) -> Result<()> {
+pub(crate) fn clean(mode: Mode, scratch: &Path) -> Result<()> {
     sandbox::remove(mode, HOST_PATH, &scratch.join(WORK))
 }
 
@@ -213,7 +212,7 @@ fn make(spec: &Spec<'_>, how: &How<'_>, work: &Path, sink: &mut dyn Sink) -> Res
         let lay_out = spec.ground.map(|ground| move |out: &mut dyn Write| ground::write(ground.tree, ground.source, out));
         let feed = lay_out.as_ref().map(|feed| feed as sandbox::Feed<'_>);
         let line = |line: &str| progress.line(line);
-        let tree = sandbox::run_fed(command, "mmdebstrap", feed, &line, how.cancel, |out| tar::read(out, &policy, &mut filter));
+        let tree = sandbox::run(command, "mmdebstrap", feed, &line, how.cancel, |out| tar::read(out, &policy, &mut filter));
         (unpacking.join().unwrap_or_else(|_| Err(Error::internal("a thread that unpacks packages panicked"))), tree)
     });
     // The scripts end when unpacking fails: then that is the cause.
@@ -334,7 +333,7 @@ fn check_clock(work: &Path, epoch: Epoch) -> Result<()> {
 /// The host's time, taken from a new file at `probe`.
 fn time_of(probe: &Path) -> Result<i64> {
     write(probe, b"")?;
-    Ok(fs::metadata(probe).map_err(|e| Error::io(format_args!("look at {}", probe.display()), &e))?.mtime())
+    Ok(fs::metadata(probe).map_err(|e| Error::io(format_args!("stat {}", probe.display()), &e))?.mtime())
 }
 
 fn make_folder(path: &Path, mode: u32) -> Result<()> {

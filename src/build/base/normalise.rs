@@ -33,7 +33,7 @@ const SOURCES: &str = "\
 ";
 
 /// A sink that keeps forbidden contents from `inner`, and passes on the others, rewritten if a rule says so.
-pub struct Filter<'a> {
+pub(crate) struct Filter<'a> {
     inner: &'a mut dyn Sink,
     epoch: Epoch,
     cleared: &'a [TreePath],
@@ -41,16 +41,16 @@ pub struct Filter<'a> {
 }
 
 /// New contents of files, for [`normalise`]: a sink must answer with contents of the size that the archive names.
-pub type Rewritten = BTreeMap<TreePath, Content>;
+pub(crate) type Rewritten = BTreeMap<TreePath, Content>;
 
 impl<'a> Filter<'a> {
     /// A filter in front of `inner`. Everything at or below `cleared` is dropped, too.
-    pub fn new(inner: &'a mut dyn Sink, epoch: Epoch, cleared: &'a [TreePath]) -> Self {
+    pub(crate) fn new(inner: &'a mut dyn Sink, epoch: Epoch, cleared: &'a [TreePath]) -> Self {
         Filter { inner, epoch, cleared, rewritten: Rewritten::new() }
     }
 
     /// The rewritten files.
-    pub fn finish(self) -> Rewritten {
+    pub(crate) fn finish(self) -> Rewritten {
         self.rewritten
     }
 }
@@ -110,7 +110,7 @@ fn fate_with(path: &TreePath, cleared: &[TreePath]) -> Fate {
 ///
 /// # Errors
 /// The tree shows that the host could not do what the packages asked for, or was not read through [`Filter`].
-pub fn normalise(tree: &mut Tree, epoch: Epoch, rewritten: Rewritten, cleared: &[TreePath]) -> Result<()> {
+pub(crate) fn normalise(tree: &mut Tree, epoch: Epoch, rewritten: Rewritten, cleared: &[TreePath]) -> Result<()> {
     check_capabilities(tree)?;
     check_links(tree, cleared)?;
     apply_fates(tree, rewritten, cleared)?;
@@ -143,8 +143,10 @@ fn check_links(tree: &Tree, cleared: &[TreePath]) -> Result<()> {
     };
     match tree.iter().find(other_name) {
         None => Ok(()),
-        Some((path, _)) => Err(Error::user(format!("{path} is a hard link, and one of its names would be normalised, not the other"))
-            .hint("report the package that made it, so that the base's rules can cover it")),
+        Some((path, _)) => {
+            Err(Error::user(format!("{path} is a hard link: normalising would remove or replace only one of its two names"))
+                .hint("report the package that made it, so that the base's rules can cover it"))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::formats::archive::deb::Control;
 const FIRST: &[&str] = &["base-passwd", "base-files"];
 /// The control fields that decide a package's place in the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
+pub(super) struct Package {
     /// Its name.
     pub name: String,
     /// `Essential: yes`.
@@ -26,7 +26,7 @@ pub struct Package {
 
 impl Package {
     /// Reads the fields from the package's control data.
-    pub fn of(control: &Control) -> Self {
+    pub(super) fn of(control: &Control) -> Self {
         let list = |name: &str| alternatives(control.field(name).unwrap_or_default());
         Package {
             name: control.package().to_owned(),
@@ -46,7 +46,7 @@ impl Package {
 }
 
 /// True for a name that Debian allows, which also needs no quoting in any shell.
-pub fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     first && name.len() >= 2 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))
 }
@@ -60,7 +60,7 @@ fn alternatives(field: &str) -> Vec<Vec<String>> {
 
 /// The steps of an installation, as package names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Steps {
+pub(super) struct Steps {
     /// Essential packages and all their dependencies, in the order in which `dpkg` takes them.
     pub essential: Vec<String>,
     /// All others, in steps: a package's `Pre-Depends` are installed in earlier steps. Within a step dpkg unpacks all packages
@@ -72,7 +72,7 @@ pub struct Steps {
 ///
 /// # Errors
 /// There is no essential package, or a dependency of one is missing.
-pub fn steps(all: &BTreeMap<String, Package>) -> Result<Steps> {
+pub(super) fn steps(all: &BTreeMap<String, Package>) -> Result<Steps> {
     let incomplete = |what: String| {
         Error::user(format!("the locked packages do not form a base system: {what}")).hint("run `kbake lock` to resolve them again")
     };
@@ -101,7 +101,7 @@ pub fn steps(all: &BTreeMap<String, Package>) -> Result<Steps> {
 }
 
 /// The steps of an installation on top of a system that has all other dependencies of these packages.
-pub fn further(all: &BTreeMap<String, Package>) -> Steps {
+pub(super) fn further(all: &BTreeMap<String, Package>) -> Steps {
     let rest = in_steps(all, all.keys().map(String::as_str).collect());
     Steps { essential: Vec::new(), rest: rest.into_iter().map(|step| step.into_iter().map(str::to_owned).collect()).collect() }
 }

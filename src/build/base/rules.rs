@@ -6,7 +6,7 @@ use crate::common::value::{Epoch, TreePath};
 
 /// The fate of one path.
 #[derive(Debug, Clone, Copy)]
-pub enum Fate {
+pub(super) enum Fate {
     /// It is kept.
     Keep,
     /// It is removed.
@@ -105,7 +105,7 @@ const REMOVED: &[&str] = &[
 const EMPTIED: &[&str] = &["etc/machine-id", "var/cache/debconf/passwords.dat"];
 
 /// The fate of `path`. `/etc/resolv.conf` is handled elsewhere: only its link is the packages'.
-pub fn fate(path: &TreePath) -> Fate {
+pub(super) fn fate(path: &TreePath) -> Fate {
     let any = |patterns: &[&str]| patterns.iter().any(|pattern| matches(pattern, path));
     if any(CLEARED) || any(OWN) || any(REMOVED) {
         return Fate::Remove;
@@ -121,22 +121,22 @@ pub fn fate(path: &TreePath) -> Fate {
 }
 
 /// True if a removed path is removed even if it is a folder.
-pub fn with_folders(path: &TreePath) -> bool {
+pub(super) fn with_folders(path: &TreePath) -> bool {
     CLEARED.iter().any(|pattern| matches(pattern, path))
 }
 
 /// The patterns of paths that belong to one machine, in a form that a shell understands, too.
-pub fn own_to_one_machine() -> impl Iterator<Item = &'static str> {
+pub(crate) fn own_to_one_machine() -> impl Iterator<Item = &'static str> {
     OWN.iter().copied()
 }
 
 /// True when `path` belongs to one machine.
-pub fn is_own_to_one_machine(path: &TreePath) -> bool {
+pub(super) fn is_own_to_one_machine(path: &TreePath) -> bool {
     OWN.iter().any(|pattern| matches(pattern, path))
 }
 
 /// True if `pattern` matches `path`.
-pub fn matches(pattern: &str, path: &TreePath) -> bool {
+pub(super) fn matches(pattern: &str, path: &TreePath) -> bool {
     let mut parts = path.components();
     for want in pattern.split('/') {
         let Some(part) = parts.next() else { return false };

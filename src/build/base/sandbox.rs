@@ -21,7 +21,7 @@ use crate::common::fsx;
 use crate::common::value::Cancel;
 
 /// The search path for the host's programs: never the caller's `PATH`.
-pub const HOST_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const HOST_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// The script that confines. See the file's own comments.
 const CONFINE: &str = include_str!("confine.pl");
 /// The host's id of the sandbox's root, for a caller who is root; the 65535 others follow. Neither accounts nor containers have
@@ -42,7 +42,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The way in which a tree with many owners is made here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// The caller is root.
     Root,
     /// In a user namespace, with the caller's subordinate ids.
@@ -51,7 +51,7 @@ pub enum Mode {
 
 impl Mode {
     /// The mode for the caller's rights.
-    pub fn of_caller() -> Self {
+    pub(crate) fn of_caller() -> Self {
         if rustix::process::geteuid().is_root() { Mode::Root } else { Mode::Unprivileged }
     }
 
@@ -88,7 +88,7 @@ pub(super) fn covers(map: &str, first: u64, count: u64) -> bool {
 
 /// A file or folder of the host that is in the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Share {
+pub(crate) struct Share {
     /// Its absolute path.
     pub from: PathBuf,
     /// Its path in the sandbox, without the first `/`.
@@ -99,19 +99,19 @@ pub struct Share {
 
 impl Share {
     /// A read-only share.
-    pub fn read(from: impl Into<PathBuf>, at: impl Into<String>) -> Self {
+    pub(crate) fn read(from: impl Into<PathBuf>, at: impl Into<String>) -> Self {
         Share { from: from.into(), at: at.into(), writable: false }
     }
 
     /// A writable share.
-    pub fn change(from: impl Into<PathBuf>, at: impl Into<String>) -> Self {
+    pub(crate) fn change(from: impl Into<PathBuf>, at: impl Into<String>) -> Self {
         Share { writable: true, ..Share::read(from, at) }
     }
 }
 
 /// A command that runs `program` confined, with nothing of the caller's environment, in the folder `/`. It must be started by
 /// the process that calls this function.
-pub fn command(mode: Mode, path: &str, shares: &[Share], program: &[&str]) -> Command {
+pub(crate) fn command(mode: Mode, path: &str, shares: &[Share], program: &[&str]) -> Command {
     let mut command = mode.confiner();
     command.args(["-e", CONFINE, "--"]).arg(std::process::id().to_string()).arg(mode.first_id());
     for share in shares {
@@ -124,28 +124,15 @@ pub fn command(mode: Mode, path: &str, shares: &[Share], program: &[&str]) -> Co
 }
 
 /// Writes a program's standard input.
-pub type Feed<'a> = &'a (dyn Fn(&mut dyn Write) -> Result<()> + Sync);
+pub(crate) type Feed<'a> = &'a (dyn Fn(&mut dyn Write) -> Result<()> + Sync);
 
-/// Runs `command`, passes its standard output to `read`, and each line of its standard error to `line`.
-///
-/// # Errors
-/// See [`run_fed`].
-pub fn run<T>(
-    command: Command,
-    what: &str,
-    line: &(dyn Fn(&str) + Sync),
-    cancel: &Cancel,
-    read: impl FnOnce(&mut dyn Read) -> Result<T>,
-) -> Result<T> {
-    run_fed(command, what, None, line, cancel, read)
-}
-
-/// Like [`run`], with the output of `feed` as the program's standard input.
+/// Runs `command` with the output of `feed` as its standard input, passes its standard output to `read`, and each line of its standard
+/// error to `line`.
 ///
 /// # Errors
 /// [`Class::Interrupted`] after a request to stop: all started processes are then dead. Otherwise the program's failure with
 /// its last lines, or the error of `read` if that came first.
-pub fn run_fed<T>(
+pub(crate) fn run<T>(
     mut command: Command,
     what: &str,
     feed: Option<Feed<'_>>,
@@ -281,7 +268,7 @@ fn failure(status: ExitStatus, what: &str, lines: Vec<String>) -> Error {
 
 /// Removes `folder` and everything in it, also files of subordinate ids. By `rm`: a script may have nested folders more deeply
 /// than there are descriptors, or stack, to follow.
-pub fn remove(mode: Mode, path: &str, folder: &Path) -> Result<()> {
+pub(crate) fn remove(mode: Mode, path: &str, folder: &Path) -> Result<()> {
     if !fsx::exists(folder)? {
         return Ok(());
     }
@@ -297,7 +284,7 @@ pub fn remove(mode: Mode, path: &str, folder: &Path) -> Result<()> {
 fn remover(mode: Mode, path: &str, folder: &Path) -> Result<Command> {
     let rm = ["rm", "-rf", "--one-file-system", "--"];
     let (Some(above), Some(name)) = (folder.parent(), folder.file_name()) else {
-        return Err(Error::internal(format!("{} is no folder of a build", folder.display())));
+        return Err(Error::internal(format!("{} is not a work folder of a build", folder.display())));
     };
     match mode {
         Mode::Root => {

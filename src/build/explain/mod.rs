@@ -1,7 +1,7 @@
 //! Explanations of an image: its bill of materials, the origin of each path, the reasons for a rebuild.
 
-pub mod contents;
-pub mod origin;
-pub mod provenance;
-pub mod sbom;
-pub mod why;
+pub(crate) mod contents;
+pub(crate) mod origin;
+pub(crate) mod provenance;
+pub(crate) mod sbom;
+pub(crate) mod why;

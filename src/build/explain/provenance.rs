@@ -11,7 +11,7 @@ use crate::common::error::{Error, Result};
 use crate::common::value::{ArtifactName, TreePath, unescape};
 use crate::spec::lock::{self, Entry, LockedArtifact, Table};
 use crate::spec::plan::compare::{Group, Subject, lines};
-use crate::spec::plan::{Made, PlannedKind};
+use crate::spec::plan::{Extraction, PlannedKind};
 
 /// The version of the text. Other versions are not read; then only the plan's lines are known.
 const FORMAT: u32 = 1;
@@ -19,7 +19,7 @@ const FORMAT: u32 = 1;
 /// The causes of all lines of one plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Causes {
+pub(crate) struct Causes {
     format: u32,
     /// The version of the kbake that made the plan.
     pub kbake: String,
@@ -32,7 +32,7 @@ pub struct Causes {
 /// One cause of a line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
-pub enum Cause {
+pub(crate) enum Cause {
     /// kbake's own code, in every image or for a part of roles.
     Kbake {
         /// The part's name; none for code that is in every image.
@@ -70,7 +70,7 @@ impl Causes {
     ///
     /// # Errors
     /// The plan cannot be parsed: a bug.
-    pub fn of(resolved: &Resolved) -> Result<Self> {
+    pub(crate) fn of(resolved: &Resolved) -> Result<Self> {
         let work = Work { resolved, lines: lock::places(&resolved.lock.text) };
         let mut by = BTreeMap::new();
         for subject in lines(&resolved.plan.text(), "the plan")?.keys() {
@@ -84,18 +84,18 @@ impl Causes {
     }
 
     /// Parses the text; none for another version or malformed text.
-    pub fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         serde_json::from_slice(text).ok().filter(|causes: &Causes| causes.format == FORMAT)
     }
 
     /// The causes as text, canonical.
-    pub fn text(&self) -> Result<String> {
+    pub(crate) fn text(&self) -> Result<String> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::internal(format!("causes cannot be written: {e}")))?;
         Ok(text + "\n")
     }
 
     /// The causes of one line.
-    pub fn causes(&self, subject: &Subject) -> &[Cause] {
+    pub(crate) fn causes(&self, subject: &Subject) -> &[Cause] {
         self.by.get(&subject.to_string()).map_or(&[], Vec::as_slice)
     }
 }
@@ -120,7 +120,7 @@ impl Work<'_> {
             Group::Unit => origins.units.get(subject.name()).map_or_else(kbake, written),
             Group::Path => {
                 let bytes = unescape(subject.name()).and_then(|bytes| TreePath::parse(&bytes, true).ok());
-                let path = bytes.ok_or_else(|| Error::internal(format!("`{subject}` of the plan is no path")))?;
+                let path = bytes.ok_or_else(|| Error::internal(format!("`{subject}` of the plan is not a path")))?;
                 self.path(&path)
             }
         })
@@ -160,7 +160,7 @@ impl Work<'_> {
                 let asked = Shown(by).to_string();
                 match (from, self.resolved.plan.files().get(path).map(|node| &node.kind)) {
                     (Some(from), _) => causes.extend(self.artifact(from, &asked)),
-                    (None, Some(PlannedKind::Made(Made::Pulled(image, _)))) => causes.push(Cause::Locked {
+                    (None, Some(PlannedKind::Extraction(Extraction::Pulled(image, _)))) => causes.push(Cause::Locked {
                         at: self.at(Table::Image, name.as_str(), None),
                         what: format!("image {name}"),
                         version: reference.to_string(),

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use crate::build::sbom::{Bill, Item, artifact_id, package_id};
 use crate::build::{Origin, Resolved};
 use crate::common::value::{ArtifactName, Sha256, TreePath};
-use crate::spec::plan::{Made, PlannedKind};
+use crate::spec::plan::{Extraction, PlannedKind};
 
 /// The bill's items for the image of a role.
-pub fn bill(resolved: &Resolved) -> Bill {
+pub(crate) fn bill(resolved: &Resolved) -> Bill {
     of(resolved, items(resolved))
 }
 
@@ -29,15 +29,15 @@ pub(in crate::build) fn items(resolved: &Resolved) -> Vec<Item> {
     let mut places: BTreeMap<ArtifactName, Vec<String>> = BTreeMap::new();
     for (path, node) in plan.files() {
         match (&node.kind, resolved.origins.files.get(path)) {
-            (PlannedKind::Made(Made::Extract(_)), Some(Origin::Artifact { name, .. })) => {
+            (PlannedKind::Extraction(Extraction::File(_)), Some(Origin::Artifact { name, .. })) => {
                 places.entry(name.clone()).or_default().push(path.to_string());
             }
-            (PlannedKind::Made(Made::Built(image, _)), Some(Origin::Image { from: Some(from), .. })) => {
+            (PlannedKind::Extraction(Extraction::Built(image, _)), Some(Origin::Image { from: Some(from), .. })) => {
                 let inside = image.files.iter().map(|(inner, _)| format!("{path}:{inner}"));
                 places.entry(from.clone()).or_default().extend(inside);
                 items.push(Item::built(image, path, vec![id(resolved, from)]));
             }
-            (PlannedKind::Made(Made::Pulled(image, _)), _) => items.push(Item::pulled(image, path)),
+            (PlannedKind::Extraction(Extraction::Pulled(image, _)), _) => items.push(Item::pulled(image, path)),
             (PlannedKind::Named { digest, .. }, _) => items.push(Item::file(path, *digest)),
             (PlannedKind::File(bytes), _) if is_recipes(resolved, path) => items.push(Item::file(path, Sha256::of(bytes))),
             _ => {}

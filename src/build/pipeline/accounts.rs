@@ -12,7 +12,7 @@ use crate::spec::plan::Account;
 ///
 /// # Errors
 /// The number belongs to another account or group.
-pub fn add(mut tree: Tree, users: &BTreeMap<String, Account>, source: &dyn ContentSource) -> Result<Tree> {
+pub(crate) fn add(mut tree: Tree, users: &BTreeMap<String, Account>, source: &dyn ContentSource) -> Result<Tree> {
     for (name, account) in users {
         let files = ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"].map(TreePath::fixed);
         let [passwd, group, ..] = &files;
@@ -60,15 +60,8 @@ fn append(tree: &mut Tree, path: &TreePath, line: &str, source: &dyn ContentSour
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::testing::Blobs;
     use crate::common::tree::{Layer, Meta, Node};
-    use crate::common::value::Sha256;
-
-    struct NoBlobs;
-    impl ContentSource for NoBlobs {
-        fn open(&self, _: &Sha256, _: u64) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
-            Err(std::io::Error::other("all contents are inline"))
-        }
-    }
 
     fn tree() -> Tree {
         let mut tree = Tree::new(Meta::new(0o755, 0, 0, 0));
@@ -88,13 +81,13 @@ mod tests {
     }
 
     fn with(name: &str, id: u32) -> Result<Tree> {
-        add(tree(), &BTreeMap::from([(name.to_owned(), Account { id, home: TreePath::fixed("var/lib/etcd") })]), &NoBlobs)
+        add(tree(), &BTreeMap::from([(name.to_owned(), Account { id, home: TreePath::fixed("var/lib/etcd") })]), &Blobs::default())
     }
 
     #[test]
     fn an_account_gets_its_lines() {
         let tree = with("etcd", 950).unwrap();
-        let text = |path: &str| text_of(&tree, &NoBlobs, &TreePath::fixed(path)).unwrap();
+        let text = |path: &str| text_of(&tree, &Blobs::default(), &TreePath::fixed(path)).unwrap();
         assert!(text("etc/passwd").ends_with("/bin/false\netcd:x:950:950::/var/lib/etcd:/usr/sbin/nologin\n"));
         assert_eq!(text("etc/group").lines().last(), Some("etcd:x:950:"));
         assert_eq!((text("etc/shadow").lines().last(), text("etc/gshadow").lines().last()), (Some("etcd:!*:::::::"), Some("etcd:!::")));

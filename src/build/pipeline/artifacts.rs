@@ -10,7 +10,7 @@ use crate::common::document::Located;
 use crate::common::error::{Error, Result};
 use crate::common::value::{ArtifactName, Digest, ReleaseVersion, Sha256, TreePath, quote};
 use crate::spec::lock::{ArtifactSource, Entry, Lock, LockedArtifact};
-use crate::spec::plan::{BuiltImage, Extract, Form, Made, Owner, PlannedKind, PlannedNode, PulledImage};
+use crate::spec::plan::{BuiltImage, Extraction, FileSource, Form, Owner, PlannedKind, PlannedNode, PulledImage};
 use crate::spec::project::{Channel, Digests, Project};
 use crate::spec::recipe::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Part, Recipe, Sources, Subject};
 use crate::storage::fetch::{Source, Want};
@@ -67,7 +67,7 @@ pub struct Absent {
 ///
 /// # Errors
 /// A name that the channel does not know, an artifact that is not locked, or a path in the image that is used twice.
-pub fn of(project: &Project, channel: &Channel, lock: &Lock, layers: &[&Recipe], digests: &dyn Digests) -> Result<Artifacts> {
+pub(crate) fn of(project: &Project, channel: &Channel, lock: &Lock, layers: &[&Recipe], digests: &dyn Digests) -> Result<Artifacts> {
     let mut work = Work { project, digests, sources: &channel.sources, lock, out: Artifacts::default() };
     work.out.facts.runtime = runtime(layers)?;
     for layer in layers {
@@ -120,7 +120,7 @@ enum Bytes {
     /// An artifact under this digest.
     Locked(Digest),
     /// A file of a locked package.
-    Member(Extract, String),
+    Member(FileSource, String),
     /// An installed package brings it.
     Package,
     /// The channel does not have it.
@@ -147,7 +147,7 @@ impl Work<'_> {
                 return Err(error.hint("give the artifact's table `install = \"/usr/local/bin/…\"`, or `unpack` when it is an archive"));
             }
             (Bytes::Locked(digest), Install::Whole { path, mode }) => {
-                self.put(path.clone(), file(Extract::Whole(*digest), mode.bits()), name)?;
+                self.put(path.clone(), file(FileSource::Whole(*digest), mode.bits()), name)?;
             }
             (Bytes::Member(extract, _), Install::Whole { path, mode }) => {
                 self.put(path.clone(), file(extract.clone(), mode.bits()), name)?
@@ -173,8 +173,8 @@ impl Work<'_> {
         }
         let reference = image.full_name(&self.sources.versions)?;
         let form = form(&self.out.facts);
-        let pulled = |index| Made::Pulled(PulledImage { reference: reference.clone(), index, arch: self.sources.arch }, form);
-        let (made, from) = match &image.content {
+        let pulled = |index| Extraction::Pulled(PulledImage { reference: reference.clone(), index, arch: self.sources.arch }, form);
+        let (extraction, from) = match &image.content {
             _ if let Some((manifest, path)) = own => {
                 // A link out of the project is refused here; a missing file is reported when it is needed.
                 self.project.own_file(path)?;
@@ -190,7 +190,7 @@ impl Work<'_> {
                 Ok(files) => {
                     let (arch, epoch) = (self.sources.arch, self.sources.epoch);
                     let built = BuiltImage { reference: reference.clone(), arch, epoch, command: command.clone(), files };
-                    (Made::Built(built, form), Some(from.value.clone()))
+                    (Extraction::Built(built, form), Some(from.value.clone()))
                 }
                 Err(why) => {
                     self.absent("image", &name.value, why);
@@ -204,7 +204,7 @@ impl Work<'_> {
             }
         };
         let path = below(&TreePath::fixed(IMAGES), &format!("{}.tar", name.value)).map_err(Error::internal)?;
-        let node = PlannedNode { mode: 0o644, owner: Owner::root(), kind: PlannedKind::Made(made) };
+        let node = PlannedNode { mode: 0o644, owner: Owner::root(), kind: PlannedKind::Extraction(extraction) };
         let origin = origin::Origin::Image { name: name.value.clone(), reference: reference.clone(), from, by: name.place.clone() };
         self.put_as(path, node, name, origin)?;
         self.out.facts.images.insert(name.value.clone(), reference);
@@ -217,10 +217,10 @@ impl Work<'_> {
         image: &Image,
         from: &Located<ArtifactName>,
         files: &[Located<MemberPath>],
-    ) -> Result<Result<Vec<(TreePath, Extract)>, String>> {
+    ) -> Result<Result<Vec<(TreePath, FileSource)>, String>> {
         let artifact = self.sources.artifact(from)?;
         let program = |name: &str| below(&TreePath::fixed(PROGRAMS), name).map_err(|why| image.place.error(why));
-        let one = |path: TreePath, extract: Extract| Ok(Ok(vec![(path, extract)]));
+        let one = |path: TreePath, extract: FileSource| Ok(Ok(vec![(path, extract)]));
         match (self.bytes(&from.value, artifact)?, &artifact.install) {
             (Bytes::Absent(why), _) => Ok(Err(format!("it is built from `{}`: {why}", from.value))),
             (Bytes::Package, _) => {
@@ -240,7 +240,7 @@ impl Work<'_> {
                     false => Ok(Ok(programs)),
                 }
             }
-            (Bytes::Locked(digest), _) => one(program(from.value.as_str())?, Extract::Whole(digest)),
+            (Bytes::Locked(digest), _) => one(program(from.value.as_str())?, FileSource::Whole(digest)),
         }
     }
 
@@ -266,7 +266,7 @@ impl Work<'_> {
                 self.out.wants.insert(digest, want);
                 self.out.members.insert(name.clone(), entry.clone());
                 self.version(name, version);
-                let extract = Extract::Member { archive: digest, strip: 0, member: member.value.as_str().to_owned() };
+                let extract = FileSource::Member { archive: digest, strip: 0, member: member.value.as_str().to_owned() };
                 Ok(Bytes::Member(extract, member.value.name().to_owned()))
             }
         }
@@ -361,12 +361,12 @@ fn form(facts: &Facts) -> Form {
     }
 }
 
-fn file(extract: Extract, mode: u16) -> PlannedNode {
-    PlannedNode { mode, owner: Owner::root(), kind: PlannedKind::Made(Made::Extract(extract)) }
+fn file(extract: FileSource, mode: u16) -> PlannedNode {
+    PlannedNode { mode, owner: Owner::root(), kind: PlannedKind::Extraction(Extraction::File(extract)) }
 }
 
-fn member_of(archive: Digest, strip: u32, member: &MemberPath) -> Extract {
-    Extract::Member { archive, strip, member: member.as_str().to_owned() }
+fn member_of(archive: Digest, strip: u32, member: &MemberPath) -> FileSource {
+    FileSource::Member { archive, strip, member: member.as_str().to_owned() }
 }
 
 fn below(folder: &TreePath, name: &str) -> Result<TreePath, String> {
@@ -381,15 +381,15 @@ fn upstream_part(version: &str) -> Option<ReleaseVersion> {
 }
 
 /// The artifact's name in messages, by digest.
-pub fn name_of(artifacts: &Artifacts, digest: &Digest) -> String {
+pub(crate) fn name_of(artifacts: &Artifacts, digest: &Digest) -> String {
     let wanted = artifacts.wants.get(digest).map(|want| want.name.clone());
     wanted.or_else(|| artifacts.own.get(digest).map(|own| own.name.to_string())).unwrap_or_else(|| digest.to_string())
 }
 
 /// The images that are pulled.
-pub fn pulled(artifacts: &Artifacts) -> Vec<&PulledImage> {
+pub(crate) fn pulled(artifacts: &Artifacts) -> Vec<&PulledImage> {
     let images = artifacts.nodes.values().filter_map(|node| match &node.kind {
-        PlannedKind::Made(Made::Pulled(image, _)) => Some(image),
+        PlannedKind::Extraction(Extraction::Pulled(image, _)) => Some(image),
         _ => None,
     });
     images.collect()

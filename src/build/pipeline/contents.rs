@@ -9,10 +9,10 @@ use crate::common::tree::ContentSource;
 use crate::common::tree::pack::PackIndex;
 use crate::common::value::{Hasher, Sha256};
 use crate::spec::project::LargeFile;
-use crate::storage::store::{Blob, BlobFile, Store};
+use crate::storage::store::{Blob, BlobFile};
 
 /// Blobs that a tree names beside its pack, open for reading.
-pub type Blobs = BTreeMap<Sha256, BlobFile>;
+pub(crate) type Blobs = BTreeMap<Sha256, BlobFile>;
 
 /// The contents of a tree: the base's pack in the store, and the recipes' large files.
 pub struct Contents {
@@ -67,18 +67,6 @@ impl ContentSource for Contents {
                 Some(file) => Ok(Box::new(VerifiedFile::open(file)?)),
                 None => Err(Error::internal(format!("no source has the content sha256:{digest} of {size} bytes")).into()),
             },
-        }
-    }
-}
-
-/// The store's blobs as a content source.
-pub(in crate::build) struct StoreContents<'a>(pub(in crate::build) &'a Store);
-
-impl ContentSource for StoreContents<'_> {
-    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        match self.0.reader(digest)? {
-            Some(reader) if reader.len() == size => Ok(Box::new(reader)),
-            _ => Err(Error::internal(format!("sha256:{digest} of {size} bytes is not in the store")).into()),
         }
     }
 }

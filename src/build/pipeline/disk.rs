@@ -35,7 +35,7 @@ const JOURNAL_BLOCKS: u32 = 16384;
 const GRUB_PACKAGE: &str = "grub-pc-bin";
 
 /// The package with GRUB's files among a channel's tools.
-pub fn grub_package(packages: &[Locked]) -> Option<&Locked> {
+pub(crate) fn grub_package(packages: &[Locked]) -> Option<&Locked> {
     packages.iter().find(|package| package.name.as_str() == GRUB_PACKAGE)
 }
 
@@ -49,12 +49,12 @@ fn grub_files(store: &Store, packages: &[Locked]) -> Result<GrubFiles> {
 }
 
 /// GRUB's settings in a plan's images: the folder of its menu, and its first commands.
-pub fn grub_words(plan: &Plan) -> (String, String) {
+pub(crate) fn grub_words(plan: &Plan) -> (String, String) {
     (grub::prefix(ROOT_NUMBER), grub::early_config(plan.root_uuid().as_bytes()))
 }
 
 /// The key of a role's boot loader: GRUB's package, its modules, its first commands, and the format of images. None without a package.
-pub fn loader_key(resolved: &Resolved) -> Option<Sha256> {
+pub(crate) fn loader_key(resolved: &Resolved) -> Option<Sha256> {
     let package = grub_package(&resolved.tools)?.sha256;
     let (prefix, config) = grub_words(&resolved.plan);
     let modules = grub::MODULES.join(" ");
@@ -62,7 +62,7 @@ pub fn loader_key(resolved: &Resolved) -> Option<Sha256> {
 }
 
 /// GRUB for a plan's images, built from the locked package in the store.
-pub fn loader(plan: &Plan, store: &Store, packages: &[Locked]) -> Result<Loader> {
+pub(crate) fn loader(plan: &Plan, store: &Store, packages: &[Locked]) -> Result<Loader> {
     let (prefix, config) = grub_words(plan);
     Loader::new(&grub_files(store, packages)?, grub::MODULES, &prefix, &config)
 }
@@ -84,7 +84,7 @@ fn read_grub(store: &Store, locked: &Locked) -> Result<GrubFiles> {
 
 /// The base alone, laid out as [`disk`] does, on an unbootable disk of `size` bytes. A cluster that has only file contents
 /// here is at the same place on every disk of that size over this base, unless the tree changes or lacks one of these files.
-pub fn base_disk(base: &Tree, size: u64) -> Result<Pieces> {
+pub(crate) fn base_disk(base: &Tree, size: u64) -> Result<Pieces> {
     let params = ext4::Params {
         uuid: [0; 16],
         label: String::new(),
@@ -97,7 +97,7 @@ pub fn base_disk(base: &Tree, size: u64) -> Result<Pieces> {
 }
 
 /// The disk layout of a tree over its base.
-pub fn disk(plan: &Plan, tree: &Tree, base: &Tree, loader: &Loader) -> Result<Pieces> {
+pub(crate) fn disk(plan: &Plan, tree: &Tree, base: &Tree, loader: &Loader) -> Result<Pieces> {
     let root_uuid = *plan.root_uuid().as_bytes();
     let size = plan.disk_size();
     let core_lba = CORE_START / SECTOR;

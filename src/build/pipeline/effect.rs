@@ -112,14 +112,8 @@ fn loadable(known: &BTreeSet<String>, module: &Located<ModuleName>) -> Result<()
 mod tests {
     use super::*;
     use crate::common::document::open;
+    use crate::common::testing::Blobs;
     use crate::common::tree::{Content, Layer, Meta, Node};
-
-    struct NoBlobs;
-    impl ContentSource for NoBlobs {
-        fn open(&self, _: &crate::common::value::Sha256, _: u64) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
-            Err(std::io::Error::other("all contents are inline"))
-        }
-    }
 
     fn base() -> Tree {
         let mut tree = Tree::new(Meta::new(0o755, 0, 0, 1));
@@ -146,7 +140,7 @@ mod tests {
 
     fn removing(path: &str) -> Result<(), String> {
         let path = Located { value: TreePath::fixed(path), place: located::<String>("x").place };
-        Effects { removals: vec![path], modules: Vec::new() }.check(&base(), &NoBlobs).map_err(|error| error.to_string())
+        Effects { removals: vec![path], modules: Vec::new() }.check(&base(), &Blobs::default()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -172,7 +166,7 @@ mod tests {
     fn a_module_is_one_that_the_kernel_has() {
         let loading = |name: &str| {
             let effects = Effects { removals: Vec::new(), modules: vec![located(name)] };
-            effects.check(&base(), &NoBlobs).map_err(|error| error.to_string())
+            effects.check(&base(), &Blobs::default()).map_err(|error| error.to_string())
         };
         for good in ["br_netfilter", "br-netfilter", "nbd", "ext4"] {
             loading(good).unwrap();

@@ -4,49 +4,66 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::step::extractions;
-use super::{artifacts, extract, images, saved};
+use super::inputs::{all_inputs, inputs_of, want, wants};
+use super::step::{BasePart, Step, StepInput, planned_steps};
+use super::{extract, images, saved};
 use crate::build::base;
 use crate::build::{Bake, Resolved};
 use crate::common::error::{Class, Error, Result};
 use crate::common::report::{Item, ItemKind, Outcome, Report};
 use crate::common::value::Digest;
-use crate::spec::lock::Entry as Locked;
-use crate::spec::plan::Made;
 use crate::storage::fetch::{self, Events, Source, Want};
 
 impl Bake<'_> {
     /// Fetches all inputs of a plan, even if results of them are cached.
     pub fn fetch_all(&self, resolved: &Resolved) -> Result<()> {
-        let mut wanted = wants(resolved.packages.iter().chain(&resolved.tools));
-        wanted.extend(resolved.artifacts.wants.values().cloned());
-        let pulled = artifacts::pulled(&resolved.artifacts);
-        wanted.extend(pulled.iter().map(|image| images::index(image)));
-        self.take_own(resolved)?;
-        self.fetch_missing(Some(&resolved.suite), wanted)?;
-        pulled.into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
+        self.fetch_inputs(resolved, &all_inputs(resolved))
     }
 
     /// Fetches what the build of the plan's image will read: all at once and before the first long step, so that an
     /// unreachable source is reported early, together with all files that it should have served.
     pub(in crate::build) fn fetch_needed(&self, resolved: &Resolved) -> Result<()> {
-        let mut wanted = wants(resolved.tools.iter());
-        if self.known_base(resolved)?.is_none() {
+        let mut steps = Vec::new();
+        for step in planned_steps(resolved) {
+            if self.reads_inputs(resolved, &step)? {
+                steps.push(step);
+            }
+        }
+        if steps.iter().any(|step| matches!(step, Step::Base { .. })) {
             self.check_installation(resolved)?;
-            wanted.extend(wants(resolved.packages.iter()));
         }
-        let mut pulled = Vec::new();
-        for (_, made) in extractions(resolved) {
-            if self.recorded_file(made)?.is_some() {
-                continue;
-            }
-            wanted.extend(made.artifacts().iter().filter_map(|digest| resolved.artifacts.wants.get(digest)).cloned());
-            if let Made::Pulled(image, _) = made {
-                wanted.push(images::index(image));
-                pulled.push(image);
+        self.fetch_inputs(resolved, &inputs_of(resolved, &steps))
+    }
+
+    /// True when the build of a plan's image will read a step's inputs.
+    fn reads_inputs(&self, resolved: &Resolved, step: &Step<'_>) -> Result<bool> {
+        Ok(match step {
+            Step::Extraction(extraction) => self.recorded_file(extraction)?.is_none(),
+            Step::Base { part: BasePart::Role, .. } => self.known_base(resolved)?.is_none(),
+            // Only the role's base reads its ground, and its inputs include the ground's.
+            Step::Base { part: BasePart::Ground, .. } => false,
+            // `build --verify` builds a second loader.
+            Step::Loader(_) => true,
+            Step::Frames(_) | Step::Composition(_) | Step::Image(_) => false,
+        })
+    }
+
+    /// Fetches inputs; the user's own files are imported.
+    fn fetch_inputs(&self, resolved: &Resolved, inputs: &[StepInput<'_>]) -> Result<()> {
+        let (mut wanted, mut pulled) = (Vec::new(), Vec::new());
+        for input in inputs {
+            match *input {
+                StepInput::Package(locked) | StepInput::Tool(locked) => wanted.push(want(locked)),
+                StepInput::Artifact(want) => wanted.push(want.clone()),
+                StepInput::ContainerImage(image) => {
+                    wanted.push(images::index(image));
+                    pulled.push(image);
+                }
+                // Imported below, with all others: the project's file may change later.
+                StepInput::OwnFile(..) => {}
             }
         }
-        self.take_own(resolved)?;
+        self.import_own_files(resolved)?;
         self.fetch_missing(Some(&resolved.suite), wanted)?;
         pulled.into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
     }
@@ -77,12 +94,12 @@ impl Bake<'_> {
 
     /// Fetches a plan's artifacts.
     pub(in crate::build) fn fetch_artifacts(&self, resolved: &Resolved) -> Result<()> {
-        self.take_own(resolved)?;
+        self.import_own_files(resolved)?;
         self.fetch_missing(Some(&resolved.suite), resolved.artifacts.wants.values().cloned().collect())
     }
 
     /// Imports the user's own files, as they were locked.
-    fn take_own(&self, resolved: &Resolved) -> Result<()> {
+    fn import_own_files(&self, resolved: &Resolved) -> Result<()> {
         for (digest, own) in &resolved.artifacts.own {
             let name = own.name.as_str();
             let item = |bytes| Item { kind: ItemKind::Input, name, digest: Some(*digest), bytes };
@@ -146,24 +163,13 @@ impl Bake<'_> {
     }
 }
 
-/// The downloads for locked packages.
-pub fn wants<'a>(packages: impl Iterator<Item = &'a Locked>) -> Vec<Want> {
-    let want = |package: &Locked| Want {
-        name: package.name.to_string(),
-        source: Source::Pool(package.source.to_string()),
-        digest: package.sha256.into(),
-        size: Some(package.size),
-    };
-    packages.map(want).collect()
-}
-
 /// An input as a report item.
-pub fn item(want: &Want, bytes: Option<u64>) -> Item<'_> {
+pub(crate) fn item(want: &Want, bytes: Option<u64>) -> Item<'_> {
     Item { kind: ItemKind::Input, name: &want.name, digest: Some(want.digest), bytes }
 }
 
 /// Reports the progress of downloads, each of them and their sum.
-pub struct Downloads<'a> {
+pub(crate) struct Downloads<'a> {
     report: &'a dyn Report,
     /// Bytes fetched so far, of all downloads that started here, by digest: the parts of a container image share its name.
     have: Mutex<BTreeMap<Digest, u64>>,
@@ -171,7 +177,7 @@ pub struct Downloads<'a> {
 
 impl<'a> Downloads<'a> {
     /// Nothing is fetched yet.
-    pub fn new(report: &'a dyn Report) -> Self {
+    pub(crate) fn new(report: &'a dyn Report) -> Self {
         Downloads { report, have: Mutex::default() }
     }
 
@@ -187,7 +193,7 @@ impl Events for Downloads<'_> {
     }
 
     fn waiting(&self, want: &Want) {
-        self.report.say(&format!("another kbake fetches {}; waiting", want.name));
+        self.report.say(&format!("another kbake is fetching {}; waiting", want.name));
     }
 
     fn progress(&self, want: &Want, at: u64) {

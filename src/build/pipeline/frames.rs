@@ -18,7 +18,7 @@ use crate::common::value::Sha256;
 use crate::formats::disk::cluster::{CLUSTER, Described, data_len, describe, only};
 use crate::formats::disk::qcow2::{self, Composer, FramesWriter};
 use crate::formats::disk::{ContentSource, Data, Piece, Pieces};
-use crate::spec::plan::{Made, PlannedKind};
+use crate::spec::plan::{Extraction, PlannedKind};
 use crate::storage::store::{Action, Blob, BlobWriter, Stretch, Unplaced};
 
 /// The name of their only output.
@@ -69,7 +69,7 @@ impl Bake<'_> {
         for node in resolved.plan.files().values() {
             let contents = match &node.kind {
                 PlannedKind::Named { digest, size } => vec![(*digest, *size)],
-                PlannedKind::Made(made) => self.made_contents(made)?,
+                PlannedKind::Extraction(extraction) => self.extraction_contents(extraction)?,
                 _ => Vec::new(),
             };
             all.extend(contents.into_iter().filter(|(_, size)| *size >= LARGE).map(|(digest, size)| FrameSource::Content(digest, size)));
@@ -80,10 +80,10 @@ impl Bake<'_> {
     }
 
     /// The contents that the tree has of a built file, as far as known.
-    fn made_contents(&self, made: &Made) -> Result<Vec<(Sha256, u64)>> {
-        match self.recorded_file(made)? {
+    fn extraction_contents(&self, extraction: &Extraction) -> Result<Vec<(Sha256, u64)>> {
+        match self.recorded_file(extraction)? {
             None => Ok(Vec::new()),
-            Some(text) if is_unpacked(made) => self.contents_of(&text),
+            Some(text) if is_unpacked(extraction) => self.contents_of(&text),
             Some(blob) => Ok(vec![(blob.digest, blob.size)]),
         }
     }
@@ -99,8 +99,8 @@ impl Bake<'_> {
 
     /// True when all known frames of a role are cached.
     pub(in crate::build) fn has_frames(&self, resolved: &Resolved) -> Result<bool> {
-        for (_, made) in extractions(resolved) {
-            if self.recorded_file(made)?.is_none() {
+        for (_, extraction) in extractions(resolved) {
+            if self.recorded_file(extraction)?.is_none() {
                 return Ok(false);
             }
         }
@@ -110,11 +110,11 @@ impl Bake<'_> {
     }
 
     /// Hashes the cached files of frames of a role while another step runs. Damaged ones are put aside, and built again.
-    pub(in crate::build) fn prove_frames(&self, resolved: &Resolved) {
+    pub(in crate::build) fn verify_frames(&self, resolved: &Resolved) {
         let kept = self.subjects(resolved).unwrap_or_default().into_iter().filter_map(|subject| self.kept(subject));
         kept.collect::<Vec<_>>().par_iter().for_each(|file| {
             // Errors are ignored: the reader of the frames reports them.
-            let _ = self.cancel.check().and_then(|()| self.store.sound(&file.digest));
+            let _ = self.cancel.check().and_then(|()| self.store.open_verified(&file.digest));
         });
     }
 
@@ -142,7 +142,7 @@ impl Bake<'_> {
     fn open_frames(&self, file: Blob) -> Result<Vec<(Sha256, Kept)>> {
         self.cancel.check()?;
         let gone = || Error::integrity(format!("sha256:{} is gone from the store", file.digest)).hint("run the command again");
-        let open = self.store.sound(&file.digest)?.ok_or_else(gone)?;
+        let open = self.store.open_verified(&file.digest)?.ok_or_else(gone)?;
         let index = qcow2::index(open.size(), &|into, at| open.read_exact_at(into, at))?;
         Ok(index.into_iter().map(|kept| (kept.key, Kept { file, offset: kept.offset, len: kept.len })).collect())
     }
@@ -158,8 +158,8 @@ impl Bake<'_> {
         }
         if !contents.is_empty() {
             let (disk, of) = side_by_side(&contents);
-            let made = self.compress(&format!("new contents of {}", resolved.plan.role()), &disk, &filesystem.contents, of)?;
-            files.extend(self.keep(made)?);
+            let written = self.compress(&format!("new contents of {}", resolved.plan.role()), &disk, &filesystem.contents, of)?;
+            files.extend(self.keep(written)?);
         }
         Ok(files)
     }
@@ -169,8 +169,8 @@ impl Bake<'_> {
         let make = || {
             let disk = disk::base_disk(&filesystem.base, resolved.plan.disk_size())?;
             let described: Vec<Described> = describe(&disk).into_iter().filter(|described| described.contents).collect();
-            let made = self.compress("the base", &disk, &filesystem.contents, vec![(source, described)])?;
-            let (_, file) = made.into_iter().next().ok_or_else(|| Error::internal("a base has no frames"))?;
+            let written = self.compress("the base", &disk, &filesystem.contents, vec![(source, described)])?;
+            let (_, file) = written.into_iter().next().ok_or_else(|| Error::internal("a base has no frames"))?;
             let outputs = [(FILE.to_owned(), file.blob())].into();
             self.store.place(vec![file])?;
             Ok(outputs)
@@ -179,9 +179,9 @@ impl Bake<'_> {
     }
 
     /// Stores files of frames, then records their entries.
-    fn keep(&self, made: Vec<(FrameSource, Unplaced)>) -> Result<Vec<(FrameSource, Blob)>> {
+    fn keep(&self, written: Vec<(FrameSource, Unplaced)>) -> Result<Vec<(FrameSource, Blob)>> {
         let (mut files, mut entries, mut unplaced) = (Vec::new(), Vec::new(), Vec::new());
-        for (subject, file) in made {
+        for (subject, file) in written {
             let outputs = [(FILE.to_owned(), file.blob())].into();
             let step = Step::Frames(subject);
             entries.push((step.kind().word(), step.key(), Action { outputs }));
@@ -207,7 +207,7 @@ impl Bake<'_> {
         let total = data_len(&part);
         self.store.require_space(total)?;
         self.report.begin(&format!("compressing {what}"), total);
-        let mut writer = Writer { bake: self, of: of.into(), next: 0, open: None, made: Vec::new() };
+        let mut writer = Writer { bake: self, of: of.into(), next: 0, open: None, written: Vec::new() };
         let compressed = qcow2::compress(&part, Some(&wanted), source, self.jobs, self.cancel, &mut |frame| {
             self.report.reached(frame.done);
             writer.put(frame.index, frame.stored)
@@ -251,7 +251,7 @@ struct Writer<'a> {
     /// The next cluster of the first unfinished subject.
     next: usize,
     open: Option<FramesWriter<BufWriter<BlobWriter<'a>>>>,
-    made: Vec<(FrameSource, Unplaced)>,
+    written: Vec<(FrameSource, Unplaced)>,
 }
 
 impl Writer<'_> {
@@ -304,7 +304,7 @@ impl Writer<'_> {
             let mut out = writer.finish().map_err(|e| failed(&e))?;
             out.flush().map_err(|e| failed(&e))?;
             let file = out.into_inner().map_err(|e| failed(e.error()))?.finish()?;
-            self.made.push((subject, file));
+            self.written.push((subject, file));
         }
         Ok(())
     }
@@ -313,7 +313,7 @@ impl Writer<'_> {
         while let Some(zero) = self.due(|_| true)? {
             self.write(&zero, &[])?;
         }
-        Ok(self.made)
+        Ok(self.written)
     }
 }
 
@@ -335,10 +335,10 @@ impl Bake<'_> {
         self.store.require_space(total)?;
         self.report.begin(&format!("writing the image of {}", resolved.plan.role()), total);
         let mut rest = Rest::new(self)?;
-        let mut made = Vec::new();
+        let mut written = Vec::new();
         let compressed = qcow2::compress(&part, Some(&fresh), &filesystem.contents, self.jobs, self.cancel, &mut |frame| {
             self.report.reached(frame.done);
-            made.push((frame.index, rest.put(frame.stored)?));
+            written.push((frame.index, rest.put(frame.stored)?));
             Ok(())
         });
         self.report.done();
@@ -346,12 +346,12 @@ impl Bake<'_> {
         let mut composer = Composer::new(disk.len(), resolved.plan.disk_size())?;
         // New data is a stretch of a blob whose digest is not known yet.
         let mut placed: Vec<(u64, Part)> = Vec::with_capacity(described.len());
-        let mut made = made.into_iter().peekable();
+        let mut written = written.into_iter().peekable();
         for Described { index, key, .. } in described {
             let part = match frames.get(&key) {
                 Some(kept) => Part::Kept(kept),
                 // A cluster without a frame is zero.
-                None => match made.next_if(|(next, _)| *next == index) {
+                None => match written.next_if(|(next, _)| *next == index) {
                     Some((_, (offset, len))) => Part::Rest(offset, len),
                     None => continue,
                 },

@@ -3,22 +3,21 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
 
-use super::contents::StoreContents;
 use super::unpacked;
 use crate::build::Bake;
 use crate::common::error::{Error, Result};
 use crate::common::value::{Reference, Sha256};
 use crate::formats::oci;
-use crate::spec::plan::{BuiltImage, Extract, Form, PulledImage};
+use crate::spec::plan::{BuiltImage, FileSource, Form, PulledImage};
 use crate::storage::fetch::{RegistryKind, Source, Want};
-use crate::storage::store::Blob;
+use crate::storage::store::{Blob, StoreSource};
 
 /// Permission bits of programs in images that kbake builds.
 const PROGRAM: u16 = 0o755;
 
 /// The result of building or pulling an image: its archive; or the text of its tree, and its contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Made {
+pub(crate) struct ImageOutput {
     /// The archive, or the text of the tree.
     pub file: Blob,
     /// The contents of an unpacked image.
@@ -26,7 +25,7 @@ pub struct Made {
 }
 
 /// Builds an image.
-pub fn build(bake: &Bake, image: &BuiltImage, form: Form, programs: &BTreeMap<Extract, Blob>) -> Result<Made> {
+pub(crate) fn build(bake: &Bake, image: &BuiltImage, form: Form, programs: &BTreeMap<FileSource, Blob>) -> Result<ImageOutput> {
     bake.report.say(&format!("building the container image {}", image.reference));
     let files = image.files.iter().map(|(path, extract)| {
         let blob = programs.get(extract).ok_or_else(|| Error::internal(format!("{path} of {} was not extracted", image.reference)))?;
@@ -39,30 +38,30 @@ pub fn build(bake: &Bake, image: &BuiltImage, form: Form, programs: &BTreeMap<Ex
         command: image.command.clone(),
         files: files.collect::<Result<_>>()?,
     };
-    let source = StoreContents(bake.store);
+    let source = StoreSource(bake.store);
     in_form(bake, &built.image(&source, bake.cancel)?, form, None)
 }
 
 /// Builds an archive or unpacked image from a pulled one.
-pub fn pull(bake: &Bake, image: &PulledImage, form: Form) -> Result<Made> {
+pub(crate) fn pull(bake: &Bake, image: &PulledImage, form: Form) -> Result<ImageOutput> {
     let parts = fetch(bake, image)?;
     let index = parts.index.filter(|index| oci::index(index, &image.reference).is_ok_and(|index| index.is_unambiguous(image.arch)));
     let pulled = oci::Image::pulled(image.reference.clone(), image.arch, &parts.manifest, &parts.config)?;
     in_form(bake, &pulled, form, index.as_deref())
 }
 
-fn in_form(bake: &Bake, image: &oci::Image, form: Form, index: Option<&[u8]>) -> Result<Made> {
+fn in_form(bake: &Bake, image: &oci::Image, form: Form, index: Option<&[u8]>) -> Result<ImageOutput> {
     match form {
-        Form::Archive => Ok(Made { file: archive(bake, image)?, pack: None }),
+        Form::Archive => Ok(ImageOutput { file: archive(bake, image)?, pack: None }),
         Form::Unpacked => {
             let (file, pack) = unpacked::unpack(bake, image, index)?;
-            Ok(Made { file, pack: Some(pack) })
+            Ok(ImageOutput { file, pack: Some(pack) })
         }
     }
 }
 
 /// The documents of an image, for its archive.
-pub struct Parts {
+pub(crate) struct Parts {
     index: Option<Vec<u8>>,
     manifest: Vec<u8>,
     config: Vec<u8>,
@@ -72,7 +71,7 @@ pub struct Parts {
 ///
 /// # Errors
 /// A document in the store is damaged or malformed.
-pub fn known(bake: &Bake, image: &PulledImage) -> Result<Vec<Want>> {
+pub(crate) fn known(bake: &Bake, image: &PulledImage) -> Result<Vec<Want>> {
     let PulledImage { reference, index, arch } = image;
     let want = |kind, digest, size| want(reference, kind, digest, size);
     let mut wants = vec![self::index(image)];
@@ -95,7 +94,7 @@ pub fn known(bake: &Bake, image: &PulledImage) -> Result<Vec<Want>> {
 }
 
 /// The layers of an image whose documents are in the store, lowest first.
-pub fn layers(bake: &Bake, image: &PulledImage) -> Result<Vec<oci::Descriptor>> {
+pub(crate) fn layers(bake: &Bake, image: &PulledImage) -> Result<Vec<oci::Descriptor>> {
     let PulledImage { reference, index, arch } = image;
     let top = held(bake, index, reference)?;
     let manifest = match oci::document(&top, reference)? {
@@ -106,7 +105,7 @@ pub fn layers(bake: &Bake, image: &PulledImage) -> Result<Vec<oci::Descriptor>> 
 }
 
 /// The first download of an image: its index.
-pub fn index(image: &PulledImage) -> Want {
+pub(crate) fn index(image: &PulledImage) -> Want {
     want(&image.reference, RegistryKind::Manifest, image.index, None)
 }
 
@@ -116,7 +115,7 @@ fn want(reference: &Reference, kind: RegistryKind, digest: Sha256, size: Option<
 
 /// Fetches all parts of an image into the store: its index, the manifest for the machine, then everything that the manifest
 /// names.
-pub fn fetch(bake: &Bake, image: &PulledImage) -> Result<Parts> {
+pub(crate) fn fetch(bake: &Bake, image: &PulledImage) -> Result<Parts> {
     let PulledImage { reference, index, arch } = image;
     let want = |kind, digest, size| want(reference, kind, digest, size);
     bake.fetch_missing(None, vec![self::index(image)])?;
@@ -156,7 +155,7 @@ fn held(bake: &Bake, digest: &Sha256, reference: &Reference) -> Result<Vec<u8>> 
 
 fn archive(bake: &Bake, image: &oci::Image) -> Result<Blob> {
     let mut writer = bake.store.writer(None, None)?;
-    image.write(&StoreContents(bake.store), &mut writer, bake.cancel)?;
+    image.write(&StoreSource(bake.store), &mut writer, bake.cancel)?;
     writer.flush().map_err(|e| Error::io(format!("write the archive of {}", image.reference()), &e))?;
     writer.commit()
 }

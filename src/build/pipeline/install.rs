@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::chance::Fresh;
+use super::reproducibility::NewBase;
 use super::step::{BasePart, Step, StepKind};
 use crate::build::base;
 use crate::build::{Bake, Filesystem, Resolved};
@@ -26,7 +26,7 @@ use crate::storage::store::{Blob, Store};
 /// # Errors
 /// Those of [`base::build`]. A blob that is damaged in the store is put aside, so that the next command fetches or builds it
 /// again.
-pub fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
+pub(crate) fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
     let plan = &resolved.plan;
     match ground(bake, resolved)? {
         None => install_packages(bake, resolved, &plan.base_key(), None, Part::All),
@@ -35,7 +35,7 @@ pub fn install(bake: &Bake, resolved: &Resolved) -> Result<(Tree, Blob)> {
 }
 
 /// The base that a plan's base is installed on, if there is one: looked up, or installed.
-pub fn ground(bake: &Bake, resolved: &Resolved) -> Result<Option<Filesystem>> {
+pub(crate) fn ground(bake: &Bake, resolved: &Resolved) -> Result<Option<Filesystem>> {
     let plan = &resolved.plan;
     let install = |key| {
         let step = Step::Base { key, part: BasePart::Ground };
@@ -118,9 +118,9 @@ fn installed(bake: &Bake, role: &RoleName, spec: &base::Spec<'_>, how: &base::Ho
     let installed = base::build(spec, how, scratch, &mut spool)?;
     let stored = spool.finish()?;
     let ground = spec.ground.map(|ground| ground.tree);
-    let fresh = Fresh { role, installed: &installed, source: &stored, ground, cancel: bake.cancel };
+    let new_base = NewBase { role, installed: &installed, source: &stored, ground, cancel: bake.cancel };
     (how.event)("checking files that no package ships");
-    fresh.examine(&|| base::host_facts(scratch), how.event, &mut |sink| base::build(spec, how, scratch, sink))?;
+    new_base.examine(&|| base::host_facts(scratch), how.event, &mut |sink| base::build(spec, how, scratch, sink))?;
     write_pack(bake, installed.tree, &stored)
 }
 
@@ -139,7 +139,7 @@ pub(in crate::build) fn write_pack(bake: &Bake, tree: Tree, stored: &Spooled) ->
 }
 
 /// Removes the work folder of a base build that was killed, including files that belong to the user's subordinate ids.
-pub fn remove_work(folder: &Path, arch: Arch) -> Result<()> {
+pub(crate) fn remove_work(folder: &Path, arch: Arch) -> Result<()> {
     base::clean(base::host_check(arch)?, folder)?;
     fsx::remove_dir_all(folder)
 }

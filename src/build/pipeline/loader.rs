@@ -4,7 +4,7 @@
 use std::io::Read as _;
 
 use super::step::Step;
-use super::{disk, fetch};
+use super::{disk, inputs};
 use crate::build::{Bake, Resolved};
 use crate::common::error::{Class, Error, Result};
 use crate::common::value::Sha256;
@@ -29,14 +29,14 @@ impl Bake<'_> {
 
     /// Rebuilds a loader whose blob or entry was lost, if the store has the tools. A cached image does not need the loader,
     /// so nothing else would notice.
-    pub(in crate::build) fn mend_loader(&self, resolved: &Resolved) -> Result<()> {
+    pub(in crate::build) fn restore_loader(&self, resolved: &Resolved) -> Result<()> {
         let lost = disk::loader_key(resolved).is_some_and(|key| self.is_lost(&Step::Loader(key)));
         if lost && self.has_tools(resolved)? { self.loader(resolved).map(drop) } else { Ok(()) }
     }
 
     /// True when the store has all of the channel's tools.
     pub(in crate::build) fn has_tools(&self, resolved: &Resolved) -> Result<bool> {
-        for want in fetch::wants(resolved.tools.iter()) {
+        for want in inputs::wants(&resolved.tools) {
             if self.store.resolve(&want.digest, want.size)?.is_none() {
                 return Ok(false);
             }
@@ -55,7 +55,7 @@ impl Bake<'_> {
     /// GRUB for a plan's disk, built without the cache.
     pub(in crate::build) fn new_loader(&self, resolved: &Resolved) -> Result<Loader> {
         // A cached base needed no tools, so they may not be fetched yet.
-        self.fetch_missing(Some(&resolved.suite), fetch::wants(resolved.tools.iter()))?;
+        self.fetch_missing(Some(&resolved.suite), inputs::wants(&resolved.tools))?;
         disk::loader(&resolved.plan, self.store, &resolved.tools)
     }
 

@@ -6,7 +6,6 @@
 pub(in crate::build) mod accounts;
 pub(in crate::build) mod artifacts;
 pub(in crate::build) mod authorities;
-pub(in crate::build) mod chance;
 pub(in crate::build) mod contents;
 pub(in crate::build) mod digests;
 pub(in crate::build) mod disk;
@@ -26,6 +25,7 @@ pub(in crate::build) mod owners;
 pub(in crate::build) mod parallel;
 pub(in crate::build) mod public;
 pub(in crate::build) mod realise;
+pub(in crate::build) mod reproducibility;
 pub(in crate::build) mod resolve;
 pub(in crate::build) mod saved;
 pub(in crate::build) mod step;
@@ -75,7 +75,7 @@ pub struct Baked {
     /// The digest of the tree's text.
     pub tree: Sha256,
     /// True when the image was built now, false when the store had it.
-    pub made: bool,
+    pub built: bool,
 }
 
 /// A finished filesystem and its contents.
@@ -92,10 +92,10 @@ impl Bake<'_> {
     /// The image of a plan: looked up, or built. It must match the claim of an imported bundle, if there is one.
     pub fn image(&self, resolved: &Resolved) -> Result<Baked> {
         let baked = self.find_or_make(resolved)?;
-        if !baked.made {
-            self.mend_loader(resolved)?;
+        if !baked.built {
+            self.restore_loader(resolved)?;
         }
-        self.meet_claim(resolved, &baked)?;
+        self.check_claim(resolved, &baked)?;
         Ok(baked)
     }
 
@@ -105,7 +105,7 @@ impl Bake<'_> {
         let make = || {
             public::audit(resolved, self.cancel)?;
             self.fetch_needed(resolved)?;
-            let (filesystem, ()) = self.join(|| self.tree(resolved), || self.prove_frames(resolved));
+            let (filesystem, ()) = self.join(|| self.tree(resolved), || self.verify_frames(resolved));
             let filesystem = filesystem?;
             self.report.begun(&of_role(plan, ItemKind::Image, None));
             let (image, tree) = self.write_image(resolved, &filesystem)?;
@@ -118,7 +118,7 @@ impl Bake<'_> {
     /// Reports the image of a plan, and notes whether it was built.
     fn baked(&self, plan: &Plan, baked: Baked, outcome: Outcome) -> Baked {
         self.report.ended(&of_role(plan, ItemKind::Image, Some(baked.image)), outcome);
-        Baked { made: outcome == Outcome::Built, ..baked }
+        Baked { built: outcome == Outcome::Built, ..baked }
     }
 
     fn has_image(&self, plan: &Plan) -> bool {
@@ -130,7 +130,7 @@ impl Bake<'_> {
         let plan = &resolved.plan;
         let base = self.base(resolved)?;
         resolved.effects.check(&base.tree, &base.contents)?;
-        let (files, blobs, images) = self.made_files(resolved)?;
+        let (files, blobs, images) = self.extracted_files(resolved)?;
         let tree = accounts::add(base.tree, plan.users(), &base.contents)?;
         let accounts = overlay::Accounts::of(&tree, &base.contents)?;
         let tree = overlay::overlay(tree, &files, &accounts, plan.epoch())?;
@@ -286,7 +286,7 @@ pub(in crate::build) fn role_base(resolved: &Resolved) -> Step<'_> {
 /// The image that an action entry names.
 fn baked(action: &Action) -> Option<Baked> {
     let output = |name: &str| action.outputs.get(name).copied();
-    Some(Baked { image: output("image")?, tree: output("tree")?.digest, made: false })
+    Some(Baked { image: output("image")?, tree: output("tree")?.digest, built: false })
 }
 
 /// A composed image, readable as one file.
@@ -308,7 +308,7 @@ fn of_role(plan: &Plan, kind: ItemKind, blob: Option<Blob>) -> Item<'_> {
 }
 
 /// Fails when an image differs from the one that the project records for the plan.
-pub fn check_expected(expected: Option<(Sha256, Sha256)>, role: &RoleName, baked: &Baked) -> Result<()> {
+pub(crate) fn check_expected(expected: Option<(Sha256, Sha256)>, role: &RoleName, baked: &Baked) -> Result<()> {
     let Some((tree, image)) = expected else { return Ok(()) };
     if baked.image.digest == image {
         return Ok(());
@@ -319,7 +319,7 @@ pub fn check_expected(expected: Option<(Sha256, Sha256)>, role: &RoleName, baked
         .detail(format!("expected sha256:{image}  found sha256:{}", baked.image.digest))
         .detail(what)
         .hint(format!("`kbake tree {role}` prints what was installed; please report this with your host's release"))
-        .hint("to use the image all the same: --accept-new-digest"))
+        .hint(format!("to use the image anyway: `kbake build {role} --accept-new-digest`")))
 }
 
 #[cfg(test)]

@@ -13,14 +13,14 @@ const ACCOUNTS_MAX: u64 = 1 << 20;
 
 /// The users and groups of a base tree, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Accounts {
+pub(crate) struct Accounts {
     users: BTreeMap<String, u32>,
     groups: BTreeMap<String, u32>,
 }
 
 impl Accounts {
     /// Reads `/etc/passwd` and `/etc/group` ([passwd(5)](https://man7.org/linux/man-pages/man5/passwd.5.html)).
-    pub fn of(tree: &Tree, source: &dyn ContentSource) -> Result<Self> {
+    pub(crate) fn of(tree: &Tree, source: &dyn ContentSource) -> Result<Self> {
         let table = |path: &str| Ok::<_, Error>(ids(&text_of(tree, source, &TreePath::fixed(path))?));
         Ok(Accounts { users: table("etc/passwd")?, groups: table("etc/group")? })
     }
@@ -71,7 +71,7 @@ pub(in crate::build) fn bytes_of(tree: &Tree, source: &dyn ContentSource, path: 
 
 /// Puts the plan's `files` onto the base. New nodes are of [`Layer::Role`] and have the epoch as their time. Missing parent
 /// folders are created, `root:root` 0755.
-pub fn overlay(mut tree: Tree, files: &BTreeMap<TreePath, PlannedNode>, accounts: &Accounts, epoch: Epoch) -> Result<Tree> {
+pub(crate) fn overlay(mut tree: Tree, files: &BTreeMap<TreePath, PlannedNode>, accounts: &Accounts, epoch: Epoch) -> Result<Tree> {
     for (path, planned) in files {
         if planned.kind == PlannedKind::Absent {
             tree.remove(path);
@@ -103,7 +103,7 @@ fn node_kind(planned: &PlannedKind) -> Kind {
         PlannedKind::File(bytes) => Kind::File(Content::Inline(bytes.clone())),
         PlannedKind::Named { digest, size } => Kind::File(Content::Blob { digest: *digest, size: *size }),
         PlannedKind::Symlink(target) => Kind::Symlink(target.clone()),
-        PlannedKind::Dir | PlannedKind::Absent | PlannedKind::Made(_) => Kind::Dir,
+        PlannedKind::Dir | PlannedKind::Absent | PlannedKind::Extraction(_) => Kind::Dir,
     }
 }
 
@@ -131,13 +131,7 @@ fn put(tree: &mut Tree, path: &TreePath, node: Node) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct None_;
-    impl ContentSource for None_ {
-        fn open(&self, digest: &crate::common::value::Sha256, _: u64) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
-            Err(std::io::Error::other(format!("no blob {digest}")))
-        }
-    }
+    use crate::common::testing::Blobs;
 
     const EPOCH: u32 = 1_767_225_600;
 
@@ -157,7 +151,7 @@ mod tests {
 
     fn lay(entries: &[(&str, PlannedKind, &str)]) -> Result<Tree> {
         let tree = base();
-        let accounts = Accounts::of(&tree, &None_).unwrap();
+        let accounts = Accounts::of(&tree, &Blobs::default()).unwrap();
         let files = entries
             .iter()
             .map(|(path, kind, user)| {

@@ -30,7 +30,7 @@ enum Owner {
 
 /// The owners of all paths of a base tree.
 #[derive(Debug, Default)]
-pub struct Owners {
+pub(crate) struct Owners {
     packages: Vec<String>,
     paths: BTreeMap<TreePath, Owner>,
 }
@@ -40,7 +40,7 @@ impl Owners {
     ///
     /// # Errors
     /// A list cannot be read.
-    pub fn of(tree: &Tree, source: &dyn ContentSource) -> Result<Self> {
+    pub(crate) fn of(tree: &Tree, source: &dyn ContentSource) -> Result<Self> {
         let diversions = match tree.get(&TreePath::fixed(DIVERSIONS)) {
             Some(_) => diversions(&bytes_of(tree, source, &TreePath::fixed(DIVERSIONS), LIST_MAX)?),
             None => BTreeMap::new(),
@@ -71,7 +71,7 @@ impl Owners {
     }
 
     /// The origin of `path`; `version` returns a package's version.
-    pub fn of_path(&self, path: &TreePath, version: &dyn Fn(&str) -> Option<String>) -> Origin {
+    pub(crate) fn of_path(&self, path: &TreePath, version: &dyn Fn(&str) -> Option<String>) -> Origin {
         match self.paths.get(path) {
             None => Origin::Installation,
             Some(Owner::Several) => Origin::Several,
@@ -164,14 +164,8 @@ fn follow(tree: &Tree, path: &TreePath) -> Option<TreePath> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::testing::Blobs;
     use crate::common::tree::{Content, Layer, Meta, Node};
-
-    struct NoBlobs;
-    impl ContentSource for NoBlobs {
-        fn open(&self, _: &crate::common::value::Sha256, _: u64) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
-            Err(std::io::Error::other("all contents are inline"))
-        }
-    }
 
     fn tree(nodes: &[(&str, Kind)]) -> Tree {
         let mut tree = Tree::new(Meta::new(0o755, 0, 0, 0));
@@ -207,7 +201,7 @@ mod tests {
             ("var/lib/dpkg/info/liba:amd64.list", file("/.\n/usr\n/lib\n/lib/a.so\n/lib/b.so\n/lib/own\n/lib/own/x\n/usr/lib/a.so\n\n")),
             ("var/lib/dpkg/info/posh.list", file("/.\n/lib\n/usr/share/man/sh.1\n")),
         ]);
-        let owners = Owners::of(&tree, &NoBlobs).unwrap();
+        let owners = Owners::of(&tree, &Blobs::default()).unwrap();
         let version = |name: &str| (name == "liba").then(|| "1.2".to_owned());
         let shown = |path: &str| owners.of_path(&TreePath::parse(path.as_bytes(), false).unwrap(), &version).to_string();
         for (path, expected) in [
@@ -248,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_base_without_dpkg_has_no_owners() {
-        let owners = Owners::of(&tree(&[("etc/x", file(""))]), &NoBlobs).unwrap();
+        let owners = Owners::of(&tree(&[("etc/x", file(""))]), &Blobs::default()).unwrap();
         assert_eq!(owners.of_path(&TreePath::fixed("etc/x"), &|_| None), Origin::Installation);
     }
 }

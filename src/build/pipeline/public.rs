@@ -2,7 +2,7 @@
 //! is built.
 //!
 //! Packages and artifacts are locked by public digests, and files that an installation creates are audited where they are
-//! created ([`super::chance`]).
+//! created ([`super::reproducibility`]).
 
 use std::io::Read;
 
@@ -17,7 +17,7 @@ use crate::spec::plan::PlannedKind;
 ///
 /// # Errors
 /// Each finding in a file that its recipe does not declare public, with the remedy.
-pub fn audit(resolved: &Resolved, cancel: &Cancel) -> Result<()> {
+pub(crate) fn audit(resolved: &Resolved, cancel: &Cancel) -> Result<()> {
     let mut findings = Vec::new();
     let files = resolved.plan.files().iter().filter(|(path, _)| !resolved.public.contains(*path));
     for (path, node) in files {
@@ -41,6 +41,6 @@ pub fn audit(resolved: &Resolved, cancel: &Cancel) -> Result<()> {
     Err(findings
         .into_iter()
         .fold(error, Error::detail)
-        .hint("data of one machine belongs into its seed, or is created on the node")
+        .hint("data of one machine belongs in its seed, or is created on the node")
         .hint("if everyone may have the file, say so in its [[file]]: public = \"why\""))
 }

@@ -8,7 +8,7 @@ use crate::common::value::RoleName;
 use crate::storage::store::{Action, Lookup, Miss, PlanLock};
 
 /// The outputs of a step: blobs by name.
-pub type Outputs = std::collections::BTreeMap<String, crate::storage::store::Blob>;
+pub(crate) type Outputs = std::collections::BTreeMap<String, crate::storage::store::Blob>;
 
 impl Bake<'_> {
     /// The outputs recorded for a step, if the store has all their blobs.

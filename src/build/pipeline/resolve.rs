@@ -151,7 +151,7 @@ pub(in crate::build) fn resolve_by(project: &Project, channel: &Channel, role: &
 }
 
 /// The recipes' package requests, to check the lockfile or to resolve them.
-pub fn request(channel: &Channel) -> Result<Request> {
+pub(crate) fn request(channel: &Channel) -> Result<Request> {
     Request::of(&channel.sources, &channel.recipes)
 }
 
@@ -278,7 +278,9 @@ fn add_entries(
                         if *mode == FileMode::Usual && project.inside(&name)?.is_some_and(|file| file.is_executable()) {
                             return Err(which_mode(&body.place, &name));
                         }
-                        let found = project.source(&name, digests)?.ok_or_else(|| body.place.error(format!("{name} does not exist")))?;
+                        let found = project
+                            .source(&name, digests)?
+                            .ok_or_else(|| body.place.error(format!("{name} does not exist")).hint("add the file, or change `source`"))?;
                         from_source(found, sources)
                     }
                 };
@@ -301,7 +303,7 @@ fn add_entries(
 fn which_mode(place: &Place, name: &str) -> Error {
     place
         .error(format!("{name} is executable on disk; the recipe must say its mode in the image"))
-        .hint("give the [[file]] `mode = \"0755\"`, or `mode = \"0644\"` when it is no program")
+        .hint("give the [[file]] `mode = \"0755\"`, or `mode = \"0644\"` if it is not a program")
 }
 
 /// The recipes' large files, in the order in which they will be read.

@@ -18,7 +18,7 @@ pub(in crate::build) const ETC: &str = "etc/systemd/system";
 const FOLDERS: [&str; 2] = [ETC, "usr/lib/systemd/system"];
 
 /// Applies `presets` to `tree`.
-pub fn apply(mut tree: Tree, presets: &BTreeMap<String, Preset>, source: &dyn ContentSource, epoch: Epoch) -> Result<Tree> {
+pub(crate) fn apply(mut tree: Tree, presets: &BTreeMap<String, Preset>, source: &dyn ContentSource, epoch: Epoch) -> Result<Tree> {
     let mut decided: BTreeMap<String, (&str, Preset)> = BTreeMap::new();
     for (named, preset) in presets {
         let found = find(&tree, named, source)?;
@@ -199,14 +199,8 @@ fn link(tree: &mut Tree, path: &str, target: &str, epoch: Epoch) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::testing::Blobs;
     use crate::common::tree::Content;
-
-    struct NoBlobs;
-    impl ContentSource for NoBlobs {
-        fn open(&self, _: &crate::common::value::Sha256, _: u64) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
-            Err(std::io::Error::other("all contents are inline"))
-        }
-    }
 
     fn tree() -> Tree {
         let epoch = Epoch::from_seconds(1).unwrap();
@@ -227,7 +221,7 @@ mod tests {
 
     fn links(presets: &[(&str, Preset)]) -> Result<Vec<String>> {
         let presets = presets.iter().map(|(unit, preset)| ((*unit).to_owned(), *preset)).collect();
-        let tree = apply(tree(), &presets, &NoBlobs, Epoch::from_seconds(1).unwrap())?;
+        let tree = apply(tree(), &presets, &Blobs::default(), Epoch::from_seconds(1).unwrap())?;
         Ok(tree.iter().filter(|(_, node)| matches!(node.kind, Kind::Symlink(_))).map(|(path, _)| path.to_string()).collect())
     }
 
@@ -241,8 +235,8 @@ mod tests {
     #[test]
     fn disabling_removes_every_link() {
         let epoch = Epoch::from_seconds(1).unwrap();
-        let enabled = apply(tree(), &BTreeMap::from([("a.service".into(), Preset::Enable)]), &NoBlobs, epoch).unwrap();
-        let disabled = apply(enabled, &BTreeMap::from([("a.service".into(), Preset::Disable)]), &NoBlobs, epoch).unwrap();
+        let enabled = apply(tree(), &BTreeMap::from([("a.service".into(), Preset::Enable)]), &Blobs::default(), epoch).unwrap();
+        let disabled = apply(enabled, &BTreeMap::from([("a.service".into(), Preset::Disable)]), &Blobs::default(), epoch).unwrap();
         assert!(disabled.iter().all(|(_, node)| !matches!(node.kind, Kind::Symlink(_))));
     }
 
@@ -258,10 +252,10 @@ mod tests {
         );
         // Packages leave the unit enabled, with the alias as a link.
         let epoch = Epoch::from_seconds(1).unwrap();
-        let enabled = || apply(tree(), &BTreeMap::from([("ssh.service".into(), Preset::Enable)]), &NoBlobs, epoch).unwrap();
-        let disabled = apply(enabled(), &BTreeMap::from([("sshd.service".into(), Preset::Disable)]), &NoBlobs, epoch).unwrap();
+        let enabled = || apply(tree(), &BTreeMap::from([("ssh.service".into(), Preset::Enable)]), &Blobs::default(), epoch).unwrap();
+        let disabled = apply(enabled(), &BTreeMap::from([("sshd.service".into(), Preset::Disable)]), &Blobs::default(), epoch).unwrap();
         assert!(disabled.iter().all(|(_, node)| !matches!(node.kind, Kind::Symlink(_))));
-        let masked = apply(enabled(), &BTreeMap::from([("sshd.service".into(), Preset::Mask)]), &NoBlobs, epoch).unwrap();
+        let masked = apply(enabled(), &BTreeMap::from([("sshd.service".into(), Preset::Mask)]), &Blobs::default(), epoch).unwrap();
         let left: Vec<_> =
             masked.iter().filter(|(_, node)| matches!(node.kind, Kind::Symlink(_))).map(|(path, _)| path.to_string()).collect();
         assert_eq!(left, [format!("/{ETC}/ssh.service")]);

@@ -15,15 +15,15 @@ use crate::common::error::Result;
 use crate::common::value::TreePath;
 use crate::spec::recipe::Part;
 
-pub use facts::{Facts, Runtime};
-pub use identity::identity_entries;
+pub(crate) use facts::{Facts, Runtime};
+pub(crate) use identity::identity_entries;
 #[cfg(test)]
 pub(crate) use parts::testing::{fill, image_root, node_entries};
-pub use static_pods::static_pod_clashes;
+pub(crate) use static_pods::static_pod_clashes;
 
 /// An entry of the image, which replaces the packages' one at its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// A folder; an existing one keeps its contents.
     Dir {
         /// The folder's path in the image.
@@ -60,7 +60,7 @@ pub enum Entry {
 
 /// An owner by name; the numbers are the image's (`/etc/passwd`, `/etc/group`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// The user's name.
     pub user: &'static str,
     /// The group's name.
@@ -69,14 +69,14 @@ pub struct Owner {
 
 impl Owner {
     /// The superuser.
-    pub const ROOT: Owner = Owner { user: "root", group: "root" };
+    pub(crate) const ROOT: Owner = Owner { user: "root", group: "root" };
     /// The user of Debian's etcd-server, which creates it.
-    pub const ETCD: Owner = Owner { user: "etcd", group: "etcd" };
+    pub(crate) const ETCD: Owner = Owner { user: "etcd", group: "etcd" };
 }
 
 impl Entry {
     /// Its path.
-    pub fn path(&self) -> &TreePath {
+    pub(crate) fn path(&self) -> &TreePath {
         match self {
             Entry::Dir { path, .. } | Entry::File { path, .. } | Entry::Symlink { path, .. } | Entry::Absent { path } => path,
         }
@@ -153,7 +153,7 @@ const MASKED_GENERATORS: [&str; 6] = [
 ];
 
 /// The entries of every role image. `root_uuid` is the root filesystem's, as the ext4 superblock stores it.
-pub fn base_entries(root_uuid: [u8; 16]) -> Vec<Entry> {
+pub(crate) fn base_entries(root_uuid: [u8; 16]) -> Vec<Entry> {
     let mut entries = vec![
         // cloud-init writes it; without a seed systemd's default applies.
         Entry::Absent { path: TreePath::fixed("etc/hostname") },
@@ -173,7 +173,7 @@ pub fn base_entries(root_uuid: [u8; 16]) -> Vec<Entry> {
 ///
 /// # Errors
 /// The part needs something that the channel or the role lacks.
-pub fn part_entries(part: Part, facts: &Facts) -> Result<Vec<Entry>> {
+pub(crate) fn part_entries(part: Part, facts: &Facts) -> Result<Vec<Entry>> {
     Ok(sorted(match part {
         Part::Addons => parts::addons::entries(facts)?,
         Part::Containerd => parts::containerd::entries(facts)?,

@@ -18,7 +18,7 @@ const TEMPLATES: &str = "usr/share/kbake/templates/";
 ///
 /// # Errors
 /// Two files that become one, two pods of one name, or a file without a pod's name that can be found.
-pub fn static_pod_clashes<'a>(files: impl IntoIterator<Item = (&'a TreePath, &'a [u8])>) -> Result<()> {
+pub(crate) fn static_pod_clashes<'a>(files: impl IntoIterator<Item = (&'a TreePath, &'a [u8])>) -> Result<()> {
     let (mut places, mut pods) = (BTreeMap::new(), BTreeMap::new());
     for (path, bytes) in files {
         let Some(place) = becomes(path) else { continue };

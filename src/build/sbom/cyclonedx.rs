@@ -101,7 +101,7 @@ struct Composition {
 }
 
 /// The document, with a final line feed.
-pub fn text(bill: &Bill) -> String {
+pub(super) fn text(bill: &Bill) -> String {
     let mut document = document(bill);
     let name = identity(&print(&document));
     document.serial_number = Some(format!("urn:uuid:{name}"));

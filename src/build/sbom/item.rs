@@ -185,22 +185,22 @@ impl Item {
 }
 
 /// The id of a package.
-pub fn package_id(package: &Entry) -> String {
+pub(crate) fn package_id(package: &Entry) -> String {
     format!("deb:{}:{}", package.name, package.arch)
 }
 
 /// The id of an artifact.
-pub fn artifact_id(name: &ArtifactName) -> String {
+pub(crate) fn artifact_id(name: &ArtifactName) -> String {
     format!("artifact:{name}")
 }
 
 /// The id of a container image.
-pub fn container_id(reference: &Reference) -> String {
+pub(crate) fn container_id(reference: &Reference) -> String {
     format!("container:{reference}")
 }
 
 /// The id of a recipe's file.
-pub fn file_id(path: &TreePath) -> String {
+pub(crate) fn file_id(path: &TreePath) -> String {
     format!("file:{path}")
 }
 

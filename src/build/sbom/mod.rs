@@ -12,12 +12,12 @@ mod spdx;
 #[cfg(test)]
 mod tests;
 
-pub use installed::{Installed, Manager};
-pub use item::{Item, Kind, artifact_id, container_id, file_id, package_id};
+pub(crate) use installed::{Installed, Manager};
+pub(crate) use item::{Item, Kind, artifact_id, container_id, file_id, package_id};
 
 use std::collections::BTreeSet;
 
-use crate::common::value::{Arch, Epoch, Guid, RoleName, Sha256};
+use crate::common::value::{Arch, Epoch, RoleName, Sha256, Uuid, derived_uuid};
 
 /// The program that writes the bill, and its version.
 const TOOL: (&str, &str) = ("kbake", env!("CARGO_PKG_VERSION"));
@@ -81,8 +81,8 @@ fn release(items: &[Item]) -> Option<&str> {
 }
 
 /// The document's id, derived from its text: another text has another id.
-fn identity(text: &str) -> Guid {
-    Guid::derived("kbake bill of materials", &Sha256::of(text).to_string())
+fn identity(text: &str) -> Uuid {
+    derived_uuid("kbake bill of materials", &Sha256::of(text).to_string())
 }
 
 /// A document as text. The structs hold strings and lists only, which are always JSON.

@@ -6,7 +6,7 @@ use super::installed::{Installed, Manager};
 use crate::common::value::{Digest, Reference, Sha256};
 
 /// A Debian package. `source` is the package that it is built from, which Debian's advisories name.
-pub fn deb(name: &str, version: &str, arch: &str, suite: &str, source: &str) -> String {
+pub(super) fn deb(name: &str, version: &str, arch: &str, suite: &str, source: &str) -> String {
     let mut url = format!("pkg:deb/debian/{}@{}?arch={arch}&distro={}", encode(name), encode(version), encode(suite));
     if source != name {
         let _ = write!(url, "&upstream={}", encode(source));
@@ -15,7 +15,7 @@ pub fn deb(name: &str, version: &str, arch: &str, suite: &str, source: &str) -> 
 }
 
 /// A package that is installed in a container image, of the system that the image names.
-pub fn installed(package: &Installed) -> String {
+pub(super) fn installed(package: &Installed) -> String {
     let Installed { manager, name, version, arch, source, system, distro } = package;
     let (kind, usual) = match manager {
         Manager::Dpkg => ("deb", "debian"),
@@ -32,19 +32,19 @@ pub fn installed(package: &Installed) -> String {
 }
 
 /// A Go module. Its path is namespace and name, including a major version at its end; both are in lower case.
-pub fn golang(path: &str, version: Option<&str>) -> String {
+pub(super) fn golang(path: &str, version: Option<&str>) -> String {
     let parts: Vec<String> = path.to_lowercase().split('/').map(encode).collect();
     let version = version.map(|version| format!("@{}", encode(version))).unwrap_or_default();
     format!("pkg:golang/{}{version}", parts.join("/"))
 }
 
 /// A Python distribution, by its name in the notation of the index.
-pub fn pypi(name: &str, version: &str) -> String {
+pub(super) fn pypi(name: &str, version: &str) -> String {
     format!("pkg:pypi/{}@{}", encode(&name.to_lowercase().replace('_', "-")), encode(version))
 }
 
 /// Bytes that are released at an address: the repository's release for an address on GitHub, else a generic URL.
-pub fn release(name: &str, version: Option<&str>, digest: &Digest, url: Option<&str>) -> String {
+pub(super) fn release(name: &str, version: Option<&str>, digest: &Digest, url: Option<&str>) -> String {
     if let Some((owner, repository, tag)) = url.and_then(github) {
         return format!("pkg:github/{}/{}@{}", encode(&owner.to_lowercase()), encode(&repository.to_lowercase()), encode(tag));
     }
@@ -60,7 +60,7 @@ pub fn release(name: &str, version: Option<&str>, digest: &Digest, url: Option<&
 }
 
 /// A container image in a registry.
-pub fn oci(reference: &Reference, digest: &Sha256, arch: &str) -> String {
+pub(super) fn oci(reference: &Reference, digest: &Sha256, arch: &str) -> String {
     let repository = reference.repository();
     let name = repository.rsplit('/').next().unwrap_or(repository);
     let place = format!("{}/{repository}", reference.registry());
@@ -91,7 +91,7 @@ fn encode(text: &str) -> String {
 }
 
 /// An address without its possible secrets: user, password, query, fragment.
-pub fn shown(url: &str) -> Option<String> {
+pub(super) fn shown(url: &str) -> Option<String> {
     let plain = url.split(['?', '#']).next()?;
     let (scheme, rest) = plain.split_once("://")?;
     let (server, path) = rest.split_once('/').unwrap_or((rest, ""));

@@ -81,7 +81,7 @@ struct Relationship {
 }
 
 /// The document, with a final line feed.
-pub fn text(bill: &Bill) -> String {
+pub(super) fn text(bill: &Bill) -> String {
     let mut document = document(bill);
     let name = identity(&print(&document));
     document.document_namespace = Some(format!("urn:uuid:{name}"));

@@ -6,6 +6,7 @@ use std::io::{self, Cursor, Read, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::build::pipeline::contents::VerifiedFile;
+use crate::build::pipeline::inputs::InputSource;
 use crate::build::{Bake, InputKind, Resolved, check_expected};
 use crate::common::error::{Error, Result};
 use crate::common::report::{Item, ItemKind, Outcome, Report};
@@ -14,6 +15,7 @@ use crate::common::value::{Arch, Cancel, Digest, RoleName, Sha256, TreePath};
 use crate::spec::project::{Channel, Expected, LargeFile, Project, Reading, SourceFile};
 use crate::spec::recipe::{Body, ChannelName, Intent, base_layers, role_layers};
 use crate::storage::bundle::{self, Bytes, Content, Kind, Outline, Part, Taken, Visitor};
+use crate::storage::fetch::{Source, Want};
 use crate::storage::store::{Blob, StoreSource};
 
 /// The version of [`Description`].
@@ -58,7 +60,7 @@ pub struct Description {
     /// The plan's key.
     pub plan: Sha256,
     /// The digests of the tree's text and of the image that the plan results in.
-    pub gives: (Sha256, Sha256),
+    pub result: (Sha256, Sha256),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,8 +83,8 @@ impl Description {
             channel: self.channel.clone(),
             arch: self.arch.to_string(),
             plan: self.plan.to_string(),
-            tree: self.gives.0.to_string(),
-            image: self.gives.1.to_string(),
+            tree: self.result.0.to_string(),
+            image: self.result.1.to_string(),
         };
         serde_json::to_vec(&text).map_err(|e| Error::internal(format!("a description cannot be written: {e}")))
     }
@@ -105,7 +107,7 @@ impl Description {
             channel: text.channel.parse::<ChannelName>().map_err(bad)?.to_string(),
             arch: text.arch.parse().map_err(bad)?,
             plan: digest(&text.plan)?,
-            gives: (digest(&text.tree)?, digest(&text.image)?),
+            result: (digest(&text.tree)?, digest(&text.image)?),
         };
         if description.bytes()? != content.config {
             return Err(bad("it is not written as kbake writes it".into()));
@@ -122,8 +124,8 @@ impl Description {
             }
         };
         one(Kind::Plan, description.plan, true)?;
-        one(Kind::Tree, description.gives.0, false)?;
-        one(Kind::Image, description.gives.1, false)?;
+        one(Kind::Tree, description.result.0, false)?;
+        one(Kind::Image, description.result.1, false)?;
         Ok(description)
     }
 }
@@ -159,9 +161,9 @@ impl Bake<'_> {
             self.fetch_all(resolved)?;
             parts.extend(self.input_parts(resolved)?);
         }
-        let gives = match recorded {
+        let result = match recorded {
             // The recorded digests; any other image is refused.
-            Some(gives) if !wanted.outputs => gives,
+            Some(result) if !wanted.outputs => result,
             _ => {
                 let baked = self.image(resolved)?;
                 // An image that differs from the record would make a false claim in the bundle.
@@ -178,31 +180,25 @@ impl Bake<'_> {
             }
         };
         let channel = wanted.channel.sources.channel.to_string();
-        let description = Description { role: role.clone(), channel, arch: resolved.plan.arch(), plan, gives };
+        let description = Description { role: role.clone(), channel, arch: resolved.plan.arch(), plan, result };
         Ok(Content { name: role.clone(), config: description.bytes()?, parts })
     }
 
     /// The inputs of the image, each blob once.
     fn input_parts(&self, resolved: &Resolved) -> Result<Vec<Part>> {
-        let mut found: Vec<(Kind, String, Digest, Option<Blob>)> = Vec::new();
+        let (mut parts, mut seen): (Vec<Part>, _) = (Vec::new(), BTreeSet::new());
         for input in self.inputs(resolved)? {
             let kind = match input.kind {
                 InputKind::Package | InputKind::Tool => Kind::Package,
                 InputKind::Artifact => Kind::Artifact,
                 InputKind::ImagePart => Kind::ImagePart,
             };
-            let title = match &input.want.source {
-                crate::storage::fetch::Source::Pool(path) => path.clone(),
-                _ => input.want.name,
+            let title = match &input.source {
+                InputSource::Download(Want { source: Source::Pool(path), .. }) => path.clone(),
+                InputSource::Download(_) | InputSource::Own(..) => input.name().to_owned(),
             };
-            found.push((kind, title, input.want.digest, input.blob));
-        }
-        for (digest, own) in &resolved.artifacts.own {
-            found.push((Kind::Artifact, own.name.to_string(), *digest, self.store.resolve(digest, None)?));
-        }
-        let (mut parts, mut seen): (Vec<Part>, _) = (Vec::new(), BTreeSet::new());
-        for (kind, title, digest, blob) in found {
-            let blob = blob.ok_or_else(|| Error::internal(format!("{title} ({digest}) was fetched and is not in the store")))?;
+            let digest = input.digest();
+            let blob = input.blob.ok_or_else(|| Error::internal(format!("{title} ({digest}) was fetched and is not in the store")))?;
             let sha512 = match digest {
                 Digest::Sha512(digest) => Some(digest),
                 Digest::Sha256(_) => None,

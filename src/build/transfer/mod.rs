@@ -1,4 +1,4 @@
 //! Transfer of inputs and images: writes and imports bundles.
 
-pub mod bundle;
-pub mod import;
+pub(crate) mod bundle;
+pub(crate) mod import;

@@ -7,7 +7,7 @@ use crate::build::pipeline::{extract, images, role_base};
 use crate::build::{Bake, Resolved};
 use crate::common::error::{Class, Result};
 use crate::common::value::{Digest, Sha256};
-use crate::spec::plan::{Extract, Made};
+use crate::spec::plan::{Extraction, FileSource};
 use crate::storage::store::{Action, Blob};
 
 impl Bake<'_> {
@@ -16,18 +16,18 @@ impl Bake<'_> {
     ///
     /// # Errors
     /// An archive lacks a locked member; I/O errors. Damaged blobs are skipped.
-    pub fn derive_made<'m>(&self, wanted: &[(&'m Made, Blob)]) -> Result<Vec<(&'m Made, Blob, Blob)>> {
+    pub fn derive_extractions<'m>(&self, wanted: &[(&'m Extraction, Blob)]) -> Result<Vec<(&'m Extraction, Blob, Blob)>> {
         let mut archives: BTreeMap<(Digest, u32), BTreeSet<String>> = BTreeMap::new();
         let mut whole = BTreeMap::new();
-        let extracts = wanted.iter().flat_map(|(made, _)| match made {
-            Made::Extract(extract) => vec![extract.clone()],
-            Made::Built(image, _) => image.files.iter().map(|(_, extract)| extract.clone()).collect(),
-            Made::Pulled(..) => Vec::new(),
+        let extracts = wanted.iter().flat_map(|(extraction, _)| match extraction {
+            Extraction::File(extract) => vec![extract.clone()],
+            Extraction::Built(image, _) => image.files.iter().map(|(_, extract)| extract.clone()).collect(),
+            Extraction::Pulled(..) => Vec::new(),
         });
         for extract in extracts {
             match &extract {
-                Extract::Whole(digest) => whole.extend(self.store.resolve(digest, None)?.map(|blob| (extract.clone(), blob))),
-                Extract::Member { archive, strip, member } => _ = archives.entry((*archive, *strip)).or_default().insert(member.clone()),
+                FileSource::Whole(digest) => whole.extend(self.store.resolve(digest, None)?.map(|blob| (extract.clone(), blob))),
+                FileSource::Member { archive, strip, member } => _ = archives.entry((*archive, *strip)).or_default().insert(member.clone()),
             }
         }
         let mut found = whole;
@@ -35,27 +35,27 @@ impl Bake<'_> {
             self.cancel.check()?;
             let Some(blob) = self.store.resolve(&archive, None)? else { continue };
             match extract::members_of(self.store, &blob, strip, members, &archive.to_string()) {
-                Ok(taken) => found.extend(taken.into_iter().map(|(member, blob)| (Extract::Member { archive, strip, member }, blob))),
+                Ok(taken) => found.extend(taken.into_iter().map(|(member, blob)| (FileSource::Member { archive, strip, member }, blob))),
                 // The blob is not what was locked: reported as damage of the blob, or by its next reader.
                 Err(error) if error.class() == Class::Integrity => {}
                 Err(error) => return Err(error),
             }
         }
         let mut derived = Vec::new();
-        for (made, said) in wanted {
+        for (extraction, said) in wanted {
             self.cancel.check()?;
-            let blob = match made {
-                Made::Extract(extract) => found.get(extract).copied(),
-                Made::Built(image, form) if image.files.iter().all(|(_, extract)| found.contains_key(extract)) => {
+            let blob = match extraction {
+                Extraction::File(extract) => found.get(extract).copied(),
+                Extraction::Built(image, form) if image.files.iter().all(|(_, extract)| found.contains_key(extract)) => {
                     Some(images::build(self, image, *form, &found)?.file)
                 }
-                Made::Built(..) => None,
-                Made::Pulled(image, form) => match self.is_whole(image)? {
+                Extraction::Built(..) => None,
+                Extraction::Pulled(image, form) => match self.is_whole(image)? {
                     true => Some(images::pull(self, image, *form)?.file),
                     false => None,
                 },
             };
-            derived.extend(blob.map(|blob| (*made, *said, blob)));
+            derived.extend(blob.map(|blob| (*extraction, *said, blob)));
         }
         Ok(derived)
     }
@@ -88,8 +88,8 @@ impl Bake<'_> {
         if !self.has_tools(resolved)? {
             return Ok(None);
         }
-        for (_, made) in extractions(resolved) {
-            if self.recorded_file(made)?.is_none() {
+        for (_, extraction) in extractions(resolved) {
+            if self.recorded_file(extraction)?.is_none() {
                 return Ok(None);
             }
         }

@@ -7,7 +7,7 @@ use crate::common::value::{Digest, Sha256};
 
 /// Counts of what was checked, and the damages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proof {
+pub struct Findings {
     /// Blobs that were hashed.
     pub blobs: u64,
     /// The bytes of these blobs.
@@ -17,7 +17,7 @@ pub struct Proof {
     /// Action entries whose outputs were recomputed.
     pub derived: u64,
     /// Action entries that were only checked for their checksum and their blobs.
-    pub believed: u64,
+    pub trusted: u64,
     /// Roots.
     pub roots: u64,
     /// Claims.

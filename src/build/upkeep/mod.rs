@@ -1,8 +1,8 @@
 //! Maintenance of a store: roots, verification, repair, and clean rebuilds from the locked inputs.
 
-pub mod check;
-pub mod derive;
-pub mod findings;
-pub mod repair;
-pub mod roots;
-pub mod verify;
+pub(crate) mod check;
+pub(crate) mod derive;
+pub(crate) mod findings;
+pub(crate) mod repair;
+pub(crate) mod roots;
+pub(crate) mod verify;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::findings::{Damage, Damaged, Proof, State};
+use super::findings::{Damage, Damaged, Findings, State};
 use super::verify::{Wanted, shown};
+use crate::build::pipeline::inputs::InputSource;
 use crate::build::pipeline::saved;
 use crate::build::pipeline::step::{BasePart, Step, StepKind, planned_steps};
 use crate::build::pipeline::{extract, install};
@@ -19,12 +20,12 @@ use crate::storage::store::{Action, Blob, COMPOSED, History, Lookup, Owner, Root
 const ROUNDS: usize = 4;
 
 impl Bake<'_> {
-    /// Repairs the damages that [`Bake::prove`] has found, as far as possible. Drops data that only earlier plans need.
+    /// Repairs the damages that [`Bake::verify_store`] has found, as far as possible. Drops data that only earlier plans need.
     ///
     /// # Errors
-    /// I/O errors and cancellation. Failed repairs are reported in the proof.
-    pub fn repair(&self, wanted: &Wanted, proof: &mut Proof) -> Result<()> {
-        let lost = proof.damages.iter().filter_map(|damage| match damage.what {
+    /// I/O errors and cancellation. Failed repairs are reported in `findings`.
+    pub fn repair(&self, wanted: &Wanted, findings: &mut Findings) -> Result<()> {
+        let lost = findings.damages.iter().filter_map(|damage| match damage.what {
             Damaged::Blob(digest) | Damaged::Missing(digest) => Some(digest),
             _ => None,
         });
@@ -39,10 +40,10 @@ impl Bake<'_> {
         };
         work.take_back()?;
         work.fetch()?;
-        work.make(proof)?;
+        work.make(findings)?;
         work.take_back_composed()?;
         work.histories()?;
-        work.settle(proof)
+        work.settle(findings)
     }
 }
 
@@ -63,6 +64,14 @@ struct Repair<'a> {
 impl Repair<'_> {
     fn is_lost(&self, digest: &Sha256) -> Result<bool> {
         Ok(self.lost.contains(digest) && !self.bake.store.contains(digest)?)
+    }
+
+    /// The SHA-256 of the blob of an input, as far as known.
+    fn blob_of(&self, input: &Digest) -> Option<Sha256> {
+        match input {
+            Digest::Sha256(digest) => Some(*digest),
+            Digest::Sha512(digest) => self.bake.store.alias_of(digest),
+        }
     }
 
     /// Records an error that concerns one blob; other errors end the repair.
@@ -121,31 +130,25 @@ impl Repair<'_> {
             for _ in 0..ROUNDS {
                 let mut wants = Vec::new();
                 for input in self.bake.inputs(resolved)?.into_iter().filter(|input| input.blob.is_none()) {
-                    let name = match &input.want.digest {
-                        Digest::Sha256(digest) => Some(*digest),
-                        Digest::Sha512(digest) => self.bake.store.alias_of(digest),
-                    };
-                    let Some(name) = name else { continue };
-                    if self.is_lost(&name)? {
-                        match resolved.artifacts.own.get(&input.want.digest) {
-                            Some(own) => self.note(extract::take(self.bake.store, &input.want.digest, own, self.bake.cancel).map(drop))?,
-                            None => {
-                                if matches!(input.want.source, Source::Registry { .. }) {
-                                    // The parts that the user's own archive has need no download.
-                                    self.note(saved::take_missing(self.bake, resolved))?;
-                                }
-                                wants.push(input.want);
-                            }
-                        }
-                        self.how.insert(name, "fetched again");
+                    let Some(name) = self.blob_of(&input.digest()) else { continue };
+                    if !self.is_lost(&name)? {
+                        continue;
                     }
-                }
-                for (digest, own) in &resolved.artifacts.own {
-                    if let Digest::Sha256(name) = digest
-                        && self.is_lost(name)?
-                    {
-                        self.note(extract::take(self.bake.store, digest, own, self.bake.cancel).map(drop))?;
-                        self.how.insert(*name, "imported from your file again");
+                    match input.source {
+                        InputSource::Own(digest, own) => {
+                            self.note(extract::take(self.bake.store, &digest, &own, self.bake.cancel).map(drop))?;
+                            self.how.insert(name, "imported from your file again");
+                        }
+                        // A local file needs no download, even if it is locked as an artifact too.
+                        InputSource::Download(want) if resolved.artifacts.own.contains_key(&want.digest) => {}
+                        InputSource::Download(want) => {
+                            if matches!(want.source, Source::Registry { .. }) {
+                                // The parts that the user's own archive has need no download.
+                                self.note(saved::take_missing(self.bake, resolved))?;
+                            }
+                            wants.push(want);
+                            self.how.insert(name, "fetched again");
+                        }
                     }
                 }
                 if wants.is_empty() {
@@ -162,8 +165,8 @@ impl Repair<'_> {
     }
 
     /// Runs the lost steps again, each before those that use its result.
-    fn make(&mut self, proof: &Proof) -> Result<()> {
-        let gone: BTreeSet<(String, Sha256)> = proof
+    fn make(&mut self, findings: &Findings) -> Result<()> {
+        let gone: BTreeSet<(String, Sha256)> = findings
             .damages
             .iter()
             .filter_map(|damage| match &damage.what {
@@ -295,9 +298,9 @@ impl Repair<'_> {
     }
 
     /// Records the outcome of each damage.
-    fn settle(&mut self, proof: &mut Proof) -> Result<()> {
+    fn settle(&mut self, findings: &mut Findings) -> Result<()> {
         let still = self.still_needed()?;
-        for damage in &mut proof.damages {
+        for damage in &mut findings.damages {
             damage.state = self.state(damage, &still)?;
             let name = damage.what.to_string();
             let item = Item { kind: damage.what.kind(), name: &name, digest: damage.what.digest(), bytes: None };
@@ -376,12 +379,7 @@ impl Repair<'_> {
         let composed: Vec<Action> = needed.blobs.iter().filter_map(|blob| store.entry(COMPOSED, blob).ok()).collect();
         needed.blobs.extend(composed.iter().flat_map(|action| action.outputs.values()).map(|blob| blob.digest));
         for (_, resolved) in self.wanted.resolved() {
-            for input in self.bake.inputs(resolved)? {
-                needed.blobs.extend(match input.want.digest {
-                    Digest::Sha256(digest) => Some(digest),
-                    Digest::Sha512(digest) => store.alias_of(&digest),
-                });
-            }
+            needed.blobs.extend(self.bake.inputs(resolved)?.iter().filter_map(|input| self.blob_of(&input.digest())));
         }
         Ok(needed)
     }
@@ -390,7 +388,7 @@ impl Repair<'_> {
 /// Runs a step again.
 fn make_again(bake: &Bake, resolved: &Resolved, step: Step<'_>) -> Result<()> {
     match step {
-        Step::Extraction(made) => bake.make(resolved, &[made]).map(drop),
+        Step::Extraction(extraction) => bake.realise_extractions(resolved, &[extraction]).map(drop),
         Step::Base { part: BasePart::Ground, .. } => install::ground(bake, resolved).map(drop),
         Step::Base { part: BasePart::Role, .. } => bake.base(resolved).map(drop),
         Step::Loader(_) => bake.loader(resolved).map(drop),

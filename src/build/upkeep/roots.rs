@@ -1,6 +1,5 @@
 //! Roots: the store's records of builds beside the blobs: owner, plan, and what they need.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::build::pipeline::step::{Step, planned_steps};
@@ -12,7 +11,7 @@ use crate::spec::project::Project;
 use crate::storage::store::{Blob, COMPOSED, Generation, History, Owner, Root};
 
 /// The owner of a build of a project's role. Relative paths are below `current`.
-pub fn owner(project: &Project, current: &Path, channel: &str, role: &RoleName) -> Owner {
+pub(crate) fn owner(project: &Project, current: &Path, channel: &str, role: &RoleName) -> Owner {
     let project = match project {
         // Canonical, so that a folder has one name however it was typed. A missing folder has no links to resolve.
         Project::Folder(folder) => {
@@ -72,10 +71,7 @@ impl Bake<'_> {
     fn generation(&self, resolved: &Resolved, history: History) -> Result<Generation> {
         let plan = &resolved.plan;
         let actions = planned_steps(resolved).iter().map(Step::id).collect();
-        let mut inputs: BTreeSet<_> = self.inputs(resolved)?.into_iter().filter_map(|input| Some(input.blob?.digest)).collect();
-        for digest in resolved.artifacts.own.keys() {
-            inputs.extend(self.store.resolve(digest, None)?.map(|blob| blob.digest));
-        }
+        let inputs = self.inputs(resolved)?.into_iter().filter_map(|input| Some(input.blob?.digest)).collect();
         if history.plan.digest != plan.key() {
             return Err(Error::internal("a plan's key is the digest of its text"));
         }

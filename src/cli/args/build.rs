@@ -8,7 +8,7 @@ use clap::Args;
 use super::sources::{Sources, jobs};
 
 #[derive(Debug, Args)]
-pub struct Build {
+pub(crate) struct Build {
     /// Roles with a recipe in recipes/roles/
     #[arg(required = true, value_name = "ROLE")]
     pub roles: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Build {
 }
 
 #[derive(Debug, Args)]
-pub struct Fetch {
+pub(crate) struct Fetch {
     /// Roles with a recipe in recipes/roles/
     #[arg(required = true, value_name = "ROLE")]
     pub roles: Vec<String>,

@@ -9,7 +9,7 @@ use crate::common::value::{Sha256, Size};
 
 /// The subcommands of `kbake bundle`.
 #[derive(Debug, Subcommand)]
-pub enum Bundle {
+pub(crate) enum Bundle {
     /// Write the inputs and images of roles into one file, for a site without network
     Create(BundleCreate),
     /// Verify the digest of everything in a bundle
@@ -21,7 +21,7 @@ pub enum Bundle {
 }
 
 #[derive(Debug, Args)]
-pub struct BundleCreate {
+pub(crate) struct BundleCreate {
     /// Roles with a recipe in recipes/roles/
     #[arg(required = true, value_name = "ROLE")]
     pub roles: Vec<String>,
@@ -49,14 +49,14 @@ pub struct BundleCreate {
 
 /// A bundle, whole or in pieces.
 #[derive(Debug, Args)]
-pub struct BundleFiles {
+pub(crate) struct BundleFiles {
     /// Bundle; for a bundle in pieces the first piece, or all in order; `-` for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
-pub struct BundleVerify {
+pub(crate) struct BundleVerify {
     #[command(flatten)]
     pub bundle: BundleFiles,
     /// Required digest of the bundle, as `bundle create` printed it
@@ -65,7 +65,7 @@ pub struct BundleVerify {
 }
 
 #[derive(Debug, Args)]
-pub struct BundleImport {
+pub(crate) struct BundleImport {
     #[command(flatten)]
     pub bundle: BundleFiles,
     /// Required digest of the bundle, as `bundle create` printed it: its images are then trusted

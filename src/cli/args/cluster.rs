@@ -8,7 +8,7 @@ use crate::cluster::host::Forward;
 
 /// The cluster that a command works on.
 #[derive(Debug, Args)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// Cluster file [default: cluster.toml]
     #[arg(long, value_name = "FILE", env = "KBAKE_CLUSTER", hide_env_values = true)]
     pub cluster: Option<PathBuf>,
@@ -17,7 +17,7 @@ pub struct Cluster {
 /// A selection of the cluster's nodes.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub struct Nodes {
+pub(crate) struct Nodes {
     /// Nodes of the cluster
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Nodes {
 
 /// The private folder.
 #[derive(Debug, Args)]
-pub struct Secrets {
+pub(crate) struct Secrets {
     /// Private folder [default: secrets/ beside the cluster file]
     #[arg(long, value_name = "DIR", env = "KBAKE_SECRETS", hide_env_values = true)]
     pub secrets: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub struct Secrets {
 
 /// The folder of outputs.
 #[derive(Debug, Args)]
-pub struct Images {
+pub(crate) struct Images {
     /// Folder of role images, disks and seeds
     #[arg(long, value_name = "DIR", default_value = "images")]
     pub images: PathBuf,
@@ -44,7 +44,7 @@ pub struct Images {
 
 /// The accelerator, which runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Accel {
+pub(crate) enum Accel {
     /// Linux's KVM
     Kvm,
     /// macOS's Hypervisor framework
@@ -55,7 +55,7 @@ pub enum Accel {
 
 /// The network of a machine under plain QEMU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Net {
+pub(crate) enum Net {
     /// The cluster's bridge on a Linux host
     Bridge,
     /// Isolated, with ports forwarded from 127.0.0.1; no privileges needed
@@ -68,7 +68,7 @@ pub enum Net {
 
 /// One node's machine.
 #[derive(Debug, Args)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Node of the cluster
     pub node: String,
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub struct Machine {
 }
 
 #[derive(Debug, Args)]
-pub struct Qemu {
+pub(crate) struct Qemu {
     #[command(flatten)]
     pub machine: Machine,
     /// Network of the machine
@@ -96,7 +96,7 @@ pub struct Qemu {
 }
 
 #[derive(Debug, Args)]
-pub struct Disk {
+pub(crate) struct Disk {
     #[command(flatten)]
     pub nodes: Nodes,
     #[command(flatten)]
@@ -107,7 +107,7 @@ pub struct Disk {
 
 /// The format of a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SeedFormat {
+pub(crate) enum SeedFormat {
     /// An ISO 9660 volume, NODE.iso
     Iso,
     /// A FAT volume, NODE.img
@@ -117,7 +117,7 @@ pub enum SeedFormat {
 }
 
 #[derive(Debug, Args)]
-pub struct Seed {
+pub(crate) struct Seed {
     #[command(flatten)]
     pub nodes: Nodes,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 #[derive(Debug, Args)]
-pub struct Audit {
+pub(crate) struct Audit {
     /// Disk images of any origin: qcow2 or raw
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
@@ -15,7 +15,7 @@ pub struct Audit {
 }
 
 #[derive(Debug, Args)]
-pub struct Diff {
+pub(crate) struct Diff {
     /// Git revision, or a file: a plan, a lockfile, or a disk image
     #[arg(value_name = "A")]
     pub a: String,

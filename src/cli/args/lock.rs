@@ -8,7 +8,7 @@ use super::sources::{Web, mirror, sides};
 use crate::common::value::ArtifactName;
 
 #[derive(Debug, Args)]
-pub struct Lock {
+pub(crate) struct Lock {
     /// Upgrade a package, or update an artifact's or image's digest; everything if NAME is omitted; repeatable
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     pub upgrade: Vec<String>,

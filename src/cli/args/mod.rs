@@ -15,19 +15,19 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use build::{Build, Fetch};
-pub use bundle::{Bundle, BundleCreate, BundleFiles, BundleImport, BundleVerify};
-pub use cluster::{Accel, Cluster, Disk, Images, Machine, Net, Nodes, Qemu, Secrets, Seed, SeedFormat};
-pub use image::{Audit, Diff};
-pub use lock::Lock;
-pub use pki::{Admin, Kubeconfig, Pki};
-pub use sources::{Sources, Web, is_registry_mirror, is_rewrite};
-pub use store::{Gc, Verify};
+pub(super) use build::{Build, Fetch};
+pub(super) use bundle::{Bundle, BundleCreate, BundleFiles, BundleImport, BundleVerify};
+pub(super) use cluster::{Accel, Cluster, Disk, Images, Machine, Net, Nodes, Qemu, Secrets, Seed, SeedFormat};
+pub(super) use image::{Audit, Diff};
+pub(super) use lock::Lock;
+pub(super) use pki::{Admin, Kubeconfig, Pki};
+pub(super) use sources::{Sources, Web, is_registry_mirror, is_rewrite};
+pub(super) use store::{Gc, Verify};
 
-/// Bakes reproducible Kubernetes node images from pinned inputs.
+/// Builds reproducible Kubernetes node images from pinned inputs.
 #[derive(Debug, Parser)]
 #[command(name = "kbake", version = env!("KBAKE_VERSION"), max_term_width = 100)]
-pub struct Cli {
+pub(super) struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
@@ -39,7 +39,7 @@ const EVERYWHERE: &str = "Options of every command";
 
 /// Global options.
 #[derive(Debug, Args)]
-pub struct Global {
+pub(super) struct Global {
     /// Folder with recipes/ and lockfiles/ [default: the current folder if it has recipes/, else those shipped in the binary]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KBAKE_PROJECT", hide_env_values = true)]
     pub project: Option<PathBuf>,
@@ -61,7 +61,7 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Build role images: images/ROLE.qcow2
     Build(Build),
     /// Fetch all inputs of roles into the store, for a later `build --offline`
@@ -159,13 +159,13 @@ pub enum Command {
 
 impl Command {
     /// True if the command ends with a table of the items it worked on. `gc` prints its own table.
-    pub fn has_table(&self) -> bool {
+    pub(super) fn has_table(&self) -> bool {
         matches!(self, Command::Build(_) | Command::Fetch(_) | Command::Bundle(_) | Command::Verify(_))
     }
 }
 
 #[derive(Debug, Args)]
-pub struct Manual {
+pub(super) struct Manual {
     /// Command that the page documents [default: kbake itself]
     #[arg(value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -176,7 +176,7 @@ pub struct Manual {
 
 /// The format of a bill of materials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BillFormat {
+pub(super) enum BillFormat {
     /// CycloneDX 1.6, JSON
     Cyclonedx,
     /// SPDX 2.3, JSON

@@ -8,7 +8,7 @@ use super::cluster::{Cluster, Secrets};
 use super::server_url::ServerUrl;
 
 #[derive(Debug, Subcommand)]
-pub enum Pki {
+pub(crate) enum Pki {
     /// Create missing certificates and keys; existing ones are kept
     Init(PkiArgs),
     /// Show each certificate with its names, expiry and validity
@@ -35,7 +35,7 @@ pub enum Pki {
 }
 
 #[derive(Debug, Args)]
-pub struct PkiArgs {
+pub(crate) struct PkiArgs {
     #[command(flatten)]
     pub cluster: Cluster,
     #[command(flatten)]
@@ -44,15 +44,15 @@ pub struct PkiArgs {
 
 /// An administrator's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Admin {
-    /// For daily use: the cluster can revoke the rights of its group
+pub(crate) enum Admin {
+    /// For daily use: the cluster can revoke the permissions of its group
     Admin,
-    /// For emergencies: its rights cannot be revoked before the certificate expires
+    /// For emergencies: its permissions cannot be revoked before the certificate expires
     SuperAdmin,
 }
 
 #[derive(Debug, Args)]
-pub struct Kubeconfig {
+pub(crate) struct Kubeconfig {
     /// User; the kubeconfigs of nodes and components are in the seeds
     #[arg(value_enum, default_value = "admin")]
     pub user: Admin,

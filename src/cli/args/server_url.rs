@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 /// The URL of an API server: `https://HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerUrl {
+pub(crate) struct ServerUrl {
     /// The URL, without a slash at its end.
     pub text: String,
     /// The host, in lower case.

@@ -8,7 +8,7 @@ use crate::spec::apt;
 
 /// The sources of bytes.
 #[derive(Debug, Args)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// Open no socket; list what is missing in the store
     #[arg(long)]
     pub offline: bool,
@@ -21,14 +21,14 @@ pub struct Sources {
 
 impl Sources {
     /// The options of commands that fetch nothing.
-    pub fn nowhere() -> Self {
+    pub(crate) fn offline() -> Self {
         Sources { offline: true, mirror: Vec::new(), web: Web { rewrite: Vec::new(), registry_mirror: Vec::new() } }
     }
 }
 
 /// The replacements for release hosts and registries.
 #[derive(Debug, Args)]
-pub struct Web {
+pub(crate) struct Web {
     /// Replace the PREFIX of release addresses by ADDRESS, as in https://host/=file:///mirror/; repeatable
     #[arg(long, value_name = "PREFIX=ADDRESS", value_parser = rewrite)]
     pub rewrite: Vec<(String, String)>,
@@ -53,7 +53,7 @@ fn rewrite(text: &str) -> Result<(String, String), String> {
 }
 
 /// Checks the two sides of a rewrite.
-pub fn is_rewrite(prefix: &str, address: &str) -> Result<(), String> {
+pub(crate) fn is_rewrite(prefix: &str, address: &str) -> Result<(), String> {
     let is_address = |text: &str| ["https://", "http://", "file:///"].iter().any(|scheme| text.starts_with(scheme));
     match is_address(prefix) && is_address(address) {
         true => Ok(()),
@@ -67,7 +67,7 @@ fn registry_mirror(text: &str) -> Result<(String, String), String> {
 }
 
 /// Checks the two sides of a registry mirror.
-pub fn is_registry_mirror(registry: &str, url: &str) -> Result<(), String> {
+pub(crate) fn is_registry_mirror(registry: &str, url: &str) -> Result<(), String> {
     match !registry.contains('/') && ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) {
         true => Ok(()),
         false => Err("a registry is a host without a path, and its mirror must begin with https:// or http://".into()),

@@ -6,7 +6,7 @@ use super::sources::Sources;
 use crate::common::value::Size;
 
 #[derive(Debug, Args)]
-pub struct Verify {
+pub(crate) struct Verify {
     /// Fetch or rebuild whatever is damaged
     #[arg(long)]
     pub repair: bool,
@@ -15,7 +15,7 @@ pub struct Verify {
 }
 
 #[derive(Debug, Args)]
-pub struct Gc {
+pub(crate) struct Gc {
     /// Remove only until the store has at most this size, as in 20GiB; least recently used first
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<Size>,

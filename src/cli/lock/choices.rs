@@ -40,7 +40,8 @@ pub(super) fn choices(
     for (name, file) in &args.set {
         let is_set = own.iter().any(|other| other.name == *name) || own_images.iter().any(|other| other.name == *name);
         if unset.contains(name) || is_set {
-            return Err(Error::new(Class::Usage, format!("`{name}` is set twice, or set and unset")));
+            return Err(Error::new(Class::Usage, format!("`{name}` is set twice, or set and unset"))
+                .hint("name it once, with `--set` or with `--unset`"));
         }
         match saved_image(name, file, channel, &Folders { current, project: folder }, cancel)? {
             Some(image) => own_images.push(image),

@@ -24,14 +24,14 @@ use crate::common::value::{ArtifactName, Digest, Sha256};
 use crate::spec::apt;
 use crate::spec::compatibility;
 use crate::spec::lock::{ArtifactSource, Base, Change, Lock, Request, changes, inherit, moved, regroup, used_artifacts};
-use crate::spec::project::{self, Below, Channel, Project};
+use crate::spec::project::{self, BaseChannel, Channel, Project};
 use crate::spec::recipe::Sources;
 use crate::spec::upstream::{self, Choices};
 use crate::storage::fetch;
 
 impl Session<'_> {
     /// `kbake lock`.
-    pub fn lock(&self, args: &Args) -> Result<()> {
+    pub(super) fn lock(&self, args: &Args) -> Result<()> {
         let project = self.project()?;
         let channel_name = self.channel()?;
         let name = project::lock_name(&channel_name);
@@ -93,7 +93,7 @@ impl Session<'_> {
             self.shell.say(&format!("{} is in the same archive: it is set to {} too", own.name, own.path));
         }
         for name in choices.unset.iter().filter(|name| !args.unset.contains(name)) {
-            self.shell.say(&format!("{name} is in the same archive: it is the publisher's again too"));
+            self.shell.say(&format!("{name} is in the same archive: it returns to the publisher's too"));
         }
     }
 
@@ -129,7 +129,7 @@ impl Session<'_> {
         given_back: &BTreeSet<ArtifactName>,
     ) -> Result<Option<Lock>> {
         let mut bases = Vec::new();
-        for Below { sources, lock } in project.bases(&channel.sources.channel)? {
+        for BaseChannel { sources, lock } in project.bases(&channel.sources.channel)? {
             match lock {
                 Ok(Some(lock)) => bases.push(Base { sources, lock }),
                 Ok(None) => {}
@@ -189,7 +189,7 @@ impl Session<'_> {
     }
 
     /// Refuses incompatible versions, and warns of doubtful ones. A project without a compatibility table uses the shipped one.
-    pub fn check_versions(&self, project: &Project, sources: &Sources) -> Result<()> {
+    pub(super) fn check_versions(&self, project: &Project, sources: &Sources) -> Result<()> {
         let text = match project.text(compatibility::FILE)? {
             Some(text) => Some(text),
             None => Project::Shipped.text(compatibility::FILE)?,

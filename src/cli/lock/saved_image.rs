@@ -11,7 +11,7 @@ use crate::spec::project::Channel;
 use crate::spec::upstream::OwnImage;
 
 /// The folders for resolving a typed path and for its form in a lockfile.
-pub struct Folders<'a> {
+pub(super) struct Folders<'a> {
     /// The current folder.
     pub current: &'a Path,
     /// The project's folder.
@@ -23,7 +23,7 @@ pub struct Folders<'a> {
 ///
 /// # Errors
 /// The archive does not exist, or has no such image for the channel's architecture.
-pub fn saved_image(
+pub(super) fn saved_image(
     name: &ArtifactName,
     file: &Path,
     channel: &Channel,

@@ -23,7 +23,7 @@ enum Target {
 ///
 /// # Errors
 /// An ambiguous or unknown name; a name that is locked to a local file.
-pub fn upgrades(names: &[String], request: &Request, old: Option<&Lock>) -> Result<(apt::Upgrade, upstream::Upgrade)> {
+pub(super) fn upgrades(names: &[String], request: &Request, old: Option<&Lock>) -> Result<(apt::Upgrade, upstream::Upgrade)> {
     if names.is_empty() {
         return Ok((apt::Upgrade::Nothing, upstream::Upgrade::Nothing));
     }

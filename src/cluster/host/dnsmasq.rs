@@ -8,7 +8,7 @@ use crate::cluster::model::{Cluster, Mode};
 use crate::cluster::node::names::{Named, names};
 
 /// The configuration file. The bridge must exist, with the host's address, before dnsmasq starts.
-pub fn dnsmasq_conf(cluster: &Cluster) -> String {
+pub(crate) fn dnsmasq_conf(cluster: &Cluster) -> String {
     let network = &cluster.network;
     let (cidr, domain) = (network.cidr, &cluster.domain);
     let range = match network.dhcp {

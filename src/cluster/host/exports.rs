@@ -3,7 +3,7 @@
 use crate::cluster::model::Cluster;
 
 /// One line per exported folder, open to the nodes' network only. Empty when there is none.
-pub fn exports(cluster: &Cluster) -> String {
+pub(crate) fn exports(cluster: &Cluster) -> String {
     let line = |path: &str, options: &str| format!("{} {}({options})\n", escape(path), cluster.network.cidr);
     cluster.exports.iter().map(|export| line(&export.path, &export.options)).collect()
 }

@@ -9,7 +9,7 @@ const HOSTS_BEGIN: &str = "# kbake begin: cluster ";
 const HOSTS_END: &str = "# kbake end: cluster ";
 
 /// A snippet for `/etc/hosts`, between two marker lines by which it can be found and replaced.
-pub fn hosts(cluster: &Cluster) -> String {
+pub(crate) fn hosts(cluster: &Cluster) -> String {
     let lines: String = names(cluster).iter().map(|named| format!("{named}\n")).collect();
     format!("{HOSTS_BEGIN}{name}\n{lines}{HOSTS_END}{name}\n", name = cluster.name)
 }

@@ -18,7 +18,7 @@ fn groups(role: Role) -> (&'static str, Option<&'static str>) {
 }
 
 /// The inventory: one group per role that the cluster has, hosts by address, so that no DNS is needed.
-pub fn inventory(cluster: &Cluster) -> String {
+pub(crate) fn inventory(cluster: &Cluster) -> String {
     let mut text = format!("# kbake: cluster {}\n", cluster.name);
     for role in [Role::Gateway, Role::ControlPlane, Role::Worker, Role::Etcd] {
         let hosts: String = cluster.with_role(role).map(|node| format!("{} ansible_host={}\n", node.name, node.address)).collect();

@@ -8,13 +8,13 @@ use crate::cluster::node::names::{Named, names};
 const SSH: u16 = 22;
 
 /// The end of a cluster's lines, which distinguishes them from lines that others have added.
-pub fn known_hosts_mark(cluster: &Cluster) -> String {
+pub(crate) fn known_hosts_mark(cluster: &Cluster) -> String {
     format!(" kbake:{}", cluster.name)
 }
 
 /// A line for each node that has a key: its names, its addresses, and the port of 127.0.0.1 that is forwarded to it under plain
 /// QEMU. `key` gives type and key.
-pub fn known_hosts(cluster: &Cluster, key: &dyn Fn(&Node) -> Option<String>) -> String {
+pub(crate) fn known_hosts(cluster: &Cluster, key: &dyn Fn(&Node) -> Option<String>) -> String {
     let all = names(cluster);
     let line = |node: &Node| Some(format!("{} {}{}\n", hosts(cluster, node, &all).join(","), key(node)?, known_hosts_mark(cluster)));
     cluster.nodes.iter().filter_map(line).collect()

@@ -9,12 +9,12 @@ use crate::cluster::node::data_disk::DATA_SERIAL;
 use crate::common::value::{Arch, Size};
 
 /// The machine's name for libvirt and QEMU. It includes the cluster's: two clusters on a host may both have a `worker0`.
-pub fn domain_name(cluster: &Cluster, node: &Node) -> String {
+pub(crate) fn domain_name(cluster: &Cluster, node: &Node) -> String {
     format!("{}-{}", cluster.name, node.name)
 }
 
 /// The machine as XML for `virsh define`. Its disk must exist before it is started.
-pub fn domain_xml(cluster: &Cluster, node: &Node, files: &MachineFiles, accel: Accel) -> String {
+pub(crate) fn domain_xml(cluster: &Cluster, node: &Node, files: &MachineFiles, accel: Accel) -> String {
     let kind = match accel {
         Accel::Kvm => "kvm",
         Accel::Hvf => "hvf",

@@ -11,7 +11,7 @@ use crate::cluster::model::{Cluster, Mode, Network, Node};
 use crate::cluster::node::names::{Named, names};
 
 /// The network as XML for `virsh net-define`.
-pub fn network_xml(cluster: &Cluster) -> String {
+pub(crate) fn network_xml(cluster: &Cluster) -> String {
     let network = &cluster.network;
     let head = Element::new("network")
         .child(Element::text("name", &cluster.name))

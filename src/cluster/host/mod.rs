@@ -20,21 +20,21 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
-pub use dnsmasq::dnsmasq_conf;
-pub use exports::exports;
-pub use hosts::hosts;
-pub use inventory::inventory;
-pub use known_hosts::{known_hosts, known_hosts_mark};
-pub use libvirt_domain::{domain_name, domain_xml};
-pub use libvirt_network::network_xml;
-pub use place::{HostPath, MachineFiles};
-pub use qemu::{Link, qemu_command};
-pub use table::cluster_table;
-pub use user_net::Forward;
+pub(crate) use dnsmasq::dnsmasq_conf;
+pub(crate) use exports::exports;
+pub(crate) use hosts::hosts;
+pub(crate) use inventory::inventory;
+pub(crate) use known_hosts::{known_hosts, known_hosts_mark};
+pub(crate) use libvirt_domain::{domain_name, domain_xml};
+pub(crate) use libvirt_network::network_xml;
+pub(crate) use place::{HostPath, MachineFiles};
+pub(crate) use qemu::{Link, qemu_command};
+pub(crate) use table::cluster_table;
+pub(crate) use user_net::Forward;
 
 /// Accelerator of the guest's CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accel {
+pub(crate) enum Accel {
     /// Linux's KVM.
     Kvm,
     /// macOS's Hypervisor framework.

@@ -1,17 +1,17 @@
 //! Paths of a machine's files on the host.
 
-use std::fmt;
 use std::path::Path;
 
 use crate::common::error::{Error, Result};
+use crate::common::value::shown_as_text;
 
 /// An absolute path in UTF-8 that XML and a command line can hold.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostPath(String);
+pub(crate) struct HostPath(String);
 
 /// The files of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MachineFiles {
+pub(crate) struct MachineFiles {
     /// Its own disk: a qcow2 file for the machine's writes. Its header names its backing image.
     pub disk: HostPath,
     /// Its seed. A machine without one boots with DHCP and without a host name.
@@ -26,9 +26,9 @@ impl HostPath {
     /// # Errors
     /// A relative path (libvirt would resolve it from the daemon's folder), one that is not UTF-8, or one with a control
     /// character.
-    pub fn new(path: &Path) -> Result<Self> {
+    pub(crate) fn new(path: &Path) -> Result<Self> {
         let refused = |why: &str| Error::user(format!("the path {path:?} cannot be given to a virtual machine: {why}"));
-        let text = path.to_str().ok_or_else(|| refused("it is no UTF-8"))?;
+        let text = path.to_str().ok_or_else(|| refused("it is not UTF-8"))?;
         if !text.starts_with('/') {
             return Err(refused("it is not absolute"));
         }
@@ -37,15 +37,6 @@ impl HostPath {
         }
         Ok(HostPath(text.to_owned()))
     }
-
-    /// The path as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for HostPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+shown_as_text!(HostPath);

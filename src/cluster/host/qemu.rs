@@ -11,12 +11,11 @@ use super::user_net::{self, Forward};
 use super::{Accel, EMULATED_CPU, MachineFiles, domain_name};
 use crate::cluster::model::{Cluster, Firmware, Mode, Node};
 use crate::cluster::node::data_disk::DATA_SERIAL;
-use crate::common::error::Result;
 use crate::common::value::{Arch, quote};
 
 /// The machine's connection to the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
+pub(crate) enum Link {
     /// The cluster's bridge on a Linux host, through QEMU's bridge helper: the network that libvirt or another tool created.
     Bridge,
     /// A network of the machine's own inside QEMU: it needs no privileges and has no other node. Its address is the node's, so
@@ -35,20 +34,10 @@ pub enum Link {
 /// The multicast group of a cluster's machines, from the block for use within a site (RFC 2365 section 6.2).
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 75, 66);
 
-impl Link {
-    /// A network of the node's own, with its role's services forwarded from the ports of [`Forward::from`].
-    ///
-    /// # Errors
-    /// See [`Forward::from`].
-    pub fn user(first: u16, cluster: &Cluster, node: &Node) -> Result<Self> {
-        Ok(Link::User { forwards: Forward::from(first, cluster, node)? })
-    }
-}
-
 /// The command that runs the node in this terminal (Ctrl-A X ends it, Ctrl-A C is QEMU's monitor). Its disk must exist.
 ///
 /// For KVM it begins with a trial, see [`trial`].
-pub fn qemu_command(cluster: &Cluster, node: &Node, files: &MachineFiles, accel: Accel, link: &Link) -> String {
+pub(crate) fn qemu_command(cluster: &Cluster, node: &Node, files: &MachineFiles, accel: Accel, link: &Link) -> String {
     let program = match cluster.arch {
         Arch::Amd64 => "qemu-system-x86_64",
         Arch::Arm64 => "qemu-system-aarch64",

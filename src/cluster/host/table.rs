@@ -8,7 +8,7 @@ use crate::common::document::Table;
 use crate::common::value::Size;
 
 /// The whole cluster: a few lines for settings that its nodes share, then a table of the nodes.
-pub fn cluster_table(cluster: &Cluster) -> String {
+pub(crate) fn cluster_table(cluster: &Cluster) -> String {
     let mut text = fitted(&facts(cluster).map(|(what, value)| [what.to_owned(), value]).collect::<Vec<_>>());
     for table in [fitted(&addresses(cluster)), fitted(&machines(cluster))] {
         text.push('\n');
@@ -222,7 +222,7 @@ fn append(text: &mut String, more: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use crate::cluster::testing::{EXAMPLES, example_text};
-    use crate::common::testing::golden;
+    use crate::common::testing::goldens;
 
     fn table(text: &str) -> String {
         cluster_table(&Cluster::read("c.toml", text).unwrap_or_else(|error| panic!("{error}")))
@@ -230,11 +230,7 @@ mod tests {
 
     #[test]
     fn the_examples_are_as_recorded() {
-        let failures: Vec<String> = EXAMPLES
-            .into_iter()
-            .filter_map(|name| golden(&format!("cluster/{name}/cluster.txt"), &table(&example_text(name))).err())
-            .collect();
-        assert!(failures.is_empty(), "{}", failures.join("\n"));
+        goldens(EXAMPLES.map(|name| (format!("cluster/{name}/cluster.txt"), table(&example_text(name)))));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::common::error::{Error, Result};
 
 /// A port of 127.0.0.1 that is forwarded to one of the node's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forward {
+pub(crate) struct Forward {
     /// The port on the host.
     pub host: u16,
     /// The port of the node.
@@ -21,16 +21,16 @@ const SPAN: u16 = 2_000;
 
 impl Forward {
     /// The default port of the first node's ssh.
-    pub const FIRST: u16 = 22_000;
+    pub(crate) const FIRST: u16 = 22_000;
     /// The largest first port that leaves room for all nodes and services.
-    pub const FIRST_MAX: u16 = u16::MAX - 3 * SPAN + 1;
+    pub(crate) const FIRST_MAX: u16 = u16::MAX - 3 * SPAN + 1;
 
     /// The services of a node, at ports of the host that no other node of the cluster has: SSH from `first`, etcd 2000 and the
     /// API server 4000 further on, plus the node's index in the cluster file.
     ///
     /// # Errors
     /// A node behind the 2000th, and a `first` above [`Forward::FIRST_MAX`].
-    pub fn from(first: u16, cluster: &Cluster, node: &Node) -> Result<Vec<Forward>> {
+    pub(crate) fn from(first: u16, cluster: &Cluster, node: &Node) -> Result<Vec<Forward>> {
         let place = cluster.nodes.iter().position(|other| other.name == node.name).unwrap_or(0);
         let Some(place) = u16::try_from(place).ok().filter(|&place| place < SPAN && first <= Self::FIRST_MAX) else {
             return Err(Error::user(format!("no port of this host is left for node `{}`", node.name))

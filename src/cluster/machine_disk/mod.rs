@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::common::error::{Error, Result};
 use crate::common::fsx::{self, Persisted};
 use crate::common::value::{Cancel, RoleName, Sha256, Size};
-use crate::formats::disk::qcow2::{Backing, Format, backing_of, empty, overlay};
+use crate::formats::disk::qcow2::{Backing, backing_of, empty, overlay};
 use crate::formats::inspect::Image;
 
 /// Hexadecimal digits of the digest in a name: enough for one user's images, few enough to read.
@@ -27,21 +27,14 @@ const IMAGE_MODE: u32 = 0o444;
 const DISK_MODE: u32 = 0o600;
 
 /// The mode of the folders: a hypervisor that runs as another user passes through them, whatever the umask was.
-pub const FOLDER_MODE: u32 = 0o711;
+pub(crate) const FOLDER_MODE: u32 = 0o711;
 
 /// A backing image: a role image's contents, kept for the disks over it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackingImage {
+pub(crate) struct BackingImage {
     name: String,
     /// The virtual size of the disk in it, in bytes.
     size: u64,
-}
-
-impl BackingImage {
-    /// The file's name, `ROLE-DIGITS.qcow2`.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
 }
 
 /// Keeps the contents of `image` in `folder` as a backing image, unless it exists. A copy or reflink, never a hard link:
@@ -50,11 +43,11 @@ impl BackingImage {
 /// # Errors
 /// `image` is not a qcow2 file without a backing file, or changes during the copy. The kept file exists and does not match its
 /// name (class `Integrity`): disks may depend on its bytes, so it is left alone.
-pub fn keep_backing(image: &Path, role: &RoleName, folder: &Path, cancel: &Cancel) -> Result<BackingImage> {
+pub(crate) fn keep_backing(image: &Path, role: &RoleName, folder: &Path, cancel: &Cancel) -> Result<BackingImage> {
     // A file that is not an image must not be kept.
     Image::open(image)?;
     let Some((digest, _)) = fsx::digest_if_present(image, cancel)? else {
-        return Err(Error::user(format!("{} was removed meanwhile", image.display())).hint("run the same command again"));
+        return Err(Error::user(format!("{} was removed while it was read", image.display())).hint("run the same command again"));
     };
     let name = kept_name(role, &digest);
     let kept = folder.join(&name);
@@ -71,7 +64,7 @@ pub fn keep_backing(image: &Path, role: &RoleName, folder: &Path, cancel: &Cance
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn backing_name(image: &Path, role: &RoleName, cancel: &Cancel) -> Result<Option<String>> {
+pub(crate) fn backing_name(image: &Path, role: &RoleName, cancel: &Cancel) -> Result<Option<String>> {
     Ok(fsx::digest_if_present(image, cancel)?.map(|(digest, _)| kept_name(role, &digest)))
 }
 
@@ -83,13 +76,13 @@ fn kept_name(role: &RoleName, digest: &Sha256) -> String {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn min_size(image: &Path) -> Result<u64> {
+pub(crate) fn min_size(image: &Path) -> Result<u64> {
     Ok(if fsx::exists(image)? { Image::open(image).map_or(0, |image| image.size()) } else { 0 })
 }
 
 /// Facts that a disk's header states.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disk {
+pub(crate) struct Disk {
     /// The file name of the backing image.
     pub backing: String,
     /// True if that file exists.
@@ -102,7 +95,7 @@ pub struct Disk {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn read_disk(path: &Path) -> Result<Option<Disk>> {
+pub(crate) fn read_disk(path: &Path) -> Result<Option<Disk>> {
     let Some(head) = fsx::read_head(path, HEAD)? else { return Ok(None) };
     let Some((name, size)) = backing_of(&head) else { return Ok(None) };
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -114,7 +107,7 @@ pub fn read_disk(path: &Path) -> Result<Option<Disk>> {
 fn require_trust(folder: &Path) -> Result<()> {
     fsx::distrust(folder)?.map_or(Ok(()), |found| {
         let what = format!("no disk is put into {}: {} {}", folder.display(), found.folder.display(), found.what);
-        Err(Error::user(what).hint(found.mend))
+        Err(Error::user(what).hint(found.remedy))
     })
 }
 
@@ -135,7 +128,7 @@ fn check(kept: &Path, expected: &Sha256, cancel: &Cancel) -> Result<()> {
 ///
 /// # Errors
 /// Also when the disk's folder is a link to a place from where the backing image cannot be found.
-pub fn create_disk(path: &Path, backing: &BackingImage, size: Size) -> Result<Persisted> {
+pub(crate) fn create_disk(path: &Path, backing: &BackingImage, size: Size) -> Result<Persisted> {
     let folder = path.parent().ok_or_else(|| Error::user(format!("{} is in no folder", path.display())))?;
     fsx::create_dir(folder, FOLDER_MODE)?;
     require_trust(folder)?;
@@ -145,12 +138,12 @@ pub fn create_disk(path: &Path, backing: &BackingImage, size: Size) -> Result<Pe
         return Err(Error::user(format!("{} is a link to a folder from which {name} cannot be found", folder.display()))
             .hint("make the folder above it the link"));
     }
-    let bytes = overlay(&Backing { name: &name, format: Format::Qcow2, size: backing.size }, size.0.max(backing.size))?;
+    let bytes = overlay(&Backing { name: &name, format: "qcow2", size: backing.size }, size.0.max(backing.size))?;
     fsx::write_new(path, DISK_MODE, &bytes)
 }
 
 /// Makes an empty disk at `path` without a backing image. An existing file stays as it is.
-pub fn create_empty(path: &Path, size: Size) -> Result<Persisted> {
+pub(crate) fn create_empty(path: &Path, size: Size) -> Result<Persisted> {
     let folder = path.parent().ok_or_else(|| Error::user(format!("{} is in no folder", path.display())))?;
     fsx::create_dir(folder, FOLDER_MODE)?;
     fsx::write_new(path, DISK_MODE, &empty(size.0)?)

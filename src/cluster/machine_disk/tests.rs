@@ -78,7 +78,7 @@ fn a_disk_outlives_the_image_that_it_was_made_from() {
     // The machine's writes go to the disk, not to the backing image.
     testing::run("qemu-io", &[&"-f", &"qcow2", &"-c", &"write -P 7 65536 65536", &place.disk("a.qcow2")]);
     assert!(read(&place.disk("a.qcow2"))[65536..131072] == [7; 65536]);
-    assert!(read(&place.folder().join(first.name())) == old);
+    assert!(read(&place.folder().join(&first.name)) == old);
     // The whole tree can be moved.
     let elsewhere = place.0.path().join("elsewhere");
     fs::rename(place.folder(), &elsewhere).unwrap();
@@ -86,12 +86,12 @@ fn a_disk_outlives_the_image_that_it_was_made_from() {
 }
 
 #[test]
-fn the_name_is_of_the_contents_and_the_copy_is_nobody_s_to_write() {
+fn a_copy_is_named_by_its_contents_and_read_only() {
     let place = Place::new();
     let base = place.keep().unwrap();
     let digest = Sha256::of(fs::read(place.image()).unwrap()).to_string();
-    assert_eq!(base.name(), format!("worker-{}.qcow2", &digest[..12]));
-    let kept = place.folder().join(base.name());
+    assert_eq!(base.name, format!("worker-{}.qcow2", &digest[..12]));
+    let kept = place.folder().join(&base.name);
     assert_eq!((mode(&kept), mode(&place.folder())), (0o444, 0o711));
     assert_ne!(fs::metadata(&kept).unwrap().ino(), fs::metadata(place.image()).unwrap().ino());
     // A second time changes nothing.
@@ -112,7 +112,7 @@ fn a_disk_that_is_there_is_never_touched() {
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o711));
     let info: serde_json::Value = serde_json::from_str(&testing::run("qemu-img", &[&"info", &"--output=json", &path])).unwrap();
     assert_eq!(info["virtual-size"], 20u64 << 30);
-    assert_eq!((&info["backing-filename-format"], &info["backing-filename"]), (&"qcow2".into(), &format!("../{}", base.name()).into()));
+    assert_eq!((&info["backing-filename-format"], &info["backing-filename"]), (&"qcow2".into(), &format!("../{}", base.name).into()));
     fs::write(&path, "a machine's work").unwrap();
     assert_eq!(create_disk(&path, &base, Size(20 << 30)).unwrap(), Persisted::WasThere);
     assert_eq!(fs::read(&path).unwrap(), b"a machine's work");
@@ -125,7 +125,7 @@ fn a_disk_that_is_there_is_never_touched() {
 fn a_kept_image_that_was_changed_is_reported_and_left_alone() {
     for damage in [&b"damaged"[..], b""] {
         let place = Place::new();
-        let kept = place.folder().join(place.keep().unwrap().name());
+        let kept = place.folder().join(place.keep().unwrap().name);
         fs::set_permissions(&kept, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&kept, damage).unwrap();
         let error = place.keep().unwrap_err();
@@ -139,7 +139,7 @@ fn a_kept_image_that_was_changed_is_reported_and_left_alone() {
     }
     // The same size with one bit changed: only the digest differs.
     let place = Place::new();
-    let kept = place.folder().join(place.keep().unwrap().name());
+    let kept = place.folder().join(place.keep().unwrap().name);
     let mut bytes = fs::read(&kept).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::set_permissions(&kept, fs::Permissions::from_mode(0o644)).unwrap();

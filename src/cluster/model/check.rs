@@ -91,7 +91,7 @@ fn collision(first: &Claim, second: &Claim) -> Error {
 }
 
 /// Refuses two items with the same key, naming both.
-pub(super) fn refuse_twins<'a, K: Ord + Display>(items: impl IntoIterator<Item = (K, String, &'a Place)>, what: &str) -> Result<()> {
+pub(super) fn refuse_duplicates<'a, K: Ord + Display>(items: impl IntoIterator<Item = (K, String, &'a Place)>, what: &str) -> Result<()> {
     let mut seen: BTreeMap<K, (String, &Place)> = BTreeMap::new();
     for (key, owner, place) in items {
         if let Some((first, first_place)) = seen.get(&key) {

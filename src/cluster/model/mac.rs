@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::common::value::Guid;
+use crate::common::value::derived_uuid;
 
 /// The first three bytes of the addresses that QEMU's and libvirt's users give to machines. Locally administered, as the second
 /// bit of the first byte states.
@@ -18,7 +18,7 @@ impl Mac {
     ///
     /// Only 24 bits: two owners may collide, so callers that derive several compare them.
     pub(super) fn derived(cluster: &str, owner: &str) -> Self {
-        let guid = Guid::derived("kbake MAC address", &format!("{cluster}/{owner}"));
+        let guid = derived_uuid("kbake MAC address", &format!("{cluster}/{owner}"));
         let [a, b, c, ..] = *guid.as_bytes();
         let [x, y, z] = QEMU;
         Mac([x, y, z, a, b, c])
@@ -30,7 +30,8 @@ impl FromStr for Mac {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let shown = text.escape_debug();
-        let wrong = || format!("`{shown}` is no MAC address: six pairs of hexadecimal digits with colons, as in 52:54:00:12:34:56");
+        let wrong =
+            || format!("`{shown}` is not a MAC address: expected six pairs of hexadecimal digits with colons, as in 52:54:00:12:34:56");
         let pairs: Vec<&str> = text.split(':').collect();
         if pairs.len() != 6 {
             return Err(wrong());

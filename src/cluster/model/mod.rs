@@ -24,19 +24,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-pub use choice::{PodNetwork, ProxyMode};
-pub use data::{DataDisk, DataMount};
-pub use label::{LabelKey, LabelValue, Taint};
-pub use mac::Mac;
-pub use name::{ApiName, Bridge, ClusterName, Domain, HostName, Interface};
-pub use net::{Net, Range};
-pub use settings::{Component, Preset, Probes, Settings};
-pub use site::{Direct, HostRef, Mirror, Proxy, Registry, Site, WebUrl};
-pub use ssh::SshKey;
+pub(crate) use choice::{PodNetwork, ProxyMode};
+pub(crate) use data::{DataDisk, DataMount};
+pub(crate) use label::{LabelKey, LabelValue, Taint};
+pub(crate) use mac::Mac;
+pub(crate) use name::{ApiName, Bridge, ClusterName, Domain, HostName, Interface};
+pub(crate) use net::{Net, Range};
+pub(crate) use settings::{Component, Preset, Settings};
+pub(crate) use site::{HostRef, Mirror, Proxy, Registry, Site, WebUrl};
+pub(crate) use ssh::SshKey;
 
 use crate::common::document::{self, Table};
 use crate::common::error::{Error, Result};
-use crate::common::value::{Arch, Guid, RoleName, Size};
+use crate::common::value::{Arch, RoleName, Size, Uuid};
 use crate::spec::recipe::ChannelName;
 
 /// A cluster: every value given or derived, and no two in contradiction.
@@ -83,7 +83,7 @@ pub struct Cluster {
 #[derive(Debug, Clone)]
 pub struct Network {
     /// Its identity for libvirt.
-    pub uuid: Guid,
+    pub uuid: Uuid,
     /// Its addresses.
     pub cidr: Net,
     /// The host's address in it. On a bridge that kbake does not manage: the gateway's, unless the file gives one.
@@ -200,7 +200,7 @@ pub struct Node {
     /// Its interface's MAC.
     pub mac: Mac,
     /// Its identity for libvirt and its firmware.
-    pub uuid: Guid,
+    pub uuid: Uuid,
     /// Virtual processors.
     pub vcpus: u32,
     /// Memory.

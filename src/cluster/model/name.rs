@@ -36,7 +36,7 @@ pub enum ApiName {
 pub struct Interface(String);
 
 /// The name of a bridge that is created on the host: an interface name.
-pub type Bridge = Interface;
+pub(crate) type Bridge = Interface;
 
 /// The longest name of a cluster, in bytes.
 const CLUSTER_MAX: usize = 40;
@@ -67,13 +67,6 @@ fn why_no_label(label: &str) -> Option<String> {
 
 fn only_digits(label: &str) -> bool {
     label.bytes().all(|c| c.is_ascii_digit())
-}
-
-impl HostName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl FromStr for HostName {
@@ -178,14 +171,9 @@ impl FromStr for Interface {
     }
 }
 
-shown_as_text!(ClusterName, Interface);
+shown_as_text!(HostName, Domain, ClusterName, Interface);
 
 impl Domain {
-    /// The domain as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// The part of `other` in front of this domain, without the dot: empty when both are the same, `None` when `other` is not
     /// in this domain.
     pub(super) fn within(&self, other: &Domain) -> Option<&str> {
@@ -250,18 +238,6 @@ impl FromStr for Domain {
             return Err(format!("domain `{shown}` ends in a name of only digits, so it could be read as an address"));
         }
         Ok(Domain(text.to_owned()))
-    }
-}
-
-impl fmt::Display for HostName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for Domain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -146,7 +146,7 @@ impl FromStr for Range {
         let parse = |part: &str| part.trim().parse::<Ipv4Addr>().ok();
         let (Some(first), Some(last)) = text.split_once('-').map_or((None, None), |(first, last)| (parse(first), parse(last))) else {
             return Err(format!(
-                "`{}` is no range: two IPv4 addresses with `-` between, as in 192.168.3.2-192.168.3.9, or a network",
+                "`{}` is not a range: expected two IPv4 addresses with `-` between, as in 192.168.3.2-192.168.3.9, or a network",
                 text.escape_debug()
             ));
         };

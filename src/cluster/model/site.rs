@@ -164,7 +164,7 @@ impl FromStr for Direct {
         match text.parse::<super::Net>().is_ok() || check_authority(name).is_ok() {
             true => Ok(Direct(text.to_owned())),
             false => Err(format!(
-                "`{}` is no host; take a name, a domain as .example.test, an IPv4 address or a network as 192.0.2.0/24",
+                "`{}` is not a host: expected a name, a domain like .example.test, an IPv4 address or a network like 192.0.2.0/24",
                 text.escape_debug()
             )),
         }

@@ -73,7 +73,7 @@ impl FromStr for SshKey {
         if blob.is_empty() {
             return Err(format!("after the key type `{kind}` the key itself is missing"));
         }
-        let bytes = STANDARD.decode(blob).map_err(|_| "the key is no valid base64: part of it may be missing")?;
+        let bytes = STANDARD.decode(blob).map_err(|_| "the key is not valid base64: part of it may be missing")?;
         check_blob(kind, &bytes)?;
         Ok(SshKey { kind: kind.to_owned(), blob: blob.to_owned(), comment: comment.trim().replace('\t', " ") })
     }
@@ -134,7 +134,7 @@ fn check_blob(kind: &str, bytes: &[u8]) -> Result<(), String> {
         let length = u32::from_be_bytes(*length) as usize;
         if length > after.len() {
             // A wrong first length is not an SSH key; a later one is a truncated key.
-            let why = if fields.is_empty() { "the base64 text is no SSH public key" } else { CUT };
+            let why = if fields.is_empty() { "the base64 text is not an SSH public key" } else { CUT };
             return Err(why.to_owned());
         }
         let (field, tail) = after.split_at(length);

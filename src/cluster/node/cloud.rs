@@ -28,7 +28,7 @@ pub(crate) const ID_DIGITS: usize = 16;
 
 /// A node's SSH host key.
 #[derive(Clone, Copy)]
-pub struct HostKey<'a> {
+pub(crate) struct HostKey<'a> {
     /// The private half, in OpenSSH's format.
     pub private: &'a SecretString,
     /// The public half: type and key.
@@ -37,7 +37,7 @@ pub struct HostKey<'a> {
 
 /// The contents of files that the cluster file names, for one node.
 #[derive(Default)]
-pub struct NamedFiles {
+pub(crate) struct NamedFiles {
     /// Certificates of authorities that the node trusts, one PEM block each.
     pub authorities: Vec<String>,
     /// Additions to its user-data.
@@ -49,10 +49,16 @@ pub struct NamedFiles {
 ///
 /// # Errors
 /// Additions that write one of the `files`.
-pub fn user_data(cluster: &Cluster, node: &Node, files: &[NodeFile], host_key: HostKey<'_>, named: &NamedFiles) -> Result<SecretString> {
+pub(crate) fn user_data(
+    cluster: &Cluster,
+    node: &Node,
+    files: &[NodeFile],
+    host_key: HostKey<'_>,
+    named: &NamedFiles,
+) -> Result<SecretString> {
     let own = cloud_config(cluster, node, files, host_key, !named.authorities.is_empty());
     let Some(additions) = &named.additions else { return Ok(own) };
-    additions.refuse_twins(files)?;
+    additions.refuse_duplicates(files)?;
     Ok(additions::joined(&own, additions))
 }
 
@@ -83,7 +89,7 @@ fn cloud_config(cluster: &Cluster, node: &Node, files: &[NodeFile], host_key: Ho
 /// nothing left to do: nothing in a seed is on the network. The image then skips the second stage.
 ///
 /// `kbake-cluster` is not a key of cloud-init: kbake reads it to identify a seed's cluster before it replaces the file.
-pub fn meta_data(cluster: &Cluster, node: &Node, user_data: Sha256, network_config: &str) -> String {
+pub(crate) fn meta_data(cluster: &Cluster, node: &Node, user_data: Sha256, network_config: &str) -> String {
     let mut hasher = Hasher::new();
     for part in [user_data, Sha256::of(network_config)] {
         hasher.update(part.to_string().as_bytes());
@@ -104,7 +110,7 @@ pub fn meta_data(cluster: &Cluster, node: &Node, user_data: Sha256, network_conf
 ///
 /// Routes are here, not in commands, so that they survive reboots. The node's own address is the first one: the gateway with
 /// the API's virtual address still uses its own as the source of connections.
-pub fn network_config(cluster: &Cluster, node: &Node) -> String {
+pub(crate) fn network_config(cluster: &Cluster, node: &Node) -> String {
     let network = &cluster.network;
     let mut addresses = vec![format!("{}/{}", node.address, network.cidr.prefix())];
     addresses.extend(virtual_address(cluster, node).map(|address| format!("{address}/32")));

@@ -11,14 +11,14 @@ use crate::common::error::Result;
 pub(super) const ETCD_ENV: &str = "/etc/etcd/etcd.env";
 
 /// The folder of the member's certificates and keys on a node of role etcd.
-pub const ETCD_PKI: &str = "/etc/etcd/pki";
+pub(crate) const ETCD_PKI: &str = "/etc/etcd/pki";
 
 /// The size of the database from which on etcd refuses writes, in bytes: its own default, made explicit.
 const QUOTA: u64 = 2 << 30;
 
 /// The action of a member without data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EtcdStart {
+pub(crate) enum EtcdStart {
     /// It forms a new cluster with the other members of the file.
     New,
     /// It joins a running cluster, after `etcdctl member add`.
@@ -62,7 +62,7 @@ pub(super) fn token(cluster: &Cluster) -> String {
 /// One line per setting, `NAME=value` with values of URL characters only, which systemd accepts without quotes. Clients and
 /// peers need a certificate of etcd's own authority; the only listener without TLS is the one on loopback, which serves health
 /// and metrics and accepts no data.
-pub fn etcd_env(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<String> {
+pub(crate) fn etcd_env(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<String> {
     let client = client_url(node.address);
     let mut settings = vec![
         ("NAME", node.name.to_string()),

@@ -9,7 +9,7 @@ use crate::common::yaml::Yaml;
 
 /// A file that `write_files` puts on the node before services start. `Debug` shows no secret.
 #[derive(Debug)]
-pub struct NodeFile<'a> {
+pub(crate) struct NodeFile<'a> {
     /// The absolute path.
     pub path: String,
     /// `user:group`; both must exist in the image, since cloud-init creates new users only later.
@@ -22,7 +22,7 @@ pub struct NodeFile<'a> {
 
 /// A file's content.
 #[derive(Debug)]
-pub enum Content<'a> {
+pub(crate) enum Content<'a> {
     /// A public text.
     Public(Cow<'a, str>),
     /// A private key.
@@ -40,22 +40,22 @@ const PRIVATE: &str = "0600";
 
 impl<'a> NodeFile<'a> {
     /// A public file of root's.
-    pub fn public(path: impl Into<String>, text: impl Into<Cow<'a, str>>) -> Self {
+    pub(crate) fn public(path: impl Into<String>, text: impl Into<Cow<'a, str>>) -> Self {
         NodeFile { path: path.into(), owner: ROOT, permissions: PUBLIC, content: Content::Public(text.into()) }
     }
 
     /// A key that only root may read.
-    pub fn key(path: impl Into<String>, key: &'a SecretString) -> Self {
+    pub(crate) fn key(path: impl Into<String>, key: &'a SecretString) -> Self {
         NodeFile { path: path.into(), owner: ROOT, permissions: PRIVATE, content: Content::Key(key) }
     }
 
     /// A text with a key in it that only root may read.
-    pub fn private(path: impl Into<String>, text: SecretString) -> Self {
+    pub(crate) fn private(path: impl Into<String>, text: SecretString) -> Self {
         NodeFile { path: path.into(), owner: ROOT, permissions: PRIVATE, content: Content::Private(text) }
     }
 
     /// The same file with another owner (`user:group`).
-    pub fn owned_by(self, owner: &'static str) -> Self {
+    pub(crate) fn owned_by(self, owner: &'static str) -> Self {
         NodeFile { owner, ..self }
     }
 

@@ -7,7 +7,7 @@ use crate::common::yaml::Yaml;
 
 /// A client of an API server: the contents of a [kubeconfig](https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/).
 #[derive(Debug, Clone, Copy)]
-pub struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     /// The cluster's name, for users with more than one.
     pub cluster: &'a str,
     /// The user's name in the file. The API server reads it from the certificate.
@@ -23,7 +23,7 @@ pub struct Caller<'a> {
 }
 
 /// A kubeconfig with one context, which is the current one. Certificates and key are embedded, so that the file can be moved.
-pub fn kubeconfig(caller: &Caller) -> SecretString {
+pub(crate) fn kubeconfig(caller: &Caller) -> SecretString {
     let context = format!("{}@{}", caller.user, caller.cluster);
     let cluster = vec![("certificate-authority-data", Yaml::Base64(caller.authority.as_bytes())), ("server", Yaml::text(caller.server))];
     let user = vec![
@@ -48,7 +48,7 @@ pub fn kubeconfig(caller: &Caller) -> SecretString {
 ///
 /// `secretbox` is for writing; Kubernetes' own documentation calls `aescbc` weak. `identity` still reads secrets that were
 /// written before there was a key.
-pub fn encryption(key: &SecretString) -> SecretString {
+pub(crate) fn encryption(key: &SecretString) -> SecretString {
     let keys = Yaml::List(vec![Yaml::Map(vec![("name", Yaml::text("key1")), ("secret", Yaml::Leaf(Secret::Text(key)))])]);
     let providers =
         vec![Yaml::Map(vec![("secretbox", Yaml::Map(vec![("keys", keys)]))]), Yaml::Map(vec![("identity", Yaml::Map(Vec::new()))])];

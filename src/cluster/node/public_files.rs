@@ -11,7 +11,7 @@ use crate::cluster::model::{Cluster, Net, Node, Role};
 use crate::common::error::{Error, Result};
 
 /// The public files, by the node's role.
-pub fn public_files(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Vec<NodeFile<'static>>> {
+pub(crate) fn public_files(cluster: &Cluster, node: &Node, start: EtcdStart) -> Result<Vec<NodeFile<'static>>> {
     let mut files = vec![NodeFile::public("/etc/hosts", hosts(cluster))];
     if node.role == Role::Etcd {
         files.push(NodeFile::public(ETCD_ENV, etcd_env(cluster, node, start)?));

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
+use super::etcd::etcd_env;
+use super::file::Content;
 use super::*;
 use crate::cluster::model::{Cluster, Node};
 use crate::cluster::testing::example;

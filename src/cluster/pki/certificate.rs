@@ -93,7 +93,7 @@ impl Certificate {
 
     /// Parses the DER bytes of a certificate.
     pub(super) fn from_der(der: &[u8]) -> Result<Certificate, &'static str> {
-        let damaged = "is damaged: it is no X.509 certificate";
+        let damaged = "is damaged: it is not an X.509 certificate";
         let (rest, x509) = X509Certificate::from_der(der).map_err(|_| damaged)?;
         if !rest.is_empty() || !is_strict(der, &x509) {
             return Err(damaged);

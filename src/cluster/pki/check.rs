@@ -12,10 +12,10 @@ use super::wanted::Wanted;
 const ADDRESS: &str = "address";
 
 /// Days before the end of a certificate from which on a warning is shown.
-pub const SOON_DAYS: i64 = 30;
+pub(crate) const SOON_DAYS: i64 = 30;
 
 /// The date in UTC.
-pub fn date(seconds: i64) -> String {
+pub(crate) fn date(seconds: i64) -> String {
     let time = x509_parser::time::ASN1Time::from_timestamp(seconds).map(|time| time.to_datetime());
     time.map_or_else(|_| "(no date)".to_owned(), |time| format!("{:04}-{:02}-{:02}", time.year(), u8::from(time.month()), time.day()))
 }
@@ -23,13 +23,13 @@ pub fn date(seconds: i64) -> String {
 /// The defect of a certificate's dates.
 pub(super) fn dates(certificate: &Certificate, now: i64) -> Option<String> {
     if now < certificate.not_before {
-        return Some(format!("is valid from {} on only: is this machine's clock right?", date(certificate.not_before)));
+        return Some(format!("is valid from {} on only: is this host's clock right?", date(certificate.not_before)));
     }
     (now > certificate.not_after).then(|| format!("has expired on {}", date(certificate.not_after)))
 }
 
 /// The number of whole days left, if they are few.
-pub(super) fn soon(certificate: &Certificate, now: i64) -> Option<i64> {
+pub(super) fn expiring(certificate: &Certificate, now: i64) -> Option<i64> {
     let left = (certificate.not_after.saturating_sub(now)).div_euclid(DAY);
     (left < SOON_DAYS).then_some(left)
 }
@@ -38,9 +38,9 @@ pub(super) fn soon(certificate: &Certificate, now: i64) -> Option<i64> {
 pub(super) fn authority(certificate: &Certificate, key: Option<&Key>) -> Vec<String> {
     let mut found = Vec::new();
     if !certificate.ca {
-        found.push("is no authority: its certificate may not sign others (CA:FALSE)".to_owned());
+        found.push("is not an authority: its certificate may not sign others (CA:FALSE)".to_owned());
     } else if !certificate.may_sign_certificates {
-        found.push("is no authority: its key usage does not allow to sign certificates".to_owned());
+        found.push("is not an authority: its key usage does not allow signing certificates".to_owned());
     }
     if !certificate.is_named_as_issued_by(certificate) {
         found.push(format!(

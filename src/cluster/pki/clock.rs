@@ -1,4 +1,4 @@
-//! Plausibility of this machine's clock, checked before the clock decides how long an authority lives.
+//! Plausibility of this host's clock, checked before the clock decides how long an authority lives.
 
 use super::check::date;
 use super::issue::{DAY, LAST};
@@ -14,10 +14,10 @@ const AHEAD_DAYS: i64 = 20 * 365;
 ///
 /// # Errors
 /// A clock before `epoch`, or decades after it; one that would let a certificate end beyond the year 9999.
-pub fn check_clock(now: i64, epoch: i64, validity: &Validity) -> Result<()> {
+pub(crate) fn check_clock(now: i64, epoch: i64, validity: &Validity) -> Result<()> {
     let latest = epoch.saturating_add(AHEAD_DAYS * DAY);
     if now < epoch || now > latest {
-        return Err(Error::user(format!("this machine's clock says {}: certificates that begin then could not be used", date(now)))
+        return Err(Error::user(format!("this host's clock says {}: certificates that begin then could not be used", date(now)))
             .detail(format!("expected {} (when the channel's packages were made) to {}", date(epoch), date(latest)))
             .hint("set the clock, and run the same command again: `timedatectl set-ntp true`, or `date --set='YYYY-MM-DD hh:mm'`"));
     }
@@ -46,7 +46,7 @@ mod tests {
         // 1970, the first second of a board without a battery, a day too early; 2100, 2300, the last second.
         for now in [0, 946_684_800, EPOCH - 1, 4_102_444_800, 10_413_792_000, LAST, i64::MAX] {
             let error = at(now, 3650).unwrap_err().to_string();
-            assert!(error.contains("this machine's clock says") && error.contains("expected 2026-10-01"), "{now}: {error}");
+            assert!(error.contains("this host's clock says") && error.contains("expected 2026-10-01"), "{now}: {error}");
         }
         for now in [EPOCH, EPOCH + DAY, EPOCH + 10 * 365 * DAY] {
             at(now, 3650).unwrap();

@@ -35,9 +35,9 @@ pub(super) struct Found {
     /// Reasons why it cannot be used.
     pub problems: Vec<Problem>,
     /// It is valid, but not for long.
-    pub soon: Option<Problem>,
+    pub expiring: Option<Problem>,
     /// It is valid, and for longer than one may want.
-    pub lasting: Option<Problem>,
+    pub long_lived: Option<Problem>,
 }
 
 /// A node's SSH host key, as found.
@@ -74,7 +74,7 @@ pub(super) struct Contents {
     pub encryption: Option<SecretString>,
     pub encryption_problem: Option<Problem>,
     /// In the inventory's order.
-    pub leafs: Vec<Found>,
+    pub leaves: Vec<Found>,
     /// In the cluster's order.
     pub hosts: Vec<FoundHost>,
     /// Notes for the user.
@@ -109,13 +109,13 @@ impl Contents {
     /// All problems that prevent use, in the order of the inventory.
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
         let pairs = self.authorities.iter().chain([&self.accounts]).flat_map(|found| &found.problems);
-        let leafs = self.leafs.iter().flat_map(|found| &found.problems);
-        pairs.chain(&self.encryption_problem).chain(leafs).chain(self.hosts.iter().filter_map(|host| host.problem.as_ref()))
+        let leaves = self.leaves.iter().flat_map(|found| &found.problems);
+        pairs.chain(&self.encryption_problem).chain(leaves).chain(self.hosts.iter().filter_map(|host| host.problem.as_ref()))
     }
 
     /// Problems that do not prevent use yet.
     pub(super) fn warnings(&self) -> impl Iterator<Item = &Problem> {
-        self.authorities.iter().chain(&self.leafs).flat_map(|found| found.soon.iter().chain(&found.lasting))
+        self.authorities.iter().chain(&self.leaves).flat_map(|found| found.expiring.iter().chain(&found.long_lived))
     }
 
     /// The authority as a signer; none if its certificate or key is missing or not usable.
@@ -137,17 +137,17 @@ pub(super) fn read(folder: &Folder, inventory: &Inventory, now: i64) -> Result<C
     let authorities = [one?, two?, three?];
     let accounts = reader.accounts()?;
     let (encryption, encryption_problem) = reader.encryption()?;
-    let mut leafs = Vec::with_capacity(inventory.wanted.len());
+    let mut leaves = Vec::with_capacity(inventory.wanted.len());
     for wanted in &inventory.wanted {
-        leafs.push(reader.leaf(wanted, &authorities[wanted.issuer as usize], now)?);
+        leaves.push(reader.leaf(wanted, &authorities[wanted.issuer as usize], now)?);
     }
     let hosts = inventory.hosts.iter().map(|node| reader.host(node)).collect::<Result<Vec<_>>>()?;
     if !reader.refused.is_empty() {
         return Err(refusal(folder.root(), &reader.refused));
     }
-    mend_moved_members(inventory, &mut leafs);
+    remedy_moved_members(inventory, &mut leaves);
     let notes = notes(folder, inventory)?;
-    Ok(Contents { authorities, accounts, encryption, encryption_problem, leafs, hosts, notes })
+    Ok(Contents { authorities, accounts, encryption, encryption_problem, leaves, hosts, notes })
 }
 
 /// An etcd member whose address has changed since its certificates were made.
@@ -158,20 +158,20 @@ struct Moved<'a> {
 
 /// Members of a running etcd know each other by address: new certificates do not help when an address has moved, which happens
 /// to a derived one when a node is put in front of it. So the remedy is to restore the address, wherever the change shows.
-fn mend_moved_members(inventory: &Inventory, leafs: &mut [Found]) {
+fn remedy_moved_members(inventory: &Inventory, leaves: &mut [Found]) {
     let moved: Vec<Moved<'_>> = inventory
         .wanted
         .iter()
-        .zip(leafs.iter())
+        .zip(leaves.iter())
         .filter_map(|(wanted, found)| moved(wanted, found))
         // A cluster that moved to another network has no way back to the old addresses.
         .filter(|moved| inventory.network.contains(moved.from))
         .collect();
     let Some(first) = moved.first() else { return };
-    for (wanted, found) in inventory.wanted.iter().zip(leafs) {
+    for (wanted, found) in inventory.wanted.iter().zip(leaves) {
         let own = moved.iter().find(|moved| matches!(&wanted.name, Name::Node(node, _) if node == moved.node));
         for problem in found.problems.iter_mut().filter(|problem| check::is_about_addresses(&problem.what)) {
-            problem.mend = keep_address(own.unwrap_or(first));
+            problem.remedy = keep_address(own.unwrap_or(first));
         }
     }
 }
@@ -219,14 +219,14 @@ impl Reader<'_> {
         }))
     }
 
-    /// Both halves, parsed. A half that cannot be parsed is a problem with the remedy `mend`.
-    fn pair(&mut self, name: String, stem: &Path, mend: &dyn Fn(&Path) -> String) -> Result<Found> {
+    /// Both halves, parsed. A half that cannot be parsed is a problem with this `remedy`.
+    fn pair(&mut self, name: String, stem: &Path, remedy: &dyn Fn(&Path) -> String) -> Result<Found> {
         let (crt, key) = (stem.with_extension("crt"), stem.with_extension("key"));
         let (crt_text, key_text) = (self.public(&crt)?, self.private(&key)?);
         let mut problems = Vec::new();
         let mut trouble = |path: &Path, what: &str| {
             let what = format!("{} {what}", path.display());
-            problems.push(Problem { name: name.clone(), what, mend: mend(path) });
+            problems.push(Problem { name: name.clone(), what, remedy: remedy(path) });
         };
         let lacks = match (&crt_text, &key_text) {
             (None, None) => Lacks::All,
@@ -235,7 +235,7 @@ impl Reader<'_> {
         };
         let certificate = crt_text.and_then(|text| Certificate::parse(&text).map_err(|what| trouble(&crt, what)).ok());
         let key = key_text.and_then(|text| Key::parse(&text).map_err(|what| trouble(&key, &format!("{what} (expected {TAKEN})"))).ok());
-        Ok(Found { name, certificate, key, lacks, problems, soon: None, lasting: None })
+        Ok(Found { name, certificate, key, lacks, problems, expiring: None, long_lived: None })
     }
 
     fn authority(&mut self, authority: Authority, now: i64) -> Result<Found> {
@@ -243,13 +243,13 @@ impl Reader<'_> {
         let stem = self.folder.root().join(name);
         let mut found = self.pair(name.to_owned(), &stem, &restore)?;
         let Some(certificate) = &found.certificate else { return Ok(found) };
-        let problem = |what: String, mend: String| Problem { name: name.to_owned(), what, mend };
+        let problem = |what: String, remedy: String| Problem { name: name.to_owned(), what, remedy };
         let crt = stem.with_extension("crt");
         found.problems.extend(check::authority(certificate, found.key.as_ref()).into_iter().map(|what| problem(what, restore(&crt))));
         let replace = || format!("see what a new authority entails: kbake pki renew {name}");
         found.problems.extend(check::dates(certificate, now).map(|what| problem(what, replace())));
         if found.problems.is_empty() {
-            found.soon = check::soon(certificate, now).map(|days| problem(expires(certificate, days), replace()));
+            found.expiring = check::expiring(certificate, now).map(|days| problem(expires(certificate, days), replace()));
         }
         Ok(found)
     }
@@ -259,10 +259,10 @@ impl Reader<'_> {
         let name = wanted.name.to_string();
         let renew = format!("kbake pki renew {name}");
         let mut found = self.pair(name.clone(), &stem, &|_| renew.clone())?;
-        let problem = |what: String| Problem { name: name.clone(), what, mend: renew.clone() };
+        let problem = |what: String| Problem { name: name.clone(), what, remedy: renew.clone() };
         if self.folder.is_being_renewed(&stem)? {
             let what = "has a renewal that was interrupted".to_owned();
-            found.problems = vec![Problem { mend: "kbake pki init".to_owned(), ..problem(what) }];
+            found.problems = vec![Problem { remedy: "kbake pki init".to_owned(), ..problem(what) }];
             return Ok(found);
         }
         let Some(certificate) = &found.certificate else { return Ok(found) };
@@ -273,18 +273,19 @@ impl Reader<'_> {
         found.problems.extend(check::leaf(wanted, certificate, found.key.as_ref(), usable).into_iter().map(problem));
         found.problems.extend(check::dates(certificate, now).map(problem));
         if found.problems.is_empty()
-            && let Some(days) = check::soon(certificate, now)
+            && let Some(days) = check::expiring(certificate, now)
         {
             // A renewal does not help if the authority ends on the same day.
             let ca = issuer.certificate.as_ref().filter(|ca| ca.not_after <= certificate.not_after);
-            let mend = ca.map_or(renew.clone(), |_| format!("see what a new authority entails: kbake pki renew {}", issuer.name));
-            found.soon = Some(Problem { mend, ..problem(expires(certificate, days)) });
+            let remedy = ca.map_or(renew.clone(), |_| format!("see what a new authority entails: kbake pki renew {}", issuer.name));
+            found.expiring = Some(Problem { remedy, ..problem(expires(certificate, days)) });
         }
         // A certificate of an earlier version: it is valid, so that is the only other group that it can have.
         if found.problems.is_empty() && wanted.name == Name::Admin && !check::has_group(wanted, certificate) {
-            let what = format!("is in the group {MASTERS}, whose rights cannot be revoked before {}", check::date(certificate.not_after));
-            let mend = format!("when the cluster has the ClusterRoleBinding {ADMINS}: {renew}");
-            found.lasting = Some(Problem { mend, ..problem(what) });
+            let what =
+                format!("is in the group {MASTERS}, whose permissions cannot be revoked before {}", check::date(certificate.not_after));
+            let remedy = format!("when the cluster has the ClusterRoleBinding {ADMINS}: {renew}");
+            found.long_lived = Some(Problem { remedy, ..problem(what) });
         }
         Ok(found)
     }
@@ -299,11 +300,11 @@ impl Reader<'_> {
             (Some(_), _) => Lacks::Nothing,
             (None, lacks) => lacks,
         };
-        let problem = |what: &str, mend: String| Problem { name: ACCOUNTS.to_owned(), what: what.to_owned(), mend };
+        let problem = |what: &str, remedy: String| Problem { name: ACCOUNTS.to_owned(), what: what.to_owned(), remedy };
         match (&text, &found.key) {
             (Some(text), Some(key)) if !same_public_key(text, key) => {
-                let mend = format!("rm {} && kbake pki init", shell_word(&path));
-                found.problems.push(problem("has a public half (sa.pub) that does not belong to its private one (sa.key)", mend));
+                let remedy = format!("rm {} && kbake pki init", shell_word(&path));
+                found.problems.push(problem("has a public half (sa.pub) that does not belong to its private one (sa.key)", remedy));
             }
             (Some(_), None) if found.problems.is_empty() => {
                 found.problems.push(problem("has only its public half (sa.pub)", restore(&stem.with_extension("key"))));
@@ -321,7 +322,7 @@ impl Reader<'_> {
             Ok(key) => found.key = Some(key),
             Err(what) => {
                 let what = format!("{} {what} (expected {})", path.display(), host_key::TAKEN);
-                found.problem = Some(Problem { name: host_name(node), what, mend: restore(&path) });
+                found.problem = Some(Problem { name: host_name(node), what, remedy: restore(&path) });
             }
         }
         Ok(found)
@@ -334,7 +335,7 @@ impl Reader<'_> {
             Some(bytes) if bytes.expose_secret().len() == ENCRYPTION_BYTES => Ok((Some(pem::to_private_base64(&bytes)), None)),
             _ => {
                 let what = format!("is not {ENCRYPTION_BYTES} bytes in base64");
-                Ok((None, Some(Problem { name: ENCRYPTION.to_owned(), what, mend: restore(&path) })))
+                Ok((None, Some(Problem { name: ENCRYPTION.to_owned(), what, remedy: restore(&path) })))
             }
         }
     }

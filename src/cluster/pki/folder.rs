@@ -24,7 +24,7 @@ use crate::common::value::quote;
 const FOLDER_MODE: u32 = 0o700;
 pub(super) const FILE_MODE: u32 = 0o600;
 /// The permission bits of group and others.
-pub const OTHERS: u32 = 0o077;
+pub(crate) const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 /// The maximum size of a file, in bytes; keys and certificates are far smaller.
 const LIMIT: u64 = 64 * 1024;
@@ -131,7 +131,7 @@ impl Folder {
         found.extend(fsx::distrust_above(&self.secrets)?.map(|found| Problem {
             name: found.folder.display().to_string(),
             what: found.what,
-            mend: found.mend,
+            remedy: found.remedy,
         }));
         // A user may keep all secrets elsewhere, on an encrypted disk; so this folder may be a link.
         let top = fsx::facts_followed(&self.secrets)?;
@@ -161,8 +161,8 @@ impl Folder {
     pub(super) fn write_new(&self, path: &Path, text: &str) -> Result<()> {
         match fsx::write_new(path, FILE_MODE, text.as_bytes())? {
             Persisted::Done => Ok(()),
-            Persisted::WasThere => Err(Error::user(format!("{} was created meanwhile", path.display()))
-                .hint("another process works in this folder: run the command again when it is done")),
+            Persisted::WasThere => Err(Error::user(format!("{} was just created by another process", path.display()))
+                .hint("run the command again when that process is done")),
         }
     }
 
@@ -201,10 +201,8 @@ impl Folder {
                 self.settle_pair(stem, &certificate, &key)?;
                 Ok(true)
             }
-            _ => {
-                Err(Error::user(format!("{} is no renewed pair of kbake's", journal.display()))
-                    .hint(format!("rm {}", shell_word(&journal))))
-            }
+            _ => Err(Error::user(format!("{} is not a certificate and key that kbake wrote", journal.display()))
+                .hint(format!("rm {}", shell_word(&journal)))),
         }
     }
 
@@ -251,7 +249,7 @@ pub(super) fn refusal(root: &Path, problems: &[Problem]) -> Error {
         error = error.detail(format!("{} {}", problem.name, problem.what));
     }
     for problem in problems {
-        error = error.hint(problem.mend.clone());
+        error = error.hint(problem.remedy.clone());
     }
     error
 }
@@ -261,7 +259,7 @@ fn require_modes(folder: &Path) -> Result<()> {
     let Some(facts) = fsx::facts(folder)?.filter(|facts| facts.mode & OTHERS != 0) else { return Ok(()) };
     fsx::remove_dir_all(folder)?;
     Err(Error::user(format!("{} would be on a filesystem without permissions", folder.display()))
-        .detail(format!("expected mode {FOLDER_MODE:o}, found mode {:o}: every user of this machine could read the keys", facts.mode))
+        .detail(format!("expected mode {FOLDER_MODE:o}, found mode {:o}: every user of this host could read the keys", facts.mode))
         .hint("name a folder on another filesystem with --secrets, such as `--secrets ~/.local/share/kbake-secrets`"))
 }
 
@@ -283,15 +281,18 @@ fn certificate_of(text: &SecretString) -> Option<Certificate> {
 }
 
 fn read(path: &Path, half: Half) -> Result<Result<Option<String>, Problem>> {
-    let problem = |what: String, mend: String| Ok(Err(Problem { name: path.display().to_string(), what, mend }));
+    let problem = |what: String, remedy: String| Ok(Err(Problem { name: path.display().to_string(), what, remedy }));
     let word = shell_word(path);
     let Some((facts, bytes)) = fsx::read_no_follow(path, LIMIT)? else { return Ok(Ok(None)) };
     let forbidden = if half == Half::Private { OTHERS } else { OTHERS_WRITE };
     if facts.kind != Kind::File {
-        return problem("is no regular file".to_owned(), format!("put the file itself in its place: cp --remove-destination FILE {word}"));
+        return problem(
+            "is not a regular file".to_owned(),
+            format!("put the file itself in its place: cp --remove-destination FILE {word}"),
+        );
     }
-    if let Some((what, mend)) = why_reached(path, facts, forbidden, "600") {
-        return problem(what, mend);
+    if let Some((what, remedy)) = why_reached(path, facts, forbidden, "600") {
+        return problem(what, remedy);
     }
     let Some(bytes) = bytes else {
         return problem(format!("has more than {LIMIT} bytes"), format!("look at it: ls -l {word}"));
@@ -300,22 +301,22 @@ fn read(path: &Path, half: Half) -> Result<Result<Option<String>, Problem>> {
         Ok(text) => Ok(Ok(Some(text))),
         Err(e) => {
             secrecy::zeroize::Zeroize::zeroize(&mut e.into_bytes());
-            problem("is no text".to_owned(), format!("restore {word} from a backup"))
+            problem("is not text".to_owned(), format!("restore {word} from a backup"))
         }
     }
 }
 
 fn why_no_private_folder(path: &Path, facts: Facts) -> Option<Problem> {
-    let problem = |what: String, mend: String| Problem { name: path.display().to_string(), what, mend };
+    let problem = |what: String, remedy: String| Problem { name: path.display().to_string(), what, remedy };
     if facts.kind != Kind::Folder {
-        return Some(problem("is no folder".to_owned(), format!("move it away: mv {0} {0}.old", shell_word(path))));
+        return Some(problem("is not a folder".to_owned(), format!("move it away: mv {0} {0}.old", shell_word(path))));
     }
-    why_reached(path, facts, OTHERS, "700").map(|(what, mend)| problem(what, mend))
+    why_reached(path, facts, OTHERS, "700").map(|(what, remedy)| problem(what, remedy))
 }
 
 /// The reason why others have access, and the command that ends it. The reason is another owner, or one of the `forbidden`
 /// bits. `mode` is the mode that `path` should have.
-pub fn why_reached(path: &Path, facts: Facts, forbidden: u32, mode: &str) -> Option<(String, String)> {
+pub(crate) fn why_reached(path: &Path, facts: Facts, forbidden: u32, mode: &str) -> Option<(String, String)> {
     let word = shell_word(path);
     if facts.owner != fsx::user() {
         let what = format!("belongs to user {}, and this is user {}", facts.owner, fsx::user());

@@ -32,11 +32,11 @@ impl Pki {
         let key = Key::parse(key).map_err(|why| {
             Error::user(format!("the key for `{name}` {why}"))
                 .detail(format!("expected {TAKEN}"))
-                .hint("openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW removes a password and writes the expected format")
+                .hint("`openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW` removes a password and writes the expected format")
         })?;
         let certificate = Certificate::parse(certificate).map_err(|why| {
             Error::user(format!("the certificate for `{name}` {why}"))
-                .hint("openssl x509 -in CERTIFICATE -out NEW writes the expected format")
+                .hint("`openssl x509 -in CERTIFICATE -out NEW` writes the expected format")
         })?;
         let mut wrong = check::authority(&certificate, Some(&key));
         wrong.extend(check::dates(&certificate, now));
@@ -86,6 +86,6 @@ fn try_out(certificate: &Certificate, key: &Key, now: i64) -> Result<()> {
     issue::leaf(&wanted, &Key::generate()?, issue::Signer { certificate, key }, 1, now).map(drop).map_err(|_| {
         Error::user("certificates that this authority signs are not valid")
             .detail("its subject or its key has a form that kbake cannot reproduce in certificates")
-            .hint("make one with a plain subject, such as `/CN=NAME`, and a key as described by `kbake pki import --help`")
+            .hint(format!("make one with a plain subject, such as `/CN=NAME`, and {TAKEN}"))
     })
 }

@@ -45,7 +45,8 @@ impl Pki {
         }
         let mut contents = contents::read(folder, inventory, now)?;
         may_go_on(&contents, inventory)?;
-        let kept = contents.authorities.iter().chain([&contents.accounts]).chain(&contents.leafs).filter(|found| found.is_usable()).count();
+        let kept =
+            contents.authorities.iter().chain([&contents.accounts]).chain(&contents.leaves).filter(|found| found.is_usable()).count();
         let hosts = contents.hosts.iter().filter(|host| host.key.is_some()).count();
         report.kept = kept + usize::from(contents.encryption.is_some()) + hosts;
         report.problems.extend(contents.problems().cloned());
@@ -77,13 +78,13 @@ fn may_go_on(contents: &Contents, inventory: &Inventory) -> Result<()> {
     let mut lost: Vec<String> = Vec::new();
     for authority in Authority::ALL {
         let found = contents.authority(authority);
-        let of_it = |i: &usize| inventory.wanted[*i].issuer == authority && contents.leafs[*i].exists();
-        if found.lacks != Lacks::Nothing && (0..contents.leafs.len()).any(|i| of_it(&i)) {
+        let of_it = |i: &usize| inventory.wanted[*i].issuer == authority && contents.leaves[*i].exists();
+        if found.lacks != Lacks::Nothing && (0..contents.leaves.len()).any(|i| of_it(&i)) {
             lost.push(format!("{}.crt is missing, and certificates that it has issued still exist", authority.name()));
         }
     }
     // They are made before any certificate: where there are certificates, they existed, too.
-    let begun = contents.leafs.iter().any(Found::exists);
+    let begun = contents.leaves.iter().any(Found::exists);
     if begun && contents.accounts.lacks == Lacks::All {
         lost.push(format!("{ACCOUNTS}.key is missing: with another one no service account's token is valid any more"));
     }
@@ -95,7 +96,7 @@ fn may_go_on(contents: &Contents, inventory: &Inventory) -> Result<()> {
         return Err(error.hint("restore the files from a backup; or, to start over, move the whole folder away first"));
     }
     let unsigned = |authority: Authority| {
-        let missing = inventory.wanted.iter().zip(&contents.leafs).filter(|(wanted, found)| {
+        let missing = inventory.wanted.iter().zip(&contents.leaves).filter(|(wanted, found)| {
             wanted.issuer == authority && !wanted.name.is_optional() && found.lacks != Lacks::Nothing && found.problems.is_empty()
         });
         missing.map(|(wanted, _)| wanted.name.to_string()).collect::<Vec<_>>()
@@ -120,8 +121,9 @@ pub(super) fn cannot_sign(contents: &Contents, authority: Authority) -> Error {
     if found.lacks != Lacks::Nothing {
         return Error::user(format!("the authority `{name}` cannot sign: it does not exist")).hint("kbake pki init");
     }
-    Error::user(format!("the authority `{name}` cannot sign: its key is kept elsewhere, {name}.key is not in the folder"))
-        .hint(format!("bring the key back with `kbake pki import {name}`, or put the missing certificates and keys in their places"))
+    Error::user(format!("the authority `{name}` cannot sign: its key is kept elsewhere, {name}.key is not in the folder")).hint(format!(
+        "restore the key with `kbake pki import {name} CERTIFICATE KEY`, or restore the missing certificates and keys from a backup"
+    ))
 }
 
 fn make(folder: &Folder, inventory: &Inventory, contents: &mut Contents, report: &mut Report, now: i64) -> Result<()> {
@@ -148,8 +150,8 @@ fn make(folder: &Folder, inventory: &Inventory, contents: &mut Contents, report:
         folder.write_new(&root.join(ENCRYPTION).with_extension("key"), line.expose_secret())?;
         report.made.push(ENCRYPTION.to_owned());
     }
-    let Contents { authorities, leafs, hosts, .. } = contents;
-    for (wanted, found) in inventory.wanted.iter().zip(leafs) {
+    let Contents { authorities, leaves, hosts, .. } = contents;
+    for (wanted, found) in inventory.wanted.iter().zip(leaves) {
         let ca = &authorities[wanted.issuer as usize];
         if found.lacks == Lacks::Nothing || !found.problems.is_empty() || !ca.problems.is_empty() {
             continue;

@@ -78,7 +78,7 @@ pub(super) fn random(count: usize) -> Result<SecretSlice<u8>> {
 
 fn params(from: i64, to: i64) -> Result<CertificateParams> {
     let time = |seconds: i64| {
-        let seconds = u64::try_from(seconds).map_err(|_| Error::user("this machine's clock is before 1970"))?;
+        let seconds = u64::try_from(seconds).map_err(|_| Error::user("this host's clock is before 1970"))?;
         Ok(rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.min(LAST as u64)))
     };
     let mut params = CertificateParams::default();

@@ -28,17 +28,15 @@ mod wanted;
 
 use std::path::Path;
 
-pub use check::{SOON_DAYS, date};
-pub use clock::check_clock;
-pub use folder::{OTHERS, why_reached};
-pub use host_key::HostKey;
-pub use import::Imported;
-pub use init::Report;
-pub use renew::Renewed;
-pub use secrets::{Identity, Secrets};
-pub use show::{Row, State};
-pub use trust::authorities;
-pub use wanted::{Authority, Name, Purpose, Usage, Wanted, text, wanted};
+pub(crate) use check::date;
+pub(crate) use clock::check_clock;
+pub(crate) use folder::{OTHERS, why_reached};
+pub(crate) use host_key::HostKey;
+pub(crate) use import::Imported;
+pub(crate) use secrets::Secrets;
+pub(crate) use show::{Row, State};
+pub(crate) use trust::authorities;
+pub(crate) use wanted::{Authority, Name, Purpose, Wanted, wanted};
 
 use folder::Folder;
 
@@ -53,7 +51,7 @@ pub struct Problem {
     /// The predicate of a sentence whose subject is `name`.
     pub what: String,
     /// A command or, if there is none, an instruction.
-    pub mend: String,
+    pub remedy: String,
 }
 
 /// The required content of a cluster's folder.
@@ -103,21 +101,21 @@ impl Pki {
 }
 
 /// The error that lists all of these problems, and each command once.
-pub fn error(message: String, problems: &[&Problem]) -> crate::Error {
+pub(crate) fn error(message: String, problems: &[&Problem]) -> crate::Error {
     let mut error = crate::Error::user(message);
     let (mut renew, mut others) = (String::new(), Vec::new());
     for problem in problems {
         error = error.detail(format!("{} {}", problem.name, problem.what));
-        match problem.mend.strip_prefix("kbake pki renew ") {
+        match problem.remedy.strip_prefix("kbake pki renew ") {
             // One command for all certificates that can be renewed.
             Some(name) if !renew.split(' ').any(|known| known == name) => renew.extend([" ", name]),
             Some(_) => {}
-            None if !others.contains(&&problem.mend) => others.push(&problem.mend),
+            None if !others.contains(&&problem.remedy) => others.push(&problem.remedy),
             None => {}
         }
     }
-    for mend in others {
-        error = error.hint(mend.clone());
+    for remedy in others {
+        error = error.hint(remedy.clone());
     }
     if renew.is_empty() { error } else { error.hint(format!("kbake pki renew{renew}")) }
 }

@@ -44,7 +44,7 @@ pub(super) fn blocks(text: &str) -> Result<Vec<Block<'_>>, &'static str> {
         if closed != Some(label) {
             return Err("is truncated: a PEM block has no end");
         }
-        found.push(Block { label, der: der.ok_or("holds a PEM block that is no base64")? });
+        found.push(Block { label, der: der.ok_or("holds a PEM block that is not base64")? });
     }
     Ok(found)
 }

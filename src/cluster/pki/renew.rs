@@ -80,9 +80,11 @@ fn unknown(inventory: &Inventory, name: &str) -> Error {
         let name = authority.name();
         return Error::user(format!("`{name}` is an authority, and is not renewed in place"))
             .detail("replacing an authority invalidates every certificate it signed: all nodes need new seeds at the same time")
-            .detail("nodes with old and new certificates refuse each other, so the cluster stops meanwhile")
+            .detail("nodes with old and new certificates refuse each other, so the cluster stops until all have new ones")
             .hint("to start over: move the cluster's folder away, `kbake pki init`, and make all seeds again")
-            .hint(format!("to take an authority of your own: move the folder away, `kbake pki import {name}`, then `kbake pki init`"));
+            .hint(format!(
+                "to take an authority of your own: move the folder away, `kbake pki import {name} CERTIFICATE KEY`, then `kbake pki init`"
+            ));
     }
     if name == ACCOUNTS {
         return Error::user("`sa` is not renewed: all service account tokens would become invalid")

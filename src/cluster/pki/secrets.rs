@@ -59,7 +59,7 @@ impl Secrets {
         let name = authority.name();
         self.signing_keys.get(&authority).ok_or_else(|| {
             Error::user(format!("the key of the authority `{name}` is kept elsewhere, and the controller manager signs with it"))
-                .hint(format!("bring it back with `kbake pki import {name} CERTIFICATE KEY`"))
+                .hint(format!("restore it with `kbake pki import {name} CERTIFICATE KEY`"))
         })
     }
 
@@ -87,11 +87,6 @@ impl Secrets {
     /// A person with all rights in the cluster, which cannot be revoked. None in folders of earlier versions.
     pub fn super_admin(&self) -> Option<&Identity> {
         self.identities.get(&Name::SuperAdmin)
-    }
-
-    /// A person with all rights in etcd.
-    pub fn etcd_admin(&self) -> &Identity {
-        &self.identities[&Name::EtcdAdmin]
     }
 
     /// A node's certificates, sorted by purpose; empty for a node without any, such as a gateway.
@@ -169,11 +164,11 @@ impl Pki {
 }
 
 fn missing(contents: &Contents, inventory: &Inventory) -> Vec<Problem> {
-    let leafs = contents.leafs.iter().zip(&inventory.wanted).filter(|(_, wanted)| !wanted.name.is_optional()).map(|(found, _)| found);
-    let pairs = contents.authorities.iter().chain([&contents.accounts]).chain(leafs);
+    let leaves = contents.leaves.iter().zip(&inventory.wanted).filter(|(_, wanted)| !wanted.name.is_optional()).map(|(found, _)| found);
+    let pairs = contents.authorities.iter().chain([&contents.accounts]).chain(leaves);
     let names = pairs.filter(|found| found.lacks != Lacks::Nothing && found.problems.is_empty()).map(|found| found.name.as_str());
     let encryption = (contents.encryption.is_none() && contents.encryption_problem.is_none()).then_some(contents::ENCRYPTION);
-    let problem = |name: &str| Problem { name: name.to_owned(), what: "is missing".to_owned(), mend: "kbake pki init".to_owned() };
+    let problem = |name: &str| Problem { name: name.to_owned(), what: "is missing".to_owned(), remedy: "kbake pki init".to_owned() };
     let hosts: Vec<String> = contents.hosts.iter().filter(|host| host.is_missing()).map(FoundHost::name).collect();
     names.chain(encryption).chain(hosts.iter().map(String::as_str)).map(problem).collect()
 }
@@ -187,7 +182,7 @@ fn secrets(contents: Contents, inventory: &Inventory) -> Option<Secrets> {
             signing_keys.insert(authority, key.into_pem());
         }
     }
-    for (wanted, found) in inventory.wanted.iter().zip(contents.leafs) {
+    for (wanted, found) in inventory.wanted.iter().zip(contents.leaves) {
         let (Some(certificate), Some(key)) = (found.certificate, found.key) else {
             if wanted.name.is_optional() {
                 continue;

@@ -57,7 +57,7 @@ impl Pki {
         };
         let name = ENCRYPTION.to_owned();
         rows.push(Row { name, subject: None, issuer: None, sans: Vec::new(), not_after: None, optional: false, state });
-        rows.extend(contents.leafs.iter().zip(&self.inventory.wanted).map(|(found, wanted)| row(found, wanted.name.is_optional())));
+        rows.extend(contents.leaves.iter().zip(&self.inventory.wanted).map(|(found, wanted)| row(found, wanted.name.is_optional())));
         rows.extend(contents.hosts.iter().map(host_row));
         Ok(rows)
     }
@@ -77,10 +77,10 @@ fn row(found: &Found, optional: bool) -> Row {
         State::Bad(found.problems.clone())
     } else if found.lacks != Lacks::Nothing {
         State::Missing
-    } else if let Some(soon) = &found.soon {
-        State::Expiring(soon.clone())
-    } else if let Some(lasting) = &found.lasting {
-        State::Lasting(lasting.clone())
+    } else if let Some(expiring) = &found.expiring {
+        State::Expiring(expiring.clone())
+    } else if let Some(long_lived) = &found.long_lived {
+        State::Lasting(long_lived.clone())
     } else if found.key.is_none() {
         State::WithoutKey
     } else {

@@ -176,7 +176,7 @@ pub struct Wanted {
 }
 
 /// All certificates of a cluster, sorted by name.
-pub fn wanted(cluster: &Cluster) -> Vec<Wanted> {
+pub(crate) fn wanted(cluster: &Cluster) -> Vec<Wanted> {
     let mut all = vec![
         client(Name::Admin, Authority::Cluster, "kubernetes-admin", Some(ADMINS)),
         client(Name::EtcdAdmin, Authority::Etcd, "etcd-admin", None),
@@ -296,15 +296,4 @@ fn etcd(node: &Node) -> [Wanted; 2] {
     let mut server = serving(node, of(Purpose::EtcdServer), Usage::Both);
     on_loopback(&mut server);
     [server, serving(node, of(Purpose::EtcdPeer), Usage::Both)]
-}
-
-/// The certificates as lines for a person: issuer, subject, purpose and names.
-pub fn text(wanted: &[Wanted]) -> String {
-    let line = |want: &Wanted| {
-        let group = want.organization.map(|group| format!("O={group}, ")).unwrap_or_default();
-        let names = want.dns.iter().cloned().chain(want.addresses.iter().map(IpAddr::to_string));
-        let names: String = names.map(|name| format!(" {name}")).collect();
-        format!("{} {} {group}CN={} {}{names}\n", want.name, want.issuer.name(), want.common_name, want.usage)
-    };
-    wanted.iter().map(line).collect()
 }

@@ -16,7 +16,7 @@ use known::{Known, Shape};
 
 /// The versions of a cluster's programs, as far as its channel states them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Versions {
+pub(crate) struct Versions {
     /// Kubernetes'.
     pub kubernetes: Option<ReleaseVersion>,
     /// etcd's.
@@ -37,7 +37,7 @@ const MOUNTED: [&str; 6] = [
 ///
 /// # Errors
 /// The first unknown key, flag or feature gate, or value of a wrong type, with its place and the nearest name.
-pub fn check(cluster: &Cluster, versions: &Versions) -> Result<Vec<String>> {
+pub(crate) fn check(cluster: &Cluster, versions: &Versions) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     for (component, table, given) in cluster.given_settings() {
         let (family, version) = match component {
@@ -127,7 +127,7 @@ impl Check<'_> {
                 return Err(self.unknown(name, &item.place, "feature gate", self.known.gates()));
             };
             if gate.is_locked && gate.default != value {
-                let said = format!("the feature gate `{name}` is {} for good in {}", gate.default, self.known.title);
+                let said = format!("the feature gate `{name}` is locked to {} in {}", gate.default, self.known.title);
                 return Err(item.place.error(said).hint("leave it out"));
             }
         }

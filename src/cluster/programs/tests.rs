@@ -95,7 +95,7 @@ fn a_gate_that_is_locked_keeps_its_value() {
     let settings = |value: bool| format!("[kubernetes.api-server]\nfeature-gates = {{ {name} = {value} }}");
     assert!(checked(&settings(gate.default)).is_ok());
     let error = checked(&settings(!gate.default)).unwrap_err().to_string();
-    assert!(error.contains(&format!("the feature gate `{name}` is {} for good in Kubernetes 1.36", gate.default)), "{error}");
+    assert!(error.contains(&format!("the feature gate `{name}` is locked to {} in Kubernetes 1.36", gate.default)), "{error}");
 }
 
 #[test]

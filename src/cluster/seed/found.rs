@@ -11,7 +11,7 @@ const SECTOR: usize = 512;
 
 /// Facts that a seed states.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// The cluster's name; none in seeds of older versions.
     pub cluster: Option<String>,
     /// The node's name.
@@ -24,14 +24,14 @@ pub struct Found {
 
 impl Found {
     /// The facts in a volume that kbake wrote; none for any other bytes.
-    pub fn of_volume(bytes: &[u8]) -> Option<Found> {
+    pub(crate) fn of_volume(bytes: &[u8]) -> Option<Found> {
         let found = document(bytes, "instance-id: ", &|text| Found::of_meta_data(text))?;
         let network = document(bytes, "version: 2\n", &|text| Some(text.to_owned())).unwrap_or_default();
         Some(Found { network, ..found })
     }
 
     /// The facts in the documents of a folder; none for documents that kbake has not written.
-    pub fn of_documents(meta_data: &str, network_config: &str) -> Option<Found> {
+    pub(crate) fn of_documents(meta_data: &str, network_config: &str) -> Option<Found> {
         Some(Found { network: network_config.to_owned(), ..Found::of_meta_data(meta_data)? })
     }
 
@@ -47,12 +47,12 @@ impl Found {
     }
 
     /// True if the seed is this node's. Seeds of older versions do not name their cluster: the node's name alone decides.
-    pub fn is_of(&self, cluster: &Cluster, node: &Node) -> bool {
+    pub(crate) fn is_of(&self, cluster: &Cluster, node: &Node) -> bool {
         self.node == node.name.as_str() && self.cluster.as_ref().is_none_or(|name| name == cluster.name.as_str())
     }
 
     /// The first changed line of the network configuration: the seed's, and the cluster file's.
-    pub fn other_network(&self, cluster: &Cluster, node: &Node) -> Option<(String, String)> {
+    pub(crate) fn other_network(&self, cluster: &Cluster, node: &Node) -> Option<(String, String)> {
         let now = node::network_config(cluster, node);
         let (mut old, mut new) = (self.network.lines(), now.lines());
         loop {

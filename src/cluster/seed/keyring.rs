@@ -7,7 +7,7 @@ use crate::cluster::pki::{Authority, Purpose, Secrets};
 use crate::common::error::Result;
 
 /// Certificates and keys by purpose. Each node's seed asks for its own only.
-pub trait Keyring {
+pub(crate) trait Keyring {
     /// An authority's certificate as PEM.
     fn authority(&self, authority: Authority) -> &str;
 

@@ -1,7 +1,7 @@
 //! A node's identity as a NoCloud seed: node and keys → three documents, in a volume labelled `cidata` or a folder.
 //!
 //! A seed is private. Its documents are [`SecretString`]s and its volumes [`SecretSlice`]s, whose bytes come out only where
-//! `ExposeSecret` is imported; `tests/architecture.rs` names those files. No function of `tree`, `store` or `plan` takes such a
+//! `ExposeSecret` is imported; `tests/architecture/main.rs` names those files. No function of `tree`, `store` or `plan` takes such a
 //! type, none is `Clone`, `AsRef` or `Serialize` here, and `Debug` prints none of their content. So a seed cannot enter an
 //! image, the store or a bundle; it leaves through `write_private` only.
 
@@ -15,8 +15,8 @@ use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
-pub use found::Found;
-pub use keyring::Keyring;
+pub(crate) use found::Found;
+pub(crate) use keyring::Keyring;
 
 use crate::cluster::model::{Cluster, HostName, Node};
 use crate::cluster::node::{self, EtcdStart, NamedFiles};
@@ -25,16 +25,16 @@ use crate::common::value::{Epoch, Sha256};
 use crate::formats::disk::{fat, iso9660};
 
 /// The permissions of a seed's file: read and write for its owner only.
-pub const FILE_MODE: u32 = 0o600;
+pub(crate) const FILE_MODE: u32 = 0o600;
 /// The permissions of a folder that holds seeds.
-pub const FOLDER_MODE: u32 = 0o700;
+pub(crate) const FOLDER_MODE: u32 = 0o700;
 
 /// The volume label by which cloud-init's NoCloud finds a seed.
 const LABEL: &str = "cidata";
 
 /// The filesystems on which NoCloud looks for a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Volume {
+pub(crate) enum Volume {
     /// ISO 9660.
     Iso,
     /// FAT.
@@ -42,7 +42,7 @@ pub enum Volume {
 }
 
 /// The documents of one node. Neither `Clone` nor readable, on purpose.
-pub struct Seed {
+pub(crate) struct Seed {
     node: HostName,
     instance: String,
     /// By name, sorted.
@@ -50,13 +50,13 @@ pub struct Seed {
 }
 
 /// A seed as the bytes of a volume.
-pub struct SeedVolume(SecretSlice<u8>);
+pub(crate) struct SeedVolume(SecretSlice<u8>);
 
 /// Makes the seed of `node`, which is one of the cluster's. The same cluster and keys give the same bytes.
 ///
 /// # Errors
 /// The keyring lacks a key that the node's role needs, or `named` contradicts the seed's own content.
-pub fn of(cluster: &Cluster, node: &Node, start: EtcdStart, keyring: &dyn Keyring, named: &NamedFiles) -> Result<Seed> {
+pub(crate) fn of(cluster: &Cluster, node: &Node, start: EtcdStart, keyring: &dyn Keyring, named: &NamedFiles) -> Result<Seed> {
     let mut files = files::files(cluster, node, start, keyring)?;
     files.extend(node::site_files(cluster, node, &named.authorities));
     let network_config = node::network_config(cluster, node);
@@ -72,12 +72,12 @@ pub fn of(cluster: &Cluster, node: &Node, start: EtcdStart, keyring: &dyn Keyrin
 
 impl Seed {
     /// The instance id: it changes with any change of the seed.
-    pub fn instance(&self) -> &str {
+    pub(crate) fn instance(&self) -> &str {
         &self.instance
     }
 
     /// The seed as a volume whose files are dated `epoch`. The same seed and epoch give the same bytes.
-    pub fn volume(&self, kind: Volume, epoch: Epoch) -> Result<SeedVolume> {
+    pub(crate) fn volume(&self, kind: Volume, epoch: Epoch) -> Result<SeedVolume> {
         let files: Vec<(&str, &[u8])> = self.documents.iter().map(|(name, text)| (*name, text.expose_secret().as_bytes())).collect();
         let written = match kind {
             Volume::Iso => iso9660::write(&files, LABEL, epoch),
@@ -90,14 +90,14 @@ impl Seed {
 
     /// Passes each document with its name to `write`, which puts it into a file of mode [`FILE_MODE`] in a folder of mode
     /// [`FOLDER_MODE`] at the user's path, and keeps no copy.
-    pub fn write_private(&self, mut write: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) fn write_private(&self, mut write: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
         self.documents.iter().try_for_each(|(name, text)| write(name, text.expose_secret().as_bytes()))
     }
 }
 
 impl SeedVolume {
     /// Passes the bytes to `write`, which puts them into a file of mode [`FILE_MODE`] at the user's path, and keeps no copy.
-    pub fn write_private(&self, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) fn write_private(&self, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
         write(self.0.expose_secret())
     }
 }

@@ -21,12 +21,12 @@ use crate::{Error, Result};
 use place::Source;
 use raw::{Raw, RawKey};
 
-pub use nearest::nearest;
-pub use place::{Located, Place};
-pub use value::{Table, Value};
+pub(crate) use nearest::nearest;
+pub(crate) use place::{Located, Place};
+pub(crate) use value::{Table, Value};
 
 /// A table of a document, from which a reader takes the keys that it knows.
-pub struct Section {
+pub(crate) struct Section {
     source: Arc<Source>,
     title: String,
     place: Place,
@@ -37,7 +37,7 @@ pub struct Section {
 ///
 /// # Errors
 /// Merge-conflict markers, and invalid TOML.
-pub fn open(file: &str, text: &str, remedy: &str) -> Result<Section> {
+pub(crate) fn open(file: &str, text: &str, remedy: &str) -> Result<Section> {
     let source = Arc::new(Source { file: file.to_owned(), text: text.to_owned() });
     refuse_conflict(&source, remedy, &["<<<<<<<", "|||||||", ">>>>>>>"])?;
     match DeTable::parse(text) {
@@ -73,23 +73,23 @@ impl Section {
     }
 
     /// The start of the section.
-    pub fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
     /// The position of a key, if it exists.
-    pub fn key_place(&self, key: &str) -> Option<Place> {
+    pub(crate) fn key_place(&self, key: &str) -> Option<Place> {
         self.keys.get(key).map(|found| Place::new(&self.source, found.name_span.clone()))
     }
 
     /// The names of the keys, sorted.
-    pub fn key_names(&self) -> Vec<String> {
+    pub(crate) fn key_names(&self) -> Vec<String> {
         self.keys.keys().cloned().collect()
     }
 
     /// Refuses every key that is not `known`, with the nearest known one as a hint. Call it first, so that a misspelt
     /// key is reported as unknown, not the intended one as missing.
-    pub fn only(&self, known: &[&str]) -> Result<()> {
+    pub(crate) fn only(&self, known: &[&str]) -> Result<()> {
         // The first in the text, not in the alphabet.
         let unknown = self.keys.iter().filter(|(name, _)| !known.contains(&name.as_str()));
         let Some((name, key)) = unknown.min_by_key(|(_, key)| key.name_span.start) else { return Ok(()) };
@@ -102,7 +102,7 @@ impl Section {
     }
 
     /// A string parsed as `T`, if the key exists.
-    pub fn optional<T: FromStr<Err: fmt::Display>>(&mut self, key: &str) -> Result<Option<Located<T>>> {
+    pub(crate) fn optional<T: FromStr<Err: fmt::Display>>(&mut self, key: &str) -> Result<Option<Located<T>>> {
         let Some((place, value)) = self.take(key) else { return Ok(None) };
         match value {
             Raw::Text(text) => parse(key, &text, place).map(Some),
@@ -111,12 +111,12 @@ impl Section {
     }
 
     /// A string parsed as `T`.
-    pub fn required<T: FromStr<Err: fmt::Display>>(&mut self, key: &str) -> Result<Located<T>> {
+    pub(crate) fn required<T: FromStr<Err: fmt::Display>>(&mut self, key: &str) -> Result<Located<T>> {
         self.optional(key)?.ok_or_else(|| self.missing(key))
     }
 
     /// A non-negative whole number.
-    pub fn number(&mut self, key: &str) -> Result<Located<u64>> {
+    pub(crate) fn number(&mut self, key: &str) -> Result<Located<u64>> {
         let (place, value) = self.take(key).ok_or_else(|| self.missing(key))?;
         let Raw::Number(digits, radix) = &value else { return Err(wrong_type(key, "a whole number", &value, &place)) };
         match u64::from_str_radix(digits, *radix) {
@@ -126,7 +126,7 @@ impl Section {
     }
 
     /// A whole number in `range`, if the key exists.
-    pub fn optional_number(&mut self, key: &str, range: RangeInclusive<u64>) -> Result<Option<Located<u64>>> {
+    pub(crate) fn optional_number(&mut self, key: &str, range: RangeInclusive<u64>) -> Result<Option<Located<u64>>> {
         if !self.keys.contains_key(key) {
             return Ok(None);
         }
@@ -138,7 +138,7 @@ impl Section {
     }
 
     /// `true` or `false`, if the key exists.
-    pub fn flag(&mut self, key: &str) -> Result<Option<Located<bool>>> {
+    pub(crate) fn flag(&mut self, key: &str) -> Result<Option<Located<bool>>> {
         let Some((place, value)) = self.take(key) else { return Ok(None) };
         match value {
             Raw::Flag(value) => Ok(Some(Located { value, place })),
@@ -147,7 +147,7 @@ impl Section {
     }
 
     /// A TOML date-time.
-    pub fn time(&mut self, key: &str) -> Result<Located<Datetime>> {
+    pub(crate) fn time(&mut self, key: &str) -> Result<Located<Datetime>> {
         let (place, value) = self.take(key).ok_or_else(|| self.missing(key))?;
         match value {
             Raw::Time(value) => Ok(Located { value, place }),
@@ -156,7 +156,7 @@ impl Section {
     }
 
     /// An array of strings parsed as `T`; empty when the key is absent.
-    pub fn list<T: FromStr<Err: fmt::Display>>(&mut self, key: &str) -> Result<Vec<Located<T>>> {
+    pub(crate) fn list<T: FromStr<Err: fmt::Display>>(&mut self, key: &str) -> Result<Vec<Located<T>>> {
         let Some((place, value)) = self.take(key) else { return Ok(Vec::new()) };
         let Raw::List(items) = value else { return Err(wrong_type(key, "an array of strings", &value, &place)) };
         let mut found = Vec::new();
@@ -171,7 +171,7 @@ impl Section {
     }
 
     /// The tables `[[key]]`, in the order of the text; empty when the key is absent.
-    pub fn sections(&mut self, key: &str) -> Result<Vec<Section>> {
+    pub(crate) fn sections(&mut self, key: &str) -> Result<Vec<Section>> {
         let Some((place, value)) = self.take(key) else { return Ok(Vec::new()) };
         let expected = format!("tables `[[{key}]]`");
         let Raw::List(items) = value else { return Err(wrong_type(key, &expected, &value, &place)) };
@@ -187,7 +187,7 @@ impl Section {
     }
 
     /// The table `[key]`, if it exists.
-    pub fn section(&mut self, key: &str) -> Result<Option<Section>> {
+    pub(crate) fn section(&mut self, key: &str) -> Result<Option<Section>> {
         let Some((place, value)) = self.take(key) else { return Ok(None) };
         match value {
             Raw::Table(table) => Ok(Some(Section::of(&self.source, format!("`[{key}]`"), place, table))),
@@ -200,12 +200,12 @@ impl Section {
     ///
     /// # Errors
     /// Dates, and numbers that JSON cannot represent.
-    pub fn table(self) -> Result<Table> {
+    pub(crate) fn table(self) -> Result<Table> {
         value::table(&self.source, self.keys.into_values())
     }
 
     /// The error for a missing key.
-    pub fn missing(&self, key: &str) -> Error {
+    pub(crate) fn missing(&self, key: &str) -> Error {
         self.place.error(format!("{} has no key `{key}`", self.title))
     }
 

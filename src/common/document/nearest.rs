@@ -1,7 +1,7 @@
 //! The known word that a misspelt one most likely means.
 
 /// The nearest of `known` to `word` by optimal string alignment, if it is near enough for a "did you mean".
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).clamp(1, 3);
     let scored = known.into_iter().map(|candidate| (strsim::osa_distance(word, candidate), candidate));
     scored.filter(|&(score, candidate)| score <= limit && candidate != word).min().map(|(_, candidate)| candidate)

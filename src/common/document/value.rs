@@ -9,7 +9,7 @@ use super::raw::{Raw, RawKey};
 use crate::Result;
 
 /// Values by key; the position of each is that of its key.
-pub type Table = BTreeMap<String, Located<Value>>;
+pub(crate) type Table = BTreeMap<String, Located<Value>>;
 
 /// A value of any kind that JSON has too.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,14 +11,14 @@ use crate::common::error::{Error, Result};
 /// All are on disk before the first is renamed, and each folder is synced once: with many small files, syncing after
 /// each would take most of the time.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     files: Vec<(Temp, PathBuf, u32)>,
     folders: Vec<Staged>,
 }
 
 impl Batch {
     /// Writes `bytes` to a temporary file for `path` with exactly `mode`.
-    pub fn add(&mut self, path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn add(&mut self, path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
         let mut temp = Temp::beside(path)?;
         temp.write_all(bytes).map_err(|e| Error::io(format!("write {}", path.display()), &e))?;
         self.files.push((temp, path.to_owned(), mode));
@@ -26,7 +26,7 @@ impl Batch {
     }
 
     /// A folder for `path` with exactly `mode`, which replaces the existing one as a whole.
-    pub fn folder(&mut self, path: &Path, mode: u32) -> Result<&mut Staged> {
+    pub(crate) fn folder(&mut self, path: &Path, mode: u32) -> Result<&mut Staged> {
         self.folders.push(Staged::beside(path, mode)?);
         self.folders.last_mut().ok_or_else(|| Error::internal("an added folder is missing"))
     }
@@ -36,7 +36,7 @@ impl Batch {
     /// # Errors
     /// A folder whose replacement would lose files: then nothing is renamed. When the disk fails: files already renamed
     /// are complete, the others are unchanged.
-    pub fn commit(mut self) -> Result<()> {
+    pub(crate) fn commit(mut self) -> Result<()> {
         self.folders.iter().try_for_each(Staged::require_replaceable)?;
         for (temp, path, mode) in &mut self.files {
             temp.settle(*mode).map_err(|e| Error::io(format!("write {}", path.display()), &e))?;
@@ -64,7 +64,7 @@ const TOGETHER: usize = 8;
 ///
 /// # Errors
 /// I/O errors. Files already renamed are complete.
-pub fn place_all(files: Vec<(Temp, PathBuf)>, folder: &Path, mode: u32) -> Result<Vec<Persisted>> {
+pub(crate) fn place_all(files: Vec<(Temp, PathBuf)>, folder: &Path, mode: u32) -> Result<Vec<Persisted>> {
     let mut files = files;
     let share = files.len().div_ceil(TOGETHER).max(1);
     let settle = |files: &mut [(Temp, PathBuf)]| {

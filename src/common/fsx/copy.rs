@@ -14,18 +14,11 @@ use crate::common::value::{Cancel, Sha256};
 /// The number of bytes to copy between two checks for cancellation.
 const AT_ONCE: u64 = 64 << 20;
 
-/// Copies `from` to `to` with exactly `mode`, atomically. The two never share an inode, so that a user who writes to
-/// the copy cannot damage the original.
-pub fn copy_or_reflink(from: &Path, to: &Path, mode: u32, cancel: &Cancel) -> Result<()> {
-    let source = open_read(from)?;
-    copy_file(&source, to, mode, cancel).map(drop).map_err(|error| error.detail(format!("copied from {}", from.display())))
-}
-
-/// [`copy_or_reflink`] of a file whose digest was verified before, unless something exists at `to`.
+/// Copies a file whose digest was verified before to `to`, with exactly `mode`, unless something exists there.
 ///
 /// # Errors
 /// Class `Integrity` when the copy has another digest: `from` has been changed or replaced since.
-pub fn copy_verified(from: &Path, to: &Path, mode: u32, expected: &Sha256, cancel: &Cancel) -> Result<Persisted> {
+pub(crate) fn copy_verified(from: &Path, to: &Path, mode: u32, expected: &Sha256, cancel: &Cancel) -> Result<Persisted> {
     let source = open_read(from)?;
     let temp = copied(&source, to, cancel)?;
     let found = temp.file().seek(SeekFrom::Start(0)).and_then(|_| digest(temp.file(), cancel));
@@ -37,7 +30,8 @@ pub fn copy_verified(from: &Path, to: &Path, mode: u32, expected: &Sha256, cance
     temp.place(to, mode)
 }
 
-/// [`copy_or_reflink`] from an open file.
+/// Copies an open file to `to` with exactly `mode`, atomically. The two never share an inode, so that a user who writes to the copy
+/// cannot damage the original.
 pub(crate) fn copy_file(source: &File, to: &Path, mode: u32, cancel: &Cancel) -> Result<Stamp> {
     copied(source, to, cancel)?.replace(to, mode)
 }

@@ -26,26 +26,27 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-pub use batch::{Batch, place_all};
+pub(crate) use batch::{Batch, place_all};
 pub(crate) use copy::copy_file;
-pub use copy::{copy_or_reflink, copy_verified};
-pub use early::EarlySync;
-pub use inside::Inside;
-pub(crate) use open::{Links, Opened, look, no_file, odd_at, open_if_present, read_all};
-pub use open::{TEXT_MAX, open_disk, open_given, open_read, read, read_given_to_string, read_if_present, read_to_string};
-pub use private::{Access, Facts, Kind, facts, facts_followed, read_followed, read_no_follow, try_lock_at, user, write_new};
-pub use staged::Staged;
-pub use stamp::Stamp;
-pub use temp::{Persisted, Temp, reap, reap_dir};
+pub(crate) use copy::copy_verified;
+pub(crate) use early::EarlySync;
+pub(crate) use inside::Inside;
+pub(crate) use open::{Links, Opened, not_a_file, open_if_present, open_regular, read_all, special_at};
+pub(crate) use open::{TEXT_MAX, open_disk, open_given, open_read, read, read_given_to_string, read_if_present, read_to_string};
+pub(crate) use private::{Access, Facts, Kind, facts, facts_followed, read_followed, read_no_follow, try_lock_at, user, write_new};
+pub(crate) use staged::Staged;
+pub(crate) use stamp::Stamp;
+pub use temp::{Persisted, Temp};
 pub(crate) use temp::{clear, empty_dir, is_at, try_lock, work_dir};
-pub use trust::{Distrust, create_closed, distrust, distrust_above};
-pub use used::is_used_by_a_machine;
+pub(crate) use temp::{reap, reap_dir};
+pub(crate) use trust::{Distrust, create_closed, distrust, distrust_above};
+pub(crate) use used::is_used_by_a_machine;
 
 use crate::common::error::{Error, Result};
 use crate::common::value::{Cancel, Hasher, Sha256};
 
 /// The first `most` bytes of a regular file; `None` if there is no regular file.
-pub fn read_head(path: &Path, most: usize) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read_head(path: &Path, most: usize) -> Result<Option<Vec<u8>>> {
     let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
     if facts_followed(path)?.is_none_or(|facts| facts.kind != Kind::File) {
         return Ok(None);
@@ -68,19 +69,19 @@ pub fn digest_if_present(path: &Path, cancel: &Cancel) -> Result<Option<(Sha256,
 ///
 /// # Errors
 /// Cancellation; a file that is not regular; I/O errors.
-pub fn digest_until(path: &Path, cancel: &Cancel) -> Result<Option<(Sha256, u64, Stamp)>> {
+pub(crate) fn digest_until(path: &Path, cancel: &Cancel) -> Result<Option<(Sha256, u64, Stamp)>> {
     let Some((file, _)) = open_if_present(path)? else { return Ok(None) };
     digest_of_open(&file, path, cancel).map(Some)
 }
 
 /// [`digest_until`] of an open file; messages name it by `path`.
-pub fn digest_of_open(file: &File, path: &Path, cancel: &Cancel) -> Result<(Sha256, u64, Stamp)> {
+pub(crate) fn digest_of_open(file: &File, path: &Path, cancel: &Cancel) -> Result<(Sha256, u64, Stamp)> {
     let stamp = Stamp::of_metadata(&file.metadata().map_err(|e| Error::io(format!("read {}", path.display()), &e))?);
     digest_of(file, path, cancel).map(|(digest, size)| (digest, size, stamp))
 }
 
 /// The digest and length of the rest of `file` from its current position. `path` is for messages.
-pub fn digest_of(file: &File, path: &Path, cancel: &Cancel) -> Result<(Sha256, u64)> {
+pub(crate) fn digest_of(file: &File, path: &Path, cancel: &Cancel) -> Result<(Sha256, u64)> {
     digest(file, cancel).map_err(|e| Error::io(format!("read {}", path.display()), &e))
 }
 
@@ -102,31 +103,31 @@ fn digest(mut file: &File, cancel: &Cancel) -> std::io::Result<(Sha256, u64)> {
 }
 
 /// True if the path exists, as a dangling link too.
-pub fn exists(path: &Path) -> Result<bool> {
+pub(crate) fn exists(path: &Path) -> Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
+        Err(e) => Err(Error::io(format!("stat {}", path.display()), &e)),
     }
 }
 
 /// The absolute path without symbolic links; the path must exist.
-pub fn canonical(path: &Path) -> Result<PathBuf> {
+pub(crate) fn canonical(path: &Path) -> Result<PathBuf> {
     fs::canonicalize(path).map_err(|e| Error::io(format!("open {}", path.display()), &e))
 }
 
 /// Sets a file's modification time to now.
-pub fn touch(path: &Path) -> Result<()> {
+pub(crate) fn touch(path: &Path) -> Result<()> {
     change::touch(path).map_err(|e| Error::io(format!("mark {} as used", path.display()), &e))
 }
 
 /// Creates the folder and its parents, with modes subject to the umask.
-pub fn create_dir_all(path: &Path) -> Result<()> {
+pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
     folder_made(path, &|| change::make_folders(path))
 }
 
 /// Creates one folder, with exactly `mode`. An existing one keeps its mode.
-pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
+pub(crate) fn create_dir(path: &Path, mode: u32) -> Result<()> {
     folder_made(path, &|| change::make_folder(path, mode))
 }
 
@@ -145,8 +146,8 @@ fn folder_made(path: &Path, make: &dyn Fn() -> std::io::Result<()>) -> Result<()
             // A dangling link is no race.
             (ErrorKind::AlreadyExists, Err(e)) if e.kind() == ErrorKind::NotFound && tries > 0 && !exists(path)? => {}
             (ErrorKind::AlreadyExists, _) => {
-                let odd = odd_at(path, Links::Refused).unwrap_or("a file");
-                return Err(failed(&error).detail(format!("{} is {odd}; expected a folder", path.display())));
+                let special = special_at(path, Links::Refused).unwrap_or("a file");
+                return Err(failed(&error).detail(format!("{} is {special}; expected a folder", path.display())));
             }
             (ErrorKind::NotFound, _) if tries > 0 && path.parent().is_some_and(Path::is_dir) => {}
             _ => return Err(failed(&error)),
@@ -165,12 +166,12 @@ pub fn list(path: &Path) -> Result<Vec<OsString>> {
 }
 
 /// Renames a file within its filesystem and replaces an existing target.
-pub fn rename(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     change::rename(from, to).map_err(|e| Error::io(format!("move {} to {}", from.display(), to.display()), &e))
 }
 
 /// Removes a file or link; succeeds if there is none.
-pub fn remove_file(path: &Path) -> Result<()> {
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
     match change::remove(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(format!("remove {}", path.display()), &e)),
         _ => Ok(()),
@@ -178,7 +179,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
 }
 
 /// Removes a folder and its contents without following links; succeeds if there is none.
-pub fn remove_dir_all(path: &Path) -> Result<()> {
+pub(crate) fn remove_dir_all(path: &Path) -> Result<()> {
     match change::remove_folder(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(format!("remove the folder {}", path.display()), &e)),
         _ => Ok(()),
@@ -186,7 +187,7 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
 }
 
 /// Removes a file, link or folder without following links; succeeds if there is none.
-pub fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => remove_dir_all(path),
         _ => remove_file(path),
@@ -194,17 +195,17 @@ pub fn remove(path: &Path) -> Result<()> {
 }
 
 /// The size of a file in bytes; `None` if it does not exist.
-pub fn size(path: &Path) -> Result<Option<u64>> {
+pub(crate) fn size(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {
         Ok(meta) => Ok(Some(meta.len())),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
+        Err(e) => Err(Error::io(format!("stat {}", path.display()), &e)),
     }
 }
 
 /// The total size in bytes of the files in a folder, without following links, and the latest modification time among
 /// all of them, in seconds since 1970. Best effort: an unreadable folder counts as empty.
-pub fn extent(path: &Path) -> (u64, i64) {
+pub(crate) fn extent(path: &Path) -> (u64, i64) {
     let Ok(meta) = fs::symlink_metadata(path) else { return (0, 0) };
     let names = if meta.is_dir() { list(path).unwrap_or_default() } else { Vec::new() };
     let own = if meta.is_file() { meta.len() } else { 0 };
@@ -216,21 +217,21 @@ pub fn extent(path: &Path) -> (u64, i64) {
 
 /// Replaces the file at `path` by `bytes` with exactly `mode`. Atomic: a reader, also after a power cut, sees the old
 /// file or the complete new one.
-pub fn write_atomic(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_atomic(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     let mut temp = Temp::beside(path)?;
     temp.write_all(bytes).map_err(|e| Error::io(format!("write {}", path.display()), &e))?;
     temp.replace(path, mode).map(drop)
 }
 
 /// The free bytes for an unprivileged user on the filesystem that contains `path`.
-pub fn free_space(path: &Path) -> Result<u64> {
-    let found = rustix::fs::statvfs(path).map_err(|e| Error::io(format!("ask for the free space at {}", path.display()), &e.into()))?;
+pub(crate) fn free_space(path: &Path) -> Result<u64> {
+    let found = rustix::fs::statvfs(path).map_err(|e| Error::io(format!("get the free space of {}", path.display()), &e.into()))?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// True if the filesystem that contains `path` allows running programs: it is not mounted `noexec`.
-pub fn runs_programs(path: &Path) -> Result<bool> {
-    let found = rustix::fs::statvfs(path).map_err(|e| Error::io(format!("ask for the mount of {}", path.display()), &e.into()))?;
+pub(crate) fn runs_programs(path: &Path) -> Result<bool> {
+    let found = rustix::fs::statvfs(path).map_err(|e| Error::io(format!("get the mount options of {}", path.display()), &e.into()))?;
     Ok(!found.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
 }
 

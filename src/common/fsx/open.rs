@@ -16,7 +16,7 @@ use crate::common::error::{Error, Result};
 use crate::common::value::Size;
 
 /// The largest text file that is read into memory, in bytes: 64 MiB. A lockfile of thousands of packages has a few MiB.
-pub const TEXT_MAX: u64 = 64 << 20;
+pub(crate) const TEXT_MAX: u64 = 64 << 20;
 
 /// The rule for a symbolic link as the last component of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) enum Opened {
     /// Nothing exists; also a dangling link, where links are followed.
     Absent,
     /// Something else exists, named in words that fit after "is".
-    Odd(&'static str),
+    Special(&'static str),
     /// The file, and its own metadata.
     File(File, Metadata),
 }
@@ -42,16 +42,16 @@ pub(crate) enum Opened {
 ///
 /// # Errors
 /// I/O errors, and a file that may not be read.
-pub(crate) fn look(path: &Path, links: Links) -> io::Result<Opened> {
+pub(crate) fn open_regular(path: &Path, links: Links) -> io::Result<Opened> {
     match open_any(path, links) {
         Ok(file) => {
             let meta = file.metadata()?;
-            Ok(if meta.is_file() { Opened::File(file, meta) } else { Opened::Odd(kind_of(&meta)) })
+            Ok(if meta.is_file() { Opened::File(file, meta) } else { Opened::Special(kind_of(&meta)) })
         }
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(Opened::Absent),
         // A socket cannot be opened, a device may have no driver, a link may be refused.
-        Err(e) => match odd_at(path, links) {
-            Some(odd) => Ok(Opened::Odd(odd)),
+        Err(e) => match special_at(path, links) {
+            Some(special) => Ok(Opened::Special(special)),
             None => Err(e),
         },
     }
@@ -72,7 +72,7 @@ fn open_any(path: &Path, links: Links) -> io::Result<File> {
 }
 
 /// The kind of the thing at `path`, if it is not a regular file.
-pub(crate) fn odd_at(path: &Path, links: Links) -> Option<&'static str> {
+pub(crate) fn special_at(path: &Path, links: Links) -> Option<&'static str> {
     let meta = match links {
         Links::Followed => fs::metadata(path),
         Links::Refused => fs::symlink_metadata(path),
@@ -92,39 +92,39 @@ fn kind_of(meta: &Metadata) -> &'static str {
 }
 
 /// The error for something other than a regular file.
-pub(crate) fn no_file(path: &Path, odd: &str) -> Error {
-    Error::user(format!("{} is {odd}; expected a regular file", path.display()))
+pub(crate) fn not_a_file(path: &Path, special: &str) -> Error {
+    Error::user(format!("{} is {special}; expected a regular file", path.display()))
 }
 
 /// Opens an existing regular file for reading, following links.
-pub fn open_read(path: &Path) -> Result<File> {
+pub(crate) fn open_read(path: &Path) -> Result<File> {
     open_if_present(path)?.map(|(file, _)| file).ok_or_else(|| failed("open", path)(Errno::NOENT.into()))
 }
 
 /// [`open_read`], with the file's metadata; `None` if it does not exist.
 pub(crate) fn open_if_present(path: &Path) -> Result<Option<(File, Metadata)>> {
-    match look(path, Links::Followed).map_err(failed("open", path))? {
+    match open_regular(path, Links::Followed).map_err(failed("open", path))? {
         Opened::Absent => Ok(None),
-        Opened::Odd(odd) => Err(no_file(path, odd)),
+        Opened::Special(special) => Err(not_a_file(path, special)),
         Opened::File(file, meta) => Ok(Some((file, meta))),
     }
 }
 
 /// Opens a disk image for reading: a regular file or a block device.
-pub fn open_disk(path: &Path) -> Result<File> {
-    match look(path, Links::Followed).map_err(failed("open", path))? {
+pub(crate) fn open_disk(path: &Path) -> Result<File> {
+    match open_regular(path, Links::Followed).map_err(failed("open", path))? {
         Opened::File(file, _) => Ok(file),
-        Opened::Odd(_) if fs::metadata(path).is_ok_and(|meta| meta.file_type().is_block_device()) => {
+        Opened::Special(_) if fs::metadata(path).is_ok_and(|meta| meta.file_type().is_block_device()) => {
             open_any(path, Links::Followed).map_err(failed("open", path))
         }
-        Opened::Odd(odd) => Err(no_file(path, odd)),
+        Opened::Special(special) => Err(not_a_file(path, special)),
         Opened::Absent => Err(failed("open", path)(Errno::NOENT.into())),
     }
 }
 
 /// Opens a path that the user typed, to be read once from start to end: a regular file, or a pipe, whose writer is
 /// waited for. A terminal counts as a pipe; the only other device is the null device.
-pub fn open_given(path: &Path) -> Result<File> {
+pub(crate) fn open_given(path: &Path) -> Result<File> {
     let meta = fs::metadata(path).map_err(failed("open", path))?;
     let kind = meta.file_type();
     if !kind.is_fifo() && !kind.is_char_device() {
@@ -139,7 +139,7 @@ pub fn open_given(path: &Path) -> Result<File> {
             let flags = rustix::fs::fcntl_getfl(&file).and_then(|flags| rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK));
             flags.map_err(|e| failed("open", path)(e.into())).map(|()| file)
         }
-        _ => Err(no_file(path, kind_of(&meta)).hint("a pipe is accepted too")),
+        _ => Err(not_a_file(path, kind_of(&meta)).hint("a pipe is accepted too")),
     }
 }
 
@@ -152,17 +152,17 @@ fn is_null(meta: &Metadata) -> bool {
 ///
 /// # Errors
 /// I/O errors; a file that is not regular, or longer than [`TEXT_MAX`].
-pub fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     read_if_present(path)?.ok_or_else(|| failed("read", path)(Errno::NOENT.into()))
 }
 
 /// [`read`]; `None` if the file does not exist.
-pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
-    match look(path, Links::Followed).map_err(failed("read", path))? {
+pub(crate) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
+    match open_regular(path, Links::Followed).map_err(failed("read", path))? {
         Opened::Absent => Ok(None),
         Opened::File(file, _) => read_all(file, path, TEXT_MAX).map(Some),
-        Opened::Odd(_) if fs::metadata(path).is_ok_and(|meta| is_null(&meta)) => Ok(Some(Vec::new())),
-        Opened::Odd(odd) => Err(no_file(path, odd)),
+        Opened::Special(_) if fs::metadata(path).is_ok_and(|meta| is_null(&meta)) => Ok(Some(Vec::new())),
+        Opened::Special(special) => Err(not_a_file(path, special)),
     }
 }
 
@@ -170,12 +170,12 @@ pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// Those of [`read`]; text that is not UTF-8 (the line is named).
-pub fn read_to_string(path: &Path) -> Result<String> {
+pub(crate) fn read_to_string(path: &Path) -> Result<String> {
     text(path, read(path)?)
 }
 
 /// [`read_to_string`] of a path that the user typed, opened by [`open_given`].
-pub fn read_given_to_string(path: &Path) -> Result<String> {
+pub(crate) fn read_given_to_string(path: &Path) -> Result<String> {
     text(path, read_all(open_given(path)?, path, TEXT_MAX)?)
 }
 

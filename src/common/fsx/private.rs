@@ -8,12 +8,12 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::{Links, Opened, Persisted, Temp, change, is_at, look, no_file};
+use super::{Links, Opened, Persisted, Temp, change, is_at, not_a_file, open_regular};
 use crate::common::error::{Error, Result};
 
 /// The properties of a path that decide who can read and write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The kind.
     pub kind: Kind,
     /// The permission bits, `0o7777` at most.
@@ -26,7 +26,7 @@ pub struct Facts {
 
 /// The kinds of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A regular file.
     File,
     /// A folder.
@@ -39,7 +39,7 @@ pub enum Kind {
 
 /// The kind of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// For readers; several can hold it.
     Shared,
     /// For one writer.
@@ -59,44 +59,44 @@ impl Facts {
 }
 
 /// The effective user id of this process.
-pub fn user() -> u32 {
+pub(crate) fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
 /// The facts about `path` itself, without following links; `None` if it does not exist.
-pub fn facts(path: &Path) -> Result<Option<Facts>> {
+pub(crate) fn facts(path: &Path) -> Result<Option<Facts>> {
     match fs::symlink_metadata(path) {
         Ok(meta) => Ok(Some(Facts::of(&meta))),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
+        Err(e) => Err(Error::io(format!("stat {}", path.display()), &e)),
     }
 }
 
 /// The facts about the target of `path`, following links; `None` if it does not exist.
-pub fn facts_followed(path: &Path) -> Result<Option<Facts>> {
+pub(crate) fn facts_followed(path: &Path) -> Result<Option<Facts>> {
     match fs::metadata(path) {
         Ok(meta) => Ok(Some(Facts::of(&meta))),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
+        Err(e) => Err(Error::io(format!("stat {}", path.display()), &e)),
     }
 }
 
 /// The bytes of a regular file of at most `limit` bytes, and the facts about that very file. Only the facts for
 /// anything else, links and larger files included; `None` if nothing exists.
-pub fn read_no_follow(path: &Path, limit: u64) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
+pub(crate) fn read_no_follow(path: &Path, limit: u64) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
     read_opened(path, limit, Links::Refused)
 }
 
 /// [`read_no_follow`] that follows links: the facts are those of the final target.
-pub fn read_followed(path: &Path, limit: u64) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
+pub(crate) fn read_followed(path: &Path, limit: u64) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
     read_opened(path, limit, Links::Followed)
 }
 
 fn read_opened(path: &Path, limit: u64, links: Links) -> Result<Option<(Facts, Option<Vec<u8>>)>> {
     let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
-    let (file, facts) = match look(path, links).map_err(failed)? {
+    let (file, facts) = match open_regular(path, links).map_err(failed)? {
         Opened::Absent => return Ok(None),
-        Opened::Odd(_) => {
+        Opened::Special(_) => {
             let found = if links == Links::Refused { facts(path) } else { facts_followed(path) };
             return Ok(found?.map(|facts| (facts, None)));
         }
@@ -115,7 +115,7 @@ fn read_opened(path: &Path, limit: u64, links: Links) -> Result<Option<(Facts, O
 }
 
 /// Creates `path` with `bytes` and exactly `mode`, atomically, unless something exists there.
-pub fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<Persisted> {
+pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<Persisted> {
     let mut temp = Temp::beside(path)?;
     temp.write_all(bytes).map_err(|e| Error::io(format!("write {}", path.display()), &e))?;
     temp.place(path, mode)
@@ -125,11 +125,11 @@ pub fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<Persisted> {
 /// `None` when it is locked by another, or when there is no file to share.
 ///
 /// On filesystems without locks, returns the file unlocked.
-pub fn try_lock_at(path: &Path, access: Access) -> Result<Option<File>> {
+pub(crate) fn try_lock_at(path: &Path, access: Access) -> Result<Option<File>> {
     let failed = |e: std::io::Error| Error::io(format!("lock {}", path.display()), &e);
-    let open = || match look(path, Links::Refused)? {
+    let open = || match open_regular(path, Links::Refused)? {
         Opened::File(file, _) => Ok::<_, std::io::Error>(file),
-        Opened::Odd(odd) => Err(no_file(path, odd).into()),
+        Opened::Special(special) => Err(not_a_file(path, special).into()),
         Opened::Absent => Err(ErrorKind::NotFound.into()),
     };
     let operation = match access {

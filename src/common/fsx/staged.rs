@@ -22,7 +22,7 @@ pub(super) const MARK: &str = ".kbake-";
 /// A folder that waits for its final name. Dropped before [`super::Batch::commit`], it is removed with its contents.
 /// The leftover of a killed process is removed by the next one: nobody holds its lock.
 #[derive(Debug)]
-pub struct Staged {
+pub(crate) struct Staged {
     target: PathBuf,
     path: PathBuf,
     mode: u32,
@@ -50,7 +50,7 @@ impl Staged {
     }
 
     /// Adds a file with exactly `mode`, and syncs it.
-    pub fn add(&mut self, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn add(&mut self, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
         let path = self.path.join(name);
         let failed = |e: io::Error| Error::io(format!("write {}", self.target.join(name).display()), &e);
         let file = change::create(OpenOptions::new().write(true).create_new(true).mode(0o600), &path).map_err(failed)?;

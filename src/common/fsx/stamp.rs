@@ -37,7 +37,7 @@ impl Stamp {
             Ok(meta) if meta.is_file() => Ok(Some(Self::of_metadata(&meta))),
             Ok(_) => Ok(None),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
+            Err(e) => Err(Error::io(format!("stat {}", path.display()), &e)),
         }
     }
 
@@ -47,7 +47,7 @@ impl Stamp {
             Ok(meta) if meta.is_file() => Ok(Some(Self::of_metadata(&meta))),
             Ok(_) => Ok(None),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(e) => Err(Error::io(format!("look at {}", path.display()), &e)),
+            Err(e) => Err(Error::io(format!("stat {}", path.display()), &e)),
         }
     }
 

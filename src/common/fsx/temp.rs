@@ -207,7 +207,7 @@ impl Drop for Temp {
 }
 
 /// Removes the temporary file at `path` if its writer is dead. True if nothing exists there afterwards.
-pub fn reap(path: &Path) -> io::Result<bool> {
+pub(crate) fn reap(path: &Path) -> io::Result<bool> {
     let file = match OpenOptions::new().read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(true),
@@ -253,7 +253,7 @@ pub(crate) fn empty_dir(path: &Path) -> Result<()> {
 /// Several processes may find the same wrong file. The first makes room, and the others must spare the replacement. So
 /// they take turns, by a lock on the folder.
 pub(crate) fn clear(path: &Path, aside: Option<&Path>, is_wrong: &dyn Fn(&Path) -> bool) -> Result<()> {
-    let failed = |e: io::Error| Error::io(format!("make room at {}", path.display()), &e);
+    let failed = |e: io::Error| Error::io(format!("allocate space for {}", path.display()), &e);
     let folder = File::open(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
     while flock(&folder, FlockOperation::LockExclusive) == Err(Errno::INTR) {}
     match aside {
@@ -268,7 +268,7 @@ pub(crate) fn clear(path: &Path, aside: Option<&Path>, is_wrong: &dyn Fn(&Path) 
 }
 
 /// Removes the folder at `path` and its contents, if no process works in it. True if it was removed.
-pub fn reap_dir(path: &Path) -> io::Result<bool> {
+pub(crate) fn reap_dir(path: &Path) -> io::Result<bool> {
     let Ok(dir) = open_dir(path) else { return Ok(false) };
     if !matches!(try_lock(&dir), Ok(true)) || !is_at(&dir, path)? {
         return Ok(false);

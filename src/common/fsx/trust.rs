@@ -28,13 +28,13 @@ const UNMAPPED: u32 = 65_534;
 
 /// A folder that others can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Distrust {
+pub(crate) struct Distrust {
     /// The folder.
     pub folder: PathBuf,
     /// The reason; continues a sentence that begins with the folder.
     pub what: String,
     /// The remedy.
-    pub mend: String,
+    pub remedy: String,
 }
 
 /// The entry that follows a folder on the path.
@@ -53,23 +53,23 @@ enum Next<'a> {
 ///
 /// # Errors
 /// A path that cannot be followed.
-pub fn distrust(path: &Path) -> Result<Option<Distrust>> {
-    walk(path, true).map_err(|e| Error::io(format!("look at {}", path.display()), &e))
+pub(crate) fn distrust(path: &Path) -> Result<Option<Distrust>> {
+    walk(path, true).map_err(|e| Error::io(format!("stat {}", path.display()), &e))
 }
 
 /// [`distrust`] without the last component: only the folders that lead to `path`.
 ///
 /// # Errors
 /// A path that cannot be followed.
-pub fn distrust_above(path: &Path) -> Result<Option<Distrust>> {
-    walk(path, false).map_err(|e| Error::io(format!("look at {}", path.display()), &e))
+pub(crate) fn distrust_above(path: &Path) -> Result<Option<Distrust>> {
+    walk(path, false).map_err(|e| Error::io(format!("stat {}", path.display()), &e))
 }
 
 /// Creates the folder and its parents. Others cannot write to the new ones, whatever the umask.
 ///
 /// # Errors
 /// I/O errors.
-pub fn create_closed(path: &Path) -> Result<()> {
+pub(crate) fn create_closed(path: &Path) -> Result<()> {
     super::change::make_closed_folders(path, CLOSED_MODE).map_err(|e| Error::io(format!("create the folder {}", path.display()), &e))
 }
 
@@ -127,7 +127,7 @@ fn steps(path: &Path) -> Vec<OsString> {
 
 fn check_folder(folder: &Path, meta: &Metadata, next: Next<'_>) -> Option<Distrust> {
     let word = quote(&folder.display().to_string());
-    let distrust = |what: String, mend: String| Some(Distrust { folder: folder.to_owned(), what, mend });
+    let distrust = |what: String, remedy: String| Some(Distrust { folder: folder.to_owned(), what, remedy });
     if !is_trusted(meta.uid()) {
         let what = format!("belongs to user {}, and this is user {}", meta.uid(), user());
         return distrust(what, format!("use a folder of your own, or as root: chown {} {word}", user()));
@@ -200,7 +200,7 @@ mod tests {
     /// The folder that is reported, relative to `top`.
     fn culprit(top: &Path, path: &Path) -> Option<String> {
         let found = distrust(path).unwrap()?;
-        assert!(found.mend.contains(&*found.folder.display().to_string()), "{found:?}");
+        assert!(found.remedy.contains(&*found.folder.display().to_string()), "{found:?}");
         Some(found.folder.strip_prefix(top).unwrap().display().to_string())
     }
 

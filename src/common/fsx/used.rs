@@ -19,10 +19,10 @@ const LOCKED: Range<u64> = 100..300;
 ///
 /// # Errors
 /// A file that cannot be inspected.
-pub fn is_used_by_a_machine(path: &Path) -> Result<bool> {
+pub(crate) fn is_used_by_a_machine(path: &Path) -> Result<bool> {
     let meta = match fs::metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
-        meta => meta.map_err(|e| Error::io(format!("look at {}", path.display()), &e))?,
+        meta => meta.map_err(|e| Error::io(format!("stat {}", path.display()), &e))?,
     };
     // fcntl(2) would report a process number, which these locks do not have.
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();

@@ -4,9 +4,9 @@
 //! parent is a directory, hard links point at files, and iteration is in path order.
 
 mod node;
-pub mod pack;
+pub(crate) mod pack;
 mod source;
-pub mod text;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

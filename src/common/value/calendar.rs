@@ -6,7 +6,7 @@ use super::Epoch;
 
 /// A point in time in the calendar, UTC. Displayed as in RFC 3339: `2025-01-31T23:59:59Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Civil {
+pub(crate) struct Civil {
     /// The year, 1970 to 2038: an epoch is below 2³¹ seconds.
     pub year: u32,
     /// The month, 1 to 12.
@@ -29,7 +29,7 @@ impl fmt::Display for Civil {
 }
 
 /// Converts by the proleptic Gregorian calendar. Counts whole years, then whole months: at most 68 and 12 steps.
-pub fn civil(epoch: Epoch) -> Civil {
+pub(crate) fn civil(epoch: Epoch) -> Civil {
     let leap = |year: u32| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let (mut days, rest) = (epoch.seconds() / 86_400, epoch.seconds() % 86_400);
     let mut year = 1970;

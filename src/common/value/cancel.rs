@@ -23,7 +23,9 @@ impl Cancel {
     /// Fails with [`Class::Interrupted`] once the flag is set.
     pub fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) {
-            return Err(Error::new(Class::Interrupted, "interrupted").hint("nothing was kept half-written; run the command again to go on"));
+            return Err(
+                Error::new(Class::Interrupted, "interrupted").hint("nothing was kept half-written; run the command again to continue")
+            );
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ macro_rules! shown_as_text {
     ($($name:ident),* $(,)?) => {$(
         impl $name {
             /// The text.
+            #[allow(unreachable_pub, reason = "some of the types are public")]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -59,7 +60,7 @@ impl FromStr for Arch {
 
 /// An architecture that images can be built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MachineArch(pub Arch);
+pub(crate) struct MachineArch(pub Arch);
 
 impl FromStr for MachineArch {
     type Err = String;
@@ -120,7 +121,7 @@ shown_as_text!(RoleName);
 
 /// Escapes bytes as one word of line-based text: printable ASCII except space and backslash stays, the rest becomes
 /// `\xNN`.
-pub fn escape(bytes: &[u8]) -> String {
+pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
         if byte.is_ascii_graphic() && byte != b'\\' {
@@ -133,7 +134,7 @@ pub fn escape(bytes: &[u8]) -> String {
 }
 
 /// The inverse of [`escape`]; `None` for any other text.
-pub fn unescape(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

@@ -105,16 +105,30 @@ impl<R: Read> Read for Member<'_, R> {
     }
 }
 
+/// The bytes of the fields of a member's header (`struct ar_hdr`).
+mod header_field {
+    use std::ops::Range;
+
+    pub(super) const NAME: Range<usize> = 0..16;
+    pub(super) const DATE: Range<usize> = 16..28;
+    pub(super) const UID: Range<usize> = 28..34;
+    pub(super) const GID: Range<usize> = 34..40;
+    pub(super) const MODE: Range<usize> = 40..48;
+    pub(super) const SIZE: Range<usize> = 48..58;
+    pub(super) const END: Range<usize> = 58..60;
+}
+
 /// Parses name and size from a header; time, owner and mode are only checked for form.
 fn parse_header(header: &[u8; HEADER_LEN]) -> Result<(String, u64), String> {
-    if header[58..] != *HEADER_END {
+    if header[header_field::END] != *HEADER_END {
         return Err(format!("a member's header does not end as it should: `{}`", escape(header)));
     }
-    let name = parse_name(&header[..16])?;
-    for (field, range, radix) in [("time", 16..28, 10), ("owner", 28..34, 10), ("group", 34..40, 10), ("mode", 40..48, 8)] {
+    let name = parse_name(&header[header_field::NAME])?;
+    let (date, uid, gid) = (header_field::DATE, header_field::UID, header_field::GID);
+    for (field, range, radix) in [("time", date, 10), ("owner", uid, 10), ("group", gid, 10), ("mode", header_field::MODE, 8)] {
         parse_number(&header[range], radix, true).map_err(|reason| format!("member `{name}`: {field} {reason}"))?;
     }
-    let size = parse_number(&header[48..58], 10, false).map_err(|reason| format!("member `{name}`: size {reason}"))?;
+    let size = parse_number(&header[header_field::SIZE], 10, false).map_err(|reason| format!("member `{name}`: size {reason}"))?;
     Ok((name, size))
 }
 

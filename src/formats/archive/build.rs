@@ -13,7 +13,7 @@ const REPLACED_MAX: u32 = 1000;
 const SEGMENT_COST: u64 = 64;
 
 /// A tree under construction.
-pub struct Builder<'a> {
+pub(super) struct Builder<'a> {
     policy: &'a Policy,
     tree: Tree,
     entries: u64,
@@ -23,17 +23,17 @@ pub struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// A tree with only a root.
-    pub fn new(policy: &'a Policy) -> Self {
+    pub(super) fn new(policy: &'a Policy) -> Self {
         Builder { policy, tree: Tree::new(policy.root.clone()), entries: 1, meta_bytes: 0, replaced: 0 }
     }
 
     /// The finished tree.
-    pub fn finish(self) -> Tree {
+    pub(super) fn finish(self) -> Tree {
         self.tree
     }
 
     /// Prepares `path` for anything but a folder: creates its parents, and removes a node that may be replaced.
-    pub fn make_room(&mut self, path: &TreePath) -> Result<(), String> {
+    pub(super) fn make_room(&mut self, path: &TreePath) -> Result<(), String> {
         if path.is_root() {
             return Err("is the root, which must be a folder".into());
         }
@@ -53,7 +53,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds a folder, or replaces the metadata of an existing one.
-    pub fn folder(&mut self, path: TreePath, meta: Meta) -> Result<(), String> {
+    pub(super) fn folder(&mut self, path: TreePath, meta: Meta) -> Result<(), String> {
         self.charge_attributes(&meta)?;
         match self.tree.get(&path).map(|node| &node.kind) {
             Some(Kind::Dir) => {
@@ -72,7 +72,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds anything but a folder, after [`Builder::make_room`].
-    pub fn put(&mut self, path: TreePath, meta: Meta, kind: Kind) -> Result<(), String> {
+    pub(super) fn put(&mut self, path: TreePath, meta: Meta, kind: Kind) -> Result<(), String> {
         self.charge_attributes(&meta)?;
         match &kind {
             Kind::Symlink(target) => self.charge(target.len() as u64)?,
@@ -88,7 +88,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Refuses a file that would run with more privileges than its caller, if the policy forbids it.
-    pub fn check_rights(&self, meta: &Meta) -> Result<(), String> {
+    pub(super) fn check_rights(&self, meta: &Meta) -> Result<(), String> {
         if self.policy.privileged == Verdict::Allow {
             return Ok(());
         }
@@ -103,7 +103,7 @@ impl<'a> Builder<'a> {
 
     /// Resolves a hard link at `path` with the target `name`: the file that comes first in the archive, and its
     /// metadata, because they share an inode.
-    pub fn link_target(&self, path: &TreePath, name: &[u8]) -> Result<(TreePath, Meta), String> {
+    pub(super) fn link_target(&self, path: &TreePath, name: &[u8]) -> Result<(TreePath, Meta), String> {
         if name.is_empty() {
             return Err("is a hard link to nothing".into());
         }

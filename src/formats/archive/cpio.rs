@@ -11,6 +11,13 @@ use crate::common::value::TreePath;
 const HEADER: usize = 110;
 /// The magic numbers of the format without and with checksums.
 const MAGICS: [&[u8]; 2] = [b"070701", b"070702"];
+/// The length of the magic number, and of each number after it, in bytes.
+const MAGIC_LEN: usize = 6;
+const NUMBER_LEN: usize = 8;
+/// The numbers of the header that are read, counted from 0.
+const MODE: usize = 1;
+const FILE_SIZE: usize = 6;
+const NAME_SIZE: usize = 11;
 /// The name of an archive's last member.
 const TRAILER: &[u8] = b"TRAILER!!!";
 /// The alignment of names and contents.
@@ -19,13 +26,11 @@ const ALIGN: usize = 4;
 const UNPACKED_MAX: u64 = 1 << 30;
 /// The type bits of a mode, and their values (inode(7)).
 const TYPE: u32 = 0o170_000;
-const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
-const LINK: u32 = 0o120_000;
 
 /// A member's mode, and its contents or link target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member<'a> {
+pub(crate) struct Member<'a> {
     /// Type and permission bits.
     pub mode: u32,
     /// A file's contents, or a link's target.
@@ -34,18 +39,8 @@ pub struct Member<'a> {
 
 impl Member<'_> {
     /// A regular file.
-    pub fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         self.mode & TYPE == FILE
-    }
-
-    /// A folder.
-    pub fn is_folder(&self) -> bool {
-        self.mode & TYPE == FOLDER
-    }
-
-    /// A symbolic link.
-    pub fn is_link(&self) -> bool {
-        self.mode & TYPE == LINK
     }
 }
 
@@ -53,7 +48,7 @@ impl Member<'_> {
 ///
 /// # Errors
 /// Bytes that are not an initial RAM disk, or are truncated; errors of `visit`.
-pub fn initramfs(bytes: &[u8], what: &str, visit: &mut dyn FnMut(TreePath, Member<'_>) -> Result<()>) -> Result<()> {
+pub(crate) fn initramfs(bytes: &[u8], what: &str, visit: &mut dyn FnMut(TreePath, Member<'_>) -> Result<()>) -> Result<()> {
     let mut rest = bytes;
     loop {
         // Archives are padded with zeros.
@@ -80,7 +75,8 @@ fn archive<'a>(bytes: &'a [u8], what: &str, visit: &mut dyn FnMut(TreePath, Memb
         if !MAGICS.iter().any(|magic| header.starts_with(magic)) {
             return Err(broken(what, "a member has no magic"));
         }
-        let (mode, size, name_size) = (number(header, 1, what)?, number(header, 6, what)? as usize, number(header, 11, what)? as usize);
+        let mode = number(header, MODE, what)?;
+        let (size, name_size) = (number(header, FILE_SIZE, what)? as usize, number(header, NAME_SIZE, what)? as usize);
         let name =
             bytes.get(at + HEADER..).and_then(|rest| rest.get(..name_size)).ok_or_else(|| broken(what, "it is cut off in a name"))?;
         let name = name.strip_suffix(b"\0").ok_or_else(|| broken(what, "a name does not end"))?;
@@ -95,9 +91,9 @@ fn archive<'a>(bytes: &'a [u8], what: &str, visit: &mut dyn FnMut(TreePath, Memb
     }
 }
 
-/// Field `index` of a header, counted from 0.
+/// Number `index` of a header, counted from 0.
 fn number(header: &[u8], index: usize, what: &str) -> Result<u32> {
-    let digits = std::str::from_utf8(&header[6 + 8 * index..14 + 8 * index]).ok();
+    let digits = std::str::from_utf8(&header[MAGIC_LEN + NUMBER_LEN * index..][..NUMBER_LEN]).ok();
     let valid = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
     valid.and_then(|digits| u32::from_str_radix(digits, 16).ok()).ok_or_else(|| broken(what, "a header has no numbers"))
 }

@@ -6,15 +6,15 @@
 
 pub mod ar;
 mod build;
-pub mod compress;
-pub mod cpio;
-pub mod deb;
+pub(crate) mod compress;
+pub(crate) mod cpio;
+pub(crate) mod deb;
 mod policy;
 mod sink;
-pub mod tar;
+pub(crate) mod tar;
 
 pub use policy::{Duplicates, Limits, Parents, Policy, Verdict};
-pub use sink::{Memory, Sink, let_go};
+pub use sink::{Memory, Sink, discard};
 
 use std::io::{self, Read};
 

@@ -39,7 +39,7 @@ impl Sink for Memory {
 ///
 /// # Errors
 /// Errors of the reader; `what` names the archive.
-pub fn let_go(what: &str, size: u64, bytes: &mut dyn Read) -> Result<Content> {
+pub fn discard(what: &str, size: u64, bytes: &mut dyn Read) -> Result<Content> {
     let mut hash = Hashing(Hasher::new());
     io::copy(bytes, &mut hash).map_err(|e| Error::io(format_args!("read {what}"), &e))?;
     Ok(Content::Blob { digest: hash.0.finish(), size })

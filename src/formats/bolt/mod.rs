@@ -22,7 +22,7 @@ const VALUE_MAX: usize = (1 << 31) - 2;
 
 /// Keys with their values, sorted by bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     sequence: u64,
     entries: BTreeMap<Vec<u8>, Entry>,
 }
@@ -35,22 +35,22 @@ enum Entry {
 
 impl Bucket {
     /// An empty bucket.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Sets the bucket's sequence number (`NextSequence`).
-    pub fn set_sequence(&mut self, last: u64) {
+    pub(crate) fn set_sequence(&mut self, last: u64) {
         self.sequence = last;
     }
 
     /// Sets the value of a key, replacing an existing one.
-    pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+    pub(crate) fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
         self.entries.insert(key.into(), Entry::Value(value.into()));
     }
 
     /// The bucket at a key, created if there is none; replaces a value.
-    pub fn bucket(&mut self, key: impl Into<Vec<u8>>) -> &mut Bucket {
+    pub(crate) fn bucket(&mut self, key: impl Into<Vec<u8>>) -> &mut Bucket {
         let entry = self.entries.entry(key.into()).or_insert_with(|| Entry::Bucket(Bucket::new()));
         if let Entry::Value(_) = entry {
             *entry = Entry::Bucket(Bucket::new());
@@ -65,7 +65,7 @@ impl Bucket {
     ///
     /// # Errors
     /// A key that is empty or too long, a value that is too long, a value in the root, which may only hold buckets.
-    pub fn file(&self) -> Result<Vec<u8>> {
+    pub(crate) fn file(&self) -> Result<Vec<u8>> {
         if self.entries.values().any(|entry| matches!(entry, Entry::Value(_))) {
             return Err(Error::internal("a bbolt file has buckets only at its root"));
         }

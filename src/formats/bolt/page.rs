@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 /// The page size in bytes: that of memory pages on amd64 and arm64.
-pub const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 /// `PageHeaderSize`: number, type, element count, overflow pages.
 const HEADER: usize = 16;
 /// `LeafPageElementSize` and `BranchPageElementSize`.
@@ -25,7 +25,7 @@ const FREE: u64 = 2;
 const CHILDREN_MIN: usize = 2;
 
 /// An entry of a leaf page.
-pub struct Leaf<'a> {
+pub(super) struct Leaf<'a> {
     /// The value is a bucket (`BucketLeafFlag`).
     pub is_bucket: bool,
     /// The key.
@@ -42,13 +42,13 @@ struct Child<'a> {
 }
 
 /// A file under construction.
-pub struct Pages {
+pub(super) struct Pages {
     bytes: Vec<u8>,
 }
 
 impl Pages {
     /// Starts with the pages before all contents; the meta pages are written last.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut pages = Pages { bytes: vec![0; FREE as usize * PAGE] };
         pages.push(&header(FREE, FREELIST, 0, PAGE));
         pages
@@ -67,7 +67,7 @@ impl Pages {
     }
 
     /// Writes the entries as leaf pages, and branch pages over them. Returns the root's number.
-    pub fn tree(&mut self, leaves: &[Leaf]) -> u64 {
+    pub(super) fn tree(&mut self, leaves: &[Leaf]) -> u64 {
         let sizes: Vec<usize> = leaves.iter().map(|leaf| leaf.key.len() + leaf.value.len()).collect();
         let mut level: Vec<Child> = Vec::new();
         for range in split(&sizes, 1) {
@@ -87,7 +87,7 @@ impl Pages {
     }
 
     /// The complete file, with this page as the root bucket's root.
-    pub fn finish(mut self, root: u64) -> Vec<u8> {
+    pub(super) fn finish(mut self, root: u64) -> Vec<u8> {
         let end = self.next();
         for number in 0..FREE {
             let at = number as usize * PAGE;
@@ -123,7 +123,7 @@ fn header(number: u64, kind: u16, count: usize, len: usize) -> Vec<u8> {
 }
 
 /// A leaf page without padding. An inline page has the number 0.
-pub fn leaf(number: u64, leaves: &[Leaf]) -> Vec<u8> {
+pub(super) fn leaf(number: u64, leaves: &[Leaf]) -> Vec<u8> {
     let data: usize = leaves.iter().map(|leaf| leaf.key.len() + leaf.value.len()).sum();
     let mut elements = Vec::new();
     let mut bytes = Vec::new();
@@ -167,7 +167,7 @@ fn meta(root: u64, end: u64, transaction: u64) -> Vec<u8> {
 }
 
 /// [FNV-1a](http://www.isthe.com/chongo/tech/comp/fnv/) of 64 bits.
-pub fn fnv1a(bytes: &[u8]) -> u64 {
+pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

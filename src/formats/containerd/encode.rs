@@ -7,13 +7,13 @@ const BEFORE_1970: i64 = 62_135_596_800;
 
 /// A time in UTC ([`Time.MarshalBinary`](https://pkg.go.dev/time#Time.MarshalBinary)): version, seconds since the year 1 and
 /// nanoseconds in big-endian, and an offset of -1 for UTC.
-pub fn time(epoch: Epoch) -> Vec<u8> {
+pub(super) fn time(epoch: Epoch) -> Vec<u8> {
     let seconds = BEFORE_1970 + i64::from(epoch.seconds());
     [&[1][..], &seconds.to_be_bytes(), &0u32.to_be_bytes(), &(-1i16).to_be_bytes()].concat()
 }
 
 /// [`binary.PutUvarint`](https://pkg.go.dev/encoding/binary#PutUvarint).
-pub fn unsigned(mut number: u64) -> Vec<u8> {
+pub(super) fn unsigned(mut number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
@@ -24,7 +24,7 @@ pub fn unsigned(mut number: u64) -> Vec<u8> {
 }
 
 /// [`binary.PutVarint`](https://pkg.go.dev/encoding/binary#PutVarint) of a number that is not negative.
-pub fn signed(number: u64) -> Vec<u8> {
+pub(super) fn signed(number: u64) -> Vec<u8> {
     unsigned(number << 1)
 }
 

@@ -7,7 +7,7 @@ use crate::formats::oci::{self, Descriptor};
 
 /// An image whose layers are in overlayfs's form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub(crate) struct Image {
     /// The name of the image's archive, which has no layers.
     pub file: String,
     /// The image's full name.
@@ -25,7 +25,7 @@ pub struct Image {
 /// A layer in a chain
 /// ([`ChainID`](https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
+pub(crate) struct Link {
     /// The chain id.
     pub id: Sha256,
     /// The chain id of the layers below.
@@ -34,7 +34,7 @@ pub struct Link {
 
 /// All layers of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chain {
+pub(crate) struct Chain {
     /// The configuration; its snapshot is the last link.
     pub config: Descriptor,
     /// The lowest first.
@@ -43,7 +43,7 @@ pub struct Chain {
 
 /// An unpacked layer; images that have the same layer share it.
 #[derive(Debug, Clone, Copy)]
-pub struct Snapshot<'a> {
+pub(super) struct Snapshot<'a> {
     /// The layer's place in its chain.
     pub link: Link,
     /// The layer's files.
@@ -52,19 +52,19 @@ pub struct Snapshot<'a> {
 
 impl Image {
     /// The document that the name refers to.
-    pub fn target(&self) -> Descriptor {
+    pub(crate) fn target(&self) -> Descriptor {
         self.index.as_ref().map_or(self.manifest.0, |(descriptor, _)| *descriptor)
     }
 
     /// All documents with their bytes.
-    pub fn documents(&self) -> Vec<(Descriptor, &[u8])> {
+    pub(crate) fn documents(&self) -> Vec<(Descriptor, &[u8])> {
         let config = oci::manifest(&self.manifest.1, &self.reference).map(|manifest| (manifest.config, &self.config[..]));
         let index = self.index.iter().chain([&self.manifest]).map(|(descriptor, bytes)| (*descriptor, &bytes[..]));
         index.chain(config).collect()
     }
 
     /// The chain of the image's layers.
-    pub fn chain(&self) -> Result<Chain> {
+    pub(crate) fn chain(&self) -> Result<Chain> {
         let config = oci::manifest(&self.manifest.1, &self.reference)?.config;
         let diffs = oci::diff_ids(&self.config, &self.reference)?;
         if diffs.is_empty() || diffs.len() != self.layers.len() {

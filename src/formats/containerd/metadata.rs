@@ -21,7 +21,7 @@ const VERSION: u64 = 3;
 const ROOT: &str = "containerd.io/gc.root";
 
 /// The database.
-pub fn database(images: &[Image], chains: &[Chain], snapshots: &[Snapshot], epoch: Epoch) -> Bucket {
+pub(super) fn database(images: &[Image], chains: &[Chain], snapshots: &[Snapshot], epoch: Epoch) -> Bucket {
     let mut root = Bucket::new();
     let version = root.bucket("v1");
     version.put("version", signed(VERSION));

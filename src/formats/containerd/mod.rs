@@ -13,7 +13,7 @@ mod snapshots;
 
 use std::collections::BTreeMap;
 
-pub use image::Image;
+pub(crate) use image::Image;
 
 use self::image::{Chain, Snapshot};
 use crate::common::error::{Error, Result};
@@ -21,10 +21,10 @@ use crate::common::tree::{Content, Kind, Layer, Meta, Node};
 use crate::common::value::{Epoch, Sha256, TreePath};
 
 /// containerd's state folder (`root`), by default.
-pub const ROOT: &str = "var/lib/containerd";
+pub(crate) const ROOT: &str = "var/lib/containerd";
 /// The list of the images and layers in the state folder, for the script that checks that they are complete: one record a
 /// line, words separated by spaces.
-pub const LIST: &str = "var/lib/containerd/kbake-images";
+pub(crate) const LIST: &str = "var/lib/containerd/kbake-images";
 /// The folder of snapshots in [`ROOT`].
 const SNAPSHOTS: &str = "/io.containerd.snapshotter.v1.overlayfs/snapshots";
 /// The namespace of Kubernetes' images.
@@ -33,13 +33,13 @@ const NAMESPACE: &str = "k8s.io";
 const SNAPSHOTTER: &str = "overlayfs";
 
 /// Nodes by path, each folder before its contents.
-pub type Nodes = BTreeMap<TreePath, Node>;
+pub(crate) type Nodes = BTreeMap<TreePath, Node>;
 
 /// containerd's state folder with these images, whose names must be distinct.
 ///
 /// # Errors
 /// Documents that do not match an image's layers.
-pub fn store(images: &[Image], epoch: Epoch) -> Result<Nodes> {
+pub(crate) fn store(images: &[Image], epoch: Epoch) -> Result<Nodes> {
     let mut snapshots: Vec<Snapshot> = Vec::new();
     let mut chains = Vec::new();
     for image in images {
@@ -84,7 +84,7 @@ fn list(images: &[Image], chains: &[Chain], snapshots: &[Snapshot]) -> String {
 }
 
 /// Archive names by snapshot number, from the text of [`LIST`]. A layer that several images share counts for the first.
-pub fn snapshots_of(list: &str) -> BTreeMap<&str, &str> {
+pub(crate) fn snapshots_of(list: &str) -> BTreeMap<&str, &str> {
     let (mut file, mut found) = ("", BTreeMap::new());
     for line in list.lines() {
         match line.split(' ').collect::<Vec<_>>()[..] {
@@ -97,7 +97,7 @@ pub fn snapshots_of(list: &str) -> BTreeMap<&str, &str> {
 }
 
 /// The number of the snapshot that contains `path`.
-pub fn snapshot_at(path: &TreePath) -> Option<&str> {
+pub(crate) fn snapshot_at(path: &TreePath) -> Option<&str> {
     let rest = path.as_bytes().strip_prefix(ROOT.as_bytes())?.strip_prefix(SNAPSHOTS.as_bytes())?.strip_prefix(b"/")?;
     std::str::from_utf8(rest.split(|&byte| byte == b'/').next()?).ok()
 }

@@ -16,7 +16,7 @@ const BLOCK: u64 = 4096;
 const SHORT_LINK: usize = 59;
 
 /// The database; snapshots are numbered from 1 in the given order.
-pub fn database(snapshots: &[Snapshot], epoch: Epoch) -> Bucket {
+pub(super) fn database(snapshots: &[Snapshot], epoch: Epoch) -> Bucket {
     let mut root = Bucket::new();
     let version = root.bucket("v1");
     version.bucket("parents");

@@ -23,14 +23,14 @@ struct Open<'a> {
 
 impl<'a> Blobs<'a> {
     /// Opens no blob yet.
-    pub fn new(source: &'a dyn ContentSource) -> Self {
+    pub(super) fn new(source: &'a dyn ContentSource) -> Self {
         Blobs { source, open: None }
     }
 
     /// Fills `into` with the blob's bytes from `offset`: the end of the last call, or 0 for a new blob.
     ///
     /// Reads past the blob's last byte, so that a source with too many bytes is detected.
-    pub fn read(&mut self, digest: Sha256, size: u64, offset: u64, into: &mut [u8]) -> Result<()> {
+    pub(super) fn read(&mut self, digest: Sha256, size: u64, offset: u64, into: &mut [u8]) -> Result<()> {
         if offset == 0 {
             let reader = self.source.open(&digest, size).map_err(|e| Error::io(format!("open blob {digest}"), &e))?;
             self.open = Some(Open { digest, size, at: 0, reader });

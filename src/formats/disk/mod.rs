@@ -6,17 +6,18 @@
 //! `formats::inspect` reads such files back.
 
 mod blob;
-pub mod cluster;
-pub mod ext4;
-pub mod fat;
-pub mod gpt;
-pub mod grub;
-pub mod iso9660;
+pub(crate) mod cluster;
+pub(crate) mod ext4;
+pub(crate) mod fat;
+pub(crate) mod gpt;
+pub(crate) mod grub;
+pub(crate) mod iso9660;
 mod pieces;
-pub mod qcow2;
-pub mod raw;
+pub(crate) mod qcow2;
+pub(crate) mod raw;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use crate::common::tree::ContentSource;
-pub use pieces::{Data, Piece, Pieces};
+pub use pieces::Data;
+pub(crate) use pieces::{Piece, Pieces};

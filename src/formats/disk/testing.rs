@@ -1,20 +1,19 @@
 //! Reference tools and generated contents for the tests of the disk writers.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io;
 use std::process::{Command, Output};
 
 use proptest::prelude::*;
 
-use super::{ContentSource, Data, Piece, Pieces};
-use crate::common::value::Sha256;
+use super::{Data, Piece, Pieces};
+use crate::common::testing::Blobs;
 
 /// Runs a tool in the C locale; returns its output whatever its exit status.
 ///
 /// # Panics
 /// A missing tool: the test fails rather than being skipped.
-pub fn output(tool: &str, args: &[&dyn AsRef<OsStr>]) -> Output {
+pub(crate) fn output(tool: &str, args: &[&dyn AsRef<OsStr>]) -> Output {
     // sgdisk and mke2fs are in sbin, which is not on every user's PATH.
     let mut command = Command::new(tool);
     command.args(args.iter().map(|arg| (*arg).as_ref())).env("LC_ALL", "C").env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
@@ -25,46 +24,15 @@ pub fn output(tool: &str, args: &[&dyn AsRef<OsStr>]) -> Output {
 }
 
 /// Runs a tool that must succeed, and returns its standard output.
-pub fn run(tool: &str, args: &[&dyn AsRef<OsStr>]) -> String {
+pub(crate) fn run(tool: &str, args: &[&dyn AsRef<OsStr>]) -> String {
     let output = output(tool, args);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{tool}: {}\n{stdout}\n{stderr}", output.status);
     stdout.into_owned()
 }
 
-/// Blobs in memory.
-#[derive(Debug, Default)]
-pub struct Memory(BTreeMap<Sha256, Vec<u8>>);
-
-impl Memory {
-    /// Adds a blob; returns its digest.
-    pub fn add(&mut self, bytes: Vec<u8>) -> Sha256 {
-        let digest = Sha256::of(&bytes);
-        self.0.insert(digest, bytes);
-        digest
-    }
-}
-
-impl ContentSource for Memory {
-    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        let bytes = self.0.get(digest).ok_or(io::ErrorKind::NotFound)?;
-        assert_eq!(bytes.len() as u64, size, "the disk names the blob's true size");
-        Ok(Box::new(Crumbs(bytes)))
-    }
-}
-
-/// A reader that returns an odd number of bytes at a time, as a pipe or a decompressor may.
-struct Crumbs<'a>(&'a [u8]);
-
-impl Read for Crumbs<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = into.len().min(7919);
-        self.0.read(&mut into[..count])
-    }
-}
-
 /// `len` incompressible bytes, reproducible from `seed`.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     // xorshift64: random enough that zstd finds no redundancy.
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -79,7 +47,7 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// `len` bytes that compress about as well as text, reproducible from `seed`.
-pub fn prose(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn prose(seed: u64, len: usize) -> Vec<u8> {
     let words = ["etcd ", "node ", "image ", "cluster ", "lock ", "blob ", "digest ", "plan\n"];
     let mut bytes = Vec::with_capacity(len + 8);
     for pick in noise(seed, len) {
@@ -95,9 +63,9 @@ pub fn prose(seed: u64, len: usize) -> Vec<u8> {
 
 /// A disk, its blobs, and all its bytes.
 #[derive(Debug)]
-pub struct Disk {
+pub(crate) struct Disk {
     pub pieces: Pieces,
-    pub source: Memory,
+    pub source: Blobs,
     pub bytes: Vec<u8>,
 }
 
@@ -121,14 +89,14 @@ impl Filling {
 
 /// Disks of up to about 2 MiB: holes, pieces of any alignment and length, blobs in several parts with pieces of bytes
 /// between the parts, zeros, text and noise; the size is a multiple of 512.
-pub fn any_disk() -> impl Strategy<Value = Disk> {
+pub(crate) fn any_disk() -> impl Strategy<Value = Disk> {
     let len = || prop_oneof![1..600usize, 60_000..70_000usize, 1..300_000usize, Just(65_536usize), Just(131_072usize)];
     let gap = || prop_oneof![Just(0usize), 0..5_000usize, 0..200_000usize];
     let filling = || prop_oneof![Just(Filling::Zero), any::<u64>().prop_map(Filling::Noise), any::<u64>().prop_map(Filling::Prose)];
     // One range: a hole, then bytes (no cuts) or a blob that is cut at these percentages, with bytes between the parts.
     let stretch = (gap(), len(), filling(), prop::option::of(prop::collection::vec((1..99usize, gap(), 0..3_000usize), 0..4)));
     (prop::collection::vec(stretch, 0..9), gap()).prop_map(|(stretches, tail)| {
-        let (mut pieces, mut source, mut bytes) = (Vec::new(), Memory::default(), Vec::new());
+        let (mut pieces, mut source, mut bytes) = (Vec::new(), Blobs::default(), Vec::new());
         let mut put = |bytes: &mut Vec<u8>, hole: usize, plain: &[u8], data: Data| {
             bytes.resize(bytes.len() + hole, 0);
             pieces.push(Piece { at: bytes.len() as u64, data });

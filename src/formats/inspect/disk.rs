@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::common::error::{Error, Result};
 use crate::common::fsx;
+use crate::common::value::quote;
 use crate::formats::inspect::qcow2::Image;
 
 /// The first bytes of other formats, and the formats' names.
@@ -26,7 +27,7 @@ const FOREIGN: &[(&[u8], &str)] = &[
 ];
 
 /// An open disk image: qcow2, or raw.
-pub struct Disk {
+pub(crate) struct Disk {
     path: PathBuf,
     size: u64,
     source: Source,
@@ -43,7 +44,7 @@ impl Disk {
     ///
     /// # Errors
     /// A file that cannot be read, or is of a format that kbake cannot read.
-    pub fn open(path: &Path) -> Result<Disk> {
+    pub(crate) fn open(path: &Path) -> Result<Disk> {
         let mut file = fsx::open_disk(path)?;
         let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
         let mut head = [0; 32];
@@ -53,30 +54,32 @@ impl Disk {
             return Ok(Disk { path: path.to_owned(), ..Disk::over(Image::open(path)?) });
         }
         if let Some((_, name)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
-            return Err(Error::user(format!("{} is a {name} file; kbake reads qcow2 and raw images", path.display()))
-                .hint("unpack it, or convert it: qemu-img convert -O qcow2 IMAGE OTHER.qcow2"));
+            return Err(Error::user(format!("{} is a {name} file; kbake reads qcow2 and raw images", path.display())).hint(format!(
+                "unpack it, or convert it: `qemu-img convert -O qcow2 {} OTHER.qcow2`",
+                quote(&path.display().to_string())
+            )));
         }
         let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
         Ok(Disk { path: path.to_owned(), size, source: Source::Raw(file) })
     }
 
     /// Wraps an open image. The disk's path is the image's name.
-    pub fn over(image: Image) -> Disk {
+    pub(crate) fn over(image: Image) -> Disk {
         Disk { path: PathBuf::from(image.name()), size: image.size(), source: Source::Qcow2(RefCell::new(Box::new(image))) }
     }
 
     /// The image's file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The size of the disk in bytes.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
     /// True when the disk lies in a qcow2 file.
-    pub fn is_qcow2(&self) -> bool {
+    pub(crate) fn is_qcow2(&self) -> bool {
         matches!(self.source, Source::Qcow2(_))
     }
 
@@ -84,7 +87,7 @@ impl Disk {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn hidden(&self) -> Result<Option<String>> {
+    pub(crate) fn hidden(&self) -> Result<Option<String>> {
         match &self.source {
             Source::Qcow2(image) => image.borrow_mut().hidden(),
             Source::Raw(_) => Ok(None),
@@ -95,7 +98,7 @@ impl Disk {
     ///
     /// # Errors
     /// A range that leaves the disk; a file that cannot be read or is malformed.
-    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
+    pub(crate) fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
         match &self.source {
             Source::Qcow2(image) => image.borrow_mut().read_at(offset, into),
             Source::Raw(file) => {
@@ -108,7 +111,7 @@ impl Disk {
     ///
     /// # Errors
     /// A file that cannot be read or is malformed.
-    pub fn next_data(&self, offset: u64) -> Result<Option<u64>> {
+    pub(crate) fn next_data(&self, offset: u64) -> Result<Option<u64>> {
         if offset >= self.size {
             return Ok(None);
         }
@@ -129,7 +132,7 @@ impl Disk {
 
 /// A stretch of a disk: a partition, or the whole disk.
 #[derive(Clone, Copy)]
-pub struct Part<'a> {
+pub(super) struct Part<'a> {
     pub disk: &'a Disk,
     /// In bytes from the disk's start.
     pub start: u64,
@@ -139,19 +142,19 @@ pub struct Part<'a> {
 
 impl Part<'_> {
     /// True when `len` bytes from `offset` are in the part.
-    pub fn has(&self, offset: u64, len: u64) -> bool {
+    pub(super) fn has(&self, offset: u64, len: u64) -> bool {
         offset.checked_add(len).is_some_and(|end| end <= self.size)
     }
 
     /// The `len` bytes from `offset`.
-    pub fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
+    pub(super) fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
         let mut bytes = vec![0; len];
         self.read_into(offset, &mut bytes)?;
         Ok(bytes)
     }
 
     /// Fills `into` with the bytes from `offset`.
-    pub fn read_into(&self, offset: u64, into: &mut [u8]) -> Result<(), ReadError> {
+    pub(super) fn read_into(&self, offset: u64, into: &mut [u8]) -> Result<(), ReadError> {
         if !self.has(offset, into.len() as u64) {
             return Err(ReadError::Broken(format!("it refers to byte {offset}, and has {} bytes", self.size)));
         }
@@ -161,7 +164,7 @@ impl Part<'_> {
 
 /// A failure to read something in an image.
 #[derive(Debug)]
-pub enum ReadError {
+pub(super) enum ReadError {
     /// The image is malformed there, or needs a feature that is not read. Other parts of it may be sound.
     Broken(String),
     /// The image's file cannot be read, or the command was interrupted.
@@ -179,7 +182,7 @@ impl ReadError {
     ///
     /// # Errors
     /// Other failures.
-    pub fn broken(self) -> Result<String> {
+    pub(super) fn broken(self) -> Result<String> {
         match self {
             ReadError::Broken(why) => Ok(why),
             ReadError::Failed(error) => Err(error),

@@ -6,12 +6,12 @@ use super::disk::{Part, ReadError};
 use crate::common::value::Cancel;
 
 /// The longest path that is followed, Linux's own limit, in bytes.
-pub const PATH_MAX: usize = 4096;
+pub(super) const PATH_MAX: usize = 4096;
 /// The most memory for names that wait to be visited, in bytes: enough for a million. Only a hostile image has more.
-pub const HELD_MAX: u64 = 512 << 20;
+pub(super) const HELD_MAX: u64 = 512 << 20;
 
 /// A filesystem in a part of a disk.
-pub trait Filesystem {
+pub(super) trait Filesystem {
     /// The filesystem's name for `mount -t`.
     fn word(&self) -> &'static str;
 
@@ -40,12 +40,12 @@ pub trait Filesystem {
     fn place(&self, offset: u64) -> Result<&'static str, ReadError>;
 
     /// The reason why reading may miss something; none where it does not.
-    fn doubt(&self) -> Option<String>;
+    fn warning(&self) -> Option<String>;
 }
 
 /// A file, folder, link, device, fifo or socket.
 #[derive(Debug, Clone)]
-pub struct Node {
+pub(super) struct Node {
     /// Identifies the node: hard links share it.
     pub id: u64,
     pub kind: Kind,
@@ -59,7 +59,7 @@ pub struct Node {
 
 /// The kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     Folder,
     File,
     Symlink,
@@ -71,7 +71,7 @@ pub enum Kind {
 
 impl Kind {
     /// The word for people.
-    pub fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Kind::Folder => "folder",
             Kind::File => "file",
@@ -85,7 +85,7 @@ impl Kind {
 }
 
 /// An extended attribute.
-pub struct Attribute {
+pub(super) struct Attribute {
     /// With its namespace: `security.capability`.
     pub name: String,
     pub value: Vec<u8>,
@@ -95,7 +95,7 @@ pub struct Attribute {
 
 /// The place of a node's bytes.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub(super) enum Content {
     /// In the node itself.
     Inline(Vec<u8>),
     /// In the part, sorted by `from`, without overlaps. Zeros lie between them.
@@ -104,7 +104,7 @@ pub enum Content {
 
 /// A stretch of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub(super) struct Extent {
     /// In bytes from the file's start.
     pub from: u64,
     /// In bytes from the part's start.
@@ -115,7 +115,7 @@ pub struct Extent {
 
 impl Content {
     /// The first `most` bytes of a node of this size.
-    pub fn head(&self, part: Part<'_>, size: u64, most: usize) -> Result<Vec<u8>, ReadError> {
+    pub(super) fn head(&self, part: Part<'_>, size: u64, most: usize) -> Result<Vec<u8>, ReadError> {
         let mut stream = Stream::new(part, self, size);
         let mut bytes = vec![0; size.min(most as u64) as usize];
         stream.read_exact(&mut bytes)?;
@@ -124,7 +124,7 @@ impl Content {
 }
 
 /// Adds a stretch behind the others; joins it with the last one where both are contiguous.
-pub fn add_extent(extents: &mut Vec<Extent>, new: Extent) {
+pub(super) fn add_extent(extents: &mut Vec<Extent>, new: Extent) {
     match extents.last_mut() {
         Some(last) if last.from + last.len == new.from && last.at + last.len == new.at => last.len += new.len,
         _ => extents.push(new),
@@ -132,7 +132,7 @@ pub fn add_extent(extents: &mut Vec<Extent>, new: Extent) {
 }
 
 /// Reads a node's bytes from the start to the end.
-pub struct Stream<'a> {
+pub(super) struct Stream<'a> {
     part: Part<'a>,
     content: &'a Content,
     size: u64,
@@ -143,17 +143,17 @@ pub struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     /// Begins at the start of a node of `size` bytes.
-    pub fn new(part: Part<'a>, content: &'a Content, size: u64) -> Self {
+    pub(super) fn new(part: Part<'a>, content: &'a Content, size: u64) -> Self {
         Stream { part, content, size, at: 0, next: 0 }
     }
 
     /// The stream's position in bytes.
-    pub fn at(&self) -> u64 {
+    pub(super) fn at(&self) -> u64 {
         self.at
     }
 
     /// The position of the next byte that lies on the disk; the end when there is none. Zeros lie before it.
-    pub fn next_data(&mut self) -> u64 {
+    pub(super) fn next_data(&mut self) -> u64 {
         let found = match self.content {
             Content::Inline(bytes) => (self.at < bytes.len() as u64).then_some(self.at),
             Content::Extents(extents) => {
@@ -167,17 +167,17 @@ impl<'a> Stream<'a> {
     }
 
     /// Moves forward to `offset`.
-    pub fn skip_to(&mut self, offset: u64) {
+    pub(super) fn skip_to(&mut self, offset: u64) {
         self.at = offset.clamp(self.at, self.size.max(self.at));
     }
 
     /// Moves back to `offset`.
-    pub fn back_to(&mut self, offset: u64) {
+    pub(super) fn back_to(&mut self, offset: u64) {
         (self.at, self.next) = (offset.min(self.at), 0);
     }
 
     /// Reads up to `into.len()` bytes; reads none only at the end.
-    pub fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
         let most = (into.len() as u64).min(self.size - self.at) as usize;
         let mut filled = 0;
         while filled < most {
@@ -197,7 +197,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Fills `into`.
-    pub fn read_exact(&mut self, into: &mut [u8]) -> Result<(), ReadError> {
+    pub(super) fn read_exact(&mut self, into: &mut [u8]) -> Result<(), ReadError> {
         match self.read(into)? {
             count if count == into.len() => Ok(()),
             count => Err(ReadError::Broken(format!("{count} bytes are left where {} should be", into.len()))),
@@ -225,7 +225,7 @@ impl<'a> Stream<'a> {
 }
 
 /// The nodes of a filesystem, each folder before what is in it, names sorted by bytes.
-pub struct Walk<'a> {
+pub(super) struct Walk<'a> {
     fs: &'a dyn Filesystem,
     cancel: &'a Cancel,
     stack: Vec<(Vec<u8>, Node)>,
@@ -234,12 +234,12 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Begins at the root folder, whose path is empty.
-    pub fn new(fs: &'a dyn Filesystem, cancel: &'a Cancel) -> Result<Self, ReadError> {
+    pub(super) fn new(fs: &'a dyn Filesystem, cancel: &'a Cancel) -> Result<Self, ReadError> {
         Ok(Walk { fs, cancel, stack: vec![(Vec::new(), fs.root()?)], entered: Entered::default() })
     }
 
     /// The next node, with its path without leading slash. A folder's contents follow it.
-    pub fn next(&mut self) -> Result<Option<(Vec<u8>, Node)>, ReadError> {
+    pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, Node)>, ReadError> {
         self.cancel.check()?;
         let Some((path, node)) = self.stack.pop() else { return Ok(None) };
         self.entered.visited(&path, &node);
@@ -253,7 +253,7 @@ impl<'a> Walk<'a> {
 
 /// The record of a walk.
 #[derive(Default)]
-pub struct Entered {
+pub(super) struct Entered {
     /// Folders that were entered: none may be entered twice.
     folders: BTreeSet<u64>,
     /// Memory of the names that wait, in bytes.
@@ -262,7 +262,7 @@ pub struct Entered {
 
 impl Entered {
     /// Notes that a name was visited.
-    pub fn visited(&mut self, path: &[u8], node: &Node) {
+    pub(super) fn visited(&mut self, path: &[u8], node: &Node) {
         self.held = self.held.saturating_sub(cost(path, node));
     }
 }
@@ -272,7 +272,7 @@ fn cost(path: &[u8], node: &Node) -> u64 {
 }
 
 /// Lists a folder with paths; refuses a folder that was entered before.
-pub fn list_once(fs: &dyn Filesystem, path: &[u8], folder: &Node, entered: &mut Entered) -> Result<Vec<(Vec<u8>, Node)>, ReadError> {
+pub(super) fn list_once(fs: &dyn Filesystem, path: &[u8], folder: &Node, entered: &mut Entered) -> Result<Vec<(Vec<u8>, Node)>, ReadError> {
     if !entered.folders.insert(folder.id) {
         return Err(ReadError::Broken("a folder contains itself, or has two names".into()));
     }

@@ -7,7 +7,7 @@
 mod audit;
 mod bytes;
 mod compare;
-pub mod contents;
+pub(crate) mod contents;
 mod disk;
 mod ext;
 mod fat;
@@ -15,12 +15,12 @@ mod filesystem;
 mod list;
 mod qcow2;
 mod ranges;
-pub mod readback;
+pub(crate) mod readback;
 mod table;
 mod volume;
 
-pub use audit::{Audited, Finding, Kind, audit, audit_file};
-pub use compare::{Difference, compare};
-pub use disk::Disk;
+pub(crate) use audit::{audit, audit_file};
+pub(crate) use compare::{Difference, compare};
 pub use list::{Entry, Listed, list};
-pub use qcow2::{Image, ReadAt};
+pub use qcow2::Image;
+pub(crate) use qcow2::ReadAt;

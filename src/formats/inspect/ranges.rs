@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// The use of a stretch of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
+pub(super) enum Use {
     /// Bytes of a file, up to its end.
     File,
     /// The rest of a file's last block, behind its end.
@@ -17,7 +17,7 @@ pub enum Use {
 
 impl Use {
     /// The use in words, for people.
-    pub fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Use::File => "files' blocks",
             Use::Slack => "slack behind the ends of files",
@@ -29,18 +29,18 @@ impl Use {
 
 /// Stretches of a disk by their start. Where stretches overlap, as in a broken filesystem, the one that starts last counts.
 #[derive(Debug, Default)]
-pub struct Ranges(BTreeMap<u64, (u64, Use)>);
+pub(super) struct Ranges(BTreeMap<u64, (u64, Use)>);
 
 impl Ranges {
     /// Adds the stretch from `start` to before `end`.
-    pub fn add(&mut self, start: u64, end: u64, what: Use) {
+    pub(super) fn add(&mut self, start: u64, end: u64, what: Use) {
         if start < end {
             self.0.insert(start, (end, what));
         }
     }
 
     /// The use of the byte at `offset`, none for a byte in no stretch, and the end of that use.
-    pub fn at(&self, offset: u64) -> (Option<Use>, u64) {
+    pub(super) fn at(&self, offset: u64) -> (Option<Use>, u64) {
         let next = self.0.range(offset + 1..).next().map_or(u64::MAX, |(start, _)| *start);
         match self.0.range(..=offset).next_back() {
             Some((_, (end, what))) if offset < *end => (Some(*what), (*end).min(next)),

@@ -44,7 +44,7 @@ const SWAP: [u64; 5] = [4096 - 10, 8192 - 10, 16384 - 10, 32768 - 10, 65536 - 10
 const BOOT: [&str; 3] = ["21686148-6449-6e6f-744e-656564454649", "9e1a2d38-c612-4316-aa26-8b49521e5a8b", "0x41"];
 
 /// The contents of a partition.
-pub enum Volume<'a> {
+pub(super) enum Volume<'a> {
     /// A filesystem that can be read.
     Files(Box<dyn Filesystem + 'a>),
     /// Zeros only.
@@ -62,7 +62,7 @@ impl<'a> Volume<'a> {
     ///
     /// # Errors
     /// An image file that cannot be read; an interruption.
-    pub fn open(partition: &Partition, disk: &'a Disk, cancel: &Cancel) -> Result<Self> {
+    pub(super) fn open(partition: &Partition, disk: &'a Disk, cancel: &Cancel) -> Result<Self> {
         match Self::try_open(partition.part(disk), &partition.kind, cancel) {
             Ok(volume) => Ok(volume),
             Err(error) => error.broken().map(Volume::Closed),
@@ -90,7 +90,7 @@ impl<'a> Volume<'a> {
     }
 
     /// The contents in words, for people.
-    pub fn word(&self) -> String {
+    pub(super) fn word(&self) -> String {
         match self {
             Volume::Files(fs) => fs.word().into(),
             Volume::Empty => "nothing".into(),
@@ -101,7 +101,7 @@ impl<'a> Volume<'a> {
     }
 
     /// The filesystem, if it can be read.
-    pub fn files(&self) -> Option<&dyn Filesystem> {
+    pub(super) fn files(&self) -> Option<&dyn Filesystem> {
         match self {
             Volume::Files(fs) => Some(&**fs),
             _ => None,
@@ -113,7 +113,7 @@ impl<'a> Volume<'a> {
 ///
 /// # Errors
 /// A malformed table: the places of the partitions are then unknown.
-pub fn table(disk: &Disk) -> Result<Table> {
+pub(super) fn table(disk: &Disk) -> Result<Table> {
     let whole = Part { disk, start: 0, size: disk.size() };
     let bare = || -> Result<bool, ReadError> { Ok(known(whole)?.is_some() || Ext::is_in(whole)? || Fat::is_in(whole)? || is_swap(whole)?) };
     bare().and_then(|bare| table::read(disk, bare)).or_else(|error| {
@@ -145,7 +145,7 @@ fn is_swap(part: Part<'_>) -> Result<bool, ReadError> {
 }
 
 /// True when a part is all zeros.
-pub fn is_empty(part: Part<'_>, cancel: &Cancel) -> Result<bool, ReadError> {
+pub(super) fn is_empty(part: Part<'_>, cancel: &Cancel) -> Result<bool, ReadError> {
     let end = part.start + part.size;
     let mut buffer = vec![0; 256 << 10];
     let mut at = part.start;

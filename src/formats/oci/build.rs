@@ -20,7 +20,7 @@ const EXECUTABLE: u16 = 0o111;
 
 /// The specification of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Built {
+pub(crate) struct Built {
     /// The image's name.
     pub reference: Reference,
     /// The architecture of its programs.
@@ -39,7 +39,7 @@ impl Built {
     /// # Errors
     /// A program that is not static or is for another architecture (the command's, or any other ELF file with an
     /// executable bit): in an image of a few files it would not run. Files whose paths conflict. Errors of the source.
-    pub fn image(&self, source: &dyn ContentSource, cancel: &Cancel) -> Result<Image> {
+    pub(crate) fn image(&self, source: &dyn ContentSource, cancel: &Cancel) -> Result<Image> {
         let bad = |why: String| Error::user(format!("the container image {} cannot be built", self.reference)).detail(why);
         let program = self.program().map_err(bad)?;
         if self.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.size)).is_none_or(|sum| sum > LAYER_MAX) {
@@ -53,7 +53,7 @@ impl Built {
                 return Ok(());
             }
             elf_is_static(head, self.arch).map_err(|why| {
-                bad(format!("{path} {why}")).hint("use a static program for this machine, such as Go builds with CGO_ENABLED=0")
+                bad(format!("{path} {why}")).hint("use a static program for this architecture, such as Go builds with CGO_ENABLED=0")
             })
         })?;
         let (digest, size) = out.finish();

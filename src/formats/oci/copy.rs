@@ -17,12 +17,12 @@ pub(super) struct Hashing<'a> {
 }
 
 impl<'a> Hashing<'a> {
-    pub fn new(out: &'a mut dyn Write) -> Self {
+    pub(super) fn new(out: &'a mut dyn Write) -> Self {
         Hashing { out, hasher: Hasher::new(), count: 0 }
     }
 
     /// The digest and number of all bytes written.
-    pub fn finish(self) -> (Sha256, u64) {
+    pub(super) fn finish(self) -> (Sha256, u64) {
         (self.hasher.finish(), self.count)
     }
 }
@@ -49,7 +49,7 @@ pub(super) struct Copier<'a> {
 impl Copier<'_> {
     /// Copies a blob to `out`, whose contents must be discarded on an error: the blob may be longer, shorter, or of
     /// another digest. Returns the first `head` bytes, or all if there are fewer. `what` names the blob in errors.
-    pub fn copy(&self, digest: Sha256, size: u64, what: &str, head: usize, out: &mut dyn Write) -> Result<Vec<u8>> {
+    pub(super) fn copy(&self, digest: Sha256, size: u64, what: &str, head: usize, out: &mut dyn Write) -> Result<Vec<u8>> {
         let wrong = |found: String| Error::integrity(format!("{what} has changed")).detail(format!("expected {found}"));
         let mut reader = self.source.open(&digest, size).map_err(|e| Error::io(format!("open {what}, sha256:{digest}"), &e))?;
         let mut out = Hashing::new(out);

@@ -9,21 +9,21 @@ pub const ELF_HEAD: usize = 64 << 10;
 
 /// `Elf64_Ehdr`: its length and field offsets.
 mod header {
-    pub const LEN: usize = 64;
-    pub const TYPE: usize = 16;
-    pub const MACHINE: usize = 18;
-    pub const ENTRY: usize = 24;
-    pub const PROGRAM_HEADERS: usize = 32;
-    pub const PROGRAM_HEADER_LEN: usize = 54;
-    pub const PROGRAM_HEADER_COUNT: usize = 56;
+    pub(super) const LEN: usize = 64;
+    pub(super) const TYPE: usize = 16;
+    pub(super) const MACHINE: usize = 18;
+    pub(super) const ENTRY: usize = 24;
+    pub(super) const PROGRAM_HEADERS: usize = 32;
+    pub(super) const PROGRAM_HEADER_LEN: usize = 54;
+    pub(super) const PROGRAM_HEADER_COUNT: usize = 56;
 }
 
 /// `Elf64_Phdr`: its length and field offsets.
 mod segment {
-    pub const LEN: usize = 56;
-    pub const TYPE: usize = 0;
-    pub const OFFSET: usize = 8;
-    pub const FILE_LEN: usize = 32;
+    pub(super) const LEN: usize = 56;
+    pub(super) const TYPE: usize = 0;
+    pub(super) const OFFSET: usize = 8;
+    pub(super) const FILE_LEN: usize = 32;
 }
 
 /// The magic number of every ELF file.
@@ -48,7 +48,7 @@ pub fn elf_is_static(head: &[u8], arch: Arch) -> Result<(), String> {
 }
 
 /// [`elf_is_static`] for a program that may need a loader and libraries.
-pub fn elf_is_program(head: &[u8], arch: Arch) -> Result<(), String> {
+pub(crate) fn elf_is_program(head: &[u8], arch: Arch) -> Result<(), String> {
     loader(head, arch).map(drop)
 }
 
@@ -69,7 +69,7 @@ fn loader(head: &[u8], arch: Arch) -> Result<Option<String>, String> {
         found if found == machine => {}
         X86_64 => return Err(format!("is a program for amd64, not for {arch}")),
         AARCH64 => return Err(format!("is a program for arm64, not for {arch}")),
-        other => return Err(format!("is a program for another machine (ELF number {other}), not for {arch}")),
+        other => return Err(format!("is a program for another architecture (ELF machine {other}), not for {arch}")),
     }
     if ![EXECUTABLE, SHARED].contains(&field(header::TYPE)) || u64_at(head, header::ENTRY).unwrap_or_default() == 0 {
         return Err("is an object or a library, not a program".into());

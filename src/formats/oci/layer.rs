@@ -15,7 +15,7 @@ pub(super) type Seen<'a> = dyn FnMut(&TreePath, u16, &[u8]) -> Result<()> + 'a;
 
 /// A file of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+pub(crate) struct File {
     /// The path.
     pub path: TreePath,
     /// Permission bits.
@@ -41,7 +41,7 @@ enum Entry {
 
 impl Layer {
     /// Checks that the paths do not conflict, and adds the parent folders.
-    pub fn new(files: &[File], epoch: Epoch) -> Result<Self, String> {
+    pub(super) fn new(files: &[File], epoch: Epoch) -> Result<Self, String> {
         let paths: BTreeSet<&TreePath> = files.iter().map(|file| &file.path).collect();
         let mut entries = BTreeMap::new();
         for File { path, mode, size, digest } in files {
@@ -49,7 +49,7 @@ impl Layer {
                 return Err("a file must have a name".into());
             }
             if std::str::from_utf8(path.as_bytes()).is_err() {
-                return Err(format!("{path}: the name is no UTF-8"));
+                return Err(format!("{path}: the name is not UTF-8"));
             }
             if path.components().any(|name| name.starts_with(WHITEOUT)) {
                 return Err(format!("{path}: a name that begins with `.wh.` would remove a file"));
@@ -73,10 +73,10 @@ impl Layer {
     }
 
     /// Writes the tar. Calls `seen` with the first [`ELF_HEAD`] bytes of each file, after the whole file is verified.
-    pub fn write(&self, copier: &Copier, out: &mut dyn Write, seen: &mut Seen) -> Result<()> {
+    pub(super) fn write(&self, copier: &Copier, out: &mut dyn Write, seen: &mut Seen) -> Result<()> {
         for (path, entry) in &self.entries {
             // `new` accepts no other path.
-            let name = std::str::from_utf8(path.as_bytes()).map_err(|_| Error::internal(format!("{path} is no UTF-8")))?;
+            let name = std::str::from_utf8(path.as_bytes()).map_err(|_| Error::internal(format!("{path} is not UTF-8")))?;
             match *entry {
                 Entry::Folder => put(out, &tar::header(&format!("{name}/"), Kind::Folder, 0o755, self.epoch.seconds()))?,
                 Entry::File { mode, size, digest } => {

@@ -12,24 +12,28 @@ mod copy;
 mod elf;
 mod layer;
 mod media;
-pub mod overlay;
+pub(crate) mod overlay;
 mod pulled;
 mod read;
 mod saved;
-pub mod tar;
+pub(crate) mod tar;
 mod written;
 
 #[cfg(test)]
 mod tests;
 
 pub use archive::Image;
-pub use build::Built;
-pub use elf::{ELF_HEAD, elf_is_program, elf_is_static};
-pub use layer::File;
-pub use media::{MediaType, Role};
-pub use read::{Document, Index, Manifest, config_platform, diff_ids, document, index, manifest};
-pub use saved::{Saved, SavedImage};
-pub use written::LAYOUT;
+pub(crate) use build::Built;
+pub use elf::ELF_HEAD;
+pub(crate) use elf::elf_is_program;
+pub use elf::elf_is_static;
+pub(crate) use layer::File;
+pub(crate) use media::MediaType;
+pub use media::Role;
+pub use read::{Document, config_platform, document, manifest};
+pub(crate) use read::{Manifest, diff_ids, index};
+pub(crate) use saved::{Saved, SavedImage};
+pub(crate) use written::LAYOUT;
 
 use std::fmt;
 
@@ -38,7 +42,7 @@ use crate::common::value::{Arch, Reference, Sha256};
 
 /// The version of this module's output. Increase it whenever the same input gives other bytes, so that no cached
 /// archive is taken for the new one.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// The largest index, manifest or configuration, in bytes: the size that [registries must
 /// accept](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests).

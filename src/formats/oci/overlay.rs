@@ -10,7 +10,7 @@ use crate::common::tree::{Kind, Layer, Meta, Node, Tree};
 use crate::common::value::TreePath;
 
 /// The version of this conversion. Increase it whenever the same layers give other bytes.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// The prefix of whiteouts: names that remove a file of a lower layer.
 pub(super) const WHITEOUT: &[u8] = b".wh.";
@@ -26,7 +26,7 @@ const UNNAMED: &[u8] = b"unnamed";
 const UNTOLD: i64 = 0;
 
 /// The metadata of a folder without an entry, until [`upper`] takes those from below.
-pub fn unnamed() -> Meta {
+pub(crate) fn unnamed() -> Meta {
     let mut meta = Meta::new(0o755, 0, 0, UNTOLD);
     meta.xattrs.insert(UNNAMED.to_vec(), Vec::new());
     meta
@@ -36,7 +36,7 @@ pub fn unnamed() -> Meta {
 ///
 /// # Errors
 /// The reason why containerd's result cannot be predicted.
-pub fn upper(layer: &Tree, lowers: &[&Tree]) -> Result<Tree, String> {
+pub(crate) fn upper(layer: &Tree, lowers: &[&Tree]) -> Result<Tree, String> {
     let mut upper = Tree::new(Meta::new(0o755, 0, 0, UNTOLD));
     let mut links = Vec::new();
     for (path, node) in layer.iter().filter(|(path, _)| !path.is_root()) {
@@ -63,7 +63,7 @@ pub fn upper(layer: &Tree, lowers: &[&Tree]) -> Result<Tree, String> {
 }
 
 /// The path that a whiteout hides in the layers below, with everything inside. `None` for other paths.
-pub fn hidden(path: &TreePath) -> Option<TreePath> {
+pub(crate) fn hidden(path: &TreePath) -> Option<TreePath> {
     let folder = path.parent()?;
     match path.name().strip_prefix(WHITEOUT)? {
         _ if path.name() == OPAQUE => Some(folder),

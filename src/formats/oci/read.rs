@@ -126,7 +126,7 @@ pub fn document(bytes: &[u8], reference: &Reference) -> Result<Document> {
 }
 
 /// Parses a [`document`] that must be an index.
-pub fn index(bytes: &[u8], reference: &Reference) -> Result<Index> {
+pub(crate) fn index(bytes: &[u8], reference: &Reference) -> Result<Index> {
     match document(bytes, reference)? {
         Document::Index(index) => Ok(index),
         Document::Manifest(_) => Err(unusable(reference, "expected an index, found a manifest".into())),
@@ -151,7 +151,7 @@ pub fn config_platform(bytes: &[u8], reference: &Reference) -> Result<Platform> 
 ///
 /// # Errors
 /// An invalid configuration; a digest that is not a SHA-256.
-pub fn diff_ids(bytes: &[u8], reference: &Reference) -> Result<Vec<Sha256>> {
+pub(crate) fn diff_ids(bytes: &[u8], reference: &Reference) -> Result<Vec<Sha256>> {
     let (_, named) = config(bytes, reference)?;
     let parse = |name: &String| match name.parse() {
         Ok(Digest::Sha256(digest)) => Ok(digest),

@@ -17,7 +17,7 @@ use crate::common::value::{Arch, Reference, Sha256};
 
 /// The contents of an archive.
 #[derive(Debug, Default)]
-pub struct Saved {
+pub(crate) struct Saved {
     /// Files by path, with `/` between folders: digest and size; a link has those of its target.
     pub files: BTreeMap<String, (Sha256, u64)>,
     /// The bytes of small files, by digest.
@@ -26,7 +26,7 @@ pub struct Saved {
 
 /// An image of an archive, with all its parts present.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SavedImage {
+pub(crate) struct SavedImage {
     /// The manifest's bytes.
     pub manifest: Vec<u8>,
     /// The configuration and the layers.
@@ -64,7 +64,7 @@ const MOST: usize = 1000;
 
 impl Saved {
     /// True if this is an archive of container images.
-    pub fn is_saved(&self) -> bool {
+    pub(crate) fn is_saved(&self) -> bool {
         let has = |name| self.files.contains_key(name);
         has("index.json") && has("oci-layout") || has("manifest.json")
     }
@@ -74,7 +74,7 @@ impl Saved {
     ///
     /// # Errors
     /// No image fits, or several do; an image that is malformed, incomplete, or does not match its digests.
-    pub fn choose(&self, wanted: Option<&str>, arch: Arch, reference: &Reference) -> Result<SavedImage> {
+    pub(crate) fn choose(&self, wanted: Option<&str>, arch: Arch, reference: &Reference) -> Result<SavedImage> {
         let all = self.images(arch, reference)?;
         let named = |name: &str| all.iter().filter(|image| image.names.iter().any(|one| is_name(one, name))).collect::<Vec<_>>();
         let own = named(&reference.to_string());
@@ -96,7 +96,7 @@ impl Saved {
     }
 
     /// The image with this manifest.
-    pub fn by_manifest(&self, digest: &Sha256, arch: Arch, reference: &Reference) -> Result<Option<SavedImage>> {
+    pub(crate) fn by_manifest(&self, digest: &Sha256, arch: Arch, reference: &Reference) -> Result<Option<SavedImage>> {
         if let Some(bytes) = self.documents.get(digest)
             && self.files.get(&blob_path(digest)).is_some_and(|(found, _)| found == digest)
             && matches!(document(bytes, reference), Ok(Document::Manifest(_)))
@@ -133,7 +133,8 @@ impl Saved {
         for entry in layout.manifests.iter().filter(|entry| !entry.annotations.contains_key(STATEMENT)) {
             let names = NAMES.iter().filter_map(|key| entry.annotations.get(*key).cloned()).collect();
             let digest = entry.digest.strip_prefix("sha256:").and_then(|hex| hex.parse().ok());
-            let digest = digest.ok_or_else(|| unusable(reference, format!("it names `{}`, which is no SHA-256", shown(&entry.digest))))?;
+            let digest =
+                digest.ok_or_else(|| unusable(reference, format!("it names `{}`, which is not a SHA-256 digest", shown(&entry.digest))))?;
             let top = self.blob_document(&digest, reference)?;
             let bytes = match document(top, reference)? {
                 Document::Manifest(_) => top,
@@ -180,7 +181,7 @@ impl Saved {
             }
             if !there.contains(&(part.digest, part.size)) {
                 return Err(unusable(reference, format!("the archive lacks sha256:{} of {} bytes", part.digest, part.size))
-                    .hint("save the image again; of an image for several machines, save all that this one needs"));
+                    .hint("save the image again, with all layers of the architecture that images are built for"));
             }
         }
         Ok(SavedImage { manifest: bytes.to_vec(), parts, names })
@@ -231,7 +232,7 @@ fn has(images: &[SavedImage]) -> String {
     let names: BTreeSet<String> = images.iter().flat_map(|image| &image.names).map(|name| shown(name)).collect();
     let more = if names.len() > 20 { format!(" and {} more", names.len() - 20) } else { String::new() };
     match (images.len(), names.is_empty()) {
-        (0, _) => "it has none for this machine".to_owned(),
+        (0, _) => "it has none for this architecture".to_owned(),
         (n, true) => format!("it has {n} without a name"),
         _ => format!("it has {}{more}", names.into_iter().take(20).collect::<Vec<_>>().join(", ")),
     }

@@ -2,17 +2,35 @@
 //! ([pax](https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_01)). Owner 0:0, no names.
 
 /// The block size of a tar in bytes.
-pub const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
+/// Offsets in a ustar header in bytes ([ustar](https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_06)).
+mod field {
+    use std::ops::Range;
+
+    pub(super) const NAME: usize = 0;
+    pub(super) const MODE: usize = 100;
+    /// Owner, then group.
+    pub(super) const UID: usize = 108;
+    /// Followed by the modification time.
+    pub(super) const SIZE: Range<usize> = 124..136;
+    pub(super) const CHECKSUM: Range<usize> = 148..156;
+    pub(super) const TYPE: usize = 156;
+    /// Followed by the version.
+    pub(super) const MAGIC: usize = 257;
+    /// Major, then minor number of a device.
+    pub(super) const DEVICE: usize = 329;
+}
+
 /// The length of a name in a ustar header. Its prefix field is not used: longer names go to pax records.
 const NAME: usize = 100;
 /// The first size that eleven octal digits cannot store: 8 GiB.
 const SIZE_END: u64 = 1 << 33;
 /// The end marker of a tar.
-pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A regular file of this size in bytes.
     File(u64),
     /// A folder, whose name ends with a slash.
@@ -20,7 +38,7 @@ pub enum Kind {
 }
 
 /// The blocks before the contents of `name`. Pad a file's contents by [`padding`].
-pub fn header(name: &str, kind: Kind, mode: u16, mtime: u32) -> Vec<u8> {
+pub(crate) fn header(name: &str, kind: Kind, mode: u16, mtime: u32) -> Vec<u8> {
     let size = match kind {
         Kind::File(size) => size,
         Kind::Folder => 0,
@@ -45,13 +63,13 @@ pub fn header(name: &str, kind: Kind, mode: u16, mtime: u32) -> Vec<u8> {
 }
 
 /// The number of zero bytes after contents of this size.
-pub fn padding(size: u64) -> usize {
+pub(crate) fn padding(size: u64) -> usize {
     ((BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64) as usize
 }
 
 /// The size in the ustar field of a header from this module; `None` for another encoding.
-pub fn size(block: &[u8]) -> Option<u64> {
-    let (digits, end) = block.get(124..136)?.split_at(11);
+pub(crate) fn size(block: &[u8]) -> Option<u64> {
+    let (digits, end) = block.get(field::SIZE)?.split_at(11);
     let octal = digits.iter().all(|digit| (b'0'..=b'7').contains(digit)) && end == [0];
     octal.then(|| digits.iter().fold(0, |size, digit| size << 3 | u64::from(digit - b'0')))
 }
@@ -69,17 +87,17 @@ fn record(key: &str, value: &str) -> Vec<u8> {
 fn block(name: &str, flag: u8, size: u64, mode: u16, mtime: u32) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, &name.as_bytes()[..name.len().min(NAME)]);
-    put(100, format!("{mode:07o}\0").as_bytes());
-    put(108, b"0000000\x000000000\0");
-    put(124, format!("{size:011o}\0{mtime:011o}\0").as_bytes());
+    put(field::NAME, &name.as_bytes()[..name.len().min(NAME)]);
+    put(field::MODE, format!("{mode:07o}\0").as_bytes());
+    put(field::UID, b"0000000\x000000000\0");
+    put(field::SIZE.start, format!("{size:011o}\0{mtime:011o}\0").as_bytes());
     // The checksum counts its own field as spaces.
-    put(148, &[b' '; 8]);
-    put(156, &[flag]);
-    put(257, b"ustar\x0000");
-    put(329, b"0000000\x000000000\0");
+    put(field::CHECKSUM.start, &[b' '; field::CHECKSUM.end - field::CHECKSUM.start]);
+    put(field::TYPE, &[flag]);
+    put(field::MAGIC, b"ustar\x0000");
+    put(field::DEVICE, b"0000000\x000000000\0");
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block[field::CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     block
 }
 

@@ -9,7 +9,7 @@ use super::{Descriptor, MediaType, Platform};
 use crate::common::error::{Error, Result};
 
 /// The contents of `oci-layout`, which marks a folder as an OCI layout of this version.
-pub const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,14 +24,14 @@ pub(super) struct Named {
 }
 
 impl Named {
-    pub fn new(descriptor: &Descriptor) -> Self {
+    pub(super) fn new(descriptor: &Descriptor) -> Self {
         let Descriptor { media_type, digest, size } = *descriptor;
         let (annotations, platform) = (BTreeMap::new(), None);
         Named { media_type: media_type.as_str(), digest: format!("sha256:{digest}"), size, annotations, platform }
     }
 
     #[must_use]
-    pub fn annotated(mut self, annotations: impl IntoIterator<Item = (&'static str, String)>, platform: &Platform) -> Self {
+    pub(super) fn annotated(mut self, annotations: impl IntoIterator<Item = (&'static str, String)>, platform: &Platform) -> Self {
         self.annotations = annotations.into_iter().collect();
         self.platform = Some(platform.into());
         self
@@ -62,7 +62,7 @@ pub(super) struct IndexFile {
 }
 
 impl IndexFile {
-    pub fn new(manifests: Vec<Named>) -> Self {
+    pub(super) fn new(manifests: Vec<Named>) -> Self {
         IndexFile { schema_version: 2, media_type: MediaType::OciIndex.as_str(), manifests }
     }
 }
@@ -77,7 +77,7 @@ pub(super) struct ManifestFile {
 }
 
 impl ManifestFile {
-    pub fn new(config: Named, layers: Vec<Named>) -> Self {
+    pub(super) fn new(config: Named, layers: Vec<Named>) -> Self {
         ManifestFile { schema_version: 2, media_type: MediaType::OciManifest.as_str(), config, layers }
     }
 }

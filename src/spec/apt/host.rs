@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// The part of the caller's environment that reaches the tools: search path, proxies, and the location of the host's apt
 /// configuration. Everything else is dropped.
 #[derive(Clone, Default)]
-pub struct Host {
+pub(crate) struct Host {
     kept: Vec<(OsString, OsString)>,
     apt_config: Option<OsString>,
     proxies: Proxies,
@@ -37,7 +37,7 @@ const KEPT: [&str; 11] = [
 
 impl Host {
     /// Selects the relevant environment variables.
-    pub fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+    pub(crate) fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut host = Host::default();
         let vars: Vec<(OsString, OsString)> = vars.into_iter().collect();
         host.proxies = Proxies::from_vars(|wanted| {
@@ -56,7 +56,7 @@ impl Host {
     }
 
     /// The proxies that the environment names.
-    pub fn proxies(&self) -> &Proxies {
+    pub(crate) fn proxies(&self) -> &Proxies {
         &self.proxies
     }
 
@@ -89,7 +89,7 @@ pub(super) struct Output {
 
 impl Output {
     /// The tool's own report of a failure: its error and warning lines, or else its last lines.
-    pub fn complaint(&self) -> Vec<String> {
+    pub(super) fn complaint(&self) -> Vec<String> {
         let lines = || self.stderr.lines().map(str::trim).filter(|line| !line.is_empty());
         let marked: Vec<String> = lines().filter(|line| line.starts_with("E:") || line.starts_with("W:")).map(str::to_owned).collect();
         if !marked.is_empty() {

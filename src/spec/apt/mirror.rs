@@ -14,7 +14,7 @@ use super::host::{Host, run};
 ///
 /// # Errors
 /// apt is missing, or cannot read its own configuration.
-pub fn host_mirrors(host: &Host, suite: &str, cancel: &Cancel) -> Result<Vec<String>> {
+pub(crate) fn host_mirrors(host: &Host, suite: &str, cancel: &Cancel) -> Result<Vec<String>> {
     let configured = targets(host, cancel)?;
     let lists = lists(host, cancel)?;
     let vendor = vendor_of(&fsx::read_if_present(VENDOR.as_ref())?.unwrap_or_default());
@@ -58,7 +58,7 @@ fn is_strange(origins: &[String], rank: u8, vendor: Option<&str>) -> bool {
 }
 
 /// A mirror's address for display, without a password.
-pub fn shown(uri: &str) -> String {
+pub(crate) fn shown(uri: &str) -> String {
     match uri.split_once("://") {
         Some((scheme, rest)) => {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -159,7 +159,7 @@ fn parse_mirror_list(text: &str) -> Vec<String> {
 }
 
 /// `uri` with one final slash, if kbake supports its scheme and no character could end a line of apt's configuration.
-pub fn usable(uri: &str) -> Option<String> {
+pub(crate) fn usable(uri: &str) -> Option<String> {
     let uri = uri.strip_prefix("copy:").map_or_else(|| uri.to_owned(), |path| format!("file:{path}"));
     let rest = ["http://", "https://", "file:/"].iter().find_map(|scheme| uri.strip_prefix(scheme))?;
     let sound = !rest.trim_matches('/').is_empty() && !uri.contains(|c: char| c.is_whitespace() || c.is_control() || "\"[]".contains(c));

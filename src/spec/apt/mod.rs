@@ -5,13 +5,13 @@
 
 mod host;
 mod mirror;
+mod mirror_access;
 mod output;
 mod pins;
 mod signature;
 mod state;
 #[cfg(test)]
 mod tests;
-mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -29,14 +29,14 @@ use crate::{Error, Result};
 use output::Stanza;
 use state::State;
 
-pub use host::Host;
-pub use mirror::{host_mirrors, shown, usable};
-pub use pins::Upgrade;
-pub use way::Way;
+pub(crate) use host::Host;
+pub(crate) use mirror::{host_mirrors, shown, usable};
+pub(crate) use mirror_access::MirrorAccess;
+pub(crate) use pins::Upgrade;
 
 /// The recipes and sources that request a channel's packages.
 #[derive(Clone, Copy)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// The base's recipe, then all roles'.
     pub recipes: &'a [Recipe],
     /// The channel.
@@ -44,7 +44,7 @@ pub struct Wanted<'a> {
 }
 
 /// Options of the resolution.
-pub struct Options<'a> {
+pub(crate) struct Options<'a> {
     /// The environment of the tools.
     pub host: &'a Host,
     /// Mirrors that the user named; they are tried before the host's own.
@@ -61,7 +61,7 @@ pub struct Options<'a> {
 
 /// Progress, for the terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// A mirror's indexes are fetched.
     Asking {
         /// The mirror's address, without a password.
@@ -91,7 +91,7 @@ pub enum Event {
 /// # Errors
 /// A host tool is missing; no mirror answers with a good signature; the suite lacks a name (with its place in the recipe);
 /// dependencies cannot be met; or a locked version has other bytes.
-pub fn lock(wanted: Wanted<'_>, old: Option<&Lock>, options: &Options<'_>, events: &dyn Fn(Event)) -> Result<(Lock, Vec<Change>)> {
+pub(crate) fn lock(wanted: Wanted<'_>, old: Option<&Lock>, options: &Options<'_>, events: &dyn Fn(Event)) -> Result<(Lock, Vec<Change>)> {
     pins::check_upgrade(old, &options.upgrade)?;
     let (state, key) = ask(wanted.sources, options, events)?;
     let available = check_names(&state, wanted, old)?;
@@ -125,20 +125,20 @@ fn ask<'a>(sources: &Sources, options: &Options<'a>, events: &dyn Fn(Event)) -> 
             mirrors.push(own);
         }
     }
-    let way = Way::of_host(options.host, &mirrors, options.cancel)?;
-    way.refused.iter().cloned().for_each(|setting| events(Event::NotTakenOver { setting }));
+    let access = MirrorAccess::of_host(options.host, &mirrors, options.cancel)?;
+    access.refused.iter().cloned().for_each(|setting| events(Event::NotTakenOver { setting }));
     let mut refusals = Vec::new();
     for mirror in &mirrors {
         events(Event::Asking { mirror: shown(mirror) });
         let login = (options.login)(mirror)?;
-        let state = State::new(options.host, &options.scratch, &way, login.as_ref(), sources, mirror, options.cancel)?;
+        let state = State::new(options.host, &options.scratch, &access, login.as_ref(), sources, mirror, options.cancel)?;
         let answer = state.update().and_then(|()| signature::signer(&state, sources));
         match answer {
             Ok(key) => return Ok((state, key)),
             Err(error) if ![Class::Network, Class::Integrity].contains(&error.class()) => return Err(error),
             Err(error) => {
                 events(Event::Refused { mirror: shown(mirror), reason: error.message().to_owned() });
-                refusals.push((shown(mirror), way.explain(mirror, error)));
+                refusals.push((shown(mirror), access.explain(mirror, error)));
             }
         }
     }
@@ -158,14 +158,13 @@ fn no_mirror(sources: &Sources, refusals: Vec<(String, Error)>) -> Error {
     let broken = refusals.iter().any(|(_, error)| error.class() == Class::Integrity);
     let class = if broken { Class::Integrity } else { Class::Network };
     let (message, hint) = match (refusals.is_empty(), class) {
-        (true, _) => (format!("no mirror is known that could carry the suite `{suite}`"), "give one with `--mirror URL`"),
-        (_, Class::Integrity) => (
-            format!("no mirror offers the suite `{suite}` with a good signature"),
-            "nothing was changed; give another one with `--mirror URL`",
-        ),
+        (true, _) => (format!("no mirror is known that could carry the suite `{suite}`"), "name one with `--mirror URL`"),
+        (_, Class::Integrity) => {
+            (format!("no mirror offers the suite `{suite}` with a good signature"), "nothing was changed; name another with `--mirror URL`")
+        }
         _ => (
             format!("no mirror answered for the suite `{suite}`"),
-            "nothing was changed; check the network, or give another one with `--mirror URL`",
+            "nothing was changed; check the network, or name another with `--mirror URL`",
         ),
     };
     let mut error = Error::new(class, message);

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 /// The packages that may move to a newer version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Upgrade {
+pub(crate) enum Upgrade {
     /// None that the archive still has.
     Nothing,
     /// All.

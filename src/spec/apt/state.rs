@@ -18,7 +18,7 @@ use crate::spec::recipe::Sources;
 use crate::{Error, Result};
 
 use super::host::{Host, Output, run};
-use super::way::Way;
+use super::mirror_access::MirrorAccess;
 
 /// The mode of apt's private configuration files.
 const MODE: u32 = 0o600;
@@ -36,7 +36,7 @@ impl<'a> State<'a> {
     pub(super) fn new(
         host: &'a Host,
         scratch: &Path,
-        way: &Way,
+        access: &MirrorAccess,
         login: Option<&SecretString>,
         sources: &Sources,
         mirror: &str,
@@ -70,9 +70,9 @@ impl<'a> State<'a> {
                 fsx::write_atomic(&state.path("netrc"), MODE, line.expose_secret().as_bytes())?;
                 format!("Dir::Etc::netrc \"{root}/netrc\";\nDir::Etc::netrcparts \"{root}/none\";\n")
             }
-            None => way.logins(),
+            None => access.logins(),
         };
-        let text = configuration(root, sources) + &way.text(mirror) + &logins;
+        let text = configuration(root, sources) + &access.text(mirror) + &logins;
         fsx::write_atomic(&state.path("apt.conf"), MODE, text.as_bytes())?;
         fsx::write_atomic(&state.path("etc/sources.list.d/kbake.sources"), MODE, source_entry(sources, mirror).as_bytes())?;
         Ok(state)
@@ -105,7 +105,7 @@ impl<'a> State<'a> {
         }
         let found = self.run("apt-get", ["indextargets", "--format", "$(FILENAME)", "Created-By: Packages"])?;
         if found.stdout.lines().count() < self.components {
-            let error = Error::new(Class::Network, "it has no package index for a component or for this machine");
+            let error = Error::new(Class::Network, "it has no package index for a component or for this architecture");
             return Err(complaint.into_iter().fold(error, Error::detail));
         }
         Ok(())

@@ -9,10 +9,11 @@ use crate::common::value::{ArtifactName, ReleaseVersion};
 use crate::spec::recipe::{ImageContent, Origin, Release, Sources, version};
 use crate::{Error, Result};
 
-pub use table::{Broken, Minor, Needs, Skew, Table};
+pub use table::Table;
+pub(crate) use table::{Broken, Minor, Needs, Skew};
 
 /// The table's place in a project.
-pub const FILE: &str = "recipes/compatibility.toml";
+pub(crate) const FILE: &str = "recipes/compatibility.toml";
 
 /// The program whose version is Kubernetes' own; the others are compared with it.
 const SERVER: &str = "kube-apiserver";
@@ -28,7 +29,7 @@ struct Found<'a> {
 ///
 /// # Errors
 /// The first incompatible version: its place, the expected range, and the change to make.
-pub fn check(table: &Table, sources: &Sources) -> Result<Vec<String>> {
+pub(crate) fn check(table: &Table, sources: &Sources) -> Result<Vec<String>> {
     let mut names: Vec<&ArtifactName> = sources.artifacts.keys().chain(sources.images.keys()).collect();
     names.sort();
     names.dedup();
@@ -69,7 +70,7 @@ pub fn check(table: &Table, sources: &Sources) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// A version that `[versions]` lacks.
-pub fn release(sources: &Sources, names: &[&str]) -> Result<Option<ReleaseVersion>> {
+pub(crate) fn release(sources: &Sources, names: &[&str]) -> Result<Option<ReleaseVersion>> {
     for name in names {
         let name: ArtifactName = name.parse().map_err(Error::internal)?;
         if let Some(found) = version_of(sources, &name)? {

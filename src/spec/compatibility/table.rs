@@ -80,7 +80,7 @@ impl FromStr for Minor {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = text.parse::<ReleaseVersion>().ok().map(|version| Minor::of(&version));
-        found.filter(|minor| minor.to_string() == text).ok_or_else(|| format!("`{}` is no minor version like 1.36", text.escape_debug()))
+        found.filter(|minor| minor.to_string() == text).ok_or_else(|| format!("`{}` is not a minor version like 1.36", text.escape_debug()))
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Entry, Lock};
 
 /// One changed package. Shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// New in the lock.
     Added(Entry),
     /// No longer in the lock.
@@ -34,7 +34,7 @@ pub enum Change {
 
 /// The cause of a version change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// It was requested with `--upgrade`, directly or through a sibling.
     Upgrade,
     /// The archive no longer has the locked version, or that of a sibling built from the same source.
@@ -42,7 +42,7 @@ pub enum Cause {
 }
 
 /// All changes, sorted by name and architecture. `vanished` names the packages that had to move.
-pub fn changes(old: Option<&Lock>, new: &Lock, vanished: &BTreeSet<PackageName>) -> Vec<Change> {
+pub(crate) fn changes(old: Option<&Lock>, new: &Lock, vanished: &BTreeSet<PackageName>) -> Vec<Change> {
     let none = BTreeMap::new();
     let old = old.map_or(&none, |lock| &lock.entries);
     let keys: BTreeSet<&(PackageName, PackageArch)> = old.keys().chain(new.entries.keys()).collect();

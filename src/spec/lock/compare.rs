@@ -7,7 +7,7 @@ use super::{Entry, Lock, LockedArtifact, LockedImage, Verified};
 
 /// One difference. Shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// The kind of difference.
     pub kind: Kind,
     /// `package`, `artifact`, `image`, or the lock's own `suite` and the like.
@@ -20,7 +20,7 @@ pub struct Difference {
 
 /// The kinds of differences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// It is new.
     Added,
     /// It is gone.
@@ -38,7 +38,7 @@ pub enum Kind {
 }
 
 /// All differences: the lock's own values, artifacts, images, packages, each sorted by name.
-pub fn differences(old: &Lock, new: &Lock) -> Vec<Difference> {
+pub(crate) fn differences(old: &Lock, new: &Lock) -> Vec<Difference> {
     let mut found = Vec::new();
     words(old, new, &mut found);
     sides(&old.artifacts, &new.artifacts, artifact, &mut found);

@@ -13,7 +13,7 @@ use crate::spec::recipe::{ChannelName, Sources};
 
 /// A channel that another one is based on.
 #[derive(Debug, Clone)]
-pub struct Base {
+pub(crate) struct Base {
     /// Its sources.
     pub sources: Sources,
     /// Its lockfile.
@@ -22,7 +22,7 @@ pub struct Base {
 
 /// The starting point for a channel's new lock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Inherited {
+pub(crate) struct Inherited {
     /// The channel's own lock with the inherited entries; none if there are no entries to begin with.
     pub lock: Option<Lock>,
     /// The number of artifacts and images from each channel.
@@ -38,7 +38,7 @@ pub struct Inherited {
 ///
 /// # Errors
 /// Inconsistent sources.
-pub fn inherit(own: Option<&Lock>, bases: &[Base], request: &Request, given_back: &BTreeSet<ArtifactName>) -> Result<Inherited> {
+pub(crate) fn inherit(own: Option<&Lock>, bases: &[Base], request: &Request, given_back: &BTreeSet<ArtifactName>) -> Result<Inherited> {
     let mut found = Inherited { lock: own.cloned(), ..Inherited::default() };
     if own.is_none() {
         (found.lock, found.packages) = packages(bases, request);

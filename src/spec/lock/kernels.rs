@@ -9,18 +9,18 @@ const PREFIX: &str = "linux-image-";
 const SYMBOLS: &str = "-dbg";
 
 /// True for a package that contains a kernel: a version follows the prefix. A package with a flavour there depends on one.
-pub fn is_kernel(name: &PackageName) -> bool {
+pub(super) fn is_kernel(name: &PackageName) -> bool {
     let version = name.as_str().strip_prefix(PREFIX);
     version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit())) && !name.as_str().ends_with(SYMBOLS)
 }
 
 /// True for a kernel, and for a package that depends on the newest kernel of a flavour.
-pub fn asks_for_kernel(name: &str) -> bool {
+pub(crate) fn asks_for_kernel(name: &str) -> bool {
     name.starts_with(PREFIX) && !name.ends_with(SYMBOLS)
 }
 
 /// The kernels among packages.
-pub fn kernels<'a>(packages: impl IntoIterator<Item = &'a Entry>) -> Vec<&'a Entry> {
+pub(crate) fn kernels<'a>(packages: impl IntoIterator<Item = &'a Entry>) -> Vec<&'a Entry> {
     packages.into_iter().filter(|package| is_kernel(&package.name)).collect()
 }
 

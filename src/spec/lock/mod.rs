@@ -6,7 +6,7 @@
 mod artifact;
 mod change;
 mod compare;
-mod inherit;
+pub(crate) mod inherit;
 mod kernels;
 mod moved;
 mod order;
@@ -26,15 +26,16 @@ use crate::common::value::{Arch, ArtifactName, Fingerprint, PackageArch, Package
 use crate::spec::recipe::{ChannelName, Word};
 use crate::{Error, Result};
 
-pub use artifact::{ArtifactSource, LockedArtifact, LockedImage};
-pub use change::{Cause, Change, changes};
-pub use compare::{Difference, Kind, differences};
-pub use inherit::{Base, Inherited, inherit};
-pub use kernels::{asks_for_kernel, kernels};
-pub use moved::{Moved, moved};
-pub use place::{Table, places};
-pub use regroup::regroup;
-pub use request::{Request, WantedArtifact, packages, recipes_for, used_artifacts};
+pub(crate) use artifact::{ArtifactSource, LockedArtifact, LockedImage};
+pub(crate) use change::{Change, changes};
+pub(crate) use compare::differences;
+pub(crate) use inherit::{Base, inherit};
+pub(crate) use kernels::{asks_for_kernel, kernels};
+pub(crate) use moved::moved;
+pub(crate) use place::{Table, places};
+pub(crate) use regroup::regroup;
+pub use request::Request;
+pub(crate) use request::{WantedArtifact, packages, recipes_for, used_artifacts};
 
 /// The version of the format.
 const FORMAT: u64 = 1;
@@ -184,11 +185,6 @@ impl Lock {
         Ok(self.entries().filter(|entry| entry.sets.contains(&SetName::Base) || entry.sets.contains(&set)).collect())
     }
 
-    /// The packages of the base alone, sorted by name and architecture.
-    pub fn packages_of_base(&self) -> Vec<&Entry> {
-        self.entries().filter(|entry| entry.sets.contains(&SetName::Base)).collect()
-    }
-
     /// A package that kbake itself runs or reads.
     ///
     /// # Errors
@@ -266,7 +262,7 @@ impl FromStr for Verified {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{}` is no way to verify: openpgp:, checksum:, mirror:, imported:, recorded:, registry, local or download",
+                "`{}` is unknown: expected openpgp:, checksum:, mirror:, imported:, recorded:, registry, local or download",
                 text.escape_debug()
             )
         };

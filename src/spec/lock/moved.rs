@@ -8,7 +8,7 @@ use crate::common::value::{Arch, ArtifactName};
 
 /// One changed artifact or image. Shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Moved {
+pub(crate) enum Moved {
     /// An artifact that was added, removed or replaced.
     Artifact {
         /// The artifact in the old lock; none when it is added.
@@ -26,7 +26,7 @@ pub enum Moved {
 }
 
 /// All changes, artifacts before images, each sorted by name.
-pub fn moved(old: Option<&Lock>, new: &Lock) -> Vec<Moved> {
+pub(crate) fn moved(old: Option<&Lock>, new: &Lock) -> Vec<Moved> {
     let (no_artifacts, no_images) = (BTreeMap::new(), BTreeMap::new());
     let (old_artifacts, old_images) = old.map_or((&no_artifacts, &no_images), |lock| (&lock.artifacts, &lock.images));
     let mut found = Vec::new();

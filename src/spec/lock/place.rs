@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// The tables of a lockfile whose entries have names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Table {
+pub(crate) enum Table {
     /// `[[package]]`.
     Package,
     /// `[[artifact]]`.
@@ -16,7 +16,7 @@ pub enum Table {
 /// The lines of the entries, from 1, by table, name and architecture; images have no architecture.
 ///
 /// The text is scanned in `kbake lock`'s own layout, in one pass: of a text in another layout, some entries are not found.
-pub fn places(text: &str) -> BTreeMap<(Table, String, Option<String>), usize> {
+pub(crate) fn places(text: &str) -> BTreeMap<(Table, String, Option<String>), usize> {
     let mut found = BTreeMap::new();
     let mut entry: Option<(Table, Option<(String, usize)>)> = None;
     for (index, line) in text.lines().enumerate() {

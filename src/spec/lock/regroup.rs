@@ -14,7 +14,7 @@ use crate::common::value::PackageName;
 ///
 /// # Errors
 /// None that input could cause.
-pub fn regroup(old: &Lock, request: &Request) -> Result<Option<Lock>> {
+pub(crate) fn regroup(old: &Lock, request: &Request) -> Result<Option<Lock>> {
     let Some(members) = members(old, request) else { return Ok(None) };
     let mut entries = Vec::new();
     for entry in old.entries() {

@@ -57,7 +57,7 @@ impl WantedArtifact {
 ///
 /// # Errors
 /// A part or an artifact without a definition.
-pub fn packages(sources: &Sources, recipes: &[Recipe]) -> Result<BTreeMap<SetName, Vec<Located<PackageName>>>> {
+pub(crate) fn packages(sources: &Sources, recipes: &[Recipe]) -> Result<BTreeMap<SetName, Vec<Located<PackageName>>>> {
     let mut sets: BTreeMap<SetName, Vec<Located<PackageName>>> = BTreeMap::new();
     sets.insert(SetName::Tool, sources.tools.clone());
     for recipe in recipes {
@@ -113,7 +113,7 @@ fn layers(recipes: &[Recipe]) -> Result<Vec<&Recipe>> {
 ///
 /// # Errors
 /// An artifact or an image without a definition.
-pub fn used_artifacts(sources: &Sources, recipes: &[Recipe]) -> Result<BTreeSet<ArtifactName>> {
+pub(crate) fn used_artifacts(sources: &Sources, recipes: &[Recipe]) -> Result<BTreeSet<ArtifactName>> {
     let mut used = BTreeSet::new();
     for recipe in layers(recipes)? {
         used.extend(bytes_of(sources, recipe)?.into_iter().map(|name| name.value.clone()));
@@ -164,7 +164,7 @@ impl Request {
 ///
 /// # Errors
 /// A part without a recipe.
-pub fn recipes_for(recipes: &[Recipe], role: &RoleName) -> Result<Vec<Recipe>> {
+pub(crate) fn recipes_for(recipes: &[Recipe], role: &RoleName) -> Result<Vec<Recipe>> {
     let layers = [base_layers(recipes)?, role_layers(recipes, role)?].concat();
     Ok(recipes.iter().filter(|recipe| layers.iter().any(|layer| layer.subject == recipe.subject)).cloned().collect())
 }
@@ -176,7 +176,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub fn of_channel(sources: &Sources) -> Result<Self> {
+    pub(super) fn of_channel(sources: &Sources) -> Result<Self> {
         let mut found = Wanted { artifacts: BTreeMap::new(), images: BTreeMap::new() };
         for (name, artifact) in &sources.artifacts {
             found.artifacts.extend(wanted(sources, &Located { value: name.clone(), place: artifact.place.clone() })?);

@@ -86,7 +86,7 @@ impl fmt::Display for Subject {
 }
 
 /// True for the text of a plan.
-pub fn is_plan(text: &str) -> bool {
+pub(crate) fn is_plan(text: &str) -> bool {
     text.starts_with(MAGIC)
 }
 
@@ -94,7 +94,7 @@ pub fn is_plan(text: &str) -> bool {
 ///
 /// # Errors
 /// A text that is not a plan, or that has two lines about one subject.
-pub fn lines(text: &str, name: &str) -> Result<BTreeMap<Subject, String>> {
+pub(crate) fn lines(text: &str, name: &str) -> Result<BTreeMap<Subject, String>> {
     if !is_plan(text) {
         return Err(Error::user(format!("{name} is not a plan")).hint("`kbake plan ROLE` prints one"));
     }
@@ -130,7 +130,7 @@ fn parse(line: &str) -> Option<(Subject, String)> {
 }
 
 /// All lines that differ, in the order of the plans' groups.
-pub fn compare(old: &BTreeMap<Subject, String>, new: &BTreeMap<Subject, String>) -> Vec<Change> {
+pub(crate) fn compare(old: &BTreeMap<Subject, String>, new: &BTreeMap<Subject, String>) -> Vec<Change> {
     let subjects: BTreeSet<&Subject> = old.keys().chain(new.keys()).collect();
     let change = |subject: &Subject| Change { subject: subject.clone(), old: old.get(subject).cloned(), new: new.get(subject).cloned() };
     subjects.into_iter().map(change).filter(|change| change.old != change.new).collect()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Made;
+use super::Extraction;
 use crate::common::value::{Sha256, TreePath, escape};
 
 /// One entry that a role adds.
@@ -47,7 +47,7 @@ pub enum PlannedKind {
         size: u64,
     },
     /// A file from artifacts: its bytes are made during the build.
-    Made(Made),
+    Extraction(Extraction),
     /// A symbolic link. Replaces a file or link of the base.
     Symlink(Vec<u8>),
     /// Nothing: the base's entry is removed.
@@ -94,7 +94,7 @@ impl PlannedNode {
             PlannedKind::Dir => format!("dir {}", meta()),
             PlannedKind::File(bytes) => format!("file {} {} {}", meta(), bytes.len(), Sha256::of(bytes)),
             PlannedKind::Named { digest, size } => format!("file {} {size} {digest}", meta()),
-            PlannedKind::Made(made) => format!("made {} {}", meta(), made.words()),
+            PlannedKind::Extraction(extraction) => format!("made {} {}", meta(), extraction.words()),
             PlannedKind::Symlink(target) => format!("symlink {path} {}", escape(target)),
             PlannedKind::Absent => format!("absent {path}"),
         }

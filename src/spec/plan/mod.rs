@@ -24,25 +24,27 @@
 //! symlink /etc/localtime /usr/share/zoneinfo/UTC
 //! ```
 
-pub mod compare;
+pub(crate) mod compare;
+mod extraction;
 mod file;
-mod made;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-pub use file::{Owner, PlannedKind, PlannedNode, Preset};
-pub use made::{BuiltImage, Extract, Form, Made, PulledImage};
+pub use extraction::Extraction;
+pub(crate) use extraction::{BuiltImage, FileSource, Form, PulledImage};
+pub use file::PlannedKind;
+pub(crate) use file::{Owner, PlannedNode, Preset};
 
 use crate::common::error::{Error, Result};
-use crate::common::value::{Arch, Epoch, Guid, RoleName, Sha256, TreePath};
+use crate::common::value::{Arch, Epoch, RoleName, Sha256, TreePath, Uuid, derived_uuid};
 
 /// The version of the plan's own text.
 const PLAN_FORMAT: u32 = 1;
 
 /// The version of everything that turns a plan into bytes, from the tree to the qcow2 file. Raise it whenever kbake makes other
 /// bytes from the same plan; the golden digests in `images/expected.toml` guard it.
-pub const IMAGE_FORMAT: u32 = 2;
+pub(crate) const IMAGE_FORMAT: u32 = 2;
 
 /// The size of the disk that the guest sees, in bytes: 20 GiB.
 const DISK_SIZE: u64 = 20 << 30;
@@ -55,12 +57,12 @@ const ROOT_SLACK: u64 = 512 << 20;
 const ROOT_LABEL: &str = "kbake-root";
 
 /// The UUID of a role's root filesystem. Rendered files name it (`/etc/fstab`, `grub.cfg`) before there is a plan.
-pub fn root_uuid(role: &RoleName) -> Guid {
+pub(crate) fn root_uuid(role: &RoleName) -> Uuid {
     guid("root filesystem", role)
 }
 
-fn guid(part: &str, role: &RoleName) -> Guid {
-    Guid::derived(&format!("kbake {part}"), role.as_str())
+fn guid(part: &str, role: &RoleName) -> Uuid {
+    derived_uuid(&format!("kbake {part}"), role.as_str())
 }
 
 /// A package by name and contents. Equal lists of packages install the same bytes.
@@ -165,12 +167,12 @@ impl Plan {
     }
 
     /// The root filesystem's UUID.
-    pub fn root_uuid(&self) -> Guid {
+    pub fn root_uuid(&self) -> Uuid {
         root_uuid(&self.inputs.role)
     }
 
     /// An identifier for a part of this role's disk: the same in every build, different for every role and part.
-    pub fn guid(&self, part: &str) -> Guid {
+    pub fn guid(&self, part: &str) -> Uuid {
         guid(part, &self.inputs.role)
     }
 

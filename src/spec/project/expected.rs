@@ -58,7 +58,7 @@ impl Expected {
 }
 
 /// The lines that record a build.
-pub fn lines(role: &RoleName, plan: &Sha256, tree: &Sha256, image: &Sha256) -> String {
+pub(crate) fn lines(role: &RoleName, plan: &Sha256, tree: &Sha256, image: &Sha256) -> String {
     format!("[{role}]\nplan = \"{plan}\"\ntree = \"{tree}\"\nimage = \"{image}\"\n")
 }
 

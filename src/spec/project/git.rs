@@ -15,12 +15,12 @@ const LOCKFILES: &str = "lockfiles/";
 ///
 /// # Errors
 /// A revision that git does not know, a folder outside of any repository, a host without git.
-pub fn lockfiles_at(folder: &Path, revision: &str) -> Result<BTreeMap<String, String>> {
+pub(crate) fn lockfiles_at(folder: &Path, revision: &str) -> Result<BTreeMap<String, String>> {
     if revision.is_empty() || revision.starts_with('-') {
-        return Err(Error::user(format!("`{}` is no git revision", revision.escape_debug())));
+        return Err(Error::user(format!("`{}` is not a git revision", revision.escape_debug())));
     }
     let unknown =
-        |error: Error| error.hint("name a revision as `git log` does, or two files that are there: lockfiles, plans or disk images");
+        |error: Error| error.hint("name a revision as `git log` prints it, or two existing files: lockfiles, plans or disk images");
     let commit = git(folder, &["rev-parse", "--verify", "--end-of-options", &format!("{revision}^{{commit}}")]).map_err(unknown)?;
     let commit = String::from_utf8_lossy(&commit).trim().to_owned();
     // Paths are relative to the folder, anywhere in the repository; `-z` leaves them unquoted.
@@ -28,7 +28,7 @@ pub fn lockfiles_at(folder: &Path, revision: &str) -> Result<BTreeMap<String, St
     let mut found = BTreeMap::new();
     for name in names.split(|&b| b == 0).filter_map(|name| std::str::from_utf8(name).ok()).filter(|name| name.ends_with(".lock")) {
         let text = git(folder, &["show", &format!("{commit}:./{name}")])?;
-        let text = String::from_utf8(text).map_err(|_| Error::user(format!("{name} at {revision} is no UTF-8 text")))?;
+        let text = String::from_utf8(text).map_err(|_| Error::user(format!("{name} at {revision} is not UTF-8 text")))?;
         found.insert(name.to_owned(), text);
     }
     Ok(found)
@@ -51,7 +51,7 @@ fn git(folder: &Path, args: &[&str]) -> Result<Vec<u8>> {
 
 /// True if a file lies in a git work tree and `git add` would add it. A file that git does not report as ignored counts as
 /// added.
-pub fn would_git_take(file: &Path) -> bool {
+pub(crate) fn would_git_add(file: &Path) -> bool {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (Ok(place), Some(name)) = (fsx::canonical(folder), file.file_name()) else { return false };
     if !place.ancestors().any(|folder| fsx::exists(&folder.join(".git")).unwrap_or(false)) {

@@ -11,8 +11,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-pub use expected::{Expected, lines as expected_lines};
-pub use git::{lockfiles_at, would_git_take};
+pub use expected::Expected;
+pub(crate) use expected::lines as expected_lines;
+pub(crate) use git::{lockfiles_at, would_git_add};
 
 use crate::common::document::nearest;
 use crate::common::error::{Error, Result};
@@ -50,7 +51,7 @@ pub trait Digests {
 
 /// Hashes every file when it is asked for, unless the user asks to stop.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading<'a>(pub &'a Cancel);
+pub(crate) struct Reading<'a>(pub &'a Cancel);
 
 impl Digests for Reading<'_> {
     fn of(&self, file: &OwnPath) -> Result<Option<(Sha256, u64)>> {
@@ -88,7 +89,7 @@ impl OwnPath {
             OwnPath::Typed(path) => match fsx::facts_followed(path)? {
                 None => Ok(None),
                 Some(facts) if facts.kind == fsx::Kind::File => fsx::open_read(path).map(Some),
-                Some(_) => Err(Error::user(format!("{} is no plain file", path.display()))),
+                Some(_) => Err(Error::user(format!("{} is not a regular file", path.display()))),
             },
         }
     }
@@ -129,7 +130,7 @@ pub struct Channel {
 
 /// A channel that another one is based on.
 #[derive(Debug)]
-pub struct Below {
+pub struct BaseChannel {
     /// Its sources.
     pub sources: Sources,
     /// Its lockfile, if it exists; an error in it is not one of the other channel's.
@@ -248,7 +249,7 @@ impl Project {
         let Some(bytes) = self.bytes(name)? else { return Ok(None) };
         String::from_utf8(bytes).map(Some).map_err(|e| {
             let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
-            Error::user(format!("{name} is no UTF-8 text (line {line})"))
+            Error::user(format!("{name} is not UTF-8 text (line {line})"))
         })
     }
 
@@ -330,7 +331,7 @@ impl Project {
             self.text(file)?.ok_or_else(|| Error::user(format!("{file} is missing")).hint("`kbake init` writes the shipped recipes"))
         };
         // The name becomes part of a path.
-        let named: ChannelName = name.parse().map_err(|_| Error::user(format!("`{}` is no channel name", name.escape_debug())))?;
+        let named: ChannelName = name.parse().map_err(|_| Error::user(format!("`{}` is not a channel name", name.escape_debug())))?;
         let known = self.channels()?;
         if !known.contains(&named.to_string()) {
             return Err(Error::user(format!("unknown channel `{named}`"))
@@ -358,14 +359,14 @@ impl Project {
     ///
     /// # Errors
     /// See [`Project::channel`], except for errors in the lockfiles.
-    pub fn bases(&self, name: &ChannelName) -> Result<Vec<Below>> {
+    pub fn bases(&self, name: &ChannelName) -> Result<Vec<BaseChannel>> {
         let mut files = Vec::new();
         self.sources(&format!("recipes/sources/{name}.toml"), &mut files)?;
         let below = |file: &String| {
             let sources = self.sources(file, &mut Vec::new())?;
             let lock_file = lock_name(sources.channel.as_str());
             let lock = self.text(&lock_file)?.map(|text| Lock::parse_merged(&text, &lock_file));
-            Ok(Below { sources, lock: lock.transpose() })
+            Ok(BaseChannel { sources, lock: lock.transpose() })
         };
         files.iter().skip(1).map(below).collect()
     }
@@ -472,6 +473,6 @@ impl Channel {
 }
 
 /// The lockfile of a channel, relative to the project.
-pub fn lock_name(channel: &str) -> String {
+pub(crate) fn lock_name(channel: &str) -> String {
     format!("lockfiles/{channel}.lock")
 }

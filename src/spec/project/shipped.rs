@@ -5,7 +5,7 @@ macro_rules! shipped {
 }
 
 /// Name and contents, sorted by name. A test compares the list with the folders.
-pub const FILES: &[(&str, &[u8])] = &shipped![
+pub(super) const FILES: &[(&str, &[u8])] = &shipped![
     ".taplo.toml",
     "images/expected.toml",
     "lockfiles/debian.lock",
@@ -50,12 +50,12 @@ pub const FILES: &[(&str, &[u8])] = &shipped![
 ];
 
 /// The contents of one file.
-pub fn get(name: &str) -> Option<&'static [u8]> {
+pub(super) fn get(name: &str) -> Option<&'static [u8]> {
     FILES.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
 }
 
 /// The names of the files directly below `folder` (with its final slash), without it.
-pub fn in_folder(folder: &str) -> Vec<String> {
+pub(super) fn in_folder(folder: &str) -> Vec<String> {
     FILES.iter().filter_map(|(name, _)| name.strip_prefix(folder)).filter(|name| !name.contains('/')).map(str::to_owned).collect()
 }
 

@@ -6,13 +6,13 @@ use std::str::FromStr;
 
 use crate::Result;
 use crate::common::document::{Located, Place, Section};
-use crate::common::value::{Arch, ArtifactName, PackageName, Reference, ReleaseVersion, TreePath};
+use crate::common::value::{Arch, ArtifactName, PackageName, Reference, ReleaseVersion, TreePath, shown_as_text};
 
 use super::entry::{AbsolutePath, Target};
 use super::{Mode, RecipePath};
 
 /// The versions of a channel, by the name that its artifacts and images refer to.
-pub type Versions = BTreeMap<ArtifactName, Located<ReleaseVersion>>;
+pub(crate) type Versions = BTreeMap<ArtifactName, Located<ReleaseVersion>>;
 
 /// An artifact: released bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,11 +136,6 @@ impl Template {
         let version = version.map(ToString::to_string).unwrap_or_default();
         self.0.replace("{url}", url).replace("{version}", &version).replace("{arch}", &arch.to_string())
     }
-
-    /// True if it contains `{version}`.
-    pub fn wants_version(&self) -> bool {
-        self.0.contains("{version}")
-    }
 }
 
 impl FromStr for Template {
@@ -171,11 +166,6 @@ impl fmt::Display for Template {
 pub struct MemberPath(String);
 
 impl MemberPath {
-    /// The path as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Its last component.
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()
@@ -191,16 +181,15 @@ impl FromStr for MemberPath {
         };
         match text.split('/').all(part) {
             true => Ok(MemberPath(text.to_owned())),
-            false => Err(format!("`{}` is no path in an archive: relative, without `.` and `..`, printable ASCII", text.escape_debug())),
+            false => Err(format!(
+                "`{}` is not a path in an archive: expected a relative one without `.` and `..`, in printable ASCII",
+                text.escape_debug()
+            )),
         }
     }
 }
 
-impl fmt::Display for MemberPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+shown_as_text!(MemberPath);
 
 /// `[versions]`.
 pub(super) fn versions(root: &mut Section) -> Result<Versions> {
@@ -355,7 +344,7 @@ impl Image {
 ///
 /// # Errors
 /// There is none of that name.
-pub fn version<'a>(versions: &'a Versions, name: &Located<ArtifactName>) -> Result<&'a ReleaseVersion> {
+pub(crate) fn version<'a>(versions: &'a Versions, name: &Located<ArtifactName>) -> Result<&'a ReleaseVersion> {
     versions.get(&name.value).map(|version| &version.value).ok_or_else(|| {
         let error = name.place.error(format!("`[versions]` has no `{}`", name.value));
         error.hint(format!("known: {}", versions.keys().map(ArtifactName::as_str).collect::<Vec<_>>().join(", ")))

@@ -14,7 +14,7 @@ struct Dead {
 }
 
 /// The folder of the certificates that go into the image's CA bundle.
-pub const AUTHORITIES: &str = "usr/local/share/ca-certificates";
+pub(crate) const AUTHORITIES: &str = "usr/local/share/ca-certificates";
 
 const BUNDLE: &str = "the bundle of CA certificates is made while `ca-certificates` is installed";
 const TRUST: &str = "`ca-certificates = [\"FILE.pem\"]` in the recipe adds to the bundle";
@@ -80,7 +80,7 @@ const DEAD: [Dead; 32] = {
 };
 
 /// The reason why a file or link at `path` would have no effect, and the alternative.
-pub fn why_dead(path: &TreePath) -> Option<(String, &'static str)> {
+pub(super) fn why_dead(path: &TreePath) -> Option<(String, &'static str)> {
     let listed = DEAD.iter().find(|dead| path.is_within(&TreePath::fixed(dead.path)));
     let said = |why: &str| format!("a file at {path} changes nothing: {why}");
     if let Some(dead) = listed {

@@ -1,7 +1,8 @@
 //! Kernel settings of a recipe: arguments in GRUB's menu, and modules to load at boot.
 
-use std::fmt;
 use std::str::FromStr;
+
+use crate::common::value::shown_as_text;
 
 /// One argument of the kernel's command line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,20 +11,15 @@ pub struct KernelArg(String);
 /// Arguments that kbake sets itself, or that would keep the image from booting.
 const OURS: [&str; 4] = ["root", "initrd", "BOOT_IMAGE", "ro"];
 
-impl KernelArg {
-    /// The argument as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FromStr for KernelArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let shown = text.escape_debug();
         if text.is_empty() || text.len() > 512 || !text.chars().all(|c| c.is_ascii_graphic() && c != '\'') {
-            return Err(format!("`{shown}` is no kernel argument: one word of printable ASCII without spaces and single quotes"));
+            return Err(format!(
+                "`{shown}` is not a kernel argument: expected one word of printable ASCII without spaces and single quotes"
+            ));
         }
         if let Some(ours) = OURS.into_iter().find(|ours| text.split('=').next() == Some(ours)) {
             return Err(format!("`{shown}` cannot be given: kbake writes `{ours}` itself, for the image's own root filesystem"));
@@ -37,11 +33,6 @@ impl FromStr for KernelArg {
 pub struct ModuleName(String);
 
 impl ModuleName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// True when `other`, from a module's file or list, is the same name: the kernel treats hyphens and underscores as equal.
     pub fn is_called(&self, other: &str) -> bool {
         self.0.replace('-', "_") == other.replace('-', "_")
@@ -60,17 +51,7 @@ impl FromStr for ModuleName {
     }
 }
 
-macro_rules! shown {
-    ($($name:ident),*) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )*};
-}
-
-shown!(KernelArg, ModuleName);
+shown_as_text!(KernelArg, ModuleName);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// A part without a recipe, with the nearest one that has one.
-pub fn base_layers(recipes: &[Recipe]) -> Result<Vec<&Recipe>> {
+pub(crate) fn base_layers(recipes: &[Recipe]) -> Result<Vec<&Recipe>> {
     with_parts(recipes, &Subject::Base)
 }
 
@@ -18,7 +18,7 @@ pub fn base_layers(recipes: &[Recipe]) -> Result<Vec<&Recipe>> {
 ///
 /// # Errors
 /// See [`base_layers`].
-pub fn role_layers<'a>(recipes: &'a [Recipe], role: &RoleName) -> Result<Vec<&'a Recipe>> {
+pub(crate) fn role_layers<'a>(recipes: &'a [Recipe], role: &RoleName) -> Result<Vec<&'a Recipe>> {
     with_parts(recipes, &Subject::Role(role.clone()))
 }
 

@@ -1,4 +1,4 @@
-//! Recipes and sources: a person's wishes as text without hashes, and their typed values.
+//! Recipes and sources, which people write: text without hashes, and their typed values.
 //!
 //! A recipe ([`Recipe`]) lists the contents of a role, or of the base that all roles share. A sources file ([`Sources`]) names
 //! the origins of a channel's artifacts and its trusted signing keys. No I/O: texts come in by name.
@@ -20,14 +20,15 @@ use crate::Result;
 use crate::common::document::{self, Located, Place, Section};
 use crate::common::value::{ArtifactName, PackageName, RoleName, TreePath};
 
-pub use artifact::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Release, Template, Unpack, Versions, version};
-pub use effect::AUTHORITIES;
-pub use entry::{Body, Entry, FileMode, Intent};
-pub use kernel::{KernelArg, ModuleName};
-pub use layer::{base_layers, role_layers};
-pub use name::{Mode, OwnerName, RecipePath, UnitName};
-pub use sources::{ChannelName, Keyring, Sources, Word};
-pub use user::User;
+pub(crate) use artifact::{Artifact, Image, ImageContent, Install, MemberPath, Origin, Release, Unpack, version};
+pub(crate) use effect::AUTHORITIES;
+pub(crate) use entry::{Body, Entry, FileMode, Intent};
+pub(crate) use kernel::{KernelArg, ModuleName};
+pub(crate) use layer::{base_layers, role_layers};
+pub(crate) use name::{Mode, OwnerName, RecipePath, UnitName};
+pub use sources::Sources;
+pub(crate) use sources::{ChannelName, Word};
+pub(crate) use user::User;
 
 const REMEDY: &str = "keep the lines that you want, remove the markers, then run `kbake lock`";
 
@@ -45,7 +46,7 @@ pub enum Subject {
 /// Parts of roles that kbake's own code renders, by the name of the recipe `recipes/parts/<name>.toml`, which lists the rest of
 /// the part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub(crate) enum Part {
     /// Add-ons that are applied to the API of a new cluster.
     Addons,
     /// The container runtime containerd.
@@ -80,7 +81,7 @@ impl Part {
     ];
 
     /// The part of this recipe name, if kbake's own code has one.
-    pub fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Part::ALL.iter().find(|(known, _)| *known == name).map(|(_, part)| *part)
     }
 }

@@ -25,7 +25,7 @@ impl FromStr for Mode {
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = text.chars().all(|c| ('0'..='7').contains(&c));
         if !digits || !(3..=4).contains(&text.len()) {
-            return Err(format!("`{}` is no mode: three or four octal digits, like \"0644\"", text.escape_debug()));
+            return Err(format!("`{}` is not a mode: expected three or four octal digits, like \"0644\"", text.escape_debug()));
         }
         u16::from_str_radix(text, 8).map(Mode).map_err(|error| error.to_string())
     }
@@ -55,7 +55,7 @@ impl FromStr for OwnerName {
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
         let first = |c: char| c.is_ascii_lowercase() || c == '_';
         if text.len() > 32 || !text.starts_with(first) || !text.chars().all(inner) {
-            return Err(format!("`{}` is no user or group name", text.escape_debug()));
+            return Err(format!("`{}` is not a user or group name", text.escape_debug()));
         }
         Ok(OwnerName(text.to_owned()))
     }
@@ -75,7 +75,7 @@ impl FromStr for UnitName {
         let inner = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
         let sound = text.rsplit_once('.').is_some_and(|(stem, kind)| !stem.is_empty() && UNIT_TYPES.contains(&kind));
         if !sound || text.len() > 255 || text.starts_with('.') || !text.chars().all(inner) {
-            return Err(format!("`{}` is no unit name like `etcd.service`", text.escape_debug()));
+            return Err(format!("`{}` is not a unit name like `etcd.service`", text.escape_debug()));
         }
         Ok(UnitName(text.to_owned()))
     }

@@ -1,11 +1,10 @@
 //! A channel's sources file: the archive's suite, its trusted signing keys, and the epoch of images.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::str::FromStr;
 
 use crate::common::document::{self, Located, Place, Section};
-use crate::common::value::{Arch, ArtifactName, Epoch, Fingerprint, MachineArch, PackageName, RoleName};
+use crate::common::value::{Arch, ArtifactName, Epoch, Fingerprint, MachineArch, PackageName, RoleName, shown_as_text};
 use crate::{Error, Result};
 
 use super::artifact::{self, Artifact, Image, ImageContent, Origin, Release, Versions};
@@ -193,20 +192,15 @@ impl ChannelName {
     pub fn usual() -> Self {
         ChannelName("upstream".into())
     }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl FromStr for ChannelName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match word(text, "-.") {
+        match word(text) {
             true => Ok(ChannelName(text.to_owned())),
-            false => Err(format!("`{}` is no channel name: a-z, 0-9 and inner `-` and `.`", text.escape_debug())),
+            false => Err(format!("`{}` is not a channel name: expected a-z, 0-9 and inner `-` and `.`", text.escape_debug())),
         }
     }
 }
@@ -215,40 +209,27 @@ impl FromStr for ChannelName {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Word(String);
 
-impl Word {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FromStr for Word {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match word(text, "-.") {
+        match word(text) {
             true => Ok(Word(text.to_owned())),
-            false => Err(format!("`{}` is no suite or component: a-z, 0-9, inner `-` and `.`", text.escape_debug())),
+            false => Err(format!("`{}` is not a suite or component: expected a-z, 0-9, inner `-` and `.`", text.escape_debug())),
         }
     }
 }
 
-fn word(text: &str, also: &str) -> bool {
+/// True for a word of a-z and 0-9 with inner `-` and `.`.
+fn word(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let inner = |c: char| plain(c) || also.contains(c);
+    let inner = |c: char| plain(c) || matches!(c, '-' | '.');
     text.len() <= 63 && text.starts_with(plain) && text.ends_with(plain) && text.chars().all(inner)
 }
 
 /// The path of a keyring on the host: absolute, and without characters that apt's own files cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyring(String);
-
-impl Keyring {
-    /// The path as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl FromStr for Keyring {
     type Err = String;
@@ -261,17 +242,7 @@ impl FromStr for Keyring {
     }
 }
 
-macro_rules! shown {
-    ($($name:ident),*) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )*};
-}
-
-shown!(ChannelName, Word, Keyring);
+shown_as_text!(ChannelName, Word, Keyring);
 
 /// A date-time with its offset from UTC, as seconds.
 fn epoch(time: Located<toml::value::Datetime>) -> Result<Epoch> {

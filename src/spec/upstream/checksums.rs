@@ -62,7 +62,7 @@ fn nothing<'a>(file: &str, filled: &[&str], names: impl Iterator<Item = &'a str>
         (None, _) => "it is empty".to_owned(),
         (Some(first), []) => {
             let start: String = first.chars().take(40).collect();
-            format!("it is no list of SHA-256 or SHA-512 checksums; it begins with `{}`", start.escape_debug())
+            format!("it is not a list of SHA-256 or SHA-512 checksums; it begins with `{}`", start.escape_debug())
         }
         (Some(_), names) => format!("it has nothing for `{file}`, but for {}", names.join(", ").escape_debug()),
     }

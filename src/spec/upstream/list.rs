@@ -43,7 +43,7 @@ impl List {
         }
         if reader.entries.is_empty() {
             let error = Error::user(format!("{file} has no list of checksums"));
-            return Err(error.hint("expected YAML as in Kubespray's checksums.yml: `kubelet_checksums:`, machine, `VERSION: sha256:…`"));
+            return Err(error.hint("expected YAML as in Kubespray's checksums.yml: `kubelet_checksums:`, below it the architecture, below it `VERSION: sha256:…`"));
         }
         // The name goes into the lock, whose text has no quotes or spaces there.
         let plain = |c: char| if c.is_ascii_graphic() && !"\"\\".contains(c) { c } else { '_' };
@@ -123,7 +123,7 @@ impl Reader<'_> {
             ([(_, list), (_, arch)], value) if !value.is_empty() => {
                 let hash = value.split_once(':').map_or(value, |(_, hash)| hash);
                 let digest = digest(hash).filter(|digest| value == hash || digest.to_string().eq_ignore_ascii_case(value));
-                let digest = digest.ok_or_else(|| wrong("this is no SHA-256 or SHA-512 digest"))?;
+                let digest = digest.ok_or_else(|| wrong("this is not a SHA-256 or SHA-512 digest"))?;
                 let version = key.strip_prefix('v').unwrap_or(key).to_owned();
                 let found = Listed { digest, line: number };
                 match self.entries.insert((list.clone(), arch.clone(), version), found) {

@@ -12,14 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use checksums::find;
-pub use list::{List, Listed};
+pub use list::List;
+pub(crate) use list::Listed;
 
 use crate::common::value::{Arch, ArtifactName, Digest, Reference, Sha256};
 use crate::spec::lock::{ArtifactSource, Lock, LockedArtifact, LockedImage, Request, Verified, WantedArtifact};
 use crate::{Error, Result};
 
 /// The source of answers for releases and registries.
-pub trait Publisher {
+pub(crate) trait Publisher {
     /// The text at an address; none if it does not exist.
     ///
     /// # Errors
@@ -47,7 +48,7 @@ pub trait Publisher {
 
 /// The locked entries to ask about again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Upgrade {
+pub(crate) enum Upgrade {
     /// Nothing.
     #[default]
     Nothing,
@@ -82,7 +83,7 @@ impl Upgrade {
 
 /// A person's choices for this run.
 #[derive(Debug, Clone, Default)]
-pub struct Choices {
+pub(crate) struct Choices {
     /// The entries to ask about again.
     pub upgrade: Upgrade,
     /// Checksums that are used before publishers are asked.
@@ -99,7 +100,7 @@ pub struct Choices {
 
 /// A file of the user's, for the architecture of images.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Own {
+pub(crate) struct Own {
     /// The name of the artifact that it replaces.
     pub name: ArtifactName,
     /// Its path: relative to the project, or absolute.
@@ -112,7 +113,7 @@ pub struct Own {
 
 /// A container image in an archive of the user's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnImage {
+pub(crate) struct OwnImage {
     /// The name of the image that it replaces.
     pub name: ArtifactName,
     /// Its full name on nodes.
@@ -125,7 +126,7 @@ pub struct OwnImage {
 
 /// Progress of locking.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// This address or registry is asked.
     Asking(String),
     /// The list has the digest.
@@ -177,7 +178,7 @@ pub enum Event {
 
 /// The locked artifacts and images of a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pins {
+pub(crate) struct Pins {
     /// By name and architecture.
     pub artifacts: BTreeMap<(ArtifactName, Arch), LockedArtifact>,
     /// By name.
@@ -188,7 +189,13 @@ pub struct Pins {
 ///
 /// # Errors
 /// The publisher's statement is missing or unreadable, and no list has the digest.
-pub fn lock(request: &Request, old: Option<&Lock>, choices: &Choices, publisher: &dyn Publisher, events: &dyn Fn(Event)) -> Result<Pins> {
+pub(crate) fn lock(
+    request: &Request,
+    old: Option<&Lock>,
+    choices: &Choices,
+    publisher: &dyn Publisher,
+    events: &dyn Fn(Event),
+) -> Result<Pins> {
     let mut run = Run { request, old, choices, publisher, events, texts: BTreeMap::new() };
     Ok(Pins { artifacts: run.artifacts()?, images: run.images()? })
 }

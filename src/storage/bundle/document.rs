@@ -66,7 +66,7 @@ struct Format {
 }
 
 /// A parsed index.
-pub struct Listed {
+pub(super) struct Listed {
     /// The manifests: content name, digest and size in bytes.
     pub manifests: Vec<(RoleName, Sha256, u64)>,
     /// The bundles that have the omitted blobs.
@@ -74,7 +74,7 @@ pub struct Listed {
 }
 
 /// A parsed manifest.
-pub struct Described {
+pub(super) struct Described {
     /// The configuration: digest and size in bytes.
     pub config: (Sha256, u64),
     /// The parts.
@@ -82,7 +82,7 @@ pub struct Described {
 }
 
 /// The index of a bundle.
-pub fn index(outline: &Outline) -> Vec<u8> {
+pub(super) fn index(outline: &Outline) -> Vec<u8> {
     let entry = |content: &Content| {
         let bytes = manifest(content);
         listed(&content.name, Sha256::of(&bytes), bytes.len() as u64)
@@ -105,7 +105,7 @@ fn listed(name: &RoleName, digest: Sha256, size: u64) -> Descriptor {
 }
 
 /// The manifest of a content.
-pub fn manifest(content: &Content) -> Vec<u8> {
+pub(super) fn manifest(content: &Content) -> Vec<u8> {
     let config = (Sha256::of(&content.config), content.config.len() as u64);
     text(&manifest_of(config, &content.parts))
 }
@@ -144,7 +144,7 @@ fn text<T: Serialize>(document: &T) -> Vec<u8> {
 ///
 /// # Errors
 /// Class `User` for a newer format or another kind of OCI layout, else class `Integrity`.
-pub fn read_index(bytes: &[u8]) -> Result<Listed> {
+pub(super) fn read_index(bytes: &[u8]) -> Result<Listed> {
     let bad = |why: String| broken("index.json", &why);
     let format: Format = serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
     match format.annotations.get(FORMAT_KEY).map(|text| text.parse::<u32>()) {
@@ -184,7 +184,7 @@ pub fn read_index(bytes: &[u8]) -> Result<Listed> {
 ///
 /// # Errors
 /// Class `Integrity`.
-pub fn read_manifest(bytes: &[u8], name: &RoleName) -> Result<Described> {
+pub(super) fn read_manifest(bytes: &[u8], name: &RoleName) -> Result<Described> {
     let what = format!("the manifest of `{name}`");
     let bad = |why: String| broken(&what, &why);
     let manifest: Manifest = strict(bytes, &what)?;

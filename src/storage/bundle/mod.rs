@@ -18,7 +18,7 @@
 
 mod document;
 mod layout;
-pub mod pieces;
+pub(crate) mod pieces;
 mod read;
 mod refuse;
 mod write;
@@ -36,7 +36,7 @@ use crate::common::value::{RoleName, Sha256, Sha512};
 use crate::formats::oci::DOCUMENT_MAX;
 
 /// The format that this code reads and writes.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// Size limit of the index, in bytes.
 const INDEX_MAX: u64 = 16 << 20;
 /// Total size limit of all manifests and configurations, in bytes: they are held in memory.

@@ -19,7 +19,7 @@ const FAT32_FULL: u64 = 4 << 30;
 const EARLY: u64 = 32 << 20;
 
 /// The name of piece `number` of the bundle `whole`.
-pub fn piece(whole: &Path, number: usize) -> PathBuf {
+pub(crate) fn piece(whole: &Path, number: usize) -> PathBuf {
     let mut name = OsString::from(whole);
     name.push(format!(".{number:0DIGITS$}"));
     name.into()
@@ -51,7 +51,7 @@ fn found(file: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
 ///
 /// # Errors
 /// `to`, or one of its pieces if it is `split`, is a file of the bundle `from` or its pieces' common name.
-pub fn refuse_over(to: &Path, split: bool, from: &Path) -> Result<()> {
+pub(crate) fn refuse_over(to: &Path, split: bool, from: &Path) -> Result<()> {
     let (first, stem) = found(from)?;
     let mut names = vec![first];
     if let Some(stem) = stem {
@@ -166,7 +166,7 @@ fn piece_size(split: u64) -> u64 {
 }
 
 /// A bundle being written, in temporary files.
-pub struct Output {
+pub(crate) struct Output {
     to: PathBuf,
     /// Size limit of a piece in bytes; none for one file.
     split: Option<u64>,
@@ -183,7 +183,7 @@ impl Output {
     ///
     /// # Errors
     /// [`crate::Class::NoSpace`] if the disk has fewer bytes free; an existing file that would be read as part of the bundle.
-    pub fn create(to: &Path, len: u64, split: Option<u64>) -> Result<Output> {
+    pub(crate) fn create(to: &Path, len: u64, split: Option<u64>) -> Result<Output> {
         let split = split.map(piece_size);
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fsx::create_closed(folder)?;
@@ -217,7 +217,7 @@ impl Output {
     }
 
     /// Syncs all files and renames them to their final names, which it returns.
-    pub fn finish(self) -> Result<Vec<PathBuf>> {
+    pub(crate) fn finish(self) -> Result<Vec<PathBuf>> {
         self.early.finish().map_err(|e| Error::io(format!("write {}", self.to.display()), &e))?;
         let mut names = Vec::new();
         for (number, file) in self.files.into_iter().enumerate() {

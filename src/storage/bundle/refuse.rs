@@ -5,7 +5,7 @@ use crate::common::value::escape;
 use crate::formats::oci::tar::{self, BLOCK};
 
 /// The place of an error in a bundle.
-pub enum Place<'a> {
+pub(super) enum Place<'a> {
     /// The first bytes.
     Start,
     /// The content of the file of this name.
@@ -24,7 +24,7 @@ pub enum Place<'a> {
 }
 
 /// The error at `place`.
-pub fn refuse(place: Place<'_>, why: &str) -> Error {
+pub(super) fn refuse(place: Place<'_>, why: &str) -> Error {
     match place {
         Place::Start => Error::user(format!("this is not a bundle: {why}"))
             .hint("`kbake bundle create` makes bundles; for a bundle in pieces, name the first piece or all in order"),

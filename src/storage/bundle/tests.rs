@@ -1,33 +1,21 @@
 //! A small bundle with every feature, its damaged and malicious variants, and bundles in pieces.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
 
 use super::pieces::{Files, Output, piece, refuse_over};
 use super::{Bytes, Content, Kind, Outline, Part, Taken, Visitor, documents, read, write};
+use crate::common::testing::Blobs;
 use crate::common::tree::ContentSource;
 use crate::common::value::{Cancel, Sha256, Sha512};
 use crate::formats::oci::tar::{self, END};
 use crate::{Class, Error, Result};
 
-/// Blobs by digest.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Blobs(BTreeMap<Sha256, Vec<u8>>);
-
-impl ContentSource for Blobs {
-    fn open(&self, digest: &Sha256, _: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        Ok(Box::new(self.0.get(digest).ok_or(io::ErrorKind::NotFound)?.as_slice()))
-    }
-}
-
-impl Blobs {
-    fn part(&mut self, kind: Kind, title: &str, bytes: &[u8]) -> Part {
-        let digest = Sha256::of(bytes);
-        self.0.insert(digest, bytes.to_vec());
-        Part { kind, title: title.to_owned(), digest, size: bytes.len() as u64, sha512: None, left_out: false }
-    }
+/// Adds a blob; returns it as a part of a bundle.
+fn part(blobs: &mut Blobs, kind: Kind, title: &str, bytes: &[u8]) -> Part {
+    Part { kind, title: title.to_owned(), digest: blobs.add(bytes), size: bytes.len() as u64, sha512: None, left_out: false }
 }
 
 /// Two contents that share blobs; one part is empty, one has a SHA-512.
@@ -35,11 +23,11 @@ fn sample() -> (Vec<Content>, Blobs) {
     let mut blobs = Blobs::default();
     let mut content = |name: &str, config: &str| {
         let mut parts = vec![
-            blobs.part(Kind::Plan, "plan", format!("plan of {name}\n").as_bytes()),
-            blobs.part(Kind::File, "recipes/base.toml", b"description = \"base\"\n"),
-            blobs.part(Kind::Package, "pool/main/h/hello/hello_1_all.deb", &[b'h'; 513]),
-            blobs.part(Kind::Artifact, "empty", b""),
-            blobs.part(Kind::Image, &format!("{name}.qcow2"), &name.as_bytes().repeat(170)),
+            part(&mut blobs, Kind::Plan, "plan", format!("plan of {name}\n").as_bytes()),
+            part(&mut blobs, Kind::File, "recipes/base.toml", b"description = \"base\"\n"),
+            part(&mut blobs, Kind::Package, "pool/main/h/hello/hello_1_all.deb", &[b'h'; 513]),
+            part(&mut blobs, Kind::Artifact, "empty", b""),
+            part(&mut blobs, Kind::Image, &format!("{name}.qcow2"), &name.as_bytes().repeat(170)),
         ];
         parts[2].sha512 = Some(Sha512::of([b'h'; 513]));
         Content { name: name.parse().unwrap(), config: config.as_bytes().to_vec(), parts }
@@ -77,15 +65,13 @@ impl Visitor for Keeper {
         Ok(())
     }
 
-    fn blob(&mut self, part: &Part, bytes: &mut Bytes<'_>) -> Result<Taken> {
+    fn blob(&mut self, _: &Part, bytes: &mut Bytes<'_>) -> Result<Taken> {
         let mut all = Vec::new();
         bytes.each(&mut |piece| {
             all.extend_from_slice(piece);
             Ok(())
         })?;
-        let found = Sha256::of(&all);
-        self.blobs.0.insert(part.digest, all);
-        Ok(Taken::Hashed(found))
+        Ok(Taken::Hashed(self.blobs.add(all)))
     }
 }
 
@@ -257,16 +243,15 @@ fn omitted_blobs_are_named_and_absent() {
     read(&mut &*bytes, &mut keeper).unwrap();
     assert_eq!(keeper.outline.unwrap().since(), &since);
     assert_eq!(outline.left_out().len(), 1);
-    assert!(!keeper.blobs.0.contains_key(&outline.left_out()[0].digest));
+    assert_eq!(keeper.blobs, blobs.without(&outline.left_out()[0].digest));
 }
 
 #[test]
 fn a_source_that_lies_about_a_size_is_found_out() {
     let (outline, blobs) = outline();
-    for change in [|bytes: &mut Vec<u8>| bytes.push(0), |bytes: &mut Vec<u8>| bytes.truncate(512)] {
-        let mut other = blobs.clone();
-        change(other.0.get_mut(&Sha256::of([b'h'; 513])).unwrap());
-        write(&outline, &other, &mut Vec::new(), &Cancel::new(), &|_| ()).unwrap_err();
+    let digest = Sha256::of([b'h'; 513]);
+    for lie in [&[b'h'; 514][..], &[b'h'; 512]] {
+        write(&outline, &blobs.lying(&digest, lie), &mut Vec::new(), &Cancel::new(), &|_| ()).unwrap_err();
     }
 }
 

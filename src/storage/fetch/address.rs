@@ -67,7 +67,7 @@ pub(super) fn server(url: &Url) -> String {
 
 /// `HOST` or `HOST:PORT` in canonical form for comparisons: lower case, international names in Punycode, without the
 /// default port of https. None if the text is anything else.
-pub fn host_key(text: &str) -> Option<String> {
+pub(crate) fn host_key(text: &str) -> Option<String> {
     let plain = !text.is_empty() && !text.contains(['/', '\\', '?', '#', '@']) && !text.contains(char::is_whitespace);
     let url = Url::parse(&format!("https://{text}/")).ok().filter(|_| plain)?;
     Some(host(&url))

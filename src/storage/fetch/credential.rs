@@ -22,7 +22,7 @@ pub(super) enum Credential {
 
 impl Credential {
     /// `request` with this credential in its `Authorization` header.
-    pub fn on(&self, request: RequestBuilder) -> RequestBuilder {
+    pub(super) fn on(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Credential::Basic(login) => request.basic_auth(&login.user, Some(login.password.expose_secret())),
             Credential::Bearer(token) => request.bearer_auth(token.expose_secret()),
@@ -49,7 +49,7 @@ pub(super) fn login_for(url: &Url, named: NamedBy, options: &Options) -> Option<
 ///
 /// # Errors
 /// A login that netrc cannot express.
-pub fn netrc(mirror: &str, options: &Options) -> Result<Option<SecretString>> {
+pub(crate) fn netrc(mirror: &str, options: &Options) -> Result<Option<SecretString>> {
     let Ok(url) = Url::parse(mirror) else { return Ok(None) };
     let Some(login) = login_for(&url, NamedBy::User, &Options { apt: AptAccess::Unknown, ..options.clone() }) else { return Ok(None) };
     let password = login.password.expose_secret();
@@ -118,7 +118,7 @@ pub(super) type CachedCredential = Mutex<Option<Arc<Credential>>>;
 
 impl CredentialCache {
     /// The cache entry of a scope, created empty.
-    pub fn entry(&self, scope: &Scope) -> Arc<CachedCredential> {
+    pub(super) fn entry(&self, scope: &Scope) -> Arc<CachedCredential> {
         Arc::clone(lock(&self.0).entry(scope.clone()).or_default())
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn refused(target: &Target, head: &Head, reason: String) -> SourceErr
 
 impl Broken {
     /// The error, and whether it is permanent.
-    pub fn why(self) -> (SourceError, bool) {
+    pub(super) fn why(self) -> (SourceError, bool) {
         match self.kind {
             BrokenKind::Unreachable => (SourceError::Unreachable(self.reason), false),
             BrokenKind::Cut => (SourceError::Other(self.reason), false),

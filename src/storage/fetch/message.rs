@@ -30,7 +30,7 @@ pub(super) struct Ask {
 
 impl Ask {
     /// A request for the whole resource at `url`.
-    pub fn get(url: Url) -> Ask {
+    pub(super) fn get(url: Url) -> Ask {
         Ask { url, from: 0, head: false, accept: None, credential: None, route: Route::Web, proxy: None }
     }
 }

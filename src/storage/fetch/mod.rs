@@ -29,7 +29,7 @@ mod token;
 mod web;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
@@ -37,11 +37,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-pub use address::host_key;
-pub use credential::netrc;
-pub use login::{Login, Machine};
-pub use options::{Apt, AptAccess, FindApt, Options};
-pub use query::{size, tag_digest, text};
+pub(crate) use address::host_key;
+pub(crate) use credential::netrc;
+pub use login::Login;
+pub(crate) use login::Machine;
+pub use options::Options;
+pub(crate) use options::{Apt, AptAccess};
+pub use query::tag_digest;
+pub(crate) use query::{size, text};
 
 use crate::common::error::{Error, Result};
 use crate::common::value::{Cancel, Digest, Reference};

@@ -23,7 +23,7 @@ pub struct Apt {
 }
 
 /// Finds the [`Apt`] settings for the given mirrors.
-pub type FindApt = dyn Fn(&[String]) -> Result<Apt> + Send + Sync;
+pub(crate) type FindApt = dyn Fn(&[String]) -> Result<Apt> + Send + Sync;
 
 /// The apt settings, which cost a process to find and are often not needed.
 #[derive(Clone, Default)]

@@ -42,12 +42,12 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Requires `rate` bytes per second over each `window`.
-    pub fn new(rate: u64, window: Duration) -> Self {
+    pub(super) fn new(rate: u64, window: Duration) -> Self {
         Pace { window, least: (u128::from(rate) * window.as_millis() / 1000) as u64, since: now(), bytes: 0 }
     }
 
     /// The required pace: lower if there is no untried source left.
-    pub fn of(options: &Options, has_choice: bool) -> Self {
+    pub(super) fn of(options: &Options, has_choice: bool) -> Self {
         match has_choice {
             true => Pace::new(options.choice_rate.max(options.min_rate), options.choice_window.min(options.idle_timeout)),
             false => Pace::new(options.min_rate, options.idle_timeout),
@@ -55,7 +55,7 @@ impl Pace {
     }
 
     /// Counts `bytes`. False if they arrive too slowly.
-    pub fn keeps(&mut self, bytes: u64) -> bool {
+    pub(super) fn keeps(&mut self, bytes: u64) -> bool {
         self.bytes += bytes;
         if self.since.elapsed() < self.window {
             return true;

@@ -20,7 +20,7 @@ pub(super) const MAX_MANIFEST: u64 = 4 << 20;
 ///
 /// # Errors
 /// [`Class::Network`]: no target delivered it, or `offline` is set; [`Class::Integrity`]: not UTF-8; [`Class::Interrupted`].
-pub fn text(url: &str, max: u64, options: &Options, cancel: &Cancel) -> Result<Option<String>> {
+pub(crate) fn text(url: &str, max: u64, options: &Options, cancel: &Cancel) -> Result<Option<String>> {
     let options = &options.settled(!options.offline && source::is_rewritten(url, options))?;
     let targets = web_targets(url, options);
     let named = name(&targets);
@@ -44,7 +44,7 @@ pub fn text(url: &str, max: u64, options: &Options, cancel: &Cancel) -> Result<O
 
 /// The size in bytes of the file at `url` according to its server; none if the server does not say, or cannot be asked. The
 /// locked size only limits a download; the digest decides about its content.
-pub fn size(url: &str, options: &Options, cancel: &Cancel) -> Option<u64> {
+pub(crate) fn size(url: &str, options: &Options, cancel: &Cancel) -> Option<u64> {
     if options.offline {
         return None;
     }

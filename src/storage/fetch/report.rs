@@ -101,7 +101,7 @@ pub(super) fn failed(failed: &[(&Want, &SourceErrors)], untried: &[&Want], wante
     }
     if let Some((want, _)) = failed.iter().find(|(_, failed)| failed.sources.iter().any(|(_, why)| matches!(why, SourceError::Unsized(_))))
     {
-        error = error.hint(format!("`kbake lock --upgrade {}` locks its size, which then becomes the limit", want.name));
+        error = error.hint(format!("`kbake lock --upgrade {}` locks its size, which then becomes the limit", locked_as(want)));
     }
     if failed.len() > LISTED {
         error = error.detail(format!("and {} more", failed.len() - LISTED));
@@ -210,7 +210,7 @@ fn ways_out(mut error: Error, missing: &[&Want]) -> Error {
     });
     if let Some(site) = &site {
         error = error.hint(format!(
-            "use your own mirror: `--rewrite {site}/=https://MIRROR/`, or a local folder: `--rewrite {site}/=file:/FOLDER/`"
+            "use your own mirror: `--rewrite {site}/=https://MIRROR/`, or a local folder: `--rewrite {site}/=file:///FOLDER/`"
         ));
     }
     if let Some(registry) = registry {

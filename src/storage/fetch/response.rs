@@ -45,7 +45,7 @@ pub(super) enum Verdict {
 }
 
 impl Head {
-    pub fn of(response: &Response, asked: &Url) -> Head {
+    pub(super) fn of(response: &Response, asked: &Url) -> Head {
         let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Head {
             status: response.status().as_u16(),
@@ -62,17 +62,17 @@ impl Head {
     }
 
     /// True for a 401 of the server itself, not of one that it redirected to.
-    pub fn is_challenge(&self) -> bool {
+    pub(super) fn is_challenge(&self) -> bool {
         self.status == 401 && self.redirected.is_none()
     }
 
     /// True if the server says that the resource does not exist.
-    pub fn is_absent(&self) -> bool {
+    pub(super) fn is_absent(&self) -> bool {
         matches!(self.status, 404 | 410)
     }
 
     /// Judges the response to a request from byte `from` on for an artifact of `size` bytes.
-    pub fn judge(&self, from: u64, size: Option<u64>) -> Verdict {
+    pub(super) fn judge(&self, from: u64, size: Option<u64>) -> Verdict {
         match self.status {
             200 => self.judge_whole(from, size),
             206 if from == 0 => Verdict::Refuse("answered 206 Partial Content to a request for the whole file".to_owned()),
@@ -112,19 +112,19 @@ impl Head {
     }
 
     /// True if the content type is that of a web page.
-    pub fn is_html(&self) -> bool {
+    pub(super) fn is_html(&self) -> bool {
         let kind = self.content_type.as_deref().unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
         kind == "text/html" || kind == "application/xhtml+xml"
     }
 
     /// The reason text for a web page.
-    pub fn html(&self) -> String {
+    pub(super) fn html(&self) -> String {
         let via = self.redirected.as_ref().map(|url| format!(", redirected to {url}")).unwrap_or_default();
         format!("answered with an HTML page{via}: likely a login portal or a proxy")
     }
 
     /// The reason text for a refusal.
-    pub fn answered(&self) -> String {
+    pub(super) fn answered(&self) -> String {
         let name = reqwest::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         format!("answered {} {}", self.status, name.unwrap_or("")).trim_end().to_owned()
     }

@@ -34,13 +34,13 @@ pub(super) enum Route {
 
 impl Target {
     /// A target with the login that fits its address.
-    pub fn of(url: Url, named: NamedBy, route: Route, options: &Options) -> Target {
+    pub(super) fn of(url: Url, named: NamedBy, route: Route, options: &Options) -> Target {
         let login = credential::login_for(&url, named, options).map(|login| Arc::new(Credential::Basic(login)));
         Target { url, accept: None, scope: None, login, route }
     }
 
     /// True if the request carries a login, also one in the address.
-    pub fn has_login(&self) -> bool {
+    pub(super) fn has_login(&self) -> bool {
         self.login.is_some() || !self.url.username().is_empty() || self.url.password().is_some()
     }
 }

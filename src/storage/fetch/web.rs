@@ -31,7 +31,7 @@ struct RouteClient {
 }
 
 impl<'a> Web<'a> {
-    pub fn new(options: &'a Options, cancel: &'a Cancel) -> Web<'a> {
+    pub(super) fn new(options: &'a Options, cancel: &'a Cancel) -> Web<'a> {
         let of_apt = options.apt.known().map_or_else(|| options.proxies.clone(), |apt| apt.proxies.clone());
         let of_apt = of_apt.map(|proxy| proxy_with_login(proxy, options));
         let routes = [options.proxies.clone(), of_apt].map(|proxies| RouteClient { proxies, client: Mutex::default() });
@@ -39,7 +39,7 @@ impl<'a> Web<'a> {
     }
 
     /// Sends a request. The response arrives as messages.
-    pub fn ask(&self, mut ask: Ask) -> Result<Transfer<'_>> {
+    pub(super) fn ask(&self, mut ask: Ask) -> Result<Transfer<'_>> {
         let RouteClient { proxies, client } = &self.routes[ask.route as usize];
         ask.proxy = client::proxy(proxies, &ask.url)?;
         let mut held = lock(client);
@@ -55,7 +55,7 @@ impl<'a> Web<'a> {
     }
 
     /// A request for the whole resource at `target`, with its credential.
-    pub fn request(&self, target: &Target) -> Ask {
+    pub(super) fn request(&self, target: &Target) -> Ask {
         let (accept, credential, route) = (target.accept, self.credential(target), target.route);
         Ask { accept, credential, route, ..Ask::get(target.url.clone()) }
     }
@@ -77,7 +77,7 @@ pub(super) struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// The next message. Fails on cancellation.
-    pub fn next(&self) -> Result<Message> {
+    pub(super) fn next(&self) -> Result<Message> {
         loop {
             self.cancel.check()?;
             match self.messages.recv_timeout(LOOK) {

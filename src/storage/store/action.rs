@@ -13,9 +13,9 @@ use crate::common::fsx::{self, Batch, Stamp};
 use crate::common::value::Sha256;
 
 /// The kind of entries of composed blobs.
-pub const COMPOSED: &str = "composed";
+pub(crate) const COMPOSED: &str = "composed";
 /// The kind of entries that name a part of composed blobs by its inputs. Such an entry is needed as long as its blob is.
-pub const FRAMES: &str = "frames";
+pub(crate) const FRAMES: &str = "frames";
 /// One day in seconds.
 const DAY: i64 = 24 * 60 * 60;
 
@@ -194,7 +194,7 @@ pub(super) fn entry(root: &Path, kind: &str, key: &Sha256) -> Result<Action, Mis
     let unsound = |why: &str| Miss::Unsound(why.to_owned());
     let bytes = match small::read(&path(root, kind, key)).map_err(|e| Miss::Unreadable(e.message().to_owned()))? {
         Small::Absent => return Err(Miss::Absent),
-        Small::Odd(why) => return Err(Miss::Unreadable(why)),
+        Small::Unusable(why) => return Err(Miss::Unreadable(why)),
         Small::Bytes(bytes) => bytes,
     };
     let entry: Entry = serde_json::from_slice(&bytes).map_err(|e| unsound(&e.to_string()))?;

@@ -43,7 +43,7 @@ impl Store {
         let Some(file) = self.blob(&hint.digest)? else { return Ok(None) };
         match file.sha512() {
             Ok(found) if found == *digest => {
-                self.prove(digest, hint.digest);
+                self.check_alias(digest, hint.digest);
                 Ok(Some(hint.digest))
             }
             Ok(_) => {
@@ -63,14 +63,14 @@ impl Store {
     }
 
     /// The lock that a process holds from before its blobs are renamed until their aliases are written.
-    pub(super) fn alias_turn(&self, cancel: &Cancel) -> Result<PlanLock> {
+    pub(super) fn alias_lock(&self, cancel: &Cancel) -> Result<PlanLock> {
         self.plan_lock(&Sha256::of("aliases"), cancel, &|| {})
     }
 
     /// Records that `blob`, which is in the store, has `digest`: the caller has hashed its bytes.
     pub(super) fn put_alias(&self, digest: &Sha512, blob: Blob) -> Result<()> {
         self.write_alias(digest, blob)?;
-        self.prove(digest, blob.digest);
+        self.check_alias(digest, blob.digest);
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl Store {
         self.put_action(KIND, &key(digest), &Action { outputs: [(BLOB.to_owned(), blob)].into() })
     }
 
-    fn prove(&self, digest: &Sha512, name: Sha256) {
+    fn check_alias(&self, digest: &Sha512, name: Sha256) {
         self.proved.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, name);
     }
 }

@@ -26,20 +26,20 @@ pub struct BlobFile {
 }
 
 /// Reads a whole blob.
-pub type VerifyingReader = Verifying<BlobFile>;
+pub(crate) type VerifyingReader = Verifying<BlobFile>;
 /// Reads a part of a blob that has a digest of its own.
-pub type RangeReader<'a> = Verifying<&'a BlobFile>;
+pub(crate) type RangeReader<'a> = Verifying<&'a BlobFile>;
 
 impl BlobFile {
     /// Opens a blob's file; none if it is absent. A link, pipe or folder in its place, or a file without read permission, is
     /// damage: in this store it goes to quarantine, in a lower store it counts as absent.
     pub(super) fn open(path: PathBuf, disposal: Disposal, digest: Sha256, cancel: &Cancel) -> Result<Option<BlobFile>> {
-        match fsx::look(&path, Links::Refused) {
+        match fsx::open_regular(&path, Links::Refused) {
             Ok(Opened::Absent) => return Ok(None),
             Ok(Opened::File(file, meta)) => {
                 return Ok(Some(BlobFile { file, path, disposal, digest, size: meta.len(), cancel: cancel.clone() }));
             }
-            Ok(Opened::Odd(_)) => {}
+            Ok(Opened::Special(_)) => {}
             Err(e) if e.kind() == ErrorKind::PermissionDenied => {}
             Err(e) => return Err(Error::io(format!("open {}", path.display()), &e)),
         }
@@ -59,7 +59,7 @@ impl BlobFile {
 
     /// The file's stamp, which changes whenever the file does.
     pub(super) fn stamp(&self) -> Result<Stamp> {
-        let meta = self.file.metadata().map_err(|e| Error::io(format!("look at {}", self.path.display()), &e))?;
+        let meta = self.file.metadata().map_err(|e| Error::io(format!("stat {}", self.path.display()), &e))?;
         Ok(Stamp::of_metadata(&meta))
     }
 
@@ -82,7 +82,7 @@ impl BlobFile {
     /// whole blob is hashed, and it goes to quarantine if it is damaged.
     pub fn range(&self, offset: u64, len: u64, digest: Sha256) -> Result<RangeReader<'_>> {
         if offset.checked_add(len).is_none_or(|end| end > self.size) {
-            return Err(self.blame(&format!("{len} bytes from byte {offset} on were expected, it has {}", self.size)));
+            return Err(self.mismatch(&format!("{len} bytes from byte {offset} on were expected, it has {}", self.size)));
         }
         Verifying::new(self, offset, len, digest)
     }
@@ -155,7 +155,7 @@ impl BlobFile {
     }
 
     /// The error for a failed expectation (`mismatch`) of a reader: either the blob is damaged, or the expectation is wrong.
-    pub(super) fn blame(&self, mismatch: &str) -> Error {
+    pub(super) fn mismatch(&self, mismatch: &str) -> Error {
         match self.verify() {
             Err(damage) => damage,
             Ok(()) => Error::integrity(format!("blob {} does not have the expected content", self.digest))
@@ -233,7 +233,7 @@ impl<B: Borrow<BlobFile>> Verifying<B> {
 
     fn fail(&mut self, mismatch: &str) -> Error {
         let blob = self.blob.borrow();
-        let error = blob.blame(mismatch);
+        let error = blob.mismatch(mismatch);
         self.hasher = HasherState::Failed(error.clone());
         error
     }

@@ -22,9 +22,9 @@ impl Store {
     /// I/O errors, except those of reading the file itself.
     pub fn examine(&self, digest: &Sha256, aliases: &[Sha256]) -> Result<Examined> {
         let path = self.own_path(digest);
-        let odd = match fsx::odd_at(&path, Links::Refused) {
+        let odd = match fsx::special_at(&path, Links::Refused) {
             Some(odd) => Some(format!("it is {odd}, not a regular file")),
-            None => small::is_odd(&path).then(|| "permission to read it is denied".to_owned()),
+            None => small::is_unusable(&path).then(|| "permission to read it is denied".to_owned()),
         };
         let Some(file) = self.own_blob(digest)? else {
             let damage = match odd {

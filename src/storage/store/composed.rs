@@ -160,7 +160,7 @@ impl Store {
         let text = self.insert(list.text().as_bytes())?;
         for part in list.parts.iter().chain([&text]) {
             // A blob writer keeps an existing file, which may be damaged; verify it before its bytes become part of another blob.
-            self.sound(&part.digest)?.ok_or_else(gone)?;
+            self.open_verified(&part.digest)?.ok_or_else(gone)?;
         }
         let composed = self.open_list(&list, Sha256::of(""))?.ok_or_else(gone)?;
         let stamps = composed.bytes.stamps()?;
@@ -363,7 +363,7 @@ impl<'a> Composed<'a> {
 
     fn settle(&self, hasher: Hasher) -> Result<()> {
         let found = hasher.finish();
-        if found == self.digest { Ok(()) } else { Err(self.blame(&found)) }
+        if found == self.digest { Ok(()) } else { Err(self.mismatch(&found)) }
     }
 
     fn failed(&self, e: &io::Error) -> Error {
@@ -371,7 +371,7 @@ impl<'a> Composed<'a> {
     }
 
     /// The error for bytes without the digest: a part is damaged, or the entry names wrong stretches.
-    fn blame(&self, found: &Sha256) -> Error {
+    fn mismatch(&self, found: &Sha256) -> Error {
         let mut damaged = self.bytes.parts.iter().filter_map(|part| part.verify().err());
         if let Some(error) = damaged.next() {
             // Moves every damaged part to quarantine, so that one more run is enough.

@@ -22,7 +22,7 @@ impl Disposal {
     pub(super) fn mark(store: &Path, digest: &Sha256, stamp: &Stamp) -> PathBuf {
         let Stamp { dev, ino, size, mtime_ns, ctime_ns } = stamp;
         let which = Sha256::of(format!("{dev} {ino} {size} {mtime_ns} {ctime_ns}")).to_string();
-        store.join("quarantine").join(format!("{digest}.{}.{}", &which[..16], super::DISTRUST))
+        store.join("quarantine").join(format!("{digest}.{}.{}", &which[..16], super::LOWER_BLOB))
     }
 }
 
@@ -33,6 +33,6 @@ impl Disposal {
     /// A thing in this store that cannot be moved: the blob could not be written.
     pub(super) fn clear(&self, path: &Path) -> Result<()> {
         let Disposal::Quarantine(to) = self else { return Ok(()) };
-        fsx::clear(path, Some(to), &small::is_odd)
+        fsx::clear(path, Some(to), &small::is_unusable)
     }
 }

@@ -71,7 +71,7 @@ impl PieceKind {
 
 /// The needs of roots, by name.
 #[derive(Debug, Default)]
-pub struct Needed {
+pub(crate) struct Needed {
     /// Action entries.
     pub actions: BTreeSet<(String, Sha256)>,
     /// Blobs named by the roots, and outputs of the actions.
@@ -82,7 +82,7 @@ pub struct Needed {
 
 impl Needed {
     /// The needs of these roots.
-    pub fn by<'a>(roots: impl IntoIterator<Item = &'a Root>, inventory: &Inventory) -> Needed {
+    pub(crate) fn by<'a>(roots: impl IntoIterator<Item = &'a Root>, inventory: &Inventory) -> Needed {
         let mut needed = Needed::default();
         for root in roots {
             needed.plans.insert(root.current.history.plan.digest);
@@ -134,7 +134,7 @@ fn aliased(inventory: &Inventory, name: &(String, Sha256)) -> Option<Sha256> {
 }
 
 /// The collection for a store with `inventory`.
-pub fn plan(inventory: &Inventory, limits: &Limits) -> Collection {
+pub(crate) fn plan(inventory: &Inventory, limits: &Limits) -> Collection {
     let live = inventory.roots.iter().filter(|(_, life, _)| *life != Liveness::Dead).map(|(root, ..)| root);
     let needed = Needed::by(live, inventory);
     let (rubbish, mut candidates) = unneeded(inventory, &needed);
@@ -158,7 +158,7 @@ pub fn plan(inventory: &Inventory, limits: &Limits) -> Collection {
 }
 
 /// The total size of a store in bytes.
-pub fn total(inventory: &Inventory) -> u64 {
+pub(crate) fn total(inventory: &Inventory) -> u64 {
     let Inventory { roots, odd_roots, actions, claims, blobs, rest } = inventory;
     let pieces = roots.iter().map(|(.., piece)| piece).chain(odd_roots).chain(actions.values().map(|(_, piece)| piece));
     let pieces = pieces.chain(claims.values()).chain(blobs.values()).chain(rest.iter().map(|(_, piece)| piece));

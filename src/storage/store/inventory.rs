@@ -14,7 +14,7 @@ use crate::common::fsx::{self, Stamp};
 use crate::common::value::Sha256;
 
 /// Seconds since 1970.
-pub type Moment = i64;
+pub(crate) type Moment = i64;
 
 /// A file of the store, or a folder in it with all that it holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,8 +148,8 @@ impl Store {
         inventory.rest.extend(locks.map(|piece| (Rest::Lock, piece)));
         for piece in self.pieces("quarantine")? {
             let rest = match piece.path.extension().and_then(OsStr::to_str) {
-                Some(super::DISTRUST) if self.is_stale_mark(&self.root().join(&piece.path)) => Rest::StaleStamp,
-                Some(super::DISTRUST | super::DOUBT) => Rest::Distrust,
+                Some(super::LOWER_BLOB) if self.is_stale_mark(&self.root().join(&piece.path)) => Rest::StaleStamp,
+                Some(super::LOWER_BLOB | super::LOWER_ACTION) => Rest::Distrust,
                 _ => Rest::Quarantine,
             };
             inventory.rest.push((rest, piece));

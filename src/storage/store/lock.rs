@@ -29,8 +29,8 @@ impl Store {
     /// must then look again whether the other process has done the work.
     pub fn plan_lock(&self, key: &Sha256, cancel: &Cancel, on_wait: &dyn Fn()) -> Result<PlanLock> {
         let path = self.root().join("locks").join(key.to_string());
-        if fsx::odd_at(&path, Links::Refused).is_some() {
-            fsx::clear(&path, None, &|path| fsx::odd_at(path, Links::Refused).is_some())?;
+        if fsx::special_at(&path, Links::Refused).is_some() {
+            fsx::clear(&path, None, &|path| fsx::special_at(path, Links::Refused).is_some())?;
         }
         Ok(PlanLock { _file: acquire(&path, Access::Exclusive, cancel, on_wait)? })
     }
@@ -41,7 +41,7 @@ impl Store {
 pub(super) fn acquire(path: &Path, access: Access, cancel: &Cancel, on_wait: &dyn Fn()) -> Result<File> {
     loop {
         let file = acquire_once(path, access, cancel, on_wait)?;
-        if fsx::is_at(&file, path).map_err(|e| Error::io(format!("look at {}", path.display()), &e))? {
+        if fsx::is_at(&file, path).map_err(|e| Error::io(format!("stat {}", path.display()), &e))? {
             return Ok(file);
         }
     }
@@ -49,9 +49,9 @@ pub(super) fn acquire(path: &Path, access: Access, cancel: &Cancel, on_wait: &dy
 
 /// Opens the lock file at `path`, creating it if needed.
 fn open(path: &Path) -> Result<File> {
-    if let Some(odd) = fsx::odd_at(path, Links::Refused) {
+    if let Some(odd) = fsx::special_at(path, Links::Refused) {
         let word = quote(&path.display().to_string());
-        return Err(fsx::no_file(path, odd).hint(format!("remove it: rm -r {word}")));
+        return Err(fsx::not_a_file(path, odd).hint(format!("remove it: rm -r {word}")));
     }
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
     let file = change::create(OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).custom_flags(flags), path);
@@ -74,7 +74,7 @@ fn acquire_once(path: &Path, access: Access, cancel: &Cancel, on_wait: &dyn Fn()
 /// Takes a shared lock at `path`, if the file can be opened and its filesystem has locks. Another user's store may allow
 /// neither.
 pub(super) fn acquire_to_read(path: &Path, cancel: &Cancel, on_wait: &dyn Fn()) -> Result<Option<File>> {
-    let Ok(Opened::File(file, _)) = fsx::look(path, Links::Refused) else { return Ok(None) };
+    let Ok(Opened::File(file, _)) = fsx::open_regular(path, Links::Refused) else { return Ok(None) };
     Ok(wait(&file, FlockOperation::NonBlockingLockShared, cancel, on_wait)?.is_ok().then_some(file))
 }
 

@@ -43,7 +43,7 @@ impl Lower {
             (_, Some(FORMAT)) => {}
             (_, Some(number)) => return Err(odd(format!("its format is {number}, this kbake knows {FORMAT}"))),
             (Small::Absent, None) => return Err(odd("it has no file `format`".to_owned())),
-            (Small::Odd(why), None) => return Err(odd(format!("its file `format` is unusable: {why}"))),
+            (Small::Unusable(why), None) => return Err(odd(format!("its file `format` is unusable: {why}"))),
             (Small::Bytes(_), None) => return Err(odd("its file `format` is not valid".to_owned())),
         }
         for folder in ["blobs/sha256", "actions"] {
@@ -128,7 +128,7 @@ impl Store {
         }
         if !places.is_empty() {
             // The text is informational.
-            self.write_small(&self.doubt(kind, key), &places)?;
+            self.write_small(&self.distrust_mark(kind, key), &places)?;
         }
         self.remove_action(kind, key)
     }
@@ -136,12 +136,12 @@ impl Store {
     /// The lower stores to look up for an action.
     pub(super) fn trusted(&self, kind: &str, key: &Sha256) -> &[Lower] {
         // If the mark cannot be checked, assume that it exists: the action is then run here.
-        let doubted = !self.lower.is_empty() && fsx::exists(&self.doubt(kind, key)).unwrap_or(true);
-        if doubted { &[] } else { &self.lower }
+        let is_distrusted = !self.lower.is_empty() && fsx::exists(&self.distrust_mark(kind, key)).unwrap_or(true);
+        if is_distrusted { &[] } else { &self.lower }
     }
 
-    fn doubt(&self, kind: &str, key: &Sha256) -> PathBuf {
-        self.root.join("quarantine").join(format!("{kind}-{key}.{}", super::DOUBT))
+    fn distrust_mark(&self, kind: &str, key: &Sha256) -> PathBuf {
+        self.root.join("quarantine").join(format!("{kind}-{key}.{}", super::LOWER_ACTION))
     }
 
     /// True if the damaged file that the mark at `path` names is gone or has been replaced.

@@ -25,8 +25,8 @@ mod check;
 mod claim;
 mod composed;
 mod disposal;
-pub mod gc;
-pub mod inventory;
+pub(crate) mod gc;
+pub(crate) mod inventory;
 mod list;
 mod lock;
 mod lower;
@@ -36,7 +36,7 @@ mod root;
 mod scratch;
 mod small;
 mod source;
-pub mod usage;
+pub(crate) mod usage;
 mod write;
 
 #[cfg(test)]
@@ -47,18 +47,18 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-pub use action::{Action, COMPOSED, FRAMES, Lookup, Miss};
-pub use blob::{BlobFile, RangeReader, Verifying, VerifyingReader};
-pub use check::Examined;
+pub use action::{Action, Lookup};
+pub(crate) use action::{COMPOSED, FRAMES, Miss};
+pub(crate) use blob::{BlobFile, Verifying, VerifyingReader};
 pub use claim::ImageClaim;
-pub use composed::{Composed, ComposedReader, Stretch, Stretches};
-pub use list::Found;
-pub use lock::PlanLock;
-pub use lower::Lower;
-pub use partial::{Claim, Partial, Whole};
+pub(crate) use composed::{Stretch, Stretches};
+pub(crate) use lock::PlanLock;
+pub(crate) use lower::Lower;
+pub use partial::Claim;
+pub(crate) use partial::{Partial, Whole};
 pub use root::{Generation, History, Owner, Root};
 pub use source::StoreSource;
-pub use write::{BlobWriter, Unplaced};
+pub(crate) use write::{BlobWriter, Unplaced};
 
 use self::disposal::Disposal;
 use self::small::Small;
@@ -82,9 +82,9 @@ const PARTIAL: &str = "partial-";
 /// Name prefix of work folders in `tmp/`.
 const WORK: &str = "work-";
 /// File extension in `quarantine/` of the marks for damaged blobs of lower stores.
-const DISTRUST: &str = "lower";
+const LOWER_BLOB: &str = "lower";
 /// File extension in `quarantine/` of the marks for actions for which lower stores are not trusted.
-const DOUBT: &str = "distrust";
+const LOWER_ACTION: &str = "distrust";
 
 /// A command's access to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -281,7 +281,7 @@ impl Store {
     ///
     /// # Errors
     /// A damaged file, which is then in quarantine.
-    pub fn sound(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
+    pub fn open_verified(&self, digest: &Sha256) -> Result<Option<BlobFile>> {
         let Some(blob) = self.plain(digest)? else { return Ok(None) };
         let stamp = blob.stamp()?;
         let known = |store: &Store| store.hashed.lock().unwrap_or_else(PoisonError::into_inner).get(digest) == Some(&stamp);
@@ -368,7 +368,7 @@ impl Store {
                         .hint("use that kbake, or point $KBAKE_STORE at another folder"));
                 }
                 _ => {
-                    let odd = if let Small::Odd(odd) = &text { Some(odd.clone()) } else { None };
+                    let odd = if let Small::Unusable(odd) = &text { Some(odd.clone()) } else { None };
                     let error = Error::user(format!("{} is not a valid store format file", path.display()));
                     return Err(odd
                         .into_iter()

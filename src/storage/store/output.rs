@@ -28,7 +28,7 @@ impl Store {
     /// # Errors
     /// A missing or damaged blob.
     pub fn export(&self, digest: &Sha256, to: &Path, mode: u32) -> Result<()> {
-        let stamp = match (self.sound(digest)?, self.composed(digest)?) {
+        let stamp = match (self.open_verified(digest)?, self.composed(digest)?) {
             (Some(blob), _) => fsx::copy_file(blob.file(), to, mode, &self.cancel).map_err(|error| no_room(error, to, blob.size()))?,
             (None, Some(composed)) => composed.export(to, mode).map_err(|error| no_room(error, to, composed.size()))?,
             (None, None) => {

@@ -106,8 +106,8 @@ impl Store {
             if self.resolve(digest, size)?.is_some() {
                 return Ok(Claim::Present);
             }
-            if fsx::odd_at(&path, Links::Refused).is_some() {
-                fsx::clear(&path, None, &|path| fsx::odd_at(path, Links::Refused).is_some())?;
+            if fsx::special_at(&path, Links::Refused).is_some() {
+                fsx::clear(&path, None, &|path| fsx::special_at(path, Links::Refused).is_some())?;
             }
             let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
             let mut options = OpenOptions::new();
@@ -137,7 +137,7 @@ impl Store {
             return Ok(true);
         }
         // Between the rename of a blob and the writing of its alias, another process has neither a download nor a findable blob.
-        drop(self.alias_turn(cancel)?);
+        drop(self.alias_lock(cancel)?);
         Ok(self.resolve(digest, size)?.is_none())
     }
 }
@@ -280,7 +280,7 @@ impl Store {
                 files.push((temp, self.own_path(&blob.digest)));
             }
         }
-        let _turn = (!aliases.is_empty()).then(|| self.alias_turn(&self.cancel)).transpose()?;
+        let _turn = (!aliases.is_empty()).then(|| self.alias_lock(&self.cancel)).transpose()?;
         // Also syncs the folder for blobs that other processes have just renamed: the caller relies on all of them.
         fsx::place_all(files, &self.root().join("blobs/sha256"), BLOB_MODE)?;
         aliases.iter().try_for_each(|(digest, blob)| self.put_alias(digest, *blob))

@@ -14,7 +14,7 @@ pub(super) enum Small {
     /// Nothing.
     Absent,
     /// Not a usable file; the reason, for messages.
-    Odd(String),
+    Unusable(String),
     /// The file's bytes.
     Bytes(Vec<u8>),
 }
@@ -24,7 +24,7 @@ impl Small {
     pub(super) fn bytes(self) -> Option<Vec<u8>> {
         match self {
             Small::Bytes(bytes) => Some(bytes),
-            Small::Absent | Small::Odd(_) => None,
+            Small::Absent | Small::Unusable(_) => None,
         }
     }
 }
@@ -35,21 +35,21 @@ impl Small {
 /// I/O errors.
 pub(super) fn read(path: &Path) -> Result<Small> {
     let failed = |e: std::io::Error| Error::io(format!("read {}", path.display()), &e);
-    let file = match fsx::look(path, Links::Refused) {
+    let file = match fsx::open_regular(path, Links::Refused) {
         Ok(Opened::Absent) => return Ok(Small::Absent),
-        Ok(Opened::Odd(odd)) => return Ok(Small::Odd(format!("it is {odd}, not a regular file"))),
-        Ok(Opened::File(_, meta)) if meta.len() > fsx::TEXT_MAX => return Ok(Small::Odd("it is too long".to_owned())),
+        Ok(Opened::Special(kind)) => return Ok(Small::Unusable(format!("it is {kind}, not a regular file"))),
+        Ok(Opened::File(_, meta)) if meta.len() > fsx::TEXT_MAX => return Ok(Small::Unusable("it is too long".to_owned())),
         Ok(Opened::File(file, _)) => file,
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => return Ok(Small::Odd("permission to read it is denied".to_owned())),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => return Ok(Small::Unusable("permission to read it is denied".to_owned())),
         Err(e) => return Err(failed(e)),
     };
     fsx::read_all(file, path, fsx::TEXT_MAX).map(Small::Bytes)
 }
 
 /// True if the store's readers cannot use the content at `path` as a file.
-pub(super) fn is_odd(path: &Path) -> bool {
-    match fsx::look(path, Links::Refused) {
-        Ok(found) => matches!(found, Opened::Odd(_)),
+pub(super) fn is_unusable(path: &Path) -> bool {
+    match fsx::open_regular(path, Links::Refused) {
+        Ok(found) => matches!(found, Opened::Special(_)),
         // Other errors (I/O, limits of this process) say nothing about the file.
         Err(e) => e.kind() == ErrorKind::PermissionDenied,
     }

@@ -24,7 +24,7 @@ impl ContentSource for StoreSource<'_> {
                 .into());
         };
         if blob.size() != size {
-            return Err(blob.blame(&format!("{size} bytes were expected, it has {}", blob.size())).into());
+            return Err(blob.mismatch(&format!("{size} bytes were expected, it has {}", blob.size())).into());
         }
         Ok(Box::new(Verifying::whole(blob)?))
     }

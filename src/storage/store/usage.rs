@@ -9,11 +9,11 @@ use crate::common::value::Sha256;
 
 /// The classes of things in a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
+pub(crate) enum Class {
     /// Fetched blobs.
     Input,
     /// Output blobs of actions of this kind.
-    Made(String),
+    Output(String),
     /// Plans, and the provenance of their lines.
     Plan,
     /// Blobs that nothing names.
@@ -26,7 +26,7 @@ pub enum Class {
 
 /// A number of things and their total size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// The number of things.
     pub count: u64,
     /// Their total size in bytes.
@@ -35,7 +35,7 @@ pub struct Tally {
 
 /// The disk usage of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// By class: the total, and the part that a collection without limits removes.
     pub classes: BTreeMap<Class, [Tally; 2]>,
     /// By root, in the order of the inventory.
@@ -44,7 +44,7 @@ pub struct Usage {
 
 /// The disk usage of one root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootUsage {
+pub(crate) struct RootUsage {
     /// The owner.
     pub owner: Owner,
     /// The reason why the root is live, if it is.
@@ -57,20 +57,20 @@ pub struct RootUsage {
 
 impl Tally {
     /// Adds one thing.
-    pub fn add(&mut self, bytes: u64) {
+    pub(crate) fn add(&mut self, bytes: u64) {
         *self = self.and(Tally { count: 1, bytes });
     }
 
     /// The sum of both.
     #[must_use]
-    pub fn and(self, other: Tally) -> Tally {
+    pub(crate) fn and(self, other: Tally) -> Tally {
         Tally { count: self.count + other.count, bytes: self.bytes + other.bytes }
     }
 }
 
 impl Usage {
     /// The usage of a store with `inventory`.
-    pub fn of(inventory: &Inventory) -> Usage {
+    pub(crate) fn of(inventory: &Inventory) -> Usage {
         let classes = classes(inventory);
         let mut usage = Usage { classes: BTreeMap::new(), roots: roots(inventory) };
         let mut add = |which: usize, class: Class, bytes| usage.classes.entry(class).or_default()[which].add(bytes);
@@ -86,14 +86,14 @@ impl Usage {
     }
 
     /// The sum of all classes: the total, and the part that a collection without limits removes.
-    pub fn total(&self) -> [Tally; 2] {
+    pub(crate) fn total(&self) -> [Tally; 2] {
         let sum = |which: usize| self.classes.values().fold(Tally::default(), |sum, both| sum.and(both[which]));
         [sum(0), sum(1)]
     }
 }
 
 /// The classes of all named blobs. A fetched blob is an input, whatever else names it.
-pub fn classes(inventory: &Inventory) -> BTreeMap<Sha256, Class> {
+pub(crate) fn classes(inventory: &Inventory) -> BTreeMap<Sha256, Class> {
     let mut classes = BTreeMap::new();
     let mut name = |digest: Sha256, class: Class| {
         let there = classes.entry(digest).or_insert_with(|| class.clone());
@@ -109,14 +109,14 @@ pub fn classes(inventory: &Inventory) -> BTreeMap<Sha256, Class> {
         }
     }
     for (key, (action, _)) in &inventory.actions {
-        let class = if Store::is_alias(&key.0) { Class::Input } else { Class::Made(key.0.clone()) };
+        let class = if Store::is_alias(&key.0) { Class::Input } else { Class::Output(key.0.clone()) };
         action.iter().flat_map(|action| action.outputs.values()).for_each(|blob| name(blob.digest, class.clone()));
     }
     classes
 }
 
 /// The class of a piece, given the `classes` of all named blobs.
-pub fn class_of(classes: &BTreeMap<Sha256, Class>, what: &PieceKind) -> Class {
+pub(crate) fn class_of(classes: &BTreeMap<Sha256, Class>, what: &PieceKind) -> Class {
     match what {
         PieceKind::Root(_) | PieceKind::Action(..) | PieceKind::Claim(_) => Class::Entry,
         PieceKind::Blob(digest) => classes.get(digest).cloned().unwrap_or(Class::Loose),

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use kbake::common::tree::{Content, Kind, Layer, Meta, Node, Segment, Tree};
-use kbake::common::value::{Cancel, Epoch, Sha256, TreePath};
-use kbake::formats::disk::ext4::{self, Params, Size};
-use kbake::formats::disk::{ContentSource, Data};
-use kbake::storage::bundle::{self, Outline, Part};
-use kbake::storage::store::{Access, Action, Generation, History, ImageClaim, Owner, Root, Store};
+use kbake::bundle::{self, Outline, Part};
+use kbake::disk::ext4::{self, Params, Size};
+use kbake::disk::{ContentSource, Data};
+use kbake::store::{Access, Action, Generation, History, ImageClaim, Owner, Root, Store};
+use kbake::tree::{Content, Kind, Layer, Meta, Node, Segment, Tree};
+use kbake::value::{Cancel, Epoch, Sha256, TreePath};
 
 #[path = "../../../src/formats/archive/tar/tests/build.rs"]
 pub mod build;
@@ -186,7 +186,7 @@ pub const BUNDLE_INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vn
 pub const BUNDLE_MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.kbake.role.v1","config":{"mediaType":"application/vnd.kbake.role.config.v1+json","digest":"sha256:@C@","size":@CS@},"layers":[{"mediaType":"application/vnd.kbake.plan.v1","digest":"sha256:@B@","size":@BS@,"annotations":{"org.opencontainers.image.title":"plan"}}]}"#;
 pub const BUNDLE_CONFIG: &str = "{}";
 
-/// What a bundle's configuration says of a role, whose plan is the blob.
+/// A bundle's configuration for a role, whose plan is the blob.
 pub fn described() -> String {
     let zeros = "0".repeat(64);
     let plan = Sha256::of(BLOB);
@@ -318,7 +318,7 @@ pub fn qcow2() -> Vec<Vec<u8>> {
     vec![small_qcow2(false), small_qcow2(true), old, large]
 }
 
-/// Where the disk of [`plain_qcow2`] begins in its file.
+/// The offset of the disk of [`plain_qcow2`] in its file, in bytes.
 pub const PLAIN_AT: u64 = 3 << 16;
 
 /// A disk, uncompressed and in order, as an image.

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::ground::Held;
 use crate::build::base::{Deb, Ground, How, Mode, Spec, build};
+use crate::common::testing::Blobs;
 use crate::common::tree::{Content, Kind, Node, Tree};
 use crate::common::value::{Arch, Cancel, Epoch, Sha256, TreePath};
 use crate::formats::archive::Memory;
@@ -129,7 +129,8 @@ fn more_packages_go_on_top_of_a_base() {
     let ground = tree.unwrap();
     let more = |memory: &Memory| {
         let debs = vec![deb(folder.path(), "two", "Pre-Depends: one\n", None)];
-        let spec = Spec { ground: Some(Ground { tree: &ground, source: &Held(memory) }), debs, ..spec(folder.path(), &[]) };
+        let spec =
+            Spec { ground: Some(Ground { tree: &ground, source: &Blobs::from(memory.blobs.clone()) }), debs, ..spec(folder.path(), &[]) };
         build_in(folder.path(), &spec, &Cancel::new(), &|_| {})
     };
     let (tree, found) = more(&memory);
@@ -182,7 +183,7 @@ fn bad_packages_are_named_and_nothing_is_left() {
         (&|spec| spec.mmdebstrap.digest = Sha256::of("x"), Class::Integrity, "hash mismatch for `mmdebstrap`"),
         (&|spec| spec.mmdebstrap = spec.debs[2].clone(), Class::Integrity, "/usr/bin/mmdebstrap is not in it"),
         (&|spec| spec.debs[2].version = "2-1".into(), Class::Integrity, "expected one 2-1 all, found one 1-1 all"),
-        (&|spec| spec.debs[2].name = "../one".into(), Class::User, "`../one` is no package name"),
+        (&|spec| spec.debs[2].name = "../one".into(), Class::User, "`../one` is not a package name"),
         (&|spec| drop(spec.debs.remove(0)), Class::User, "none of them is essential"),
         (&|spec| spec.debs[2].path.push("none"), Class::User, "cannot open"),
         (&|spec| spec.epoch = Epoch::from_seconds(i64::from(i32::MAX)).unwrap(), Class::User, "clock is behind the epoch"),

@@ -1,28 +1,16 @@
 //! A base in the form of a tar.
 
-use std::io::{self, Read};
 use std::process::Command;
 
 use crate::build::base::ground::write;
-use crate::common::tree::{Content, ContentSource, Kind, Layer, Meta, Node, Tree};
-use crate::common::value::{Sha256, TreePath};
-use crate::formats::archive::{Memory, Policy, Sink, tar};
-
-/// Contents in memory.
-pub struct Held<'a>(pub &'a Memory);
-
-impl ContentSource for Held<'_> {
-    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        match self.0.blobs.get(digest) {
-            Some(bytes) if bytes.len() as u64 == size => Ok(Box::new(&bytes[..])),
-            _ => Err(io::Error::other("it is not held")),
-        }
-    }
-}
+use crate::common::testing::Blobs;
+use crate::common::tree::{Content, Kind, Layer, Meta, Node, Tree};
+use crate::common::value::TreePath;
+use crate::formats::archive::{Memory, Policy, tar};
 
 /// A tree with one entry of each kind in a base, and its contents.
-fn sample() -> (Tree, Memory) {
-    let mut memory = Memory::default();
+fn sample() -> (Tree, Blobs) {
+    let mut blobs = Blobs::default();
     let mut tree = Tree::new(Meta::new(0o755, 0, 0, 7));
     let mut add = |path: &str, mode, owner, kind| {
         let mut meta = Meta::new(mode, owner, owner + 1, 1_700_000_000);
@@ -31,7 +19,7 @@ fn sample() -> (Tree, Memory) {
         }
         tree.insert(TreePath::fixed(path), Node { meta, kind, layer: Layer::Base }).unwrap();
     };
-    let mut blob = |bytes: &[u8]| Kind::File(memory.put(&TreePath::fixed("x"), bytes.len() as u64, &mut &*bytes).unwrap());
+    let mut blob = |bytes: &[u8]| Kind::File(blobs.content(bytes));
     let long = format!("usr/{}/{}", "n".repeat(90), "m".repeat(120));
     add("etc", 0o755, 0, Kind::Dir);
     add("etc/empty", 0o444, 0, Kind::File(Content::Inline([].into())));
@@ -46,33 +34,31 @@ fn sample() -> (Tree, Memory) {
     add("usr/z", 0o644, 3, blob(b"zz"));
     add("usr/a", 0o644, 3, Kind::HardLink(TreePath::fixed("usr/z")));
     add("var", 0o1777, 0, Kind::Dir);
-    (tree, memory)
+    (tree, blobs)
 }
 
-fn text(tree: &Tree, source: &dyn ContentSource) -> Vec<u8> {
+fn text(tree: &Tree, blobs: &Blobs) -> Vec<u8> {
     let mut out = Vec::new();
-    write(tree, source, &mut out).unwrap();
+    write(tree, blobs, &mut out).unwrap();
     out
 }
 
 #[test]
 fn what_is_written_reads_as_the_same_tree() {
-    let (tree, memory) = sample();
-    let archive = text(&tree, &Held(&memory));
+    let (tree, blobs) = sample();
+    let archive = text(&tree, &blobs);
     let mut found = Memory::default();
     let again = tar::read(&*archive, &Policy::system("it", Layer::Base), &mut found).unwrap();
     assert_eq!(again.to_text(), tree.to_text());
-    for (digest, bytes) in &memory.blobs {
-        assert_eq!(&found.blobs[digest], bytes);
-    }
+    assert!(blobs.iter().all(|(digest, bytes)| found.blobs[digest] == bytes));
 }
 
 #[test]
 fn gnu_tar_understands_it() {
-    let (tree, memory) = sample();
+    let (tree, blobs) = sample();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("it.tar");
-    std::fs::write(&path, text(&tree, &Held(&memory))).unwrap();
+    std::fs::write(&path, text(&tree, &blobs)).unwrap();
     let listed = Command::new("tar")
         .args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "-tvvf"])
         .arg(&path)
@@ -99,6 +85,6 @@ fn what_no_base_has_is_refused() {
     let mut tree = Tree::new(Meta::new(0o755, 0, 0, 0));
     let node = Node { meta: Meta::new(0o600, 0, 0, 0), kind: Kind::CharDev { major: 1, minor: 3 }, layer: Layer::Base };
     tree.insert(TreePath::fixed("null"), node).unwrap();
-    let error = write(&tree, &Held(&Memory::default()), &mut Vec::new()).unwrap_err();
+    let error = write(&tree, &Blobs::default(), &mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("/null of the base"), "{error}");
 }

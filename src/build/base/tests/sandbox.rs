@@ -11,7 +11,7 @@ use crate::{Class, Error, Result};
 /// Runs a script in the sandbox: its output, or the error.
 fn run(script: &str) -> Result<String> {
     let command = sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", script]);
-    sandbox::run(command, "the script", &|_| {}, &Cancel::new(), text)
+    sandbox::run(command, "the script", None, &|_| {}, &Cancel::new(), text)
 }
 
 fn text(output: &mut dyn Read) -> Result<String> {
@@ -74,10 +74,11 @@ fn the_first_failure_is_the_one_that_is_told() {
         Err(Error::integrity("hostile"))
     };
     // A writer without end: it must not block kbake, and its own complaint is a consequence.
-    let error = sandbox::run(start("exec yes"), "yes", &|_| {}, &Cancel::new(), refuse).unwrap_err();
+    let error = sandbox::run(start("exec yes"), "yes", None, &|_| {}, &Cancel::new(), refuse).unwrap_err();
     assert_eq!(error.message(), "hostile");
     // A writer that fails: the reader's complaint about the truncation is a consequence.
-    let error = sandbox::run(start("printf short; echo why >&2; exit 4"), "it", &|_| {}, &Cancel::new(), refuse).unwrap_err().to_string();
+    let error =
+        sandbox::run(start("printf short; echo why >&2; exit 4"), "it", None, &|_| {}, &Cancel::new(), refuse).unwrap_err().to_string();
     assert!(error.contains("it failed (exit status: 4)\n  why"), "{error}");
 }
 
@@ -86,7 +87,7 @@ fn lines_of_strangers_stay_short_and_reach_no_terminal() {
     let lines = Mutex::new(Vec::new());
     let script = "printf '\\033[2Ja\\n' >&2; head -c 200000 /dev/zero | tr '\\0' x >&2";
     let command = sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", script]);
-    sandbox::run(command, "it", &|line| lines.lock().unwrap().push(line.to_owned()), &Cancel::new(), text).unwrap();
+    sandbox::run(command, "it", None, &|line| lines.lock().unwrap().push(line.to_owned()), &Cancel::new(), text).unwrap();
     let lines = lines.into_inner().unwrap();
     assert_eq!(lines[0], "\\u{1b}[2Ja");
     assert!(lines.len() == 5 && lines.iter().all(|line| line.len() < 1 << 16), "{:?}", lines.iter().map(String::len).collect::<Vec<_>>());
@@ -102,7 +103,7 @@ fn only_what_is_shared_is_there() {
     let shares = [Share::read(&read, "a/b"), Share::change(&change, "c")];
     let script = "cat /a/b/file; touch /c/new; touch /a/b/new || mount -o remount,bind,rw /a/b || umount /a/b || echo; ls / /usr /etc /dev";
     let command = sandbox::command(Mode::of_caller(), HOST_PATH, &shares, &["sh", "-c", script]);
-    let said = sandbox::run(command, "it", &|_| {}, &Cancel::new(), text).unwrap();
+    let said = sandbox::run(command, "it", None, &|_| {}, &Cancel::new(), text).unwrap();
     let (first, listed) = said.split_once('\n').unwrap();
     assert_eq!(first, "seen");
     assert!(change.join("new").exists() && !read.join("new").exists());
@@ -137,14 +138,18 @@ fn a_stop_ends_all_processes_at_once() {
             flag.store(true, std::sync::atomic::Ordering::Relaxed);
         }
     };
-    let error = sandbox::run(command, "sleep", &stop, &cancel, text).unwrap_err();
+    let error = sandbox::run(command, "sleep", None, &stop, &cancel, text).unwrap_err();
     assert_eq!(error.class(), Class::Interrupted);
     assert!(began.into_inner(), "it had begun");
     for word in ["98765.25", "98765.5", "98765.75"] {
         assert!(!lives(word), "sleep {word} outlived its sandbox");
     }
     let never = sandbox::command(Mode::of_caller(), HOST_PATH, &[], &["sh", "-c", "exit 0"]);
-    assert_eq!(sandbox::run(never, "it", &|_| {}, &cancel, text).unwrap_err().class(), Class::Interrupted, "nothing is started any more");
+    assert_eq!(
+        sandbox::run(never, "it", None, &|_| {}, &cancel, text).unwrap_err().class(),
+        Class::Interrupted,
+        "nothing is started any more"
+    );
 }
 
 #[test]

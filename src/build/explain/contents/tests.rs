@@ -3,17 +3,12 @@ use std::io::Write as _;
 
 use super::super::origin::tests::resolved_of;
 use super::*;
+use crate::build::testing::offline;
 use crate::common::error::Class;
-use crate::common::report::Silent;
+use crate::common::testing::shared::packages;
 use crate::common::value::{Cancel, Sha256};
 use crate::formats::inspect::contents::tests::{go_program, old_go_program};
-use crate::storage::fetch;
 use crate::storage::store::{Access, Store};
-
-#[allow(clippy::duplicate_mod, reason = "each of those who share this builder has it to itself, as integration tests have")]
-#[path = "../../../../tests/packages/mod.rs"]
-#[allow(dead_code, reason = "hostile packages are others' tests")]
-mod packages;
 
 fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
@@ -104,14 +99,7 @@ fn bill_of(inputs: &BTreeMap<&'static str, Vec<Vec<u8>>>, fetched: &dyn Fn(&str,
             store.insert(part).unwrap();
         }
     }
-    let bake = Bake {
-        store: &store,
-        fetch: fetch::Options { offline: true, ..fetch::Options::default() },
-        host_mirrors: &|_| Ok(Vec::new()),
-        jobs: 1,
-        report: &Silent,
-        cancel: &cancel,
-    };
+    let bake = offline(&store, &cancel);
     bake.bill(&resolved(inputs))
 }
 

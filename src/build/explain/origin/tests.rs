@@ -1,24 +1,16 @@
 use super::*;
-use crate::build::bill;
 use crate::build::pipeline::{accounts, overlay, resolve, units};
-use crate::common::tree::{Content, ContentSource, Meta, Node};
-use crate::common::value::{Arch, Digest, RoleName, Sha256};
-use crate::spec::lock::{ArtifactSource, Entry, Lock, LockedArtifact, LockedImage, Request, SetName};
+use crate::build::{bill, testing};
+use crate::common::testing::Blobs;
+use crate::common::tree::{Content, Meta, Node};
+use crate::common::value::{Arch, ArtifactName, Digest, RoleName, Sha256};
+use crate::spec::lock::{Request, SetName};
 use crate::spec::plan::PlannedNode;
 use crate::spec::project::{Channel, Project};
 use crate::spec::recipe::{Recipe, Sources, Subject};
 
+/// The rest of the sources file after [`testing::SOURCES_HEAD`].
 const SOURCES: &str = r#"
-channel = "test"
-kind = "debian-packages"
-suite = "bookworm"
-components = ["main"]
-arch = "amd64"
-keyring = "/k.gpg"
-keys = ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
-epoch = 2026-07-11T10:16:37Z
-tools = ["grub-pc-bin", "mmdebstrap"]
-
 [versions]
 etcd = "3.6.8"
 pause = "3.10.2"
@@ -53,12 +45,6 @@ version = "pause"
 reference = "registry.k8s.io/pause:{version}"
 from = "pause"
 command = ["/usr/local/bin/catatonit"]
-"#;
-
-const BASE: &str = r#"description = "base"
-packages = ["one"]
-[units]
-mask = ["a.service"]
 "#;
 
 const PART: &str = r#"description = "a part"
@@ -98,20 +84,6 @@ enable = [
 /// The digest and the length of the locked bytes under a name.
 pub(crate) type Bytes<'a> = &'a dyn Fn(&str) -> (Sha256, u64);
 
-fn locked(name: &str, set: SetName, bytes: Bytes) -> Entry {
-    let (sha256, size) = bytes(name);
-    Entry {
-        name: name.parse().unwrap(),
-        version: "1.5-2".parse().unwrap(),
-        arch: "amd64".parse().unwrap(),
-        source: format!("pool/main/x/{name}/{name}_1_amd64.deb").parse().unwrap(),
-        size,
-        sha256,
-        verified: format!("openpgp:{}", "A".repeat(40)).parse().unwrap(),
-        sets: [set].into(),
-    }
-}
-
 fn resolved() -> Resolved {
     resolved_of(&|name| (Sha256::of(name), 1))
 }
@@ -119,57 +91,26 @@ fn resolved() -> Resolved {
 /// The role of these tests, with these bytes: packages, the artifacts `etcd` and `unused`, the image `coredns`.
 pub(crate) fn resolved_of(bytes: Bytes) -> Resolved {
     let role: RoleName = "node".parse().unwrap();
-    let sources = Sources::parse("recipes/sources/test.toml", SOURCES, None).unwrap();
+    let sources = Sources::parse("recipes/sources/test.toml", &[testing::SOURCES_HEAD, SOURCES].concat(), None).unwrap();
     let recipes = vec![
-        Recipe::parse("recipes/base.toml", BASE, Subject::Base).unwrap(),
+        Recipe::parse("recipes/base.toml", testing::BASE_RECIPE, Subject::Base).unwrap(),
         Recipe::parse("recipes/parts/etcd.toml", PART, Subject::Part("etcd".parse().unwrap())).unwrap(),
         Recipe::parse("recipes/roles/node.toml", ROLE, Subject::Role(role.clone())).unwrap(),
     ];
     let request = Request::of(&sources, &recipes).unwrap();
-    let tools = ["catatonit", "grub-pc-bin", "mmdebstrap"].map(|name| locked(name, SetName::Tool, bytes));
-    let mut lock = Lock::new(&request, [&[locked("one", SetName::Base, bytes)], &tools[..]].concat()).unwrap();
-    for ((name, arch), wanted) in &request.artifacts {
-        let artifact = LockedArtifact {
-            name: name.clone(),
-            arch: *arch,
-            version: wanted.version.clone(),
-            source: ArtifactSource::Url(wanted.source.to_string()),
-            size: None,
-            digest: Digest::Sha256(bytes(&format!("{name} {arch}")).0),
-            verified: "local".parse().unwrap(),
-        };
-        lock.artifacts.insert((name.clone(), *arch), artifact);
-    }
-    for (name, reference) in &request.images {
-        let image = LockedImage {
-            name: name.clone(),
-            reference: reference.clone(),
-            path: None,
-            digest: bytes(name.as_str()).0,
-            verified: "registry".parse().unwrap(),
-        };
-        lock.images.insert(name.clone(), image);
-    }
+    let mut packages = vec![testing::package("one", SetName::Base, bytes("one"))];
+    packages.extend(["catatonit", "grub-pc-bin", "mmdebstrap"].map(|name| testing::package(name, SetName::Tool, bytes(name))));
+    let artifact = |name: &ArtifactName, arch: Arch| (Digest::Sha256(bytes(&format!("{name} {arch}")).0), None);
+    let lock = testing::lock(&request, packages, artifact, |name| bytes(name.as_str()).0);
     let channel = Channel { recipes, sources, lock: Some(lock) };
     resolve::resolve(&Project::Shipped, &channel, &role, &crate::common::value::Cancel::new()).unwrap()
 }
 
-struct NoBlobs;
-impl ContentSource for NoBlobs {
-    fn open(&self, _: &Sha256, _: u64) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
-        Err(std::io::Error::other("all contents are inline"))
-    }
-}
-
 fn base() -> Tree {
     let mut tree = Tree::new(Meta::new(0o755, 0, 0, 0));
-    for (path, text) in [
-        ("etc/group", "root:x:0:\n"),
-        ("etc/gshadow", "root:*::\n"),
+    let files = [
         ("etc/hosts", "of the base"),
         ("etc/motd", ""),
-        ("etc/passwd", "root:x:0:0::/root:/bin/sh\n"),
-        ("etc/shadow", "root:*:::::::\n"),
         ("srv/.keep", ""),
         ("usr/lib/systemd/system/a.service", "[Install]\nWantedBy=multi-user.target\nAlias=b.service\n"),
         ("usr/share/doc/one/copyright", ""),
@@ -178,15 +119,9 @@ fn base() -> Tree {
             "/.\n/etc\n/etc/hosts\n/srv\n/srv/.keep\n/usr\n/lib\n/usr/lib/systemd/system/a.service\n/usr/share/doc/one\n",
         ),
         ("var/lib/dpkg/info/two.list", "/.\n/etc\n"),
-    ] {
-        let path = TreePath::fixed(path);
-        let mut missing: Vec<TreePath> = std::iter::successors(path.parent(), TreePath::parent).collect();
-        missing.retain(|folder| tree.get(folder).is_none());
-        let node = |kind| Node { meta: Meta::new(0o755, 0, 0, 0), kind, layer: Layer::Base };
-        for folder in missing.into_iter().rev() {
-            tree.insert(folder, node(Kind::Dir)).unwrap();
-        }
-        tree.insert(path, node(Kind::File(Content::Inline(text.as_bytes().into())))).unwrap();
+    ];
+    for (path, text) in testing::ACCOUNTS.into_iter().chain(files) {
+        testing::add(&mut tree, &TreePath::fixed(path), Content::Inline(text.as_bytes().into()));
     }
     let kind = Kind::HardLink(TreePath::fixed("usr/share/doc/one/copyright"));
     let node = Node { meta: Meta::new(0o644, 0, 0, 0), kind, layer: Layer::Base };
@@ -197,22 +132,24 @@ fn base() -> Tree {
 /// The tree that a build makes, without the bytes of files from artifacts.
 fn finished(resolved: &Resolved) -> Tree {
     let plan = &resolved.plan;
-    let tree = accounts::add(base(), plan.users(), &NoBlobs).unwrap();
-    let accounts = overlay::Accounts::of(&tree, &NoBlobs).unwrap();
+    let tree = accounts::add(base(), plan.users(), &Blobs::default()).unwrap();
+    let accounts = overlay::Accounts::of(&tree, &Blobs::default()).unwrap();
     let plain = |node: &PlannedNode| match &node.kind {
-        PlannedKind::Made(made) => PlannedNode { kind: PlannedKind::Named { digest: made.key(), size: 1 }, ..node.clone() },
+        PlannedKind::Extraction(extraction) => {
+            PlannedNode { kind: PlannedKind::Named { digest: extraction.key(), size: 1 }, ..node.clone() }
+        }
         _ => node.clone(),
     };
     let files = plan.files().iter().map(|(path, node)| (path.clone(), plain(node))).collect();
     let tree = overlay::overlay(tree, &files, &accounts, plan.epoch()).unwrap();
-    units::apply(tree, plan.presets(), &NoBlobs, plan.epoch()).unwrap()
+    units::apply(tree, plan.presets(), &Blobs::default(), plan.epoch()).unwrap()
 }
 
 #[test]
 fn every_path_has_who_put_it_there() {
     let resolved = resolved();
     let (base, finished) = (base(), finished(&resolved));
-    let owners = Owners::of(&base, &NoBlobs).unwrap();
+    let owners = Owners::of(&base, &Blobs::default()).unwrap();
     let origins = assemble(&resolved, &base, &owners, &finished);
     assert!(finished.iter().map(|(path, _)| path).eq(origins.keys()), "each path, and nothing else");
     let shown = |path: &str| origins[&TreePath::parse(path.as_bytes(), false).unwrap()].to_string();

@@ -3,15 +3,8 @@
 use std::process::Command;
 
 use super::*;
-use crate::common::value::Sha256;
+use crate::common::testing::Blobs;
 use crate::spec::plan::Owner;
-
-struct NoBlobs;
-impl ContentSource for NoBlobs {
-    fn open(&self, _: &Sha256, _: u64) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
-        Err(std::io::Error::other("all contents are inline"))
-    }
-}
 
 fn openssl(args: &[&str]) -> Vec<u8> {
     let output = Command::new("openssl").args(args).output();
@@ -70,11 +63,11 @@ fn base(bundle: bool) -> Tree {
 fn added(certificates: &[(&str, &str)], bundle: bool) -> Result<Tree> {
     let files = files(certificates);
     links(&files)?;
-    add(base(bundle), &files, &NoBlobs, Epoch::from_seconds(7).unwrap())
+    add(base(bundle), &files, &Blobs::default(), Epoch::from_seconds(7).unwrap())
 }
 
 fn text(tree: &Tree) -> String {
-    String::from_utf8(bytes_of(tree, &NoBlobs, &TreePath::fixed(BUNDLE), BUNDLE_MAX).unwrap()).unwrap()
+    String::from_utf8(bytes_of(tree, &Blobs::default(), &TreePath::fixed(BUNDLE), BUNDLE_MAX).unwrap()).unwrap()
 }
 
 fn target(tree: &Tree, path: &str) -> Option<String> {

@@ -214,21 +214,13 @@ fn looking_into_an_archive_ends_when_the_user_asks() {
 
 #[test]
 fn an_image_of_one_s_own_comes_into_the_store_without_a_registry() {
-    use crate::common::report::Silent;
-    use crate::storage::fetch;
+    use crate::build::testing::offline;
     use crate::storage::store::Access;
 
     let folder = tempfile::tempdir().unwrap();
     let cancel = Cancel::new();
     let store = Store::open(&folder.path().join("store"), Access::Shared, &cancel, &|| {}).unwrap();
-    let bake = Bake {
-        store: &store,
-        fetch: fetch::Options { offline: true, ..fetch::Options::default() },
-        host_mirrors: &|_| Ok(Vec::new()),
-        jobs: 1,
-        report: &Silent,
-        cancel: &cancel,
-    };
+    let bake = offline(&store, &cancel);
     let path = folder.path().join("image.tar");
     let own = OwnFile { name: "coredns".parse().unwrap(), path: path.clone(), again: "run `kbake lock --set coredns=FILE`".to_owned() };
     let reference: Reference = REFERENCE.parse().unwrap();

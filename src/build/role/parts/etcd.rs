@@ -4,7 +4,7 @@ use crate::build::role::{Entry, Owner, text, unit_link};
 use crate::common::value::TreePath;
 
 /// The unit, enabled, and its folders.
-pub fn entries() -> Vec<Entry> {
+pub(crate) fn entries() -> Vec<Entry> {
     vec![
         Entry::Dir { path: TreePath::fixed("etc/etcd"), mode: 0o755, owner: Owner::ROOT },
         text("etc/sysctl.d/90-kbake-etcd.conf", include_bytes!("etcd.sysctl.conf")),

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::build::role::{Entry, Facts, Runtime, part_entries};
-use crate::common::testing::{golden, put, pyyaml, run, systemd_analyze};
+use crate::common::testing::{goldens, put, pyyaml, run, systemd_analyze};
 use crate::spec::recipe::{ImageContent, Origin, Part, Sources};
 
 /// The facts of a role with all images of a shipped channel.
@@ -47,9 +47,7 @@ pub(super) fn texts(part: Part, facts: &Facts) -> BTreeMap<String, String> {
 
 /// Compares all texts of a part with those under `tests/golden/parts/CHANNEL`.
 pub(super) fn as_recorded(part: Part, channel: &str) {
-    let failures: Vec<String> =
-        texts(part, &facts(channel)).iter().filter_map(|(path, text)| golden(&format!("parts/{channel}{path}"), text).err()).collect();
-    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    goldens(texts(part, &facts(channel)).into_iter().map(|(path, text)| (format!("parts/{channel}{path}"), text)));
 }
 
 /// The documents of a template filled in with [`VALUES`], as PyYAML reads them.

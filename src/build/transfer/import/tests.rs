@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use super::super::bundle::leave_out;
 use super::*;
 use crate::Class;
-use crate::common::report::Silent;
+use crate::build::testing::offline;
 use crate::common::value::{Arch, Cancel, Digest, Sha512};
 use crate::spec::project::expected_lines;
-use crate::storage::fetch;
 use crate::storage::store::gc::Limits;
 use crate::storage::store::{Access, Store, StoreSource};
 
@@ -37,15 +36,7 @@ impl Case {
             Some(Owner { project: self.project_to.clone(), channel: channel.to_owned(), role: role.clone() })
         };
         let how = Importing { expect: self.expect, expected: &self.expected, project_to: self.project_to.as_deref(), owner: &owner };
-        let bake = Bake {
-            store: &self.store,
-            fetch: fetch::Options { offline: true, ..fetch::Options::default() },
-            host_mirrors: &|_| Ok(Vec::new()),
-            jobs: 1,
-            report: &Silent,
-            cancel: &self.cancel,
-        };
-        bake.import(&mut &*bundle, &how)
+        offline(&self.store, &self.cancel).import(&mut &*bundle, &how)
     }
 
     #[track_caller]
@@ -85,7 +76,7 @@ fn plan() -> Sha256 {
     Sha256::of("plan")
 }
 
-fn gives() -> (Sha256, Sha256) {
+fn result() -> (Sha256, Sha256) {
     (Sha256::of("tree"), Sha256::of("image"))
 }
 
@@ -95,7 +86,7 @@ fn role() -> RoleName {
 
 /// A content, with its blobs in `store`.
 fn content(store: &Store) -> Content {
-    let description = Description { role: role(), channel: "debian".into(), arch: Arch::Amd64, plan: plan(), gives: gives() };
+    let description = Description { role: role(), channel: "debian".into(), arch: Arch::Amd64, plan: plan(), result: result() };
     let part = |kind, title: &str, bytes: &[u8]| {
         let blob = store.insert(bytes).unwrap();
         Part { kind, title: title.to_owned(), digest: blob.digest, size: blob.size, sha512: None, left_out: false }
@@ -138,8 +129,8 @@ fn bundle(change: impl FnOnce(&mut Content)) -> (Vec<u8>, Sha256) {
     (bytes, outline.digest())
 }
 
-fn expected(gives: (Sha256, Sha256)) -> Expected {
-    Expected::parse("e.toml", &expected_lines(&role(), &plan(), &gives.0, &gives.1)).unwrap()
+fn expected(result: (Sha256, Sha256)) -> Expected {
+    Expected::parse("e.toml", &expected_lines(&role(), &plan(), &result.0, &result.1)).unwrap()
 }
 
 #[test]
@@ -150,28 +141,28 @@ fn an_image_is_trusted_when_the_user_or_the_project_approves_it() {
     let nobody: Setup = &|_| ();
     let user: Setup = &|case| case.expect = Some(digest);
     let user_of_inputs: Setup = &|case| case.expect = Some(inputs_digest);
-    let project: Setup = &|case| case.expected = expected(gives());
+    let project: Setup = &|case| case.expected = expected(result());
     let other_plan: Setup = &|case| {
-        case.expected = Expected::parse("e.toml", &expected_lines(&role(), &Sha256::of("other"), &gives().0, &gives().1)).unwrap();
+        case.expected = Expected::parse("e.toml", &expected_lines(&role(), &Sha256::of("other"), &result().0, &result().1)).unwrap();
     };
-    for (what, setup, bytes, belief) in [
-        ("nobody", nobody, &bytes, Belief::Claimed),
-        ("the digest", user, &bytes, Belief::Expected),
-        ("the project", project, &bytes, Belief::Recorded),
-        ("a project with another plan", other_plan, &bytes, Belief::Claimed),
-        ("the digest, and the image is not in it", user_of_inputs, &inputs, Belief::Claimed),
-        ("the project, and the image is not in it", project, &inputs, Belief::Claimed),
+    for (what, setup, bytes, trust) in [
+        ("nobody", nobody, &bytes, ImageTrust::Claimed),
+        ("the digest", user, &bytes, ImageTrust::Expected),
+        ("the project", project, &bytes, ImageTrust::Recorded),
+        ("a project with another plan", other_plan, &bytes, ImageTrust::Claimed),
+        ("the digest, and the image is not in it", user_of_inputs, &inputs, ImageTrust::Claimed),
+        ("the project, and the image is not in it", project, &inputs, ImageTrust::Claimed),
     ] {
         let mut case = case();
         setup(&mut case);
         let imported = case.import(bytes).unwrap();
-        assert_eq!(imported.roles[0].belief, belief, "{what}");
-        let (known, claimed) = if belief == Belief::Claimed { (None, Some(gives().1)) } else { (Some(gives().1), None) };
+        assert_eq!(imported.roles[0].trust, trust, "{what}");
+        let (known, claimed) = if trust == ImageTrust::Claimed { (None, Some(result().1)) } else { (Some(result().1), None) };
         assert_eq!((case.known(), case.claim()), (known, claimed), "{what}");
         // A second import has the same result, except for images that the store knows by now.
         let again = case.import(bytes).unwrap();
         assert_eq!(again.new, (0, 0));
-        assert_eq!(again.roles[0].belief, if belief == Belief::Claimed { belief } else { Belief::Known }, "{what}");
+        assert_eq!(again.roles[0].trust, if trust == ImageTrust::Claimed { trust } else { ImageTrust::Known }, "{what}");
         assert_eq!((case.known(), case.claim()), (known, claimed), "{what}");
     }
 }
@@ -181,10 +172,10 @@ fn a_claim_is_trusted_once_the_user_or_the_project_approves_it() {
     let (bytes, digest) = bundle(|_| ());
     let mut case = case();
     case.import(&bytes).unwrap();
-    assert_eq!(case.claim(), Some(gives().1));
+    assert_eq!(case.claim(), Some(result().1));
     case.expect = Some(digest);
-    assert_eq!(case.import(&bytes).unwrap().roles[0].belief, Belief::Expected);
-    assert_eq!((case.known(), case.claim()), (Some(gives().1), None));
+    assert_eq!(case.import(&bytes).unwrap().roles[0].trust, ImageTrust::Expected);
+    assert_eq!((case.known(), case.claim()), (Some(result().1), None));
 }
 
 #[test]
@@ -193,7 +184,7 @@ fn a_bundle_that_contradicts_a_known_image_is_refused() {
     let other = (Sha256::of("tree"), Sha256::of("other"));
     let mut recorded = case();
     recorded.expected = expected(other);
-    let words = ["images/expected.toml records", &gives().1.to_string(), &other.1.to_string()];
+    let words = ["images/expected.toml records", &result().1.to_string(), &other.1.to_string()];
     recorded.refuses(&bytes, Class::Integrity, &words);
     recorded.expect = Some(digest);
     recorded.refuses(&bytes, Class::Integrity, &words);
@@ -214,7 +205,7 @@ fn a_bundle_that_contradicts_a_known_image_is_refused() {
     assert_eq!(claimed.claim(), Some(other.1));
     claimed.expect = Some(digest);
     claimed.import(&bytes).unwrap();
-    assert_eq!((claimed.known(), claimed.claim()), (Some(gives().1), None), "who vouches has the last word");
+    assert_eq!((claimed.known(), claimed.claim()), (Some(result().1), None), "who vouches has the last word");
 }
 
 #[test]
@@ -237,8 +228,8 @@ fn descriptions_are_held_against_their_parts() {
     let cases: [(&str, Change, &str); 9] = [
         ("another role", &|c| text(c, "\"etcd\"", "\"worker\""), "it is about `worker`"),
         ("another plan", &|c| text(c, &plan().to_string(), &other), "one Plan"),
-        ("another image", &|c| text(c, &gives().1.to_string(), &other), "one Image"),
-        ("another tree", &|c| text(c, &gives().0.to_string(), &other), "one Tree"),
+        ("another image", &|c| text(c, &result().1.to_string(), &other), "one Image"),
+        ("another tree", &|c| text(c, &result().0.to_string(), &other), "one Tree"),
         ("no plan", &|c| drop(c.parts.remove(0)), "one Plan"),
         ("two images", &|c| c.parts.push(c.parts[3].clone()), "one Image"),
         ("a hostile channel", &|c| text(c, "\"debian\"", "\"../../x\""), "description of `etcd`"),
@@ -394,10 +385,10 @@ fn a_collection_keeps_what_came_in_two_bundles() {
     let (inputs, _) = bundle(|content| content.parts.retain(|part| !is_output(part)));
     let (outputs, digest) = bundle(|content| content.parts.retain(|part| part.kind != Kind::Package));
     type Expect = Option<Sha256>;
-    let (promised, believed): ([(&[u8], Expect); 2], _) =
+    let (promised, trusted_files): ([(&[u8], Expect); 2], _) =
         ([(&inputs, None), (&outputs, None)], [(&inputs[..], None), (&outputs, Some(digest))]);
     let turned = |[a, b]: [_; 2]| [b, a];
-    for order in [promised, believed, turned(promised), turned(believed)] {
+    for order in [promised, trusted_files, turned(promised), turned(trusted_files)] {
         let mut case = case();
         for (bytes, expect) in order {
             case.expect = expect;
@@ -442,21 +433,21 @@ fn trusted_images_are_verified() {
         fs::remove_file(&path).unwrap();
         fs::write(&path, vec![b'X'; good.len()]).unwrap();
     };
-    let recorded = |case: &mut Case| case.expected = expected(gives());
-    let vouched = |case: &mut Case| case.expect = Some(digest);
+    let recorded = |case: &mut Case| case.expected = expected(result());
+    let trusted = |case: &mut Case| case.expect = Some(digest);
     type Setup<'a> = &'a dyn Fn(&mut Case);
-    for (setup, belief) in [(&recorded as Setup, Belief::Recorded), (&vouched, Belief::Expected)] {
+    for (setup, trust) in [(&recorded as Setup, ImageTrust::Recorded), (&trusted, ImageTrust::Expected)] {
         for good in [&b"image"[..], b"tree"] {
             let mut case = case();
             setup(&mut case);
             damage(&case, good);
             let imported = case.import(&bytes).unwrap();
-            assert_eq!((imported.roles[0].belief, imported.known), (belief, 0));
+            assert_eq!((imported.roles[0].trust, imported.known), (trust, 0));
             case.store.blob(&Sha256::of(good)).unwrap().unwrap().verify().unwrap();
             // Also once the image is known.
             damage(&case, good);
             let imported = case.import(&bytes).unwrap();
-            assert_eq!((imported.roles[0].belief, imported.new.0), (Belief::Known, 1));
+            assert_eq!((imported.roles[0].trust, imported.new.0), (ImageTrust::Known, 1));
             case.store.blob(&Sha256::of(good)).unwrap().unwrap().verify().unwrap();
         }
     }

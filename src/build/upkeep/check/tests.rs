@@ -31,10 +31,10 @@ fn trusted_entries_of_lower_stores_are_compared_and_wrong_ones_distrusted() {
         own.map(|text| says(&store, text));
         let fresh = open("fresh");
         says(&fresh, "right");
-        let (compared, doubted) = compare_entries(&store, &fresh).unwrap();
+        let (compared, wrong_entries) = compare_entries(&store, &fresh).unwrap();
         assert_eq!(compared, expected, "{own:?} {lower:?}");
-        assert_eq!(doubted.len(), usize::from(words.is_some()), "{own:?} {lower:?}: {doubted:?}");
-        for (kind, key, line) in &doubted {
+        assert_eq!(wrong_entries.len(), usize::from(words.is_some()), "{own:?} {lower:?}: {wrong_entries:?}");
+        for (kind, key, line) in &wrong_entries {
             assert!(line.contains(words.unwrap()), "{line}");
             store.distrust_action(kind, key).unwrap();
             assert!(matches!(store.action(kind, key), Lookup::Miss(_)), "{own:?} {lower:?}");

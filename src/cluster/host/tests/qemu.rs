@@ -130,7 +130,7 @@ fn an_isolated_cluster_stays_so() {
         let node = &cluster.nodes[0];
         let command = |link| qemu_command(&cluster, node, &files_in("/srv", node), Accel::Hvf, &link);
         let isolated = cluster.network.mode == crate::cluster::model::Mode::Isolated;
-        assert_eq!(command(Link::user(Forward::FIRST, &cluster, node).unwrap()).contains("restrict=on"), isolated, "{name}");
+        assert_eq!(command(user_link(&cluster, node)).contains("restrict=on"), isolated, "{name}");
         assert_eq!(command(Link::Vmnet).contains("vmnet-host,"), isolated, "{name}");
         assert_eq!(command(Link::Vmnet).contains("vmnet-shared,"), !isolated, "{name}");
     }

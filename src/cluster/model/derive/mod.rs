@@ -30,7 +30,7 @@ pub(super) fn resolve(file: &str, spec: Spec) -> Result<Cluster> {
     lan::check(&spec)?;
     let network = network::network(name, &spec.network, &mut claims)?;
     let drafts = nodes::drafts(&spec.nodes)?;
-    nodes::refuse_twin_names(&drafts)?;
+    nodes::refuse_duplicate_names(&drafts)?;
     let services = network::services(&spec.services, &spec.network, is_kubernetes, &mut claims)?;
     let domain = domain(&spec, &services)?;
     let pods = network::pods(&spec.pods, &spec.network, is_kubernetes, &mut claims)?;
@@ -41,7 +41,7 @@ pub(super) fn resolve(file: &str, spec: Spec) -> Result<Cluster> {
     // Before dependent checks: a collision is the cause, and a lack of free addresses its consequence.
     refuse_overlaps(&claims)?;
     shares::shares(&mut nodes, &drafts, &pods, &spec.pods, &mut claims)?;
-    nodes::refuse_twin_macs(&nodes, &drafts, &network, &spec.network)?;
+    nodes::refuse_duplicate_macs(&nodes, &drafts, &network, &spec.network)?;
     routes::check(&nodes, &drafts, (&network, &spec.network), &services, &pods)?;
     let api = api::api(&spec.api, (&domain, &services.domain), &drafts, &nodes)?;
     let cluster = Cluster {

@@ -7,7 +7,7 @@ use super::super::spec::{ModeName, NetworkSpec, PodsSpec, ServicesSpec};
 use super::super::{ClusterName, Interface, Mac, Mode, Net, Network, PodNetwork, Pods, ProxyMode, Range, Services};
 use crate::common::document::{Located, Place};
 use crate::common::error::{Error, Result};
-use crate::common::value::Guid;
+use crate::common::value::derived_uuid;
 
 /// Networks without machines ([RFC 6890](https://www.rfc-editor.org/rfc/rfc6890)), each with the reason.
 const RESERVED: [(&str, &str); 5] = [
@@ -46,7 +46,7 @@ pub(super) fn network(name: &ClusterName, spec: &NetworkSpec, claims: &mut Vec<C
         super::refuse_tap_mac(mac)?;
     }
     Ok(Network {
-        uuid: Guid::derived("kbake libvirt network", name.as_str()),
+        uuid: derived_uuid("kbake libvirt network", name.as_str()),
         cidr,
         host,
         gateway,
@@ -153,7 +153,7 @@ fn cluster_dns(spec: &ServicesSpec, cidr: Net, place: &Place) -> Result<Ipv4Addr
     let Some(dns) = &spec.dns else { return Ok(cidr.nth(10).unwrap_or(cidr.last())) };
     let why = match dns.value {
         address if !cidr.contains(address) => format!("it is outside the service network {cidr}"),
-        address if address == cidr.first() => format!("that is the own address of {cidr}"),
+        address if address == cidr.first() => format!("that is the network address of {cidr}"),
         address if address == cidr.last() => format!("that is the broadcast address of {cidr}"),
         address if Some(address) == cidr.nth(1) => "that is always the service `kubernetes`, the API server's".to_owned(),
         address => return Ok(address),
@@ -248,7 +248,7 @@ fn refuse_reserved(net: Net, place: &Place) -> Result<()> {
 /// Refuses an address that no machine can have. `what`: its purpose, for the message.
 pub(super) fn refuse_reserved_address(what: &str, address: &Located<Ipv4Addr>) -> Result<()> {
     match reserved(Range::one(address.value))? {
-        Some((other, why)) => Err(address.place.error(format!("{} is no {what}: {other} is {why}", address.value))),
+        Some((other, why)) => Err(address.place.error(format!("{} cannot be a {what}: {other} is {why}", address.value))),
         None => Ok(()),
     }
 }

@@ -2,14 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-use super::super::check::{Claim, Layer, refuse_repeats, refuse_twins};
+use super::super::check::{Claim, Layer, refuse_duplicates, refuse_repeats};
 use super::super::spec::{NetworkSpec, NodeSpec, host_name};
 use super::super::{ClusterName, DataDisk, Domain, Firmware, HostName, Mac, Network, Node, Role};
 use super::free::{self, Taken};
 use super::network::claim;
 use crate::common::document::{Located, Place};
 use crate::common::error::{Error, Result};
-use crate::common::value::{Guid, RoleName, Size};
+use crate::common::value::{RoleName, Size, derived_uuid};
 
 /// The offset of the first node's address, if there is room: below are routers and a narrow DHCP range.
 const FIRST_NODE: u32 = 10;
@@ -103,12 +103,12 @@ fn check_kubelet_only(spec: &NodeSpec) -> Result<()> {
 }
 
 /// Refuses two nodes of one name.
-pub(super) fn refuse_twin_names(drafts: &[Draft<'_>]) -> Result<()> {
+pub(super) fn refuse_duplicate_names(drafts: &[Draft<'_>]) -> Result<()> {
     let owner = |draft: &Draft<'_>| match draft.spec.group {
         Some((count, _)) => format!("one of the {count} nodes `{}…`", draft.spec.name.value),
         None => format!("the node of role {}", draft.spec.role.value),
     };
-    refuse_twins(drafts.iter().map(|draft| (Quoted(draft.name.as_str()), owner(draft), &draft.spec.name.place)), "name")
+    refuse_duplicates(drafts.iter().map(|draft| (Quoted(draft.name.as_str()), owner(draft), &draft.spec.name.place)), "name")
         .map_err(|error| error.hint("give each its own `name`; with `count`, numbers follow the name"))
 }
 
@@ -183,7 +183,7 @@ fn node(cluster: &ClusterName, domain: &Domain, draft: &Draft<'_>, address: Ipv4
         image,
         address,
         mac: spec.mac.as_ref().map_or_else(|| Mac::derived(cluster.as_str(), draft.name.as_str()), |mac| mac.value),
-        uuid: Guid::derived("kbake machine", &owner),
+        uuid: derived_uuid("kbake machine", &owner),
         vcpus: spec.vcpus.unwrap_or(vcpus),
         memory: size(draft, "memory", spec.memory.as_ref(), MEMORY_MIN, memory)?,
         disk: size(draft, "disk", spec.disk.as_ref(), DISK_MIN, DISK_MIN)?,
@@ -236,7 +236,7 @@ fn usual(role: Role) -> (u32, Size) {
 }
 
 /// Refuses two interfaces of one MAC, the bridge's included.
-pub(super) fn refuse_twin_macs(nodes: &[Node], drafts: &[Draft<'_>], network: &Network, spec: &NetworkSpec) -> Result<()> {
+pub(super) fn refuse_duplicate_macs(nodes: &[Node], drafts: &[Draft<'_>], network: &Network, spec: &NetworkSpec) -> Result<()> {
     let owner = |name: String, given: bool| if given { name } else { format!("{name} (derived)") };
     let bridge_place: &Place = spec.mac.as_ref().map_or(&spec.cidr.place, |mac| &mac.place);
     let bridge = (network.mac, owner("the bridge".to_owned(), spec.mac.is_some()), bridge_place);
@@ -244,7 +244,7 @@ pub(super) fn refuse_twin_macs(nodes: &[Node], drafts: &[Draft<'_>], network: &N
         let place = draft.spec.mac.as_ref().map_or(&draft.spec.place, |mac| &mac.place);
         (node.mac, owner(draft.owner(), draft.spec.mac.is_some()), place)
     });
-    refuse_twins(std::iter::once(bridge).chain(nodes), "MAC").map_err(|error| {
+    refuse_duplicates(std::iter::once(bridge).chain(nodes), "MAC").map_err(|error| {
         error.hint("leave `mac` out, and it is derived from the names; if two derived ones collide, give one node a `mac`, or another name")
     })
 }

@@ -11,7 +11,7 @@ pub(super) fn read(section: Option<Section>) -> Result<Settings> {
     let mut settings = Settings { preset: value(section.optional("preset")?), ..Settings::default() };
     for component in Component::ALL {
         let table = table(section.section(component.as_str())?)?;
-        refuse_odd_names(component, &table)?;
+        refuse_invalid_names(component, &table)?;
         if !table.is_empty() {
             settings.given.insert(component, table);
         }
@@ -22,13 +22,13 @@ pub(super) fn read(section: Option<Section>) -> Result<Settings> {
 /// A node's own settings of the kubelet.
 pub(super) fn of_node(section: Option<Section>) -> Result<Table> {
     let table = table(section)?;
-    refuse_odd_names(Component::Kubelet, &table)?;
+    refuse_invalid_names(Component::Kubelet, &table)?;
     Ok(table)
 }
 
 /// Refuses names that no flag or key has, in any version: Kubernetes accepts some flags with `_`, too, and two spellings of one
 /// flag would be two flags here.
-fn refuse_odd_names(component: Component, table: &Table) -> Result<()> {
+fn refuse_invalid_names(component: Component, table: &Table) -> Result<()> {
     for (name, setting) in table {
         let starts = name.starts_with(|c: char| c.is_ascii_alphabetic());
         let rest = |c: u8| {

@@ -157,7 +157,7 @@ fn etcd_runs_where_its_role_is() {
 
 /// An etcd cluster needs no pods and services, so their defaults restrict nothing.
 #[test]
-fn defaults_that_nobody_uses_forbid_nothing() {
+fn unused_defaults_forbid_nothing() {
     for net in ["10.96.0.0/24", "10.244.0.0/16"] {
         read(&file(&node("etcd", "count = 3\n")).replace("192.168.7.0/24", net));
     }

@@ -6,7 +6,7 @@ const DOCUMENT: &str = include_str!("../../../../docs/cluster.md");
 
 /// Every key that the parser knows, from its own lists.
 fn keys() -> Vec<&'static str> {
-    let readers = [include_str!("../spec.rs"), include_str!("../spec/site.rs"), include_str!("../spec/settings.rs")];
+    let readers = [include_str!("../spec/mod.rs"), include_str!("../spec/site.rs"), include_str!("../spec/settings.rs")];
     let lists = readers.iter().flat_map(|text| text.split("only(&[").skip(1)).map(|rest| rest.split(']').next().unwrap());
     lists.flat_map(|list| list.split('"').skip(1).step_by(2)).collect()
 }

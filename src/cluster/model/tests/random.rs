@@ -131,7 +131,7 @@ proptest! {
 
 /// The generator makes both valid and invalid files.
 #[test]
-fn chance_makes_good_and_bad_files() {
+fn random_files_are_accepted_and_refused() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let good = (0..500).filter(|_| Cluster::read("c.toml", &file().new_tree(&mut runner).unwrap().current()).is_ok()).count();

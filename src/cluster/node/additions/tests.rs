@@ -69,9 +69,9 @@ fn a_file_of_kbake_s_is_not_written_twice() {
     let own = [NodeFile::public("/etc/hosts", "")];
     for path in ["/etc/hosts", "/etc//hosts", "/etc/./hosts", "/etc/x/../hosts", "etc/hosts"] {
         let more = read(&format!("#cloud-config\nwrite_files:\n- path: {path}\n")).unwrap();
-        let said = more.refuse_twins(&own).unwrap_err().to_string();
+        let said = more.refuse_duplicates(&own).unwrap_err().to_string();
         assert!(said.contains("more.yaml:3: `write_files` has ") && said.contains(path), "{said}");
     }
     let more = read("#cloud-config\nwrite_files:\n- path: /etc/hosts.d/x\n").unwrap();
-    more.refuse_twins(&own).unwrap();
+    more.refuse_duplicates(&own).unwrap();
 }

@@ -1,7 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::cluster::node::{Content, EtcdStart, public_files};
+use crate::cluster::node::file::Content;
+use crate::cluster::node::{EtcdStart, public_files};
 use crate::common::testing::pyyaml;
 
 const HEAD: &str = "name = 'x'\n[network]\ncidr = '10.1.0.0/24'\n";

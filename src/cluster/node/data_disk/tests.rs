@@ -111,7 +111,7 @@ fn what_is_not_kbake_s_is_left_alone_and_nothing_is_written_elsewhere() {
 }
 
 #[test]
-fn a_disk_that_cannot_be_mounted_is_no_reason_to_begin_anew() {
+fn a_disk_that_cannot_be_mounted_is_not_formatted_again() {
     let machine = Machine::new(Some(&vec![0; 64 * MIB]));
     let record = format!("echo \"$@\" >>{}", machine.path("mounted").display());
     machine.program("mount", &format!("case $2 in ext4) exit 32 ;; esac\n{record}"));

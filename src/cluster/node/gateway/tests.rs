@@ -3,7 +3,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
-use crate::cluster::node::Content;
+use crate::cluster::node::file::Content;
 use crate::cluster::testing::{EXAMPLES, example};
 
 fn config(cluster: &Cluster, node: &str) -> Option<String> {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cluster::node::Content;
+use crate::cluster::node::file::Content;
 use crate::cluster::testing::{EXAMPLES, example};
 
 /// The text of a node's file; none if the node has no such file.

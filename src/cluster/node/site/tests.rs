@@ -2,12 +2,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use super::*;
-use crate::cluster::node::Content;
+use crate::cluster::node::file::Content;
+use crate::common::testing::containerd::Containerd;
 use crate::common::testing::{put, systemd_analyze};
-
-#[allow(clippy::duplicate_mod, reason = "each module that shares this helper has its own copy, as integration tests have")]
-#[path = "../../../../tests/containerd/mod.rs"]
-mod containerd;
 
 /// A cluster with these lines before its first table and these tables, and a worker.
 fn cluster(lines: &str, tables: &str) -> Cluster {
@@ -142,7 +139,7 @@ fn containerd_asks_the_mirrors_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = "/etc/containerd/certs.d/registry.invalid/hosts.toml";
     put(folder.path(), &path[1..], text(&cluster, path).as_bytes(), 0o644);
-    let containerd = containerd::Containerd::start();
+    let containerd = Containerd::start();
     let hosts = folder.path().join("etc/containerd/certs.d");
     let refused = containerd.try_ctr(&["images", "pull", "--hosts-dir", hosts.to_str().unwrap(), "registry.invalid/a/b:1"]);
     assert!(refused.is_err(), "there is no image");

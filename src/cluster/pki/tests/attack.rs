@@ -7,6 +7,7 @@ use secrecy::ExposeSecret as _;
 use super::super::certificate::Certificate;
 use super::super::issue::{self, Signer};
 use super::super::key::Key;
+use super::super::wanted::Usage;
 use super::*;
 use crate::common::fsx::{Facts, Kind};
 
@@ -79,9 +80,9 @@ fn what_belongs_to_somebody_else_is_refused() {
     let facts = |owner| Facts { kind: Kind::File, mode: 0o600, owner, size: 1 };
     let (path, me) = (Path::new("secrets/my cluster/ca.key"), crate::common::fsx::user());
     assert_eq!(folder::why_reached(path, facts(me), 0o077, "600"), None);
-    let (what, mend) = folder::why_reached(path, facts(me + 1), 0o077, "600").unwrap();
+    let (what, remedy) = folder::why_reached(path, facts(me + 1), 0o077, "600").unwrap();
     assert_eq!(what, format!("belongs to user {}, and this is user {me}", me + 1));
-    assert_eq!(mend, format!("run kbake as its owner, or: chown {me} 'secrets/my cluster/ca.key'"));
+    assert_eq!(remedy, format!("run kbake as its owner, or: chown {me} 'secrets/my cluster/ca.key'"));
 }
 
 #[test]
@@ -107,12 +108,12 @@ fn only_real_files_and_folders_are_taken() {
     let to_flood: Change = |path| fs::write(path, "x".repeat(70_000)).unwrap();
     let to_noise: Change = |path| fs::write(path, [0xff; 100]).unwrap();
     for (change, what) in [
-        (to_link, "is no regular file"),
-        (to_dangling, "is no regular file"),
-        (to_folder, "is no regular file"),
-        (to_pipe, "is no regular file"),
+        (to_link, "is not a regular file"),
+        (to_dangling, "is not a regular file"),
+        (to_folder, "is not a regular file"),
+        (to_pipe, "is not a regular file"),
         (to_flood, "has more than 65536 bytes"),
-        (to_noise, "is no text"),
+        (to_noise, "is not text"),
     ] {
         for name in ["ca.key", "ca.crt", "sa.pub", "encryption.key", "nodes/control0/apiserver.key", "admin.crt"] {
             let place = Place::full("kubenet");
@@ -130,7 +131,7 @@ fn only_real_files_and_folders_are_taken() {
         let path = place.pki().folder().join(name).components().collect::<PathBuf>();
         to_link(&path);
         let error = place.pki().init(NOW).unwrap_err().to_string();
-        assert!(error.contains(&format!("{} is no folder", path.display())), "{error}");
+        assert!(error.contains(&format!("{} is not a folder", path.display())), "{error}");
     }
     // The folder of all clusters may be elsewhere.
     let place = Place::full("one-node");
@@ -172,7 +173,7 @@ fn certificates_that_do_not_fit_are_named_with_the_difference() {
         place.put("nodes/worker0/kubelet.crt", &certificate.pem());
         place.put("nodes/worker0/kubelet.key", key.pem().expose_secret());
         let report = place.pki().init(NOW).unwrap();
-        assert!(report.problems.iter().all(|problem| problem.mend == "kbake pki renew worker0/kubelet"), "{report:?}");
+        assert!(report.problems.iter().all(|problem| problem.remedy == "kbake pki renew worker0/kubelet"), "{report:?}");
         assert!(place.pki().load(NOW).is_err());
         report.problems.iter().map(|problem| problem.what.clone()).collect::<Vec<_>>().join("\n")
     };
@@ -220,7 +221,7 @@ fn an_exchanged_authority_is_found_out() {
     place.put("ca.crt", &place.read("admin.crt"));
     place.put("ca.key", &place.read("admin.key"));
     let error = place.pki().load(NOW).unwrap_err().to_string();
-    assert!(error.contains("ca is no authority: its certificate may not sign others"), "{error}");
+    assert!(error.contains("ca is not an authority: its certificate may not sign others"), "{error}");
 }
 
 #[test]
@@ -351,11 +352,11 @@ fn a_journal_that_kbake_has_not_written_is_no_renewal() {
         place.put(journal, text);
         let before = place.snapshot();
         let error = place.pki().init(NOW).unwrap_err().to_string();
-        assert!(error.contains("is no renewed pair of kbake's") && error.contains("hint: rm "), "{error}");
+        assert!(error.contains("is not a certificate and key that kbake wrote") && error.contains("hint: rm "), "{error}");
         assert!(place.pki().load(NOW).is_err());
         assert_eq!(place.snapshot(), before);
     }
     fs::remove_file(place.at(journal)).unwrap();
     symlink(place.at("ca.key"), place.at(journal)).unwrap();
-    assert!(place.pki().init(NOW).unwrap_err().to_string().contains("is no regular file"));
+    assert!(place.pki().init(NOW).unwrap_err().to_string().contains("is not a regular file"));
 }

@@ -2,6 +2,7 @@
 
 use secrecy::ExposeSecret as _;
 
+use super::super::init::Report;
 use super::super::issue::{self, Signer};
 use super::super::key::Key;
 use super::attack::signer;
@@ -42,10 +43,10 @@ fn a_folder_of_an_earlier_version_is_completed_and_not_changed() {
     let report = place.pki().init(NOW).unwrap();
     assert_eq!((&report.made[..], &report.problems[..]), (&["super-admin".to_owned()][..], &[][..]));
     assert!(
-        report.warnings[0].what.contains("is in the group system:masters, whose rights cannot be revoked before 2027-04-25"),
+        report.warnings[0].what.contains("is in the group system:masters, whose permissions cannot be revoked before 2027-04-25"),
         "{report:?}"
     );
-    assert!(report.warnings[0].mend.ends_with("the ClusterRoleBinding kbake:cluster-admins: kbake pki renew admin"), "{report:?}");
+    assert!(report.warnings[0].remedy.ends_with("the ClusterRoleBinding kbake:cluster-admins: kbake pki renew admin"), "{report:?}");
     let after = place.snapshot();
     assert!(before.iter().filter(|(_, file)| file.0 == 0o600).all(|(path, file)| after[path].1 == file.1), "nothing else is touched");
     assert!(place.pki().load(NOW).unwrap().super_admin().is_some());
@@ -83,6 +84,6 @@ fn no_other_difference_is_an_earlier_version() {
         sign(&place, &wanted);
         let report = place.pki().init(NOW).unwrap();
         assert!(!report.problems.is_empty() && report.warnings.is_empty(), "{name}: {report:?}");
-        assert_eq!(report.problems[0].mend, format!("kbake pki renew {name}"));
+        assert_eq!(report.problems[0].remedy, format!("kbake pki renew {name}"));
     }
 }

@@ -77,7 +77,7 @@ fn what_cannot_be_an_authority_is_refused_with_the_reason() {
         ("genrsa -out my.key 1024", &plain, "of a kind that kbake does not take"),
         ("genrsa -aes128 -passout pass:x -out my.key 2048", "", "is encrypted"),
         ("genrsa -traditional -aes128 -passout pass:x -out my.key 2048", "", "is encrypted"),
-        (p256, "-subj /CN=x", "is no authority: its certificate may not sign others"),
+        (p256, "-subj /CN=x", "is not an authority: its certificate may not sign others"),
         (p256, "-subj /CN=x -addext basicConstraints=critical,CA:TRUE -addext keyUsage=digitalSignature", "its key usage does not allow"),
         (p256, &format!("{plain} -addext nameConstraints=permitted;DNS:corp.example"), "may sign for some names only (name constraints)"),
         (p256, &format!("{plain} -addext extendedKeyUsage=serverAuth"), "may not sign for both servers and clients"),
@@ -102,7 +102,7 @@ fn what_cannot_be_an_authority_is_refused_with_the_reason() {
 }
 
 #[test]
-fn the_two_halves_must_belong_together_and_to_nobody_else() {
+fn only_a_valid_root_with_its_own_key_is_imported() {
     let place = bench();
     ssl(&place, "ecparam -name prime256v1 -genkey -noout -out my.key");
     self_sign(&place, &format!("-subj /CN=root {AUTHORITY}"));

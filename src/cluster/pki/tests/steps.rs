@@ -2,6 +2,8 @@
 
 use secrecy::ExposeSecret as _;
 
+use super::super::init::Report;
+use super::super::renew::Renewed;
 use super::*;
 use crate::cluster::model::HostName;
 
@@ -57,7 +59,7 @@ fn a_node_more_is_completed_and_one_less_is_told() {
 }
 
 #[test]
-fn another_address_is_reported_and_mended_by_the_command_that_is_named() {
+fn another_address_is_reported_with_the_command_that_repairs_it() {
     let mut place = Place::full("kubenet");
     place.cluster.api.as_mut().unwrap().address = Some("192.168.3.22".parse().unwrap());
     let before = place.snapshot();
@@ -67,7 +69,7 @@ fn another_address_is_reported_and_mended_by_the_command_that_is_named() {
     let expected = |node: &str| Problem {
         name: format!("{node}/apiserver"),
         what: what.to_owned(),
-        mend: format!("kbake pki renew {node}/apiserver"),
+        remedy: format!("kbake pki renew {node}/apiserver"),
     };
     let missing: Vec<&Problem> = report.problems.iter().filter(|problem| problem.what == what).collect();
     assert_eq!(missing, [&expected("control0"), &expected("control1"), &expected("control2")]);
@@ -80,7 +82,7 @@ fn another_address_is_reported_and_mended_by_the_command_that_is_named() {
 }
 
 #[test]
-fn an_address_that_moved_under_an_etcd_member_is_kept_and_not_certified_anew() {
+fn a_moved_address_of_an_etcd_member_is_kept_and_not_certified_again() {
     let mut place = Place::full("kubenet");
     let node = place.cluster.nodes.iter_mut().find(|node| node.name.as_str() == "control0").unwrap();
     let from = std::mem::replace(&mut node.address, "192.168.3.77".parse().unwrap());
@@ -150,7 +152,7 @@ fn time_passes() {
     let report = place.pki().init(later).unwrap();
     assert_eq!((report.warnings.len(), report.problems.len()), (place.pki().wanted().len(), 0));
     assert!(report.warnings[0].what.ends_with("in 29 days"), "{report:?}");
-    assert_eq!(report.warnings[0].mend, "kbake pki renew admin");
+    assert_eq!(report.warnings[0].remedy, "kbake pki renew admin");
     assert_eq!(place.pki().load(later).unwrap().warnings().len(), report.warnings.len(), "seeds can still be made");
     assert!(matches!(&place.pki().show(later).unwrap()[5].state, State::Expiring(_)));
 
@@ -159,7 +161,7 @@ fn time_passes() {
     let error = place.pki().load(last + 1).unwrap_err().to_string();
     assert!(error.contains("\n  admin has expired on 2030-01-14"), "{error}");
     let error = place.pki().load(NOW - 2 * 3600).unwrap_err().to_string();
-    assert!(error.contains("admin is valid from 2027-01-15 on only: is this machine's clock right?"), "{error}");
+    assert!(error.contains("admin is valid from 2027-01-15 on only: is this host's clock right?"), "{error}");
 
     // Near the authority's end a renewal is valid for the remaining days, and says so.
     let near = NOW + (i64::from(place.cluster.validity.authorities) - 20) * DAY;
@@ -169,7 +171,7 @@ fn time_passes() {
     let rows = place.pki().show(near).unwrap();
     assert_eq!(rows[0].not_after, rows[5].not_after, "a certificate never outlives its authority");
     let State::Expiring(problem) = &rows[5].state else { panic!("{rows:?}") };
-    assert_eq!(problem.mend, "see what a new authority entails: kbake pki renew ca");
+    assert_eq!(problem.remedy, "see what a new authority entails: kbake pki renew ca");
     let error = place.pki().renew(&["admin"], near + 21 * DAY).unwrap_err().to_string();
     assert!(error.contains("the authority `ca` cannot sign\n  ca has expired"), "{error}");
 }
@@ -231,7 +233,6 @@ fn secrets_are_handed_out_whole() {
     assert_eq!(secrets.encryption_key().expose_secret(), place.read("encryption.key").trim_end());
     assert_eq!(pem::from_base64(secrets.encryption_key().expose_secret()).unwrap().expose_secret().len(), 32);
     assert_eq!(secrets.admin().certificate(), place.read("admin.crt"));
-    assert_eq!(secrets.etcd_admin().certificate(), place.read("etcd-admin.crt"));
 }
 
 #[test]

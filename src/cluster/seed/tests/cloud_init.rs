@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cluster::model::Role;
-use crate::cluster::node::Content;
+use crate::cluster::node::file::Content;
 
 /// The folder of cloud-init's Python packages, which tests/setup.sh unpacks.
 const CLOUD_INIT: &str = "/usr/local/lib/kbake-tests/cloud-init";
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cloud-init/judge.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/cloud-init/judge.py");
 
 /// The result of cloud-init for each of `seeds`.
 fn outcomes(seeds: &[Value]) -> Vec<Value> {
@@ -204,7 +204,7 @@ fn authorities_come_into_the_distributions_bundle() {
     for (wrong, why) in [
         ("", "holds no certificate"),
         ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds a private key"),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no X.509 certificate"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "not an X.509 certificate"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n", "truncated"),
     ] {
         assert!(

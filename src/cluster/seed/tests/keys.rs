@@ -57,7 +57,7 @@ fn files_with_keys_are_private_and_the_others_are_not() {
             let paths: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
             assert_eq!(paths.len(), files.len(), "{name}/{}: a path twice", node.name);
             for file in &files {
-                let secret = !matches!(file.content, crate::cluster::node::Content::Public(_));
+                let secret = !matches!(file.content, crate::cluster::node::file::Content::Public(_));
                 assert_eq!(file.permissions, if secret { "0600" } else { "0644" }, "{}", file.path);
                 assert_eq!(secret, [".key", ".conf", "encryption.yaml"].iter().any(|end| file.path.ends_with(end)), "{}", file.path);
                 let owner = if file.path.starts_with("/etc/etcd/pki/") { "etcd:etcd" } else { "root:root" };

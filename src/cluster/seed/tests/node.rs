@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::*;
 use crate::build::role::{Entry, fill, image_root, node_entries};
-use crate::cluster::node::{Content, EtcdStart};
+use crate::cluster::node::EtcdStart;
+use crate::cluster::node::file::Content;
 use crate::cluster::pki::Pki;
 use crate::cluster::testing::node_parts;
 use crate::common::testing::put;

@@ -30,7 +30,7 @@ fn soon<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static
 #[test]
 fn readers_open_regular_files_only_and_do_not_wait() {
     type Reader = (&'static str, fn(&Path) -> Result<()>);
-    let readers: [Reader; 9] = [
+    let readers: [Reader; 8] = [
         ("read", |path| read(path).map(drop)),
         ("read_if_present", |path| read_if_present(path).map(drop)),
         ("read_to_string", |path| read_to_string(path).map(drop)),
@@ -38,7 +38,6 @@ fn readers_open_regular_files_only_and_do_not_wait() {
         ("open_disk", |path| open_disk(path).map(drop)),
         ("digest_if_present", |path| digest_if_present(path, &Cancel::new()).map(drop)),
         ("digest_until", |path| digest_until(path, &Cancel::new()).map(drop)),
-        ("copy_or_reflink", |path| copy_or_reflink(path, &path.with_extension("copy"), 0o644, &Cancel::new())),
         ("copy_verified", |path| copy_verified(path, &path.with_extension("copy"), 0o644, &Sha256::of(""), &Cancel::new()).map(drop)),
     ];
     for (kind, put) in ODD {
@@ -102,7 +101,7 @@ fn a_link_to_a_file_counts_as_the_file_and_a_dangling_link_as_nothing() {
     let mut text = String::new();
     open_read(&path).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!((text.as_str(), read(&path).unwrap()), ("text", b"text".to_vec()));
-    assert!(matches!(look(&path, Links::Refused).unwrap(), Opened::Odd("a symbolic link")));
+    assert!(matches!(open_regular(&path, Links::Refused).unwrap(), Opened::Special("a symbolic link")));
 }
 
 #[test]
@@ -139,8 +138,8 @@ fn a_folder_that_others_remove_is_created_again() {
         }
     });
     fs::remove_dir(&path).or_else(|_| fs::create_dir_all(path.parent().unwrap())).unwrap();
-    for (odd, words) in [("file", "b is a file; expected a folder"), ("link", "b is a symbolic link; expected a folder")] {
-        if odd == "file" {
+    for (special, words) in [("file", "b is a file; expected a folder"), ("link", "b is a symbolic link; expected a folder")] {
+        if special == "file" {
             fs::write(&path, "").unwrap()
         } else {
             symlink("nowhere", &path).unwrap()

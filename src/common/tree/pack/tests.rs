@@ -1,29 +1,18 @@
 //! Packs: their layout, and mismatches between tree and contents.
 
-use std::collections::BTreeMap;
-use std::io::{self, Read};
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::{PackIndex, write};
-use crate::common::tree::{Content, ContentSource, Kind, Layer, Meta, Node, Segment, Tree};
+use crate::common::testing::Blobs;
+use crate::common::tree::{Content, Kind, Layer, Meta, Node, Segment, Tree};
 use crate::common::value::{Sha256, TreePath};
 
-/// Contents in memory.
-struct Held(BTreeMap<Sha256, Vec<u8>>);
-
-impl ContentSource for Held {
-    fn open(&self, digest: &Sha256, _: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        match self.0.get(digest) {
-            Some(bytes) => Ok(Box::new(&**bytes)),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-}
-
-fn held(all: &[&[u8]]) -> Held {
-    Held(all.iter().map(|bytes| (Sha256::of(bytes), bytes.to_vec())).collect())
+fn blobs(all: &[&[u8]]) -> Blobs {
+    let mut blobs = Blobs::default();
+    all.iter().for_each(|bytes| _ = blobs.add(*bytes));
+    blobs
 }
 
 fn blob(bytes: &[u8]) -> Content {
@@ -39,7 +28,7 @@ fn tree(files: Vec<(&str, Content)>) -> Tree {
     tree
 }
 
-fn sample() -> (Tree, Held) {
+fn sample() -> (Tree, Blobs) {
     let sparse = Content::Sparse { size: 100, segments: vec![Segment { offset: 50, digest: Sha256::of("part"), size: 4 }] };
     let files = vec![
         ("d", blob(b"first")),
@@ -49,14 +38,14 @@ fn sample() -> (Tree, Held) {
         ("e", blob(b"second")),
         ("f", sparse),
     ];
-    (tree(files), held(&[b"first", b"", b"second", b"part"]))
+    (tree(files), blobs(&[b"first", b"", b"second", b"part"]))
 }
 
 #[test]
 fn contents_lie_in_tree_order_once() {
-    let (tree, held) = sample();
+    let (tree, blobs) = sample();
     let mut pack = Vec::new();
-    assert_eq!(write(&tree, &held, &mut pack).unwrap(), 21);
+    assert_eq!(write(&tree, &blobs, &mut pack).unwrap(), 21);
     assert_eq!(pack, b"secondinlinefirstpart");
     let index = PackIndex::of(&tree).unwrap();
     assert_eq!((index.len(), index.get(&Sha256::of("first"))), (21, Some((12, 5))));
@@ -72,13 +61,14 @@ fn text_and_pack_together_are_the_tree() {
 
 #[test]
 fn mismatches_are_refused() {
-    let (_, held) = sample();
     let lying = self::tree(vec![("a", blob(b"x")), ("b", Content::Blob { digest: Sha256::of("x"), size: 2 })]);
     assert!(PackIndex::of(&lying).unwrap_err().message().contains("two sizes for sha256"));
-    let lying = self::tree(vec![("a", Content::Blob { digest: Sha256::of("first"), size: 9 })]);
-    assert!(write(&lying, &held, &mut Vec::new()).unwrap_err().message().contains("has 5 bytes, expected 9"));
+    let digest = Sha256::of("first");
+    let lying = self::tree(vec![("a", Content::Blob { digest, size: 9 })]);
+    let error = write(&lying, &Blobs::default().lying(&digest, b"first"), &mut Vec::new()).unwrap_err();
+    assert!(error.message().contains("has 5 bytes, expected 9"), "{error}");
     let missing = self::tree(vec![("a", blob(b"nowhere"))]);
-    assert!(write(&missing, &held, &mut Vec::new()).is_err());
+    assert!(write(&missing, &Blobs::default(), &mut Vec::new()).is_err());
 }
 
 proptest! {
@@ -88,9 +78,9 @@ proptest! {
     fn every_content_is_where_the_index_says(contents in prop::collection::vec(prop::collection::vec(0..3_u8, 0..6), 0..30)) {
         let names: Vec<String> = (0..contents.len()).map(|i| format!("f{i}")).collect();
         let tree = tree(names.iter().zip(&contents).map(|(name, bytes)| (&**name, blob(bytes))).collect());
-        let held = held(&contents.iter().map(|bytes| &**bytes).collect::<Vec<_>>());
+        let blobs = blobs(&contents.iter().map(|bytes| &**bytes).collect::<Vec<_>>());
         let mut pack = Vec::new();
-        let len = write(&tree, &held, &mut pack).unwrap();
+        let len = write(&tree, &blobs, &mut pack).unwrap();
         prop_assert_eq!(len, pack.len() as u64);
         let index = PackIndex::of(&tree).unwrap();
         for bytes in &contents {

@@ -23,7 +23,7 @@ const CHUNK: usize = 256 << 10;
 ///
 /// # Errors
 /// Those of [`super::data`]; errors of `out`.
-pub fn plain(reader: impl Read, policy: &Policy, sink: &mut dyn Sink, out: &mut (impl Write + Seek)) -> Result<Control> {
+pub(crate) fn plain(reader: impl Read, policy: &Policy, sink: &mut dyn Sink, out: &mut (impl Write + Seek)) -> Result<Control> {
     let what = &*policy.what;
     let failed = |e: &io::Error| Error::io(format_args!("write {what} uncompressed"), e);
     let mut found = None;

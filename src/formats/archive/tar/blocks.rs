@@ -10,19 +10,19 @@ use crate::formats::archive::read_up_to;
 const BUFFER: usize = 128 << 10;
 
 /// A tar's blocks in order.
-pub struct Blocks<R> {
+pub(super) struct Blocks<R> {
     input: BufReader<R>,
     what: String,
 }
 
 impl<R: Read> Blocks<R> {
     /// Starts reading; `what` names the archive in messages.
-    pub fn new(input: R, what: &str) -> Self {
+    pub(super) fn new(input: R, what: &str) -> Self {
         Blocks { input: BufReader::with_capacity(BUFFER, input), what: what.to_owned() }
     }
 
     /// The next block; `None` at the end of the stream.
-    pub fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
+    pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
         let mut block = [0; BLOCK];
         match read_up_to(&mut self.input, &mut block).map_err(|e| self.failed(&e))? {
             BLOCK => Ok(Some(block)),
@@ -32,12 +32,12 @@ impl<R: Read> Blocks<R> {
     }
 
     /// The `size` bytes of a member. After reading them to their end, call [`Blocks::skip_padding`].
-    pub fn body(&mut self, size: u64) -> Body<'_, R> {
+    pub(super) fn body(&mut self, size: u64) -> Body<'_, R> {
         Body { blocks: self, left: size }
     }
 
     /// The bytes of a small member; skips its padding.
-    pub fn held(&mut self, size: u64) -> Result<Vec<u8>> {
+    pub(super) fn held(&mut self, size: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.body(size).read_to_end(&mut bytes).map_err(|e| self.failed(&e))?;
         self.skip_padding(size)?;
@@ -45,7 +45,7 @@ impl<R: Read> Blocks<R> {
     }
 
     /// Skips the padding of the last block of a member of `size` bytes.
-    pub fn skip_padding(&mut self, size: u64) -> Result<()> {
+    pub(super) fn skip_padding(&mut self, size: u64) -> Result<()> {
         let used = (size % BLOCK as u64) as usize;
         if used == 0 {
             return Ok(());
@@ -60,7 +60,7 @@ impl<R: Read> Blocks<R> {
 
     /// Reads to the end of the stream, which may only have zeros: a second archive after the first would be seen by some
     /// readers and not by others. Reading to the end also verifies the compressed stream's checksum.
-    pub fn finish(&mut self) -> Result<()> {
+    pub(super) fn finish(&mut self) -> Result<()> {
         loop {
             let bytes = match self.input.fill_buf() {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -84,14 +84,14 @@ impl<R: Read> Blocks<R> {
 }
 
 /// The bytes of a member; fails when the archive ends before them.
-pub struct Body<'a, R> {
+pub(super) struct Body<'a, R> {
     blocks: &'a mut Blocks<R>,
     left: u64,
 }
 
 impl<R> Body<'_, R> {
     /// The number of unread bytes.
-    pub fn left(&self) -> u64 {
+    pub(super) fn left(&self) -> u64 {
         self.left
     }
 }

@@ -5,17 +5,28 @@
 //! Only the layout comes from the `tar` crate. Its parsers of numbers and extended headers accept more than the formats
 //! allow (`+7`; values are cut at a line feed), so we have our own.
 
+use std::ops::Range;
+
 use tar::Header;
 
 use crate::common::value::escape;
 
 /// The block size of a tar, in bytes.
-pub const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 /// The largest size that a header's octal field can store, in bytes; a larger one needs base 256 or pax.
-pub const OCTAL_MAX: u64 = 0o777_7777_7777;
+pub(super) const OCTAL_MAX: u64 = 0o777_7777_7777;
+
+/// The bytes of the field `chksum`.
+const CHECKSUM: Range<usize> = 148..156;
+/// The bytes of the fields `magic` and `version`.
+const MAGIC: Range<usize> = 257..265;
+/// The start of xstar's mark, at the end of its shorter prefix.
+const XSTAR_MARK: usize = 508;
+/// The length of a number in an old GNU sparse map, in bytes.
+const SPARSE_NUMBER: usize = 12;
 
 /// A header block with a valid checksum.
-pub struct Block {
+pub(super) struct Block {
     header: Header,
     flavour: Flavour,
 }
@@ -28,7 +39,7 @@ enum Flavour {
 }
 
 /// The sparse map in an old GNU header.
-pub struct GnuSparse {
+pub(super) struct GnuSparse {
     /// The first pairs of offset and length, in bytes.
     pub pairs: Vec<(u64, u64)>,
     /// A block of more pairs follows.
@@ -39,7 +50,7 @@ pub struct GnuSparse {
 
 /// The reason why a block is not a usable header.
 #[derive(Debug, PartialEq, Eq)]
-pub enum NoHeader {
+pub(super) enum NoHeader {
     /// The checksum does not match: not a header at all.
     Checksum,
     /// A header of a kind that is not supported.
@@ -48,18 +59,19 @@ pub enum NoHeader {
 
 impl Block {
     /// Parses a header block.
-    pub fn parse(bytes: &[u8; BLOCK]) -> Result<Self, NoHeader> {
+    pub(super) fn parse(bytes: &[u8; BLOCK]) -> Result<Self, NoHeader> {
         let header = Header::from_byte_slice(bytes).clone();
         let stated = number(&header.as_old().cksum).map_err(|_| NoHeader::Checksum)?;
         // The checksum counts its own field as eight spaces.
-        let field = 148..156;
-        let sum: u64 = bytes.iter().enumerate().map(|(at, &byte)| if field.contains(&at) { 32 } else { u64::from(byte) }).sum();
+        let counted = |(at, &byte): (usize, &u8)| u64::from(if CHECKSUM.contains(&at) { b' ' } else { byte });
+        let sum: u64 = bytes.iter().enumerate().map(counted).sum();
         if stated != i128::from(sum) {
             return Err(NoHeader::Checksum);
         }
-        // Magic and version, and the mark of xstar at the end of its shorter prefix.
-        let flavour = match &bytes[257..265] {
-            b"ustar\x0000" if bytes[508..] == *b"tar\0" => return Err(NoHeader::Other("is in the xstar format, which is not read".into())),
+        let flavour = match &bytes[MAGIC] {
+            b"ustar\x0000" if bytes[XSTAR_MARK..] == *b"tar\0" => {
+                return Err(NoHeader::Other("is in the xstar format, which kbake does not read".into()));
+            }
             b"ustar\x0000" => Flavour::Ustar,
             b"ustar  \0" => Flavour::Gnu,
             [0, 0, 0, 0, 0, 0, 0, 0] => Flavour::V7,
@@ -69,12 +81,12 @@ impl Block {
     }
 
     /// The entry's type: `0` for a file, and so on.
-    pub fn typeflag(&self) -> u8 {
+    pub(super) fn typeflag(&self) -> u8 {
         self.header.as_old().linkflag[0]
     }
 
     /// The name, after ustar's prefix.
-    pub fn name(&self) -> Vec<u8> {
+    pub(super) fn name(&self) -> Vec<u8> {
         let name = until_nul(&self.header.as_old().name);
         match self.header.as_ustar() {
             Some(ustar) if self.flavour == Flavour::Ustar && ustar.prefix[0] != 0 => [until_nul(&ustar.prefix), name].join(b"/".as_slice()),
@@ -83,38 +95,38 @@ impl Block {
     }
 
     /// The target of a link.
-    pub fn link(&self) -> Vec<u8> {
+    pub(super) fn link(&self) -> Vec<u8> {
         until_nul(&self.header.as_old().linkname).to_vec()
     }
 
     /// The number of bytes that follow in the archive.
-    pub fn size(&self) -> Result<u64, String> {
+    pub(super) fn size(&self) -> Result<u64, String> {
         unsigned("size", &self.header.as_old().size, u64::MAX)
     }
 
     /// Permission bits; some writers put a file type above them, which is dropped.
-    pub fn mode(&self) -> Result<u16, String> {
+    pub(super) fn mode(&self) -> Result<u16, String> {
         unsigned("mode", &self.header.as_old().mode, 0o177_777).map(|mode| (mode & 0o7777) as u16)
     }
 
     /// Numeric owner.
-    pub fn uid(&self) -> Result<u32, String> {
+    pub(super) fn uid(&self) -> Result<u32, String> {
         id("owner", &self.header.as_old().uid)
     }
 
     /// Numeric group.
-    pub fn gid(&self) -> Result<u32, String> {
+    pub(super) fn gid(&self) -> Result<u32, String> {
         id("group", &self.header.as_old().gid)
     }
 
     /// The modification time in seconds since 1970.
-    pub fn mtime(&self) -> Result<i64, String> {
+    pub(super) fn mtime(&self) -> Result<i64, String> {
         let value = number(&self.header.as_old().mtime).map_err(|reason| format!("time {reason}"))?;
         i64::try_from(value).map_err(|_| format!("time {value} is out of range"))
     }
 
     /// Major and minor number, within Linux's range (12 and 20 bits).
-    pub fn device(&self) -> Result<(u32, u32), String> {
+    pub(super) fn device(&self) -> Result<(u32, u32), String> {
         let (major, minor) = match (self.header.as_ustar(), self.header.as_gnu()) {
             (Some(ustar), _) => (ustar.dev_major, ustar.dev_minor),
             (_, Some(gnu)) => (gnu.dev_major, gnu.dev_minor),
@@ -125,7 +137,7 @@ impl Block {
     }
 
     /// The map of an old GNU sparse file.
-    pub fn gnu_sparse(&self) -> Result<GnuSparse, String> {
+    pub(super) fn gnu_sparse(&self) -> Result<GnuSparse, String> {
         let gnu = self.header.as_gnu().ok_or("is a GNU sparse file in another format")?;
         let raw: Vec<u8> = gnu.sparse.iter().flat_map(|pair| [pair.offset, pair.numbytes].concat()).collect();
         let size = unsigned("true size", &gnu.realsize, u64::MAX)?;
@@ -133,10 +145,11 @@ impl Block {
     }
 }
 
-/// The pairs of an old GNU sparse map, 24 bytes each; an empty one ends them.
-pub fn sparse_pairs(raw: &[u8]) -> Result<Vec<(u64, u64)>, String> {
-    let used = raw.chunks_exact(24).take_while(|pair| pair[12] != 0);
-    used.map(|pair| Ok((unsigned("sparse map", &pair[..12], u64::MAX)?, unsigned("sparse map", &pair[12..], u64::MAX)?))).collect()
+/// The pairs of an old GNU sparse map; an empty one ends them.
+pub(super) fn sparse_pairs(raw: &[u8]) -> Result<Vec<(u64, u64)>, String> {
+    let pairs = raw.chunks_exact(2 * SPARSE_NUMBER).map(|pair| pair.split_at(SPARSE_NUMBER));
+    let used = pairs.take_while(|(_, length)| length[0] != 0);
+    used.map(|(offset, length)| Ok((unsigned("sparse map", offset, u64::MAX)?, unsigned("sparse map", length, u64::MAX)?))).collect()
 }
 
 fn until_nul(field: &[u8]) -> &[u8] {

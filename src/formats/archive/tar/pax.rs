@@ -31,7 +31,7 @@ const IGNORED: [&[u8]; 12] = [
 
 /// An extended header's values for the next entry.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Pax {
+pub(super) struct Pax {
     /// The name.
     pub path: Option<Vec<u8>>,
     /// The target of a link.
@@ -52,7 +52,7 @@ pub struct Pax {
 
 impl Pax {
     /// Parses the records of an entry's extended header (type `x`).
-    pub fn parse(records: &[u8]) -> Result<Self, String> {
+    pub(super) fn parse(records: &[u8]) -> Result<Self, String> {
         let mut found: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
         for record in Records(records) {
             let (key, value) = record?;
@@ -102,7 +102,7 @@ impl Pax {
 }
 
 /// Checks that a global header (type `g`) has only comments: `git archive` stores the commit there.
-pub fn check_global(records: &[u8]) -> Result<(), String> {
+pub(super) fn check_global(records: &[u8]) -> Result<(), String> {
     for record in Records(records) {
         let (key, _) = record?;
         if key != b"comment" {
@@ -113,7 +113,7 @@ pub fn check_global(records: &[u8]) -> Result<(), String> {
 }
 
 /// Parses a decimal number of digits only.
-pub fn decimal(value: &[u8]) -> Result<u64, String> {
+pub(super) fn decimal(value: &[u8]) -> Result<u64, String> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let parsed = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
     parsed.ok_or_else(|| format!("`{}` is not a number", escape(&value[..value.len().min(64)])))

@@ -7,11 +7,11 @@ use crate::common::tree::Segment;
 use crate::common::value::Sha256;
 
 /// The most segments of a file.
-pub const SEGMENTS_MAX: usize = 1 << 16;
+pub(super) const SEGMENTS_MAX: usize = 1 << 16;
 
 /// The data segments of a sparse file: sorted, disjoint, merged where they touch, none empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Map {
+pub(super) struct Map {
     /// The file's length, in bytes.
     pub size: u64,
     /// Offset and length of each segment, in bytes.
@@ -20,7 +20,7 @@ pub struct Map {
 
 impl Map {
     /// Checks a map against the `stored` bytes that the archive has for the file.
-    pub fn new(size: u64, pairs: &[(u64, u64)], stored: u64) -> Result<Self, String> {
+    pub(super) fn new(size: u64, pairs: &[(u64, u64)], stored: u64) -> Result<Self, String> {
         let mut data: Vec<(u64, u64)> = Vec::new();
         let mut end = 0;
         let mut sum = 0_u64;
@@ -44,19 +44,19 @@ impl Map {
     }
 
     /// True if the file has no holes.
-    pub fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.size == 0 || self.data == [(0, self.size)]
     }
 
     /// The segments, from the digest of each.
-    pub fn segments(&self, digests: Vec<Sha256>) -> Vec<Segment> {
+    pub(super) fn segments(&self, digests: Vec<Sha256>) -> Vec<Segment> {
         self.data.iter().zip(digests).map(|(&(offset, size), digest)| Segment { offset, digest, size }).collect()
     }
 }
 
 /// The sparse form, from the keys of an extended header.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// 0.1: the map is in the header.
     InHeader { name: Option<Vec<u8>>, size: u64, pairs: Vec<(u64, u64)> },
     /// 1.0: the map precedes the data.
@@ -64,7 +64,7 @@ pub enum Form {
 }
 
 /// Parses `GNU.sparse.*`; `None` if there are no such keys.
-pub fn form(pax: &mut Pax) -> Result<Option<Form>, String> {
+pub(super) fn form(pax: &mut Pax) -> Result<Option<Form>, String> {
     let mut keys = std::mem::take(&mut pax.sparse);
     if keys.is_empty() {
         return Ok(None);
@@ -103,7 +103,7 @@ pub fn form(pax: &mut Pax) -> Result<Option<Form>, String> {
 /// The parser of a map of form 1.0: decimal numbers, one a line, the first being the number of pairs. Lines are counted
 /// incrementally, so that a long map takes linear time.
 #[derive(Debug, Default)]
-pub struct DataMap {
+pub(super) struct DataMap {
     lines: usize,
     count: Option<usize>,
 }
@@ -111,7 +111,7 @@ pub struct DataMap {
 impl DataMap {
     /// Advances over the last `new` bytes of `text`, which is everything read so far; returns the pairs once they are
     /// complete.
-    pub fn advance(&mut self, text: &[u8], new: usize) -> Result<Option<Vec<(u64, u64)>>, String> {
+    pub(super) fn advance(&mut self, text: &[u8], new: usize) -> Result<Option<Vec<(u64, u64)>>, String> {
         let bad = |reason| format!("has a sparse map in which {reason}");
         self.lines += text[text.len() - new..].iter().filter(|&&b| b == b'\n').count();
         let mut lines = text.split(|&b| b == b'\n');

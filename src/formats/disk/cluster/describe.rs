@@ -10,7 +10,7 @@ use crate::formats::disk::{Data, Piece, Pieces};
 
 /// A cluster's description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Described {
+pub(crate) struct Described {
     /// The cluster's index on the disk.
     pub index: u64,
     /// The digest of its description.
@@ -20,7 +20,7 @@ pub struct Described {
 }
 
 /// Describes each cluster that a piece touches, in ascending order. Such a cluster can still be all zeros.
-pub fn describe(pieces: &Pieces) -> Vec<Described> {
+pub(crate) fn describe(pieces: &Pieces) -> Vec<Described> {
     let mut all = Vec::new();
     let mut open: Option<Describer> = None;
     for piece in pieces.iter() {
@@ -45,7 +45,7 @@ pub fn describe(pieces: &Pieces) -> Vec<Described> {
 
 /// The part of a disk that is needed to read the clusters `wanted` (ascending): every piece in them, and the rest of
 /// each blob that touches one, because only a whole blob can be verified.
-pub fn only(pieces: &Pieces, wanted: &[u64]) -> Pieces {
+pub(crate) fn only(pieces: &Pieces, wanted: &[u64]) -> Pieces {
     let is_wanted = |piece: &Piece| {
         let (first, last) = (piece.at / CLUSTER as u64, (piece.end() - 1) / CLUSTER as u64);
         let next = wanted.partition_point(|index| *index < first);

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Class;
+use crate::common::testing::Blobs;
 use crate::common::value::Sha256;
-use crate::formats::disk::testing::{self, Memory};
+use crate::formats::disk::testing;
 
 /// The whole disk: all clusters of a pass, with zeros between.
 fn flatten(pieces: &Pieces, source: &dyn ContentSource) -> Vec<u8> {
@@ -37,7 +38,7 @@ proptest! {
 
 #[test]
 fn zeros_are_left_out_wherever_they_come_from() {
-    let mut source = Memory::default();
+    let mut source = Blobs::default();
     let size = 3 * CLUSTER as u64;
     let digest = source.add(vec![0; size as usize]);
     let pieces = vec![

@@ -9,7 +9,7 @@ use super::geometry::{Geometry, merged};
 use super::inventory::{Body, Inventory, Item};
 
 /// The blocks of everything that has no fixed place.
-pub struct Allocation {
+pub(super) struct Allocation {
     /// The blocks of each item of the inventory.
     pub items: Vec<InodeBlocks>,
     /// The journal's blocks.
@@ -24,7 +24,7 @@ pub struct Allocation {
 
 /// The blocks of one inode.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct InodeBlocks {
+pub(super) struct InodeBlocks {
     /// The data blocks.
     pub map: Vec<Mapping>,
     /// The nodes of the extent tree. Allocated after the data, because their number depends on where the data lies.
@@ -35,7 +35,7 @@ pub struct InodeBlocks {
 
 impl InodeBlocks {
     /// The number of blocks of all kinds.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.map.iter().map(Mapping::len).sum::<u64>() + self.tree.len() as u64 + u64::from(self.xattrs.is_some())
     }
 
@@ -61,7 +61,7 @@ impl InodeBlocks {
 
 impl Allocation {
     /// Allocates everything, in the order that [`super`] describes.
-    pub fn of(inventory: &Inventory, geometry: &Geometry, journal_blocks: u32) -> Allocation {
+    pub(super) fn of(inventory: &Inventory, geometry: &Geometry, journal_blocks: u32) -> Allocation {
         let mut allocator = Allocator::new(&geometry.fixed);
         let double_indirect = allocator.whole(1).start;
         let mut journal = InodeBlocks::default();
@@ -95,7 +95,7 @@ impl Allocation {
     }
 
     /// The number of allocated blocks.
-    pub fn used_blocks(&self) -> u64 {
+    pub(super) fn used_blocks(&self) -> u64 {
         self.used.iter().map(|range| range.end - range.start).sum()
     }
 }

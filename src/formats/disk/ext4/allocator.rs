@@ -10,19 +10,19 @@ use super::block::CLUSTER;
 /// Hands out blocks, skipping fixed metadata. Continues past the end of the disk, so that one pass gives the number of
 /// missing blocks.
 #[derive(Debug)]
-pub struct Allocator<'a> {
+pub(super) struct Allocator<'a> {
     fixed: &'a [Range<u64>],
     next: u64,
 }
 
 impl<'a> Allocator<'a> {
     /// Starts at block 0; `fixed` is sorted and disjoint.
-    pub fn new(fixed: &'a [Range<u64>]) -> Self {
+    pub(super) fn new(fixed: &'a [Range<u64>]) -> Self {
         Allocator { fixed, next: 0 }
     }
 
     /// Advances to the next 64 KiB boundary with a free block, if not already at one.
-    pub fn align(&mut self) {
+    pub(super) fn align(&mut self) {
         loop {
             self.next = self.next.next_multiple_of(CLUSTER);
             // May skip fixed metadata, which need not end on a boundary.
@@ -34,7 +34,7 @@ impl<'a> Allocator<'a> {
     }
 
     /// Allocates `count` contiguous blocks. For less than a cluster: the rest of a group may stay unused.
-    pub fn whole(&mut self, count: u64) -> Range<u64> {
+    pub(super) fn whole(&mut self, count: u64) -> Range<u64> {
         while self.room() < count {
             self.next = self.fixed[0].start;
         }
@@ -44,7 +44,7 @@ impl<'a> Allocator<'a> {
     /// Allocates `count` blocks in as few ranges as the fixed metadata allows, each on a 64 KiB boundary. All but the
     /// last are whole clusters, because metadata starts on such boundaries: so clusters keep to the file's own 64 KiB
     /// grid.
-    pub fn aligned(&mut self, mut count: u64) -> Vec<Range<u64>> {
+    pub(super) fn aligned(&mut self, mut count: u64) -> Vec<Range<u64>> {
         let mut ranges = Vec::new();
         while count > 0 {
             self.align();
@@ -57,7 +57,7 @@ impl<'a> Allocator<'a> {
     }
 
     /// Allocates `count` blocks from the current position, in as few ranges as the fixed metadata allows.
-    pub fn packed(&mut self, mut count: u64) -> Vec<Range<u64>> {
+    pub(super) fn packed(&mut self, mut count: u64) -> Vec<Range<u64>> {
         if count < CLUSTER {
             return vec![self.whole(count)];
         }

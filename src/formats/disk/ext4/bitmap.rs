@@ -9,7 +9,7 @@ const BITS: u64 = 8 * BLOCK as u64;
 
 /// The bitmap of the blocks in `span`. Set bits: the blocks in `used` (sorted, disjoint), and those past the end of a
 /// short last group.
-pub fn blocks(span: &Range<u64>, used: &[Range<u64>]) -> Vec<u8> {
+pub(super) fn blocks(span: &Range<u64>, used: &[Range<u64>]) -> Vec<u8> {
     let mut bits = zeroed();
     for range in within(span, used) {
         set(&mut bits, range.start - span.start..range.end - span.start);
@@ -19,7 +19,7 @@ pub fn blocks(span: &Range<u64>, used: &[Range<u64>]) -> Vec<u8> {
 }
 
 /// The bitmap of a group whose first `used` of `count` inodes are in use.
-pub fn inodes(used: u32, count: u32) -> Vec<u8> {
+pub(super) fn inodes(used: u32, count: u32) -> Vec<u8> {
     let mut bits = zeroed();
     set(&mut bits, 0..used.into());
     set(&mut bits, count.into()..BITS);
@@ -27,7 +27,7 @@ pub fn inodes(used: u32, count: u32) -> Vec<u8> {
 }
 
 /// The intersection of `ranges` (sorted, disjoint) with `span`.
-pub fn within<'a>(span: &'a Range<u64>, ranges: &'a [Range<u64>]) -> impl Iterator<Item = Range<u64>> + 'a {
+pub(super) fn within<'a>(span: &'a Range<u64>, ranges: &'a [Range<u64>]) -> impl Iterator<Item = Range<u64>> + 'a {
     let first = ranges.partition_point(|range| range.end <= span.start);
     ranges[first..].iter().take_while(|range| range.start < span.end).map(|range| range.start.max(span.start)..range.end.min(span.end))
 }

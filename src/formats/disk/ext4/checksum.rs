@@ -5,40 +5,40 @@
 
 /// A running checksum in ext4's raw form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crc(u32);
+pub(super) struct Crc(u32);
 
 impl Crc {
     /// The checksum of no bytes.
-    pub const START: Crc = Crc(!0);
+    pub(super) const START: Crc = Crc(!0);
 
     /// The seed of all checksums of a filesystem but the superblock's own.
-    pub fn of_filesystem(uuid: &[u8; 16]) -> Crc {
+    pub(super) fn of_filesystem(uuid: &[u8; 16]) -> Crc {
         Crc::START.with(uuid)
     }
 
     /// The seed of all checksums of an inode, its directory blocks and its extent blocks. Our inode generations are 0.
-    pub fn of_inode(self, number: u32) -> Crc {
+    pub(super) fn of_inode(self, number: u32) -> Crc {
         self.with(&number.to_le_bytes()).with(&[0; 4])
     }
 
     /// Extends the checksum by `bytes`.
     #[must_use]
-    pub fn with(self, bytes: &[u8]) -> Crc {
+    pub(super) fn with(self, bytes: &[u8]) -> Crc {
         Crc(!crc32c::crc32c_append(!self.0, bytes))
     }
 
     /// The value that is stored on disk.
-    pub fn value(self) -> u32 {
+    pub(super) fn value(self) -> u32 {
         self.0
     }
 
     /// The low half, where only 16 bits are stored.
-    pub fn low(self) -> u16 {
+    pub(super) fn low(self) -> u16 {
         self.0 as u16
     }
 
     /// The high half.
-    pub fn high(self) -> u16 {
+    pub(super) fn high(self) -> u16 {
         (self.0 >> 16) as u16
     }
 }

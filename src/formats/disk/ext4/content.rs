@@ -14,7 +14,7 @@ use super::extent::Mapping;
 const MAX_BLOCKS: u64 = u32::MAX as u64;
 
 /// The runs of blocks that a file needs, sorted and disjoint; everything else is a hole.
-pub fn runs(path: &TreePath, content: &Content) -> Result<Vec<Range<u64>>> {
+pub(super) fn runs(path: &TreePath, content: &Content) -> Result<Vec<Range<u64>>> {
     let size = content.size();
     if size.div_ceil(BLOCK_U64) > MAX_BLOCKS {
         return Err(Error::user(format!("{path} is too large for ext4")).detail(format!("found {size} bytes; expected less than 16 TiB")));
@@ -41,7 +41,7 @@ pub fn runs(path: &TreePath, content: &Content) -> Result<Vec<Range<u64>>> {
 }
 
 /// The parts of a file's contents with their offsets on the disk in bytes, for a file that is mapped by `map`.
-pub fn parts<'a>(content: &'a Content, map: &[Mapping]) -> Vec<(u64, Part<'a>)> {
+pub(super) fn parts<'a>(content: &'a Content, map: &[Mapping]) -> Vec<(u64, Part<'a>)> {
     let mut parts = Vec::new();
     for (offset, source) in sources(content) {
         let whole = offset..offset + source.len();
@@ -60,7 +60,7 @@ pub fn parts<'a>(content: &'a Content, map: &[Mapping]) -> Vec<(u64, Part<'a>)> 
 }
 
 /// A part of a file's contents.
-pub enum Part<'a> {
+pub(super) enum Part<'a> {
     /// Bytes in memory.
     Inline(&'a [u8]),
     /// A part of a blob.

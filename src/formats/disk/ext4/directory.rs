@@ -12,7 +12,7 @@ use super::inode::Type;
 
 /// The layout of a directory's entries over blocks.
 #[derive(Debug, Clone)]
-pub enum Shape {
+pub(super) enum Shape {
     /// All entries in the first block; the directory has this many blocks, the others empty.
     Linear(u64),
     /// Entries in the leaves of a hash tree.
@@ -21,7 +21,7 @@ pub enum Shape {
 
 impl Shape {
     /// Chooses the shape for `entries`; a linear directory has `least` blocks.
-    pub fn of(path: &TreePath, entries: &[Entry], hash: DirHash, least: u64) -> Result<Shape> {
+    pub(super) fn of(path: &TreePath, entries: &[Entry], hash: DirHash, least: u64) -> Result<Shape> {
         if 2 * DOT + entries.iter().map(Entry::len).sum::<usize>() <= ROOM {
             return Ok(Shape::Linear(least));
         }
@@ -35,7 +35,7 @@ impl Shape {
     }
 
     /// The number of blocks.
-    pub fn blocks(&self) -> u64 {
+    pub(super) fn blocks(&self) -> u64 {
         match self {
             Shape::Linear(blocks) => *blocks,
             Shape::Indexed(index) => index.blocks(),
@@ -43,7 +43,7 @@ impl Shape {
     }
 
     /// The blocks in order. `seed` is the filesystem's checksum seed extended by the inode.
-    pub fn encode(&self, inode: u32, parent: u32, entries: &[Entry], seed: Crc) -> Vec<Vec<u8>> {
+    pub(super) fn encode(&self, inode: u32, parent: u32, entries: &[Entry], seed: Crc) -> Vec<Vec<u8>> {
         match self {
             Shape::Linear(blocks) => {
                 let dots = [(&b"."[..], inode), (b"..", parent)].map(|(name, inode)| Entry { name, inode, kind: Type::Dir });

@@ -9,25 +9,25 @@ use super::inode::Type;
 /// (`struct ext4_dir_entry_tail`).
 const TAIL: usize = 12;
 /// The bytes of a block that entries may use.
-pub const ROOM: usize = BLOCK - TAIL;
+pub(super) const ROOM: usize = BLOCK - TAIL;
 /// The size of the entry `.` or `..` in bytes.
-pub const DOT: usize = 12;
+pub(super) const DOT: usize = 12;
 /// The file type that marks the tail.
 const TAIL_TYPE: u8 = 0xDE;
 
 /// Field offsets in an entry (`struct ext4_dir_entry_2`). The tail has the same fields, and a checksum in place of a name.
 mod field {
-    pub const INODE: usize = 0;
-    pub const REC_LEN: usize = 4;
-    pub const NAME_LEN: usize = 6;
-    pub const FILE_TYPE: usize = 7;
-    pub const NAME: usize = 8;
-    pub const TAIL_CHECKSUM: usize = 8;
+    pub(super) const INODE: usize = 0;
+    pub(super) const REC_LEN: usize = 4;
+    pub(super) const NAME_LEN: usize = 6;
+    pub(super) const FILE_TYPE: usize = 7;
+    pub(super) const NAME: usize = 8;
+    pub(super) const TAIL_CHECKSUM: usize = 8;
 }
 
 /// A name in a directory.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
+pub(super) struct Entry<'a> {
     /// 1 to 255 bytes.
     pub name: &'a [u8],
     /// The inode that the name refers to.
@@ -38,13 +38,13 @@ pub struct Entry<'a> {
 
 impl Entry<'_> {
     /// The entry's size in bytes: header and name, rounded up to 4.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         (field::NAME + self.name.len()).next_multiple_of(4)
     }
 }
 
 /// A block of entries; the last entry's record length reaches up to the tail.
-pub fn leaf<'a, 'b: 'a>(entries: impl Iterator<Item = &'a Entry<'b>>, seed: Crc) -> Vec<u8> {
+pub(super) fn leaf<'a, 'b: 'a>(entries: impl Iterator<Item = &'a Entry<'b>>, seed: Crc) -> Vec<u8> {
     let mut block = zeroed();
     let (mut last, mut next) = (0, 0);
     for entry in entries {
@@ -60,7 +60,7 @@ pub fn leaf<'a, 'b: 'a>(entries: impl Iterator<Item = &'a Entry<'b>>, seed: Crc)
 }
 
 /// Writes an entry at byte `at`; the next entry starts `length` bytes after it.
-pub fn put_entry(block: &mut [u8], at: usize, length: usize, entry: &Entry) {
+pub(super) fn put_entry(block: &mut [u8], at: usize, length: usize, entry: &Entry) {
     put32(block, at + field::INODE, entry.inode);
     put16(block, at + field::REC_LEN, length as u16);
     block[at + field::NAME_LEN] = entry.name.len() as u8;

@@ -9,13 +9,13 @@ const END: u32 = 0xFFFF_FFFE;
 
 /// The hash function with a filesystem's seed.
 #[derive(Debug, Clone, Copy)]
-pub struct DirHash {
+pub(super) struct DirHash {
     start: [u32; 4],
 }
 
 impl DirHash {
     /// Takes the superblock's `s_hash_seed`; all zeros mean MD4's own initial values.
-    pub fn new(seed: [u8; 16]) -> Self {
+    pub(super) fn new(seed: [u8; 16]) -> Self {
         if seed == [0; 16] {
             return DirHash { start: [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476] };
         }
@@ -24,7 +24,7 @@ impl DirHash {
     }
 
     /// The hash of a name. The lowest bit is always clear.
-    pub fn of(self, name: &[u8]) -> u32 {
+    pub(super) fn of(self, name: &[u8]) -> u32 {
         let mut state = self.start;
         for at in (0..name.len()).step_by(32) {
             transform(&mut state, &words(&name[at..]));

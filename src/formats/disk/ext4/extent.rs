@@ -10,7 +10,7 @@ use super::checksum::Crc;
 
 /// A contiguous range of a file's blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mapping {
+pub(super) struct Mapping {
     /// The first block in the file.
     pub logical: u64,
     /// The blocks on the disk.
@@ -19,13 +19,13 @@ pub struct Mapping {
 
 impl Mapping {
     /// The number of blocks.
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.disk.end - self.disk.start
     }
 }
 
 /// An encoded extent tree.
-pub struct Tree {
+pub(super) struct Tree {
     /// The root, stored in the inode.
     pub root: [u8; 60],
     /// The other nodes, with their block numbers.
@@ -45,31 +45,31 @@ const MAX_LEN: u64 = 32_768;
 
 /// Field offsets in `struct ext4_extent_header`.
 mod eh {
-    pub const MAGIC: usize = 0;
-    pub const ENTRIES: usize = 2;
-    pub const MAX: usize = 4;
-    pub const DEPTH: usize = 6;
+    pub(super) const MAGIC: usize = 0;
+    pub(super) const ENTRIES: usize = 2;
+    pub(super) const MAX: usize = 4;
+    pub(super) const DEPTH: usize = 6;
 }
 
 /// Field offsets in `struct ext4_extent`.
 mod ee {
-    pub const BLOCK: usize = 0;
-    pub const LEN: usize = 4;
-    pub const START_HI: usize = 6;
-    pub const START_LO: usize = 8;
+    pub(super) const BLOCK: usize = 0;
+    pub(super) const LEN: usize = 4;
+    pub(super) const START_HI: usize = 6;
+    pub(super) const START_LO: usize = 8;
 }
 
 /// Field offsets in `struct ext4_extent_idx`.
 mod ei {
-    pub const LEAF_LO: usize = 4;
-    pub const LEAF_HI: usize = 8;
+    pub(super) const LEAF_LO: usize = 4;
+    pub(super) const LEAF_HI: usize = 8;
 }
 
 /// One entry of a node: 12 bytes, the first logical block in front.
 type Entry = [u8; ENTRY];
 
 /// The number of blocks that the tree of `map` needs beside the inode.
-pub fn blocks_needed(map: &[Mapping]) -> usize {
+pub(super) fn blocks_needed(map: &[Mapping]) -> usize {
     let mut width: usize = map.iter().map(|mapping| mapping.len().div_ceil(MAX_LEN) as usize).sum();
     let mut blocks = 0;
     while width > IN_INODE {
@@ -81,7 +81,7 @@ pub fn blocks_needed(map: &[Mapping]) -> usize {
 
 /// Builds the tree of `map` with its nodes at the block numbers `numbers`, [`blocks_needed`] many. `seed` is the
 /// filesystem's checksum seed extended by the inode.
-pub fn build(map: &[Mapping], numbers: &[u64], seed: Crc) -> Tree {
+pub(super) fn build(map: &[Mapping], numbers: &[u64], seed: Crc) -> Tree {
     let mut level: Vec<Entry> = map.iter().flat_map(extents).collect();
     let mut numbers = numbers.iter().copied();
     let mut blocks = Vec::new();

@@ -10,15 +10,15 @@ use std::ops::Range;
 use super::block::{BLOCK, BLOCK_U64};
 
 /// Blocks in a group.
-pub const GROUP_BLOCKS: u64 = 8 * BLOCK_U64;
+pub(super) const GROUP_BLOCKS: u64 = 8 * BLOCK_U64;
 /// Inodes in a block of an inode table.
-pub const INODES_PER_BLOCK: u32 = (BLOCK / super::inode::SIZE) as u32;
+pub(super) const INODES_PER_BLOCK: u32 = (BLOCK / super::inode::SIZE) as u32;
 /// The number of groups whose bitmaps and tables lie together, as a power of two.
-pub const LOG_FLEX: u8 = 4;
+pub(super) const LOG_FLEX: u8 = 4;
 /// Blocks of a flex group: 2 GiB.
-pub const FLEX_BLOCKS: u64 = GROUP_BLOCKS << LOG_FLEX;
+pub(super) const FLEX_BLOCKS: u64 = GROUP_BLOCKS << LOG_FLEX;
 /// The size of a group descriptor in bytes.
-pub const DESCRIPTOR: u64 = 64;
+pub(super) const DESCRIPTOR: u64 = 64;
 /// Bytes of disk per inode, as in mke2fs.
 const INODE_RATIO: u64 = 16_384;
 /// The most inodes of a group: as many as one block of bitmap can count.
@@ -30,14 +30,14 @@ const TAIL_MIN: u64 = 50;
 
 /// The size is too small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unfit {
+pub(super) struct Unfit {
     /// Missing blocks; a lower bound.
     pub missing: u64,
 }
 
 /// The division of a filesystem into groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Geometry {
+pub(super) struct Geometry {
     /// Blocks in all groups.
     pub blocks: u64,
     /// Inodes in each group.
@@ -54,7 +54,7 @@ pub struct Geometry {
 
 /// The blocks of one group's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Group {
+pub(super) struct Group {
     /// The bitmap of blocks.
     pub block_bitmap: u64,
     /// The bitmap of inodes.
@@ -65,7 +65,7 @@ pub struct Group {
 
 impl Geometry {
     /// Divides `blocks` into groups with at least `inodes` inodes. A tail too short for a group is left out.
-    pub fn new(blocks: u64, inodes: u64) -> Result<Self, Unfit> {
+    pub(super) fn new(blocks: u64, inodes: u64) -> Result<Self, Unfit> {
         match Self::whole(blocks, inodes) {
             Err(_) if blocks > GROUP_BLOCKS && !blocks.is_multiple_of(GROUP_BLOCKS) => {
                 let cut = blocks / GROUP_BLOCKS * GROUP_BLOCKS;
@@ -147,38 +147,38 @@ impl Geometry {
     }
 
     /// Blocks of a group's inode table.
-    pub fn table_blocks(&self) -> u64 {
+    pub(super) fn table_blocks(&self) -> u64 {
         (self.inodes_per_group / INODES_PER_BLOCK).into()
     }
 
     /// Blocks of fixed metadata.
-    pub fn fixed_blocks(&self) -> u64 {
+    pub(super) fn fixed_blocks(&self) -> u64 {
         self.fixed.iter().map(|range| range.end - range.start).sum()
     }
 
     /// All groups but the first that start with a copy of the superblock and the descriptors.
-    pub fn backups(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn backups(&self) -> impl Iterator<Item = u64> {
         (1..self.groups.len() as u64).filter(|&group| has_super(group))
     }
 
     /// Blocks at the start of `group` that a copy of the superblock and the descriptors takes; 0 if it has none.
-    pub fn copy_in(&self, group: u64) -> u64 {
+    pub(super) fn copy_in(&self, group: u64) -> u64 {
         if has_super(group) { self.copy_len() } else { 0 }
     }
 
     /// The blocks of `group`; the last one may be short.
-    pub fn span(&self, group: usize) -> Range<u64> {
+    pub(super) fn span(&self, group: usize) -> Range<u64> {
         let start = group as u64 * GROUP_BLOCKS;
         start..(start + GROUP_BLOCKS).min(self.blocks)
     }
 
     /// The number of inodes in all groups.
-    pub fn inodes(&self) -> u32 {
+    pub(super) fn inodes(&self) -> u32 {
         self.inodes_per_group * self.groups.len() as u32
     }
 
     /// The group that contains an inode.
-    pub fn group_of(&self, inode: u32) -> usize {
+    pub(super) fn group_of(&self, inode: u32) -> usize {
         ((inode - 1) / self.inodes_per_group) as usize
     }
 }
@@ -208,7 +208,7 @@ fn fixed(geometry: &Geometry, copies: Vec<Range<u64>>) -> Vec<Range<u64>> {
 }
 
 /// Sorts disjoint ranges and merges those that touch.
-pub fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+pub(super) fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| range.start);
     let mut merged: Vec<Range<u64>> = Vec::new();
     for range in ranges {

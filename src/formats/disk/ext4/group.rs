@@ -11,17 +11,17 @@ use super::geometry::{DESCRIPTOR, GROUP_BLOCKS, Geometry};
 /// Field offsets in `struct ext4_group_desc`, by the names that it has for them without `bg_`: the low half, and the high
 /// half of the 64-bit form.
 mod field {
-    pub const BLOCK_BITMAP: (usize, usize) = (0x00, 0x20);
-    pub const INODE_BITMAP: (usize, usize) = (0x04, 0x24);
-    pub const INODE_TABLE: (usize, usize) = (0x08, 0x28);
-    pub const FREE_BLOCKS_COUNT: (usize, usize) = (0x0C, 0x2C);
-    pub const FREE_INODES_COUNT: (usize, usize) = (0x0E, 0x2E);
-    pub const USED_DIRS_COUNT: (usize, usize) = (0x10, 0x30);
-    pub const FLAGS: usize = 0x12;
-    pub const BLOCK_BITMAP_CSUM: (usize, usize) = (0x18, 0x38);
-    pub const INODE_BITMAP_CSUM: (usize, usize) = (0x1A, 0x3A);
-    pub const ITABLE_UNUSED: (usize, usize) = (0x1C, 0x32);
-    pub const CHECKSUM: usize = 0x1E;
+    pub(super) const BLOCK_BITMAP: (usize, usize) = (0x00, 0x20);
+    pub(super) const INODE_BITMAP: (usize, usize) = (0x04, 0x24);
+    pub(super) const INODE_TABLE: (usize, usize) = (0x08, 0x28);
+    pub(super) const FREE_BLOCKS_COUNT: (usize, usize) = (0x0C, 0x2C);
+    pub(super) const FREE_INODES_COUNT: (usize, usize) = (0x0E, 0x2E);
+    pub(super) const USED_DIRS_COUNT: (usize, usize) = (0x10, 0x30);
+    pub(super) const FLAGS: usize = 0x12;
+    pub(super) const BLOCK_BITMAP_CSUM: (usize, usize) = (0x18, 0x38);
+    pub(super) const INODE_BITMAP_CSUM: (usize, usize) = (0x1A, 0x3A);
+    pub(super) const ITABLE_UNUSED: (usize, usize) = (0x1C, 0x32);
+    pub(super) const CHECKSUM: usize = 0x1E;
 }
 
 /// `bg_flags`: the inode bitmap is not initialised, because no inode is in use.
@@ -33,7 +33,7 @@ const INODE_ZEROED: u16 = 4;
 
 /// The usage of one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
+pub(super) struct Usage {
     /// Free blocks.
     pub free_blocks: u64,
     /// Inodes in use: the first ones of the table.
@@ -43,7 +43,7 @@ pub struct Usage {
 }
 
 /// A group's encoded metadata.
-pub struct Encoded {
+pub(super) struct Encoded {
     /// The descriptor.
     pub descriptor: Vec<u8>,
     /// The bitmaps that must be initialised, with their block numbers.
@@ -51,7 +51,7 @@ pub struct Encoded {
 }
 
 /// Encodes descriptor and bitmaps. `used` are all blocks in use on the disk.
-pub fn encode(geometry: &Geometry, number: usize, usage: &Usage, used: &[Range<u64>], seed: Crc) -> Encoded {
+pub(super) fn encode(geometry: &Geometry, number: usize, usage: &Usage, used: &[Range<u64>], seed: Crc) -> Encoded {
     let group = geometry.groups[number];
     let per_group = geometry.inodes_per_group;
     let mut raw = vec![0; DESCRIPTOR as usize];
@@ -95,7 +95,7 @@ fn put_halves(raw: &mut [u8], (low, high): (usize, usize), value: u32) {
 }
 
 /// The number of free blocks of a group.
-pub fn free_blocks(geometry: &Geometry, number: usize, used: &[Range<u64>]) -> u64 {
+pub(super) fn free_blocks(geometry: &Geometry, number: usize, used: &[Range<u64>]) -> u64 {
     let span = geometry.span(number);
     let taken: u64 = bitmap::within(&span, used).map(|range| range.end - range.start).sum();
     span.end - span.start - taken
@@ -112,7 +112,7 @@ fn block_uninit(geometry: &Geometry, number: usize, used: &[Range<u64>]) -> bool
 }
 
 /// The table of all descriptors, padded to whole blocks.
-pub fn table(descriptors: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+pub(super) fn table(descriptors: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     let mut table: Vec<u8> = descriptors.flatten().collect();
     table.resize(table.len().next_multiple_of(BLOCK), 0);
     table

@@ -14,9 +14,9 @@ use super::dirhash::DirHash;
 use super::inode::Type;
 
 /// `half_md4` in `dx_root_info`.
-pub const HALF_MD4: u8 = 1;
+pub(super) const HALF_MD4: u8 = 1;
 /// The most leaves of a directory: two index levels, filled to seven eighths.
-pub const MAX_LEAVES: usize = ROOT_LIMIT * NODE_FILL;
+pub(super) const MAX_LEAVES: usize = ROOT_LIMIT * NODE_FILL;
 
 /// The size of an index entry (`struct dx_entry`) in bytes: a hash and a block number in the directory.
 const INDEX_ENTRY: usize = 8;
@@ -34,14 +34,14 @@ const LEAF_FILL: usize = ROOM / 8 * 7;
 /// Offsets of the fields of `dx_root_info`, which follows `.` and `..`.
 mod root_info {
     use super::DOT;
-    pub const HASH_VERSION: usize = 2 * DOT + 4;
-    pub const INFO_LENGTH: usize = 2 * DOT + 5;
-    pub const INDIRECT_LEVELS: usize = 2 * DOT + 6;
+    pub(super) const HASH_VERSION: usize = 2 * DOT + 4;
+    pub(super) const INFO_LENGTH: usize = 2 * DOT + 5;
+    pub(super) const INDIRECT_LEVELS: usize = 2 * DOT + 6;
 }
 
 /// The assignment of directory entries to leaves.
 #[derive(Debug, Clone)]
-pub struct Index {
+pub(super) struct Index {
     /// Indexes of the entries, sorted by hash.
     order: Vec<u32>,
     /// Each leaf: its first hash, as the index stores it, and its range of `order`.
@@ -50,7 +50,7 @@ pub struct Index {
 
 impl Index {
     /// Distributes `entries` over leaves; `None` when two index levels are not enough.
-    pub fn of(entries: &[Entry], hash: DirHash) -> Option<Index> {
+    pub(super) fn of(entries: &[Entry], hash: DirHash) -> Option<Index> {
         let mut hashed: Vec<(u32, u32)> = (0u32..).zip(entries).map(|(at, entry)| (hash.of(entry.name), at)).collect();
         // Entries are in name order, so entries of equal hash stay in name order.
         hashed.sort_unstable();
@@ -79,12 +79,12 @@ impl Index {
     }
 
     /// The number of blocks.
-    pub fn blocks(&self) -> u64 {
+    pub(super) fn blocks(&self) -> u64 {
         (1 + self.nodes() + self.leaves.len()) as u64
     }
 
     /// The blocks in order. `seed` is the filesystem's checksum seed extended by the inode.
-    pub fn encode(&self, inode: u32, parent: u32, entries: &[Entry], seed: Crc) -> Vec<Vec<u8>> {
+    pub(super) fn encode(&self, inode: u32, parent: u32, entries: &[Entry], seed: Crc) -> Vec<Vec<u8>> {
         let nodes = self.nodes() as u32;
         let leaves: Vec<(u32, u32)> = self.leaves.iter().map(|(hash, _)| *hash).zip(1 + nodes..).collect();
         let below: Vec<&[(u32, u32)]> = if nodes == 0 { Vec::new() } else { leaves.chunks(NODE_FILL).collect() };

@@ -7,48 +7,48 @@ use super::block::{BLOCK_U64, put_split, put16, put32};
 use super::checksum::Crc;
 
 /// The size of an inode in bytes.
-pub const SIZE: usize = 256;
+pub(super) const SIZE: usize = 256;
 /// The offset of the attributes that are stored in the inode: after its fields.
-pub const ATTRIBUTES: usize = 128 + EXTRA as usize;
+pub(super) const ATTRIBUTES: usize = 128 + EXTRA as usize;
 /// The size of the fields in the inode's second half (`i_extra_isize`), in bytes.
-pub const EXTRA: u16 = 32;
+pub(super) const EXTRA: u16 = 32;
 /// The root directory.
-pub const ROOT: u32 = 2;
+pub(super) const ROOT: u32 = 2;
 /// The resize inode: it reserves room for further group descriptors.
-pub const RESIZE: u32 = 7;
+pub(super) const RESIZE: u32 = 7;
 /// The journal.
-pub const JOURNAL: u32 = 8;
+pub(super) const JOURNAL: u32 = 8;
 /// The first inode that is not reserved; by convention lost+found.
-pub const LOST_FOUND: u32 = 11;
+pub(super) const LOST_FOUND: u32 = 11;
 
 /// `i_flags`: a directory with a hash index.
-pub const INDEX_FLAG: u32 = 0x1000;
+pub(super) const INDEX_FLAG: u32 = 0x1000;
 /// `i_flags`: the block map is an extent tree.
-pub const EXTENTS_FLAG: u32 = 0x8_0000;
+pub(super) const EXTENTS_FLAG: u32 = 0x8_0000;
 
 /// Field offsets in `struct ext4_inode`, by the names that it has for them without `i_`. A pair is the low and the high
 /// part, or a time and its extra field.
 mod field {
-    pub const MODE: usize = 0x00;
-    pub const UID: (usize, usize) = (0x02, 0x78);
-    pub const SIZE: (usize, usize) = (0x04, 0x6C);
-    pub const ATIME: (usize, usize) = (0x08, 0x8C);
-    pub const CTIME: (usize, usize) = (0x0C, 0x84);
-    pub const MTIME: (usize, usize) = (0x10, 0x88);
-    pub const GID: (usize, usize) = (0x18, 0x7A);
-    pub const LINKS_COUNT: usize = 0x1A;
-    pub const BLOCKS: (usize, usize) = (0x1C, 0x74);
-    pub const FLAGS: usize = 0x20;
-    pub const BLOCK: usize = 0x28;
-    pub const FILE_ACL: (usize, usize) = (0x68, 0x76);
-    pub const CHECKSUM: (usize, usize) = (0x7C, 0x82);
-    pub const EXTRA_ISIZE: usize = 0x80;
-    pub const CRTIME: (usize, usize) = (0x90, 0x94);
+    pub(super) const MODE: usize = 0x00;
+    pub(super) const UID: (usize, usize) = (0x02, 0x78);
+    pub(super) const SIZE: (usize, usize) = (0x04, 0x6C);
+    pub(super) const ATIME: (usize, usize) = (0x08, 0x8C);
+    pub(super) const CTIME: (usize, usize) = (0x0C, 0x84);
+    pub(super) const MTIME: (usize, usize) = (0x10, 0x88);
+    pub(super) const GID: (usize, usize) = (0x18, 0x7A);
+    pub(super) const LINKS_COUNT: usize = 0x1A;
+    pub(super) const BLOCKS: (usize, usize) = (0x1C, 0x74);
+    pub(super) const FLAGS: usize = 0x20;
+    pub(super) const BLOCK: usize = 0x28;
+    pub(super) const FILE_ACL: (usize, usize) = (0x68, 0x76);
+    pub(super) const CHECKSUM: (usize, usize) = (0x7C, 0x82);
+    pub(super) const EXTRA_ISIZE: usize = 0x80;
+    pub(super) const CRTIME: (usize, usize) = (0x90, 0x94);
 }
 
 /// File types, as stored in `i_mode` and, by another number, in directory entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Type {
+pub(super) enum Type {
     /// A regular file.
     File,
     /// A directory.
@@ -67,7 +67,7 @@ pub enum Type {
 
 impl Type {
     /// The bits of `i_mode`.
-    pub fn mode(self) -> u16 {
+    pub(super) fn mode(self) -> u16 {
         match self {
             Type::Fifo => 0o010_000,
             Type::CharDev => 0o020_000,
@@ -80,7 +80,7 @@ impl Type {
     }
 
     /// The number in a directory entry.
-    pub fn entry(self) -> u8 {
+    pub(super) fn entry(self) -> u8 {
         match self {
             Type::File => 1,
             Type::Dir => 2,
@@ -95,7 +95,7 @@ impl Type {
 
 /// An inode to encode.
 #[derive(Debug, Clone)]
-pub struct Inode<'a> {
+pub(super) struct Inode<'a> {
     /// The inode number.
     pub number: u32,
     /// File type.
@@ -120,7 +120,7 @@ pub struct Inode<'a> {
 
 impl Inode<'_> {
     /// Encodes the inode with its checksum. Access, change and creation time are `epoch`.
-    pub fn encode(&self, epoch: Epoch, seed: Crc) -> [u8; SIZE] {
+    pub(super) fn encode(&self, epoch: Epoch, seed: Crc) -> [u8; SIZE] {
         let mut raw = [0; SIZE];
         let now = i64::from(epoch.seconds());
         let sectors = self.blocks * (BLOCK_U64 / 512);
@@ -152,7 +152,7 @@ impl Inode<'_> {
 }
 
 /// True if [`put_time`] can store `seconds`: 1901-12-13 to 2446-05-10.
-pub fn time_fits(seconds: i64) -> bool {
+pub(super) fn time_fits(seconds: i64) -> bool {
     (-(1 << 31)..(1 << 34) - (1 << 31)).contains(&seconds)
 }
 
@@ -165,7 +165,7 @@ fn put_time(raw: &mut [u8], (at, extra): (usize, usize), seconds: i64) {
 }
 
 /// A device number as `i_block`: the old 16-bit form if it fits, else the new 32-bit form in the second word.
-pub fn device(major: u32, minor: u32) -> Option<[u8; 60]> {
+pub(super) fn device(major: u32, minor: u32) -> Option<[u8; 60]> {
     let mut map = [0; 60];
     if major < 1 << 8 && minor < 1 << 8 {
         put32(&mut map, 0, major << 8 | minor);

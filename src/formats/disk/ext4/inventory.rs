@@ -23,7 +23,7 @@ const LOST_FOUND_BLOCKS: u64 = 4;
 const MAX_SHORT_LINK: usize = 59;
 
 /// All inodes of a tree, and the files of the base below it.
-pub struct Inventory<'a> {
+pub(super) struct Inventory<'a> {
     /// The inodes in path order, the root first.
     pub items: Vec<Item<'a>>,
     /// The base's files in path order, including files that the tree no longer has.
@@ -31,7 +31,7 @@ pub struct Inventory<'a> {
 }
 
 /// A file of the base.
-pub struct BaseFile {
+pub(super) struct BaseFile {
     /// The file's blocks, without holes.
     pub runs: Vec<Range<u64>>,
     /// The index in `items` of the inode with the same contents at the same path, if there is one.
@@ -39,7 +39,7 @@ pub struct BaseFile {
 }
 
 /// An inode and what it needs.
-pub struct Item<'a> {
+pub(super) struct Item<'a> {
     /// The inode number.
     pub inode: u32,
     /// Owner, permissions, time.
@@ -55,7 +55,7 @@ pub struct Item<'a> {
 }
 
 /// The contents of an inode.
-pub enum Body<'a> {
+pub(super) enum Body<'a> {
     /// A directory's entries.
     Dir {
         /// The inode number of the parent directory.
@@ -83,14 +83,14 @@ pub enum Body<'a> {
 }
 
 /// The lost+found directory for a tree that has none.
-pub fn lost_found(epoch: Epoch) -> (TreePath, Node) {
+pub(super) fn lost_found(epoch: Epoch) -> (TreePath, Node) {
     let meta = Meta::new(0o700, 0, 0, epoch.seconds().into());
     (TreePath::fixed("lost+found"), Node { meta, kind: Kind::Dir, layer: Layer::Base })
 }
 
 impl<'a> Inventory<'a> {
     /// Takes the inventory of `tree` and of the files of `base`; `lost` is used if the tree has no lost+found.
-    pub fn of(tree: &'a Tree, base: &Tree, lost: &'a (TreePath, Node), hash_seed: [u8; 16]) -> Result<Inventory<'a>> {
+    pub(super) fn of(tree: &'a Tree, base: &Tree, lost: &'a (TreePath, Node), hash_seed: [u8; 16]) -> Result<Inventory<'a>> {
         let listing = Listing::of(tree, lost)?;
         let hash = DirHash::new(hash_seed);
         let mut inventory = Inventory { items: Vec::with_capacity(listing.nodes.len()), base: Vec::new() };
@@ -120,13 +120,13 @@ impl<'a> Inventory<'a> {
     }
 
     /// The highest inode in use; all below it are in use or reserved.
-    pub fn last_inode(&self) -> u32 {
+    pub(super) fn last_inode(&self) -> u32 {
         // The root is one of the ten reserved inodes.
         (self.items.len() + 9) as u32
     }
 
     /// The number of inodes that the filesystem must have: those of the tree and a quarter more.
-    pub fn inodes_wanted(&self) -> u64 {
+    pub(super) fn inodes_wanted(&self) -> u64 {
         u64::from(self.last_inode()) * 5 / 4
     }
 }

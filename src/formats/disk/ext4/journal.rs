@@ -6,26 +6,26 @@
 use super::block::{BLOCK, zeroed};
 
 /// The shortest journal that the kernel mounts, in blocks.
-pub const MIN_BLOCKS: u32 = 1024;
+pub(super) const MIN_BLOCKS: u32 = 1024;
 /// The longest journal that e2fsprogs creates, in blocks.
-pub const MAX_BLOCKS: u32 = 10_240_000;
+pub(super) const MAX_BLOCKS: u32 = 10_240_000;
 
 /// Field offsets in `struct journal_superblock_s`, by the names that it has for them without `s_` and `h_`.
 mod field {
-    pub const MAGIC: usize = 0x00;
-    pub const BLOCKTYPE: usize = 0x04;
-    pub const BLOCKSIZE: usize = 0x0C;
-    pub const MAXLEN: usize = 0x10;
+    pub(super) const MAGIC: usize = 0x00;
+    pub(super) const BLOCKTYPE: usize = 0x04;
+    pub(super) const BLOCKSIZE: usize = 0x0C;
+    pub(super) const MAXLEN: usize = 0x10;
     /// The first block of the log.
-    pub const FIRST: usize = 0x14;
+    pub(super) const FIRST: usize = 0x14;
     /// The number of the first transaction.
-    pub const SEQUENCE: usize = 0x18;
-    pub const UUID: usize = 0x30;
-    pub const NR_USERS: usize = 0x40;
+    pub(super) const SEQUENCE: usize = 0x18;
+    pub(super) const UUID: usize = 0x30;
+    pub(super) const NR_USERS: usize = 0x40;
 }
 
 /// The [superblock](https://docs.kernel.org/filesystems/ext4/journal.html#super-block), version 2, of an empty journal.
-pub fn superblock(blocks: u32, uuid: &[u8; 16]) -> Vec<u8> {
+pub(super) fn superblock(blocks: u32, uuid: &[u8; 16]) -> Vec<u8> {
     const MAGIC: u32 = 0xC03B_3998;
     const SUPERBLOCK_V2: u32 = 4;
     const SEQUENCE: u32 = 1;

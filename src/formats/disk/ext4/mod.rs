@@ -139,9 +139,9 @@ fn check(params: &Params) -> Result<()> {
 fn exact(inventory: &Inventory, bytes: u64, journal_blocks: u32) -> Result<(Geometry, Allocation, u64)> {
     match attempt(inventory, bytes / BLOCK_U64, journal_blocks, 0) {
         Ok((geometry, allocation)) => Ok((geometry, allocation, bytes)),
-        Err(Unfit { missing }) => Err(Error::user(format!("the tree does not fit an ext4 filesystem of {bytes} bytes is too large"))
+        Err(Unfit { missing }) => Err(Error::user(format!("the tree does not fit an ext4 filesystem of {bytes} bytes"))
             .detail(format!("{} inodes; at least {} bytes are missing", inventory.items.len(), missing.saturating_mul(BLOCK_U64)))
-            .hint("raise the disk's size in the recipe")),
+            .hint("choose a larger filesystem, or remove files from the tree")),
     }
 }
 
@@ -164,7 +164,7 @@ fn fitting(inventory: &Inventory, slack: u64, room: u64, journal_blocks: u32) ->
         needed = blocks;
     }
     if room_blocks == MAX_BLOCKS - 1 {
-        return Err(Error::user("the tree needs an ext4 filesystem of 16 TiB or more"));
+        return Err(Error::user("the tree needs an ext4 filesystem of 16 TiB or more; expected less"));
     }
     Err(Error::user(format!("the tree does not fit its partition of {room} bytes"))
         .detail(format!("it needs an ext4 filesystem of at least {} bytes", needed.saturating_mul(BLOCK_U64)))

@@ -14,22 +14,22 @@ const POINTERS: u64 = BLOCK_U64 / 4;
 const DOUBLE_INDIRECT: usize = 13;
 
 /// The file's length in bytes: as if every block that a double-indirect map can address were there.
-pub const SIZE: u64 = (POINTERS * POINTERS + POINTERS + 12) * BLOCK_U64;
+pub(super) const SIZE: u64 = (POINTERS * POINTERS + POINTERS + 12) * BLOCK_U64;
 
 /// The number of blocks that belong to the file.
-pub fn blocks(geometry: &Geometry) -> u64 {
+pub(super) fn blocks(geometry: &Geometry) -> u64 {
     1 + geometry.reserved_blocks * (1 + geometry.backups().count() as u64)
 }
 
 /// The inode's `i_block`.
-pub fn map(double_indirect: u64) -> [u8; 60] {
+pub(super) fn map(double_indirect: u64) -> [u8; 60] {
     let mut map = [0; 60];
     put32(&mut map, DOUBLE_INDIRECT * 4, double_indirect as u32);
     map
 }
 
 /// All blocks that are not zero, with their block numbers.
-pub fn encode(geometry: &Geometry, double_indirect: u64) -> Vec<(u64, Vec<u8>)> {
+pub(super) fn encode(geometry: &Geometry, double_indirect: u64) -> Vec<(u64, Vec<u8>)> {
     let backups: Vec<u64> = geometry.backups().collect();
     let mut top = zeroed();
     let mut blocks = Vec::new();

@@ -8,51 +8,51 @@ use super::htree::HALF_MD4;
 use super::inode;
 
 /// The size in bytes, and the offset of the primary superblock on the disk.
-pub const SIZE: usize = 1024;
+pub(super) const SIZE: usize = 1024;
 
 /// Field offsets in `struct ext4_super_block`, by the names that it has for them without `s_`.
 mod field {
-    pub const INODES_COUNT: usize = 0x00;
-    pub const BLOCKS_COUNT: (usize, usize) = (0x04, 0x150);
-    pub const R_BLOCKS_COUNT: (usize, usize) = (0x08, 0x154);
-    pub const FREE_BLOCKS_COUNT: (usize, usize) = (0x0C, 0x158);
-    pub const FREE_INODES_COUNT: usize = 0x10;
-    pub const LOG_BLOCK_SIZE: usize = 0x18;
-    pub const LOG_CLUSTER_SIZE: usize = 0x1C;
-    pub const BLOCKS_PER_GROUP: usize = 0x20;
-    pub const CLUSTERS_PER_GROUP: usize = 0x24;
-    pub const INODES_PER_GROUP: usize = 0x28;
-    pub const WTIME: usize = 0x30;
-    pub const MAX_MNT_COUNT: usize = 0x36;
-    pub const MAGIC: usize = 0x38;
-    pub const STATE: usize = 0x3A;
-    pub const ERRORS: usize = 0x3C;
-    pub const LASTCHECK: usize = 0x40;
-    pub const REV_LEVEL: usize = 0x4C;
-    pub const FIRST_INO: usize = 0x54;
-    pub const INODE_SIZE: usize = 0x58;
-    pub const BLOCK_GROUP_NR: usize = 0x5A;
-    pub const FEATURE_COMPAT: usize = 0x5C;
-    pub const FEATURE_INCOMPAT: usize = 0x60;
-    pub const FEATURE_RO_COMPAT: usize = 0x64;
-    pub const UUID: usize = 0x68;
-    pub const VOLUME_NAME: usize = 0x78;
-    pub const RESERVED_GDT_BLOCKS: usize = 0xCE;
-    pub const JOURNAL_INUM: usize = 0xE0;
-    pub const HASH_SEED: usize = 0xEC;
-    pub const DEF_HASH_VERSION: usize = 0xFC;
-    pub const JNL_BACKUP_TYPE: usize = 0xFD;
-    pub const DESC_SIZE: usize = 0xFE;
-    pub const DEFAULT_MOUNT_OPTS: usize = 0x100;
-    pub const MKFS_TIME: usize = 0x108;
+    pub(super) const INODES_COUNT: usize = 0x00;
+    pub(super) const BLOCKS_COUNT: (usize, usize) = (0x04, 0x150);
+    pub(super) const R_BLOCKS_COUNT: (usize, usize) = (0x08, 0x154);
+    pub(super) const FREE_BLOCKS_COUNT: (usize, usize) = (0x0C, 0x158);
+    pub(super) const FREE_INODES_COUNT: usize = 0x10;
+    pub(super) const LOG_BLOCK_SIZE: usize = 0x18;
+    pub(super) const LOG_CLUSTER_SIZE: usize = 0x1C;
+    pub(super) const BLOCKS_PER_GROUP: usize = 0x20;
+    pub(super) const CLUSTERS_PER_GROUP: usize = 0x24;
+    pub(super) const INODES_PER_GROUP: usize = 0x28;
+    pub(super) const WTIME: usize = 0x30;
+    pub(super) const MAX_MNT_COUNT: usize = 0x36;
+    pub(super) const MAGIC: usize = 0x38;
+    pub(super) const STATE: usize = 0x3A;
+    pub(super) const ERRORS: usize = 0x3C;
+    pub(super) const LASTCHECK: usize = 0x40;
+    pub(super) const REV_LEVEL: usize = 0x4C;
+    pub(super) const FIRST_INO: usize = 0x54;
+    pub(super) const INODE_SIZE: usize = 0x58;
+    pub(super) const BLOCK_GROUP_NR: usize = 0x5A;
+    pub(super) const FEATURE_COMPAT: usize = 0x5C;
+    pub(super) const FEATURE_INCOMPAT: usize = 0x60;
+    pub(super) const FEATURE_RO_COMPAT: usize = 0x64;
+    pub(super) const UUID: usize = 0x68;
+    pub(super) const VOLUME_NAME: usize = 0x78;
+    pub(super) const RESERVED_GDT_BLOCKS: usize = 0xCE;
+    pub(super) const JOURNAL_INUM: usize = 0xE0;
+    pub(super) const HASH_SEED: usize = 0xEC;
+    pub(super) const DEF_HASH_VERSION: usize = 0xFC;
+    pub(super) const JNL_BACKUP_TYPE: usize = 0xFD;
+    pub(super) const DESC_SIZE: usize = 0xFE;
+    pub(super) const DEFAULT_MOUNT_OPTS: usize = 0x100;
+    pub(super) const MKFS_TIME: usize = 0x108;
     /// `i_block`, then the high and the low half of `i_size`.
-    pub const JNL_BLOCKS: usize = 0x10C;
-    pub const MIN_EXTRA_ISIZE: usize = 0x15C;
-    pub const WANT_EXTRA_ISIZE: usize = 0x15E;
-    pub const FLAGS: usize = 0x160;
-    pub const LOG_GROUPS_PER_FLEX: usize = 0x174;
-    pub const CHECKSUM_TYPE: usize = 0x175;
-    pub const CHECKSUM: usize = 0x3FC;
+    pub(super) const JNL_BLOCKS: usize = 0x10C;
+    pub(super) const MIN_EXTRA_ISIZE: usize = 0x15C;
+    pub(super) const WANT_EXTRA_ISIZE: usize = 0x15E;
+    pub(super) const FLAGS: usize = 0x160;
+    pub(super) const LOG_GROUPS_PER_FLEX: usize = 0x174;
+    pub(super) const CHECKSUM_TYPE: usize = 0x175;
+    pub(super) const CHECKSUM: usize = 0x3FC;
 }
 
 const MAGIC: u16 = 0xEF53;
@@ -84,7 +84,7 @@ const RESERVED_RATIO: u64 = 20;
 const BLOCK_MAP: usize = 60;
 
 /// Totals over all groups, and the backup of the journal's inode.
-pub struct Totals {
+pub(super) struct Totals {
     /// Free blocks in all groups.
     pub free_blocks: u64,
     /// Free inodes in all groups.
@@ -96,7 +96,7 @@ pub struct Totals {
 }
 
 /// The copy for the start of `group`.
-pub fn encode(params: &Params, geometry: &Geometry, totals: &Totals, group: u64) -> Vec<u8> {
+pub(super) fn encode(params: &Params, geometry: &Geometry, totals: &Totals, group: u64) -> Vec<u8> {
     let mut raw = vec![0; SIZE];
     put_counts(&mut raw, geometry, totals);
     put_state(&mut raw, params);

@@ -24,14 +24,14 @@ use super::xattr;
 
 /// A list of pieces that leaves out zeros.
 #[derive(Debug, Default)]
-pub struct PieceList {
+pub(super) struct PieceList {
     pieces: Vec<Piece>,
 }
 
 impl PieceList {
     /// Adds bytes at byte `at`. Longer runs of zeros are left out: a disk reads as zero where it has no piece, and most
     /// of an average directory block is empty.
-    pub fn bytes(&mut self, at: u64, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, at: u64, bytes: &[u8]) {
         const GRAIN: usize = 256;
         let mut start = None;
         for (index, chunk) in bytes.chunks(GRAIN).enumerate() {
@@ -55,13 +55,13 @@ impl PieceList {
     }
 
     /// Adds any data at byte `at`.
-    pub fn data(&mut self, at: u64, data: Data) {
+    pub(super) fn data(&mut self, at: u64, data: Data) {
         self.pieces.push(Piece { at, data });
     }
 }
 
 /// All pieces of the filesystem, unordered.
-pub fn pieces(params: &Params, inventory: &Inventory, geometry: &Geometry, allocation: &Allocation) -> Result<Vec<Piece>> {
+pub(super) fn pieces(params: &Params, inventory: &Inventory, geometry: &Geometry, allocation: &Allocation) -> Result<Vec<Piece>> {
     let mut writer = Writer {
         params,
         geometry,

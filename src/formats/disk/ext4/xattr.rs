@@ -23,20 +23,20 @@ const END: usize = 4;
 
 /// Field offsets in `struct ext4_xattr_header`, by the names that it has for them without `h_`.
 mod header {
-    pub const MAGIC: usize = 0x00;
-    pub const REFCOUNT: usize = 0x04;
-    pub const BLOCKS: usize = 0x08;
-    pub const HASH: usize = 0x0C;
-    pub const CHECKSUM: usize = 0x10;
+    pub(super) const MAGIC: usize = 0x00;
+    pub(super) const REFCOUNT: usize = 0x04;
+    pub(super) const BLOCKS: usize = 0x08;
+    pub(super) const HASH: usize = 0x0C;
+    pub(super) const CHECKSUM: usize = 0x10;
 }
 
 /// Field offsets in `struct ext4_xattr_entry`, by the names that it has for them without `e_`.
 mod entry {
-    pub const NAME_LEN: usize = 0x00;
-    pub const NAME_INDEX: usize = 0x01;
-    pub const VALUE_OFFS: usize = 0x02;
-    pub const VALUE_SIZE: usize = 0x08;
-    pub const HASH: usize = 0x0C;
+    pub(super) const NAME_LEN: usize = 0x00;
+    pub(super) const NAME_INDEX: usize = 0x01;
+    pub(super) const VALUE_OFFS: usize = 0x02;
+    pub(super) const VALUE_SIZE: usize = 0x08;
+    pub(super) const HASH: usize = 0x0C;
 }
 
 /// Name prefixes that are stored as a number (`e_name_index`). The names of access control lists are nothing but a prefix.
@@ -47,7 +47,7 @@ const ACL_PREFIX: &[u8] = b"system.";
 
 /// An inode's encoded attributes; only the block's checksum is still missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Attributes {
+pub(super) struct Attributes {
     /// The part stored in the inode; may be empty.
     pub inline: Vec<u8>,
     /// The block, if one is needed.
@@ -86,7 +86,7 @@ impl Attribute {
 
 impl Attributes {
     /// Distributes the attributes of `path` over inode and block.
-    pub fn of(path: &TreePath, xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Attributes> {
+    pub(super) fn of(path: &TreePath, xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Attributes> {
         if xattrs.is_empty() {
             return Ok(Attributes::default());
         }
@@ -112,7 +112,7 @@ impl Attributes {
 }
 
 /// Writes the checksum of a block whose block number is `at`.
-pub fn seal(block: &mut [u8], at: u64, seed: Crc) {
+pub(super) fn seal(block: &mut [u8], at: u64, seed: Crc) {
     let checksum = seed.with(&at.to_le_bytes()).with(block).value();
     put32(block, header::CHECKSUM, checksum);
 }

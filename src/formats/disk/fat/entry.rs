@@ -4,6 +4,28 @@ use super::geometry::ENTRY;
 use super::name::{Name, PIECE};
 use crate::common::value::{Epoch, civil};
 
+/// Offsets in an entry in bytes, by the specification's names.
+mod field {
+    pub(super) const NAME: usize = 0;
+    pub(super) const ATTR: usize = 11;
+    pub(super) const CRT_TIME: usize = 14;
+    pub(super) const LST_ACC_DATE: usize = 18;
+    pub(super) const WRT_TIME: usize = 22;
+    pub(super) const FST_CLUS_LO: usize = 26;
+    pub(super) const FILE_SIZE: usize = 28;
+}
+
+/// Offsets in a part of a long name, in bytes.
+mod long_field {
+    use std::ops::Range;
+
+    pub(super) const ORD: usize = 0;
+    pub(super) const ATTR: usize = 11;
+    pub(super) const CHKSUM: usize = 13;
+    /// `LDIR_Name1` to `LDIR_Name3`.
+    pub(super) const NAMES: [Range<usize>; 3] = [1..11, 14..26, 28..32];
+}
+
 /// `DIR_Attr`: a volume's label.
 const LABEL: u8 = 0x08;
 /// `DIR_Attr`: a plain file, not yet backed up.
@@ -22,7 +44,7 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// Encodes `epoch` in UTC, rounded down to two seconds and not before 1980.
-    pub fn of(epoch: Epoch) -> Self {
+    pub(super) fn of(epoch: Epoch) -> Self {
         let t = civil(epoch);
         match t.year.checked_sub(1980) {
             None => Stamp { date: 1 << 5 | 1, time: 0 },
@@ -37,7 +59,7 @@ impl Stamp {
 pub(super) fn label(label: [u8; 11], stamp: Stamp) -> [u8; ENTRY] {
     let mut bytes = short(label, LABEL, 0, 0, stamp);
     // A label has a time of last write only.
-    bytes[14..20].fill(0);
+    bytes[field::CRT_TIME..field::LST_ACC_DATE + 2].fill(0);
     bytes
 }
 
@@ -61,22 +83,22 @@ fn short(name: [u8; 11], attributes: u8, cluster: u16, size: u32, stamp: Stamp) 
     let ([t0, t1], [d0, d1]) = (stamp.time.to_le_bytes(), stamp.date.to_le_bytes());
     let mut bytes = [0; ENTRY];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    put(0, &name);
-    put(11, &[attributes]);
-    // Creation, last access (a date only), last write.
-    put(14, &[t0, t1, d0, d1]);
-    put(18, &[d0, d1]);
-    put(22, &[t0, t1, d0, d1]);
-    put(26, &cluster.to_le_bytes());
-    put(28, &size.to_le_bytes());
+    put(field::NAME, &name);
+    put(field::ATTR, &[attributes]);
+    // Each time is followed by its date.
+    put(field::CRT_TIME, &[t0, t1, d0, d1]);
+    put(field::LST_ACC_DATE, &[d0, d1]);
+    put(field::WRT_TIME, &[t0, t1, d0, d1]);
+    put(field::FST_CLUS_LO, &cluster.to_le_bytes());
+    put(field::FILE_SIZE, &size.to_le_bytes());
     bytes
 }
 
 /// Up to 13 characters of a long name, two bytes each, in the three fields that old drivers ignore.
 fn part(piece: &[u8], number: u8, check: u8) -> [u8; ENTRY] {
     let mut bytes = [0; ENTRY];
-    (bytes[0], bytes[11], bytes[13]) = (number, LONG, check);
-    let places = (1..11).chain(14..26).chain(28..32).step_by(2);
+    (bytes[long_field::ORD], bytes[long_field::ATTR], bytes[long_field::CHKSUM]) = (number, LONG, check);
+    let places = long_field::NAMES.into_iter().flat_map(|range| range.step_by(2));
     // A zero ends the name if there is room; all-ones fill the rest.
     let characters = piece.iter().map(|&byte| u16::from(byte)).chain([0]).chain(std::iter::repeat(u16::MAX));
     for (at, character) in places.zip(characters) {

@@ -46,7 +46,7 @@ impl Width {
     }
 
     /// `BS_FilSysType`: informative only; drivers count clusters.
-    pub fn name(self) -> &'static [u8; 8] {
+    pub(super) fn name(self) -> &'static [u8; 8] {
         match self {
             Width::Fat12 => b"FAT12   ",
             Width::Fat16 => b"FAT16   ",
@@ -94,7 +94,7 @@ pub(super) struct Geometry {
 
 impl Geometry {
     /// The geometry with the smallest clusters that fit files of these sizes in bytes. `None` if none does.
-    pub fn of(sizes: &[usize]) -> Option<Self> {
+    pub(super) fn of(sizes: &[usize]) -> Option<Self> {
         CLUSTERS.iter().find_map(|&sectors_per_cluster| {
             let clusters: usize = sizes.iter().map(|size| size.div_ceil(sectors_per_cluster * SECTOR)).sum();
             [Width::Fat12, Width::Fat16].into_iter().find_map(|width| {
@@ -122,17 +122,17 @@ impl Geometry {
     }
 
     /// The size of a cluster in bytes.
-    pub fn cluster(&self) -> usize {
+    pub(super) fn cluster(&self) -> usize {
         self.sectors_per_cluster * SECTOR
     }
 
     /// The tables' first sectors.
-    pub fn tables(&self) -> [usize; TABLES] {
+    pub(super) fn tables(&self) -> [usize; TABLES] {
         [RESERVED, RESERVED + self.table_sectors]
     }
 
     /// The root folder's first sector.
-    pub fn folder(&self) -> usize {
+    pub(super) fn folder(&self) -> usize {
         RESERVED + TABLES * self.table_sectors
     }
 
@@ -142,12 +142,12 @@ impl Geometry {
     }
 
     /// The first sector of a cluster.
-    pub fn sector(&self, cluster: usize) -> usize {
+    pub(super) fn sector(&self, cluster: usize) -> usize {
         self.data() + (cluster - FIRST_CLUSTER) * self.sectors_per_cluster
     }
 
     /// The table for contiguous files, each with the given number of clusters.
-    pub fn table(&self, chains: &[usize]) -> Vec<u8> {
+    pub(super) fn table(&self, chains: &[usize]) -> Vec<u8> {
         // Entry 0 repeats the media byte; the upper bits of entry 1 mean a clean volume without I/O errors.
         let mut entries = vec![0xff00 | u16::from(MEDIA), END];
         for &clusters in chains {

@@ -38,7 +38,7 @@ const CONTENT_MAX: usize = 64 << 20;
 ///
 /// # Errors
 /// Invalid names or label, or files that are too many or too large.
-pub fn write(files: &[(&str, &[u8])], label: &str, epoch: Epoch) -> Result<Vec<u8>> {
+pub(crate) fn write(files: &[(&str, &[u8])], label: &str, epoch: Epoch) -> Result<Vec<u8>> {
     let label = volume_label(label).map_err(Error::user)?;
     let names = name::names(files.iter().map(|(name, _)| *name)).map_err(Error::user)?;
     let geometry = plan(files)?;

@@ -25,7 +25,7 @@ pub(super) struct Name {
 
 impl Name {
     /// The number of directory entries that the file takes.
-    pub fn entries(&self) -> usize {
+    pub(super) fn entries(&self) -> usize {
         1 + self.long.as_ref().map_or(0, |long| long.len().div_ceil(PIECE))
     }
 }

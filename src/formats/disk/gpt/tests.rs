@@ -2,18 +2,23 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::Class;
-use crate::common::value::Cancel;
+use crate::common::testing::Blobs;
+use crate::common::value::{Cancel, derived_uuid};
 use crate::formats::disk::raw;
-use crate::formats::disk::testing::{self, Memory};
+use crate::formats::disk::testing;
 
 const MIB: u64 = 1 << 20;
+/// An EFI system partition.
+const ESP: Uuid = Uuid::from_u128(0xC12A7328_F81F_11D2_BA4B_00A0C93EC93B);
+/// Any Linux filesystem.
+const LINUX_FILESYSTEM: Uuid = Uuid::from_u128(0x0FC63DAF_8483_4772_8E79_3D69D8477DE4);
 
 fn partition(name: &str, start: u64, size: u64) -> Partition {
     let content = match size {
         ..4096 => Pieces::new(size, vec![]),
         _ => Pieces::new(4096, vec![Piece { at: 0, data: Data::Bytes(name.as_bytes().to_vec()) }]),
     };
-    Partition { name: name.into(), type_guid: LINUX_FILESYSTEM, guid: Guid::derived("test partition", name), start, size, content }
+    Partition { name: name.into(), type_guid: LINUX_FILESYSTEM, guid: derived_uuid("test partition", name), start, size, content }
 }
 
 /// The layout of kbake's images: BIOS boot, ESP, and a root partition that fills the rest.
@@ -26,13 +31,13 @@ fn typical(size: u64) -> Vec<Partition> {
     ]
 }
 
-fn disk_guid() -> Guid {
-    Guid::derived("test disk", "etcd")
+fn disk_guid() -> Uuid {
+    derived_uuid("test disk", "etcd")
 }
 
 fn write_raw(dir: &tempfile::TempDir, pieces: &Pieces) -> PathBuf {
     let path = dir.path().join("disk.raw");
-    raw::write(pieces, &Memory::default(), &mut std::fs::File::create(&path).unwrap(), &Cancel::new()).unwrap();
+    raw::write(pieces, &Blobs::default(), &mut std::fs::File::create(&path).unwrap(), &Cancel::new()).unwrap();
     path
 }
 

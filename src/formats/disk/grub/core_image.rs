@@ -10,25 +10,25 @@ use crate::{Error, Result};
 
 /// Fields of `lzma_decompress.img` (`GRUB_DECOMPRESSOR_I386_PC_*` in `include/grub/offsets.h`).
 mod decompressor {
-    pub const COMPRESSED_LEN: usize = 0x08;
-    pub const UNCOMPRESSED_LEN: usize = 0x0c;
-    pub const REED_SOLOMON_REDUNDANCY: usize = 0x10;
+    pub(super) const COMPRESSED_LEN: usize = 0x08;
+    pub(super) const UNCOMPRESSED_LEN: usize = 0x0c;
+    pub(super) const REED_SOLOMON_REDUNDANCY: usize = 0x10;
     /// The fields and the code around them; anything shorter is truncated.
-    pub const MIN_LEN: usize = 0x20;
+    pub(super) const MIN_LEN: usize = 0x20;
     /// The code is loaded to 0x8200 and must end below the address of GRUB's kernel.
-    pub const MAX_LEN: usize = super::LINK_ADDRESS as usize - 0x8200;
+    pub(super) const MAX_LEN: usize = super::LINK_ADDRESS as usize - 0x8200;
 }
 
 /// The last entry of `diskboot.img`'s block list (`struct grub_pc_bios_boot_blocklist`): the list grows downwards, and
 /// an entry of length 0 ends it. A contiguous core has one entry.
 mod block_list {
-    pub const ENTRY: usize = super::SECTOR - 12;
-    pub const START: usize = ENTRY;
-    pub const LEN: usize = ENTRY + 8;
-    pub const SEGMENT: usize = ENTRY + 10;
-    pub const TERMINATOR: usize = ENTRY - 12;
+    pub(super) const ENTRY: usize = super::SECTOR - 12;
+    pub(super) const START: usize = ENTRY;
+    pub(super) const LEN: usize = ENTRY + 8;
+    pub(super) const SEGMENT: usize = ENTRY + 10;
+    pub(super) const TERMINATOR: usize = ENTRY - 12;
     /// The memory address of the sector after `diskboot.img`: 0x8200, as a real-mode segment.
-    pub const FIRST_SEGMENT: u16 = 0x820;
+    pub(super) const FIRST_SEGMENT: u16 = 0x820;
 }
 
 /// Types of objects in the module area (`include/grub/kernel.h`).
@@ -75,7 +75,7 @@ impl CoreImage {
         if found > room {
             return Err(Error::user("GRUB's core image is too large for a BIOS to load")
                 .detail(format!("expected at most {room} bytes, found {found}"))
-                .hint("use fewer modules"));
+                .hint("leave modules out of its list"));
         }
         core.resize(core.len().next_multiple_of(SECTOR), 0);
         Ok(CoreImage(core))

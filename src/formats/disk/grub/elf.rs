@@ -6,23 +6,23 @@ use crate::Result;
 
 /// `Elf32_Ehdr` (ELF, figure 1-3): its length and field offsets.
 mod header {
-    pub const LEN: usize = 52;
-    pub const TYPE: usize = 16;
-    pub const MACHINE: usize = 18;
-    pub const ENTRY: usize = 24;
-    pub const PROGRAM_HEADERS: usize = 28;
-    pub const PROGRAM_HEADER_LEN: usize = 42;
-    pub const PROGRAM_HEADER_COUNT: usize = 44;
+    pub(super) const LEN: usize = 52;
+    pub(super) const TYPE: usize = 16;
+    pub(super) const MACHINE: usize = 18;
+    pub(super) const ENTRY: usize = 24;
+    pub(super) const PROGRAM_HEADERS: usize = 28;
+    pub(super) const PROGRAM_HEADER_LEN: usize = 42;
+    pub(super) const PROGRAM_HEADER_COUNT: usize = 44;
 }
 
 /// `Elf32_Phdr` (ELF, figure 2-1): its length and field offsets.
 mod segment {
-    pub const LEN: usize = 32;
-    pub const TYPE: usize = 0;
-    pub const OFFSET: usize = 4;
-    pub const ADDRESS: usize = 8;
-    pub const FILE_LEN: usize = 16;
-    pub const MEMORY_LEN: usize = 20;
+    pub(super) const LEN: usize = 32;
+    pub(super) const TYPE: usize = 0;
+    pub(super) const OFFSET: usize = 4;
+    pub(super) const ADDRESS: usize = 8;
+    pub(super) const FILE_LEN: usize = 16;
+    pub(super) const MEMORY_LEN: usize = 20;
 }
 
 const EXECUTABLE: u16 = 2;

@@ -6,7 +6,7 @@ use crate::Result;
 
 /// The boot sector's code and the core image, before the core's place is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loader {
+pub(crate) struct Loader {
     boot: Vec<u8>,
     core: CoreImage,
 }
@@ -16,28 +16,28 @@ impl Loader {
     ///
     /// # Errors
     /// Those of [`CoreImage::new`].
-    pub fn new(files: &GrubFiles, modules: &[&str], prefix: &str, config: &str) -> Result<Self> {
+    pub(crate) fn new(files: &GrubFiles, modules: &[&str], prefix: &str, config: &str) -> Result<Self> {
         Ok(Loader { boot: files.boot.clone(), core: CoreImage::new(files, modules, prefix, config)? })
     }
 
     /// The bytes to cache: the sector, then the core.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         [&self.boot, self.core.as_bytes()].concat()
     }
 
     /// Parses the output of [`Loader::to_bytes`]; `None` for anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (boot, core) = bytes.split_at_checked(SECTOR)?;
         Some(Loader { boot: boot.to_vec(), core: CoreImage::from_bytes(core)? })
     }
 
     /// The core image.
-    pub fn core(&self) -> &CoreImage {
+    pub(crate) fn core(&self) -> &CoreImage {
         &self.core
     }
 
     /// The code that loads the core from sector `core_lba`: [`super::boot_sector`].
-    pub fn boot_sector(&self, core_lba: u64) -> [u8; BOOT_CODE_LEN] {
+    pub(crate) fn boot_sector(&self, core_lba: u64) -> [u8; BOOT_CODE_LEN] {
         sector::code(&self.boot, core_lba)
     }
 }

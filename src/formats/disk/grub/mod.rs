@@ -32,9 +32,9 @@ mod tests;
 
 pub use core_image::CoreImage;
 pub use files::GrubFiles;
-pub use loader::Loader;
+pub(crate) use loader::Loader;
 pub use menu::{MENU_PATH, Menu, early_config, prefix};
-pub use sector::{BOOT_CODE_LEN, boot_sector};
+pub use sector::boot_sector;
 
 /// The folder of the package `grub-pc-bin` that holds the files, without a leading slash.
 pub const FILES_DIR: &str = "usr/lib/grub/i386-pc";

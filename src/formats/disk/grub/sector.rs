@@ -3,7 +3,7 @@
 use super::GrubFiles;
 
 /// The length of the code in the first sector, in bytes.
-pub const BOOT_CODE_LEN: usize = 440;
+pub(crate) const BOOT_CODE_LEN: usize = 440;
 
 /// Fields of `boot.img` (`GRUB_BOOT_MACHINE_*` in `include/grub/i386/pc/boot.h`).
 const CORE_SECTOR: usize = 0x5c;

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
+use super::sector::BOOT_CODE_LEN;
 use super::*;
 
 const UUID: [u8; 16] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef";

@@ -39,7 +39,7 @@ const FIRST_FOLDER: usize = 23;
 ///
 /// # Errors
 /// Invalid names or label, or files that are too large.
-pub fn write(files: &[(&str, &[u8])], label: &str, epoch: Epoch) -> Result<Vec<u8>> {
+pub(crate) fn write(files: &[(&str, &[u8])], label: &str, epoch: Epoch) -> Result<Vec<u8>> {
     check_label(label).map_err(Error::user)?;
     let names = Names::of(files.iter().map(|(name, _)| *name)).map_err(Error::user)?;
     let sizes: Vec<usize> = files.iter().map(|(_, bytes)| bytes.len()).collect();

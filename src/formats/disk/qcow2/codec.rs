@@ -14,11 +14,11 @@ use crate::formats::disk::cluster::{CLUSTER, Cluster};
 /// for 104 of the size, level 2 takes 87 for 102, 4 takes 116 for 99, 5 over 200 for 97. Custom table sizes gained
 /// nothing. Level 2 made the etcd image 0.2 percent larger than `qemu-img convert -c` makes the same tree at its level
 /// 3 (tests/bench/run).
-pub const LEVEL: i32 = 3;
+pub(crate) const LEVEL: i32 = 3;
 
 /// A cluster's stored form.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Compressed<'a> {
+pub(crate) enum Compressed<'a> {
     /// A zstd frame, shorter than a cluster.
     Frame(&'a [u8]),
     /// The frame would not be shorter: store the cluster uncompressed.
@@ -26,7 +26,7 @@ pub enum Compressed<'a> {
 }
 
 /// A reusable compressor: setting up its large tables for each cluster would cost more than the compression.
-pub struct Codec {
+pub(crate) struct Codec {
     context: zstd::bulk::Compressor<'static>,
     frame: Vec<u8>,
 }
@@ -36,7 +36,7 @@ impl Codec {
     ///
     /// # Errors
     /// A lack of memory in zstd.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let mut context = zstd::bulk::Compressor::new(LEVEL).map_err(|e| failed(&e))?;
         // QEMU needs neither; the size lets a reader reject a wrong frame early, and a checksum would only cost bytes.
         for parameter in [CParameter::ContentSizeFlag(true), CParameter::ChecksumFlag(false), CParameter::DictIdFlag(false)] {
@@ -49,7 +49,7 @@ impl Codec {
     ///
     /// # Errors
     /// An internal error of zstd.
-    pub fn compress(&mut self, cluster: &Cluster) -> Result<Compressed<'_>> {
+    pub(crate) fn compress(&mut self, cluster: &Cluster) -> Result<Compressed<'_>> {
         // The buffer fits the worst case, so that a cluster that does not shrink is no error of zstd.
         let len = self.context.compress_to_buffer(cluster, &mut self.frame[..]).map_err(|e| failed(&e))?;
         Ok(if len < CLUSTER { Compressed::Frame(&self.frame[..len]) } else { Compressed::Plain })

@@ -22,14 +22,14 @@ const ENTRY: u64 = 36;
 const TAIL: u64 = 8 + MAGIC.len() as u64;
 
 /// Writes a file of frames.
-pub struct FramesWriter<W: Write> {
+pub(crate) struct FramesWriter<W: Write> {
     out: W,
     entries: Vec<u8>,
 }
 
 impl<W: Write> FramesWriter<W> {
     /// An empty file.
-    pub fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         FramesWriter { out, entries: Vec::new() }
     }
 
@@ -37,7 +37,7 @@ impl<W: Write> FramesWriter<W> {
     ///
     /// # Errors
     /// Errors of the file.
-    pub fn put(&mut self, key: &Sha256, stored: &[u8]) -> io::Result<()> {
+    pub(crate) fn put(&mut self, key: &Sha256, stored: &[u8]) -> io::Result<()> {
         self.entries.extend_from_slice(&key.0);
         self.entries.extend_from_slice(&(stored.len() as u32).to_le_bytes());
         self.out.write_all(stored)
@@ -47,7 +47,7 @@ impl<W: Write> FramesWriter<W> {
     ///
     /// # Errors
     /// Errors of the file.
-    pub fn finish(mut self) -> io::Result<W> {
+    pub(crate) fn finish(mut self) -> io::Result<W> {
         let count = self.entries.len() as u64 / ENTRY;
         self.out.write_all(&self.entries)?;
         self.out.write_all(&count.to_le_bytes())?;
@@ -58,7 +58,7 @@ impl<W: Write> FramesWriter<W> {
 
 /// A cluster in a file of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// The digest of its description.
     pub key: Sha256,
     /// The offset of its stored form in bytes.
@@ -71,7 +71,7 @@ pub struct Kept {
 ///
 /// # Errors
 /// [`crate::Class::Integrity`] when the file is not valid; errors of `read_at`.
-pub fn index(size: u64, read_at: &dyn Fn(&mut [u8], u64) -> io::Result<()>) -> Result<Vec<Kept>> {
+pub(crate) fn index(size: u64, read_at: &dyn Fn(&mut [u8], u64) -> io::Result<()>) -> Result<Vec<Kept>> {
     let broken = |what: &str| Error::integrity(format!("the file of frames is invalid: {what}"));
     let read = |len: u64, at: u64| {
         let mut bytes = vec![0; len as usize];

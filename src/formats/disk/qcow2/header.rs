@@ -49,7 +49,7 @@ pub(super) struct Header<'a> {
 impl Header<'_> {
     /// The bytes from the start of the file, with the header extensions and the backing file's name, which must be in
     /// the first cluster. No encryption or snapshots.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
         let (extensions, backing, incompatible, compression) = match self.kind {
             Kind::Whole => (feature_names(), "", INCOMPATIBLE_COMPRESSION, COMPRESSION_ZSTD),
             Kind::Empty => (feature_names(), "", 0, 0),

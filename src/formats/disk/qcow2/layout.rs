@@ -34,12 +34,12 @@ pub(super) struct Layout {
 
 impl Layout {
     /// A layout that has nothing but the header's cluster.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Layout { next: HOST_CLUSTER, gap: 0..0, refcounts: vec![1], l2: Vec::new() }
     }
 
     /// Places guest cluster `index` as a frame of `len` bytes (1 to 65,535); returns its offset in the file.
-    pub fn place_frame(&mut self, index: u64, len: u64) -> u64 {
+    pub(super) fn place_frame(&mut self, index: u64, len: u64) -> u64 {
         // Without the gaps, an image with many plain clusters would be one percent larger.
         let offset = if len <= self.gap.end - self.gap.start {
             self.gap.start += len;
@@ -56,7 +56,7 @@ impl Layout {
     }
 
     /// Places guest cluster `index` uncompressed; returns its offset in the file.
-    pub fn place_plain(&mut self, index: u64) -> u64 {
+    pub(super) fn place_plain(&mut self, index: u64) -> u64 {
         let offset = self.next.next_multiple_of(HOST_CLUSTER);
         if offset - self.next > self.gap.end - self.gap.start {
             self.gap = self.next..offset;
@@ -68,7 +68,7 @@ impl Layout {
     }
 
     /// The tables and, last, the header, each with its offset, in the order of writing.
-    pub fn finish(mut self, virtual_size: u64, kind: Kind) -> Vec<(u64, Vec<u8>)> {
+    pub(super) fn finish(mut self, virtual_size: u64, kind: Kind) -> Vec<(u64, Vec<u8>)> {
         let mut at = self.next.next_multiple_of(HOST_CLUSTER);
         let mut writes = Vec::with_capacity(self.l2.len() + 4);
         let mut put = |bytes: Vec<u8>| {

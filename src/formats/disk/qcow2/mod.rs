@@ -21,9 +21,8 @@ mod pipeline;
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 
-pub use codec::{Codec, Compressed, LEVEL};
-pub use frames::{FramesWriter, Kept, index};
-pub use overlay::{Backing, Format, backing_of, empty, overlay};
+pub(crate) use frames::{FramesWriter, index};
+pub(crate) use overlay::{Backing, backing_of, empty, overlay};
 
 use super::cluster::{CLUSTER, data_len};
 use super::{ContentSource, Pieces};
@@ -90,7 +89,7 @@ pub fn write(
 
 /// A cluster in stored form.
 #[derive(Debug, Clone, Copy)]
-pub struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// The cluster's index on the disk.
     pub index: u64,
     /// A zstd frame; or, if it is as long as a cluster, the uncompressed cluster.
@@ -104,7 +103,7 @@ pub struct Frame<'a> {
 ///
 /// # Errors
 /// The first error of the source, of zstd, of `sink` or of `cancel`, in the order of the disk.
-pub fn compress(
+pub(crate) fn compress(
     pieces: &Pieces,
     only: Option<&[u64]>,
     source: &dyn ContentSource,
@@ -116,7 +115,7 @@ pub fn compress(
 }
 
 /// Assigns the place of each frame in the file, and makes the tables around them.
-pub struct Composer {
+pub(crate) struct Composer {
     layout: Layout,
     virtual_size: u64,
     summary: Summary,
@@ -127,14 +126,14 @@ impl Composer {
     ///
     /// # Errors
     /// A `virtual_size` that is less than `pieces`, not a multiple of 512, or more than 2 PiB.
-    pub fn new(pieces: u64, virtual_size: u64) -> Result<Self> {
+    pub(crate) fn new(pieces: u64, virtual_size: u64) -> Result<Self> {
         check_size(pieces, virtual_size)?;
         Ok(Composer { layout: Layout::new(), virtual_size, summary: Summary::default() })
     }
 
     /// The offset in the file of cluster `index`, whose stored form is `len` bytes long: a whole cluster, or less for a
     /// frame. Call it in ascending order; skip clusters of zeros.
-    pub fn place(&mut self, index: u64, len: usize) -> u64 {
+    pub(crate) fn place(&mut self, index: u64, len: usize) -> u64 {
         if len < CLUSTER {
             self.summary.compressed += 1;
             self.layout.place_frame(index, len as u64)
@@ -145,7 +144,7 @@ impl Composer {
     }
 
     /// The tables and, last, the header, each with its offset. Bytes that neither these nor a frame cover are zero.
-    pub fn finish(mut self) -> (Vec<(u64, Vec<u8>)>, Summary) {
+    pub(crate) fn finish(mut self) -> (Vec<(u64, Vec<u8>)>, Summary) {
         let tables = self.layout.finish(self.virtual_size, Kind::Whole);
         let ends = tables.iter().map(|(offset, bytes)| offset + bytes.len() as u64);
         self.summary.file_size = ends.max().unwrap_or(0);

@@ -32,7 +32,7 @@ pub(super) struct Job {
 
 impl Job {
     /// The stored form.
-    pub fn stored(&self) -> &[u8] {
+    pub(super) fn stored(&self) -> &[u8] {
         &self.buffer[..self.len]
     }
 }

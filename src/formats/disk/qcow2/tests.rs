@@ -4,10 +4,12 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::codec::Codec;
 use super::*;
+use crate::common::testing::Blobs;
 use crate::common::value::Sha256;
 use crate::formats::disk::cluster::{CLUSTER, Cluster};
-use crate::formats::disk::testing::{self, Memory};
+use crate::formats::disk::testing;
 use crate::formats::disk::{Data, Piece, raw};
 use crate::{Class, Error};
 
@@ -55,8 +57,8 @@ proptest! {
 }
 
 /// A few MiB of all kinds of contents, with runs of plain clusters.
-fn mixed() -> (Pieces, Memory) {
-    let mut source = Memory::default();
+fn mixed() -> (Pieces, Blobs) {
+    let mut source = Blobs::default();
     let mut pieces = Vec::new();
     let mut at = 0;
     for seed in 0..40 {
@@ -96,7 +98,7 @@ fn qemu_finds_the_same_disk_in_qcow2_and_raw() {
 #[test]
 fn gaps_before_plain_clusters_are_used() {
     // Plain and compressed clusters alternate: without the gaps each pair would take three host clusters.
-    let mut source = Memory::default();
+    let mut source = Blobs::default();
     let mut pieces = Vec::new();
     for at in 0..64 {
         let bytes = if at % 2 == 0 { testing::noise(at, CLUSTER) } else { testing::prose(at, CLUSTER) };
@@ -113,7 +115,7 @@ fn a_virtual_size_that_ends_in_a_cluster() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk.qcow2");
     let pieces = Pieces::new(3 * C + 512, vec![Piece { at: 3 * C, data: Data::Bytes(vec![7; 512]) }]);
-    std::fs::write(&path, image(&pieces, &Memory::default(), 3 * C + 512, 1)).unwrap();
+    std::fs::write(&path, image(&pieces, &Blobs::default(), 3 * C + 512, 1)).unwrap();
     check(&path);
     let disk = read_by_qemu(&path);
     assert_eq!(disk.len() as u64, 3 * C + 512);
@@ -131,12 +133,12 @@ fn a_disk_of_2_tib_with_data_at_its_end() {
         Piece { at: size - 10, data: Data::Bytes(vec![2; 10]) },
     ];
     let pieces = Pieces::new(size, pieces);
-    let bytes = image(&pieces, &Memory::default(), size, 2);
+    let bytes = image(&pieces, &Blobs::default(), size, 2);
     assert!(bytes.len() < 1 << 20, "{} bytes", bytes.len());
     std::fs::write(&path, bytes).unwrap();
     check(&path);
     let raw_path = dir.path().join("disk.raw");
-    raw::write(&pieces, &Memory::default(), &mut File::create(&raw_path).unwrap(), &Cancel::new()).unwrap();
+    raw::write(&pieces, &Blobs::default(), &mut File::create(&raw_path).unwrap(), &Cancel::new()).unwrap();
     testing::run("qemu-img", &[&"compare", &"-f", &"qcow2", &"-F", &"raw", &path, &raw_path]);
 }
 
@@ -148,7 +150,7 @@ fn empty_and_full_up_to_the_edges() {
     let edge = 8192 * C;
     let around = vec![Piece { at: edge - 512, data: Data::Bytes(vec![5; 1024]) }];
     for (size, pieces) in [(512, vec![]), (edge, vec![]), (edge + 512, around)] {
-        std::fs::write(&path, image(&Pieces::new(size, pieces), &Memory::default(), size, 2)).unwrap();
+        std::fs::write(&path, image(&Pieces::new(size, pieces), &Blobs::default(), size, 2)).unwrap();
         check(&path);
         assert_eq!(read_by_qemu(&path).len() as u64, size);
     }
@@ -163,7 +165,7 @@ fn sizes_that_qemu_would_not_take_are_refused() {
         (5000, "a disk of 5000 bytes is not a multiple of 512"),
         ((2 << 50) + 512, "a disk of 2251799813685760 bytes is larger than the 2251799813685248 that QEMU opens"),
     ] {
-        let written = write(&pieces, &Memory::default(), size, 1, &mut Cursor::new(Vec::new()), &Cancel::new(), &|_| {});
+        let written = write(&pieces, &Blobs::default(), size, 1, &mut Cursor::new(Vec::new()), &Cancel::new(), &|_| {});
         assert_eq!(written.unwrap_err().message(), message);
     }
 }
@@ -172,7 +174,7 @@ fn sizes_that_qemu_would_not_take_are_refused() {
 fn an_old_qemu_names_the_missing_feature() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk.qcow2");
-    let mut bytes = image(&Pieces::new(512, vec![]), &Memory::default(), 512, 1);
+    let mut bytes = image(&Pieces::new(512, vec![]), &Blobs::default(), 512, 1);
     assert_eq!(bytes[112..140], *b"\x68\x03\xf8\x57\0\0\0\x30\0\x03compression type\0\0");
     // No QEMU before 5.1 is installed: a feature that the installed one lacks, under the same name, shows the same
     // message.

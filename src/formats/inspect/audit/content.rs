@@ -11,14 +11,14 @@ use crate::common::value::{Cancel, TreePath};
 const CHUNK: usize = 256 << 10;
 
 /// Opens a file at its beginning; called several times.
-pub type Open<'a> = &'a dyn Fn() -> io::Result<Box<dyn Read + 'a>>;
+pub(super) type Open<'a> = &'a dyn Fn() -> io::Result<Box<dyn Read + 'a>>;
 
 /// The findings for a file of `size` bytes at `path`: by its path, by its contents, and by its unpacked contents. They name no
 /// partition.
 ///
 /// # Errors
 /// Errors of `open`; an interruption.
-pub fn audit_file(path: &TreePath, size: u64, open: Open<'_>, cancel: &Cancel) -> Result<Vec<Finding>> {
+pub(crate) fn audit_file(path: &TreePath, size: u64, open: Open<'_>, cancel: &Cancel) -> Result<Vec<Finding>> {
     let failed = |e: &io::Error| Error::io(format_args!("read {path}"), e);
     let reader = || open().map_err(|e| failed(&e));
     let mut head = Vec::new();

@@ -13,7 +13,7 @@ const TEXT_MIN: usize = 64;
 const BETWEEN: &[u8] = b" \t\r\n\\\"'+,>#*|;";
 
 /// PEM: `-----BEGIN RSA PRIVATE KEY-----` and a text. The words alone are in every program that reads keys.
-pub fn pem(bytes: &[u8], at: usize) -> Option<Found> {
+pub(super) fn pem(bytes: &[u8], at: usize) -> Option<Found> {
     let from = at.saturating_sub(40);
     let begin = from + bytes[from..at].windows(11).rposition(|window| window == b"-----BEGIN ")?;
     let end = at + b"PRIVATE KEY".len() + bytes[at + b"PRIVATE KEY".len()..].iter().take(12).position(|&byte| byte == b'-')?;
@@ -64,7 +64,7 @@ fn is_base64(byte: u8) -> bool {
 }
 
 /// PEM in base64, as in kubeconfigs and Kubernetes' Secrets.
-pub fn wrapped_pem(bytes: &[u8], at: usize) -> Option<Found> {
+pub(super) fn wrapped_pem(bytes: &[u8], at: usize) -> Option<Found> {
     let len = run(&bytes[at..], is_base64);
     let head = &bytes[at..at + len.min(2048) / 4 * 4];
     let plain = STANDARD.decode(head).ok()?;
@@ -81,7 +81,7 @@ pub fn wrapped_pem(bytes: &[u8], at: usize) -> Option<Found> {
 }
 
 /// [age](https://age-encryption.org/v1): Bech32 in upper case.
-pub fn age(bytes: &[u8], at: usize) -> Option<Found> {
+pub(super) fn age(bytes: &[u8], at: usize) -> Option<Found> {
     let prefix = b"AGE-SECRET-KEY-".len();
     let len = run(&bytes[at + prefix..], |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-');
     // Examples in manuals are shorter, or have other letters.
@@ -90,7 +90,7 @@ pub fn age(bytes: &[u8], at: usize) -> Option<Found> {
 }
 
 /// [PuTTY's format](https://the.earth.li/~sgtatham/putty/latest/htmldoc/AppendixC.html).
-pub fn putty(bytes: &[u8], at: usize) -> Option<Found> {
+pub(super) fn putty(bytes: &[u8], at: usize) -> Option<Found> {
     let rest = &bytes[at + b"PuTTY-User-Key-File-".len()..];
     let (version, rest) = rest.split_first()?;
     let private = rest.windows(15).position(|window| window == b"Private-Lines: ")?;
@@ -103,7 +103,7 @@ pub fn putty(bytes: &[u8], at: usize) -> Option<Found> {
 }
 
 /// minisign's and signify's: a comment, then one line of base64.
-pub fn signer(bytes: &[u8], at: usize) -> Option<Found> {
+pub(super) fn signer(bytes: &[u8], at: usize) -> Option<Found> {
     let text = value_after(bytes, at + b"secret key".len(), b"\r\n", is_base64, 100)?;
     let secret = Secret { kind: Kind::PrivateKey, what: "minisign or signify".into() };
     (bytes[..at].ends_with(b"encrypted ") || bytes[..at].ends_with(b"signify ")).then_some(Found {
@@ -114,7 +114,7 @@ pub fn signer(bytes: &[u8], at: usize) -> Option<Found> {
 }
 
 /// [WireGuard](https://man7.org/linux/man-pages/man8/wg.8.html): 32 bytes in base64.
-pub fn wireguard(bytes: &[u8], at: usize) -> Option<Found> {
+pub(super) fn wireguard(bytes: &[u8], at: usize) -> Option<Found> {
     let text = value_after(bytes, at + b"PrivateKey".len(), b" \t=", is_base64, 44)?;
     let secret = Secret { kind: Kind::PrivateKey, what: "WireGuard".into() };
     (text.len() == 44 && text.ends_with(b"=") && !is_known_key(text)).then_some(Found { start: at, len: 10 + text.len(), secret })

@@ -4,7 +4,7 @@
 use crate::common::value::Sha256;
 
 /// The number of characters of a key's text that its digest covers.
-pub const KEY_CHARS: usize = 256;
+pub(super) const KEY_CHARS: usize = 256;
 
 /// Private keys with which programs test themselves, by the digest of their text without white space, or of the first bytes of
 /// their DER, which hold enough of the public modulus to be unique.
@@ -60,12 +60,12 @@ const EXAMPLES: &[&[u8]] = &[
 ];
 
 /// True for the text of a public key pair.
-pub fn is_known_key(text: &[u8]) -> bool {
+pub(super) fn is_known_key(text: &[u8]) -> bool {
     let digest = Sha256::of(&text[..text.len().min(KEY_CHARS)]).to_string();
     KEYS.iter().any(|(_, digests)| digests.contains(&digest.as_str()))
 }
 
 /// True for a value of an example in a manual.
-pub fn is_example(value: &[u8]) -> bool {
+pub(super) fn is_example(value: &[u8]) -> bool {
     EXAMPLES.contains(&value)
 }

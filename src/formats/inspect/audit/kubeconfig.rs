@@ -12,7 +12,7 @@ const GAP_MAX: usize = 256;
 const NO_VALUES: [&[u8]; 5] = [b"~", b"null", b"REDACTED", b"DATA+OMITTED", b"string"];
 
 /// A list of users in which one has a credential.
-pub fn users(bytes: &[u8], at: usize) -> Option<Found> {
+pub(super) fn users(bytes: &[u8], at: usize) -> Option<Found> {
     let rest = &bytes[..bytes.len().min(at + AHEAD)];
     let list = name_end(rest, at, b"users")?;
     // Text has no NUL, while programs have one behind most words.

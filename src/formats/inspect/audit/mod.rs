@@ -18,7 +18,7 @@ mod secrets;
 mod unpack;
 mod walk;
 
-pub use content::audit_file;
+pub(crate) use content::audit_file;
 
 use std::fmt;
 use std::path::Path;
@@ -32,7 +32,7 @@ use crate::common::value::{Cancel, TreePath};
 
 /// The kinds of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A machine's identity: machine id, names of storage initiators.
     Identity,
     /// An ssh host key.
@@ -67,7 +67,7 @@ pub enum Kind {
 
 impl Kind {
     /// The kind in words, for people.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Kind::Identity => "machine's identity",
             Kind::HostKey => "ssh host key",
@@ -90,7 +90,7 @@ impl Kind {
 
 /// One thing that an image must not have: its place and kind, without a byte of its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The kind of what was found, for example a private key.
     pub kind: Kind,
     /// Details of the kind: `RSA PRIVATE KEY`; may be empty.
@@ -118,7 +118,7 @@ impl fmt::Display for Finding {
 
 impl Finding {
     /// The finding without its partition and path: `private key (PEM, RSA PRIVATE KEY), line 1`.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let more = |open: &str, text: &str, close: &str| if text.is_empty() { String::new() } else { format!("{open}{text}{close}") };
         format!("{}{}{}", self.kind.word(), more(" (", &self.what, ")"), more(", ", &self.place, ""))
     }
@@ -126,7 +126,7 @@ impl Finding {
 
 /// The extent of an audit, and its findings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Audited {
+pub(crate) struct Audited {
     /// Findings in the order of the disk and of paths; those outside of files come last.
     pub findings: Vec<Finding>,
     /// Number of names in all filesystems.
@@ -137,7 +137,7 @@ pub struct Audited {
 
 impl Audited {
     /// True when all findings are allowed.
-    pub fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.findings.iter().all(|finding| finding.allowed)
     }
 }
@@ -147,7 +147,7 @@ impl Audited {
 /// # Errors
 /// A file that cannot be read, is empty or no disk image, or has a malformed partition table. Other contents that cannot be read are
 /// findings.
-pub fn audit(path: &Path, allow: &[TreePath], cancel: &Cancel) -> Result<Audited> {
+pub(crate) fn audit(path: &Path, allow: &[TreePath], cancel: &Cancel) -> Result<Audited> {
     let disk = Disk::open(path)?;
     if disk.size() == 0 {
         return Err(Error::user(format!("{} has a disk of 0 bytes; expected a disk image", path.display()))

@@ -20,7 +20,7 @@ const TYPES: &[(&str, &str)] = &[
 ];
 
 /// The mount point of each volume, without leading slash: empty for a root, none where it is unknown.
-pub fn points(volumes: &[(&Partition, Volume<'_>)]) -> Result<Vec<Option<String>>> {
+pub(super) fn points(volumes: &[(&Partition, Volume<'_>)]) -> Result<Vec<Option<String>>> {
     let mut lines = Vec::new();
     for fs in volumes.iter().filter_map(|(_, volume)| volume.files()) {
         match fstab(fs) {

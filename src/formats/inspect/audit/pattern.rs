@@ -1,7 +1,7 @@
 //! Patterns of paths: `*` matches any letters of one name, `**` any number of names.
 
 /// True when `pattern` matches the path.
-pub fn matches(pattern: &str, path: &[u8]) -> bool {
+pub(super) fn matches(pattern: &str, path: &[u8]) -> bool {
     let names: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
     let wanted: Vec<&str> = pattern.split('/').collect();
     all(&wanted, &names)

@@ -4,7 +4,7 @@ use super::Kind;
 use super::pattern::matches;
 
 /// The length of the head of a file that rules read, in bytes.
-pub const HEAD: usize = 64 << 10;
+pub(super) const HEAD: usize = 64 << 10;
 
 /// The condition under which a file at a rule's path counts.
 #[derive(Clone, Copy)]
@@ -199,7 +199,7 @@ const RULES: &[Rule] = &[
 
 /// The kind of a file of `size` bytes that begins with `head`, by its path, with details where the kind needs them. `path` is the one
 /// on a running machine, without leading slash.
-pub fn of_file(path: &[u8], size: u64, head: &[u8]) -> Option<(Kind, &'static str)> {
+pub(super) fn of_file(path: &[u8], size: u64, head: &[u8]) -> Option<(Kind, &'static str)> {
     let rule = RULES.iter().find(|rule| rule.patterns.iter().any(|pattern| matches(pattern, path)))?;
     let counts = match rule.when {
         When::Filled => size > 0,
@@ -209,7 +209,7 @@ pub fn of_file(path: &[u8], size: u64, head: &[u8]) -> Option<(Kind, &'static st
 }
 
 /// The kind of a symbolic link by its path: cloud-init's link to its last instance.
-pub fn of_symlink(path: &[u8]) -> Option<(Kind, &'static str)> {
+pub(super) fn of_symlink(path: &[u8]) -> Option<(Kind, &'static str)> {
     matches("var/lib/cloud/instance", path).then_some((Kind::CloudInit, ""))
 }
 

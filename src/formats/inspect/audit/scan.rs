@@ -6,7 +6,7 @@ use super::secret::{AHEAD, BACK, Secret};
 use super::secrets::ANCHORS;
 
 /// A secret in a stream.
-pub struct Hit {
+pub(super) struct Hit {
     pub secret: Secret,
     /// In bytes from the stream's start.
     pub offset: u64,
@@ -15,7 +15,7 @@ pub struct Hit {
 }
 
 /// Searches one stream.
-pub struct Scanner {
+pub(super) struct Scanner {
     buffer: Vec<u8>,
     /// The buffer's offset in the stream, in bytes.
     base: u64,
@@ -30,23 +30,23 @@ pub struct Scanner {
 
 impl Scanner {
     /// A scanner for a stream that begins at `offset` of a file or disk.
-    pub fn new(offset: u64) -> Self {
+    pub(super) fn new(offset: u64) -> Self {
         Scanner { buffer: Vec::new(), base: offset, next: 0, past: 0, lines: Some(0), counted: 0 }
     }
 
     /// Drops the window and restarts at `offset`.
-    pub fn restart(&mut self, offset: u64) {
+    pub(super) fn restart(&mut self, offset: u64) {
         self.buffer.clear();
         (self.base, self.next, self.past, self.lines, self.counted) = (offset, 0, 0, Some(0), 0);
     }
 
     /// The offset of the next byte of the stream.
-    pub fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.base + self.buffer.len() as u64
     }
 
     /// Searches the next bytes of the stream.
-    pub fn push(&mut self, bytes: &[u8], found: &mut dyn FnMut(Hit)) {
+    pub(super) fn push(&mut self, bytes: &[u8], found: &mut dyn FnMut(Hit)) {
         self.buffer.extend_from_slice(bytes);
         let end = self.buffer.len().saturating_sub(AHEAD);
         self.search(end, found);
@@ -61,7 +61,7 @@ impl Scanner {
     }
 
     /// Searches the rest of the window at the stream's end.
-    pub fn finish(&mut self, found: &mut dyn FnMut(Hit)) {
+    pub(super) fn finish(&mut self, found: &mut dyn FnMut(Hit)) {
         self.search(self.buffer.len(), found);
         self.restart(self.end());
     }

@@ -15,7 +15,7 @@ use super::secret::{Found, Secret, run, value_after};
 type Test = fn(&[u8], usize) -> Option<Found>;
 
 /// Anchors, each with the test of its secret.
-pub const ANCHORS: &[(&[u8], Test)] = &[
+pub(super) const ANCHORS: &[(&[u8], Test)] = &[
     (b"PRIVATE KEY", encoded::pem),
     (b"LS0tLS1CRUdJTi", encoded::wrapped_pem),
     (b"AGE-SECRET-KEY-", encoded::age),

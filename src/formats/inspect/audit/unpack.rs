@@ -21,23 +21,33 @@ const LARGE: u64 = 32 << 30;
 const EARLY_MAX: u64 = 128 << 20;
 
 /// True for the first bytes of a compressed file.
-pub fn is_packed(head: &[u8]) -> bool {
+pub(super) fn is_packed(head: &[u8]) -> bool {
     Format::sniff(head) != Format::Plain
 }
 
 /// True for the first bytes of an archive in [cpio's new format](https://docs.kernel.org/driver-api/early-userspace/buffer-format.html).
-pub fn is_cpio(head: &[u8]) -> bool {
+pub(super) fn is_cpio(head: &[u8]) -> bool {
     head.starts_with(b"070701") || head.starts_with(b"070702")
 }
 
 /// Searches the unpacked contents of a compressed file from the stream's position on. Returns the number of bytes, or the reason why
 /// the file could not be unpacked to its end.
-pub fn scan(mut stream: Stream<'_>, size: u64, cancel: &Cancel, found: &mut dyn FnMut(Hit)) -> Result<Result<u64, String>, ReadError> {
+pub(super) fn scan(
+    mut stream: Stream<'_>,
+    size: u64,
+    cancel: &Cancel,
+    found: &mut dyn FnMut(Hit),
+) -> Result<Result<u64, String>, ReadError> {
     scan_from(Source { stream: &mut stream }, size, cancel, found)
 }
 
 /// Does the same as [`scan`], for any reader.
-pub fn scan_from(source: impl Read, size: u64, cancel: &Cancel, found: &mut dyn FnMut(Hit)) -> Result<Result<u64, String>, ReadError> {
+pub(super) fn scan_from(
+    source: impl Read,
+    size: u64,
+    cancel: &Cancel,
+    found: &mut dyn FnMut(Hit),
+) -> Result<Result<u64, String>, ReadError> {
     let limit = (size.saturating_mul(RATIO_MAX)).clamp(SMALL, LARGE);
     let mut scanner = Scanner::new(0);
     let mut buffer = vec![0; CHUNK];
@@ -69,7 +79,7 @@ fn unreadable(error: Error) -> Result<Result<u64, String>, ReadError> {
 }
 
 /// Moves a stream behind a plain cpio archive; false when no compressed data follows.
-pub fn behind_cpio(stream: &mut Stream<'_>, size: u64, cancel: &Cancel) -> Result<bool, ReadError> {
+pub(super) fn behind_cpio(stream: &mut Stream<'_>, size: u64, cancel: &Cancel) -> Result<bool, ReadError> {
     const TRAILER: &[u8] = b"TRAILER!!!";
     let mut window: Vec<u8> = Vec::new();
     let mut base = 0;

@@ -18,7 +18,7 @@ use crate::common::value::{Cancel, TreePath, escape};
 const CHUNK: usize = 256 << 10;
 
 /// Audits all files of a filesystem, and notes the places of those that were read whole.
-pub fn files(
+pub(super) fn files(
     partition: &str,
     fs: &dyn Filesystem,
     mount: Option<&str>,
@@ -28,7 +28,7 @@ pub fn files(
     ranges: &mut Ranges,
 ) -> Result<()> {
     let mut look = Look { partition, fs, mount, allow, cancel, audited, ranges, seen: BTreeSet::new() };
-    if let Some(why) = fs.doubt() {
+    if let Some(why) = fs.warning() {
         look.audited.findings.push(unseen(partition, None, why));
     }
     match look.all() {
@@ -210,7 +210,13 @@ fn scan(mut stream: Stream<'_>, cancel: &Cancel, found: &mut dyn FnMut(Hit)) -> 
 }
 
 /// Searches all bytes of the disk that belong to no file.
-pub fn rest(disk: &Disk, volumes: &[(&Partition, Volume<'_>)], ranges: &Ranges, cancel: &Cancel, audited: &mut Audited) -> Result<()> {
+pub(super) fn rest(
+    disk: &Disk,
+    volumes: &[(&Partition, Volume<'_>)],
+    ranges: &Ranges,
+    cancel: &Cancel,
+    audited: &mut Audited,
+) -> Result<()> {
     let mut scanner = Scanner::new(0);
     let mut buffer = vec![0; CHUNK];
     let mut hits = Vec::new();

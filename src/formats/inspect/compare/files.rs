@@ -16,40 +16,40 @@ const HASHED_MAX: u64 = 64 << 30;
 const VALUE_SHOWN: usize = 64;
 
 /// The reason for an early end.
-pub enum Stuck {
+pub(super) enum CompareError {
     Halt(Halt),
     /// The filesystem of this side, 0 or 1, is broken.
     Broken(usize, String),
 }
 
-impl From<Halt> for Stuck {
+impl From<Halt> for CompareError {
     fn from(halt: Halt) -> Self {
-        Stuck::Halt(halt)
+        CompareError::Halt(halt)
     }
 }
 
-impl From<Error> for Stuck {
+impl From<Error> for CompareError {
     fn from(error: Error) -> Self {
-        Stuck::Halt(Halt::Failed(error))
+        CompareError::Halt(Halt::Failed(error))
     }
 }
 
 /// Adds the side to a failed read.
-fn of<T>(side: usize, result: Result<T, ReadError>) -> Result<T, Stuck> {
+fn of<T>(side: usize, result: Result<T, ReadError>) -> Result<T, CompareError> {
     result.map_err(|error| match error.broken() {
-        Ok(why) => Stuck::Broken(side, why),
+        Ok(why) => CompareError::Broken(side, why),
         Err(error) => error.into(),
     })
 }
 
 /// Reports the differences between the files of two filesystems, and notes the files' places.
-pub fn compare(
+pub(super) fn compare(
     partition: &str,
     sides: [&dyn Filesystem; 2],
     cancel: &Cancel,
     reporter: &mut Reporter<'_>,
     ranges: &mut [Ranges; 2],
-) -> Result<(), Stuck> {
+) -> Result<(), CompareError> {
     let mut pair = Pair { partition, sides, cancel, reporter, ranges, entered: Default::default(), renumbered: 0, first_number: None };
     let roots = (Some(of(0, sides[0].root())?), Some(of(1, sides[1].root())?));
     let mut stack = vec![(Vec::new(), roots.0, roots.1)];
@@ -108,19 +108,19 @@ struct Pair<'a, 'b> {
 
 impl Pair<'_, '_> {
     /// Lists a folder of one side; empty for everything else.
-    fn list(&mut self, side: usize, path: &[u8], node: Option<&Node>) -> Result<Vec<Named>, Stuck> {
+    fn list(&mut self, side: usize, path: &[u8], node: Option<&Node>) -> Result<Vec<Named>, CompareError> {
         match node {
             Some(node) if node.kind == Kind::Folder => of(side, list_once(self.sides[side], path, node, &mut self.entered[side])),
             _ => Ok(Vec::new()),
         }
     }
 
-    fn report(&mut self, path: &[u8], field: &str, left: String, right: String) -> Result<(), Stuck> {
+    fn report(&mut self, path: &[u8], field: &str, left: String, right: String) -> Result<(), CompareError> {
         Ok(self.reporter.report(self.partition, Some(shown(path)), field, left, right)?)
     }
 
     /// Compares one name.
-    fn nodes(&mut self, path: &[u8], left: Option<&Node>, right: Option<&Node>) -> Result<(), Stuck> {
+    fn nodes(&mut self, path: &[u8], left: Option<&Node>, right: Option<&Node>) -> Result<(), CompareError> {
         for (side, node) in [left, right].into_iter().enumerate() {
             if let Some(node) = node {
                 self.note(side, node)?;
@@ -153,7 +153,7 @@ impl Pair<'_, '_> {
     }
 
     /// Notes the places of a node's bytes.
-    fn note(&mut self, side: usize, node: &Node) -> Result<(), Stuck> {
+    fn note(&mut self, side: usize, node: &Node) -> Result<(), CompareError> {
         let fs = self.sides[side];
         let ranges = &mut self.ranges[side];
         let start = fs.part().start;
@@ -176,8 +176,8 @@ impl Pair<'_, '_> {
         Ok(())
     }
 
-    fn attributes(&mut self, path: &[u8], a: &Node, b: &Node) -> Result<(), Stuck> {
-        let show = |side: usize, node: &Node, fs: &dyn Filesystem| -> Result<Vec<(String, String)>, Stuck> {
+    fn attributes(&mut self, path: &[u8], a: &Node, b: &Node) -> Result<(), CompareError> {
+        let show = |side: usize, node: &Node, fs: &dyn Filesystem| -> Result<Vec<(String, String)>, CompareError> {
             let attributes = of(side, fs.attributes(node))?;
             // Contents in the inode are compared as contents.
             let real = attributes.into_iter().filter(|attribute| attribute.name != "system.data");
@@ -187,8 +187,8 @@ impl Pair<'_, '_> {
         Ok(self.reporter.facts(self.partition, Some(&shown(path)), &left, &right)?)
     }
 
-    fn targets(&mut self, path: &[u8], a: &Node, b: &Node) -> Result<(), Stuck> {
-        let target = |side: usize, node: &Node| -> Result<String, Stuck> {
+    fn targets(&mut self, path: &[u8], a: &Node, b: &Node) -> Result<(), CompareError> {
+        let target = |side: usize, node: &Node| -> Result<String, CompareError> {
             let fs = self.sides[side];
             let content = of(side, fs.content(node))?;
             Ok(escape(&of(side, content.head(fs.part(), node.size, 4096))?))
@@ -198,7 +198,7 @@ impl Pair<'_, '_> {
     }
 
     /// Compares the sizes and bytes of two files.
-    fn contents(&mut self, path: &[u8], a: &Node, b: &Node) -> Result<(), Stuck> {
+    fn contents(&mut self, path: &[u8], a: &Node, b: &Node) -> Result<(), CompareError> {
         if a.size != b.size {
             self.report(path, "size", a.size.to_string(), b.size.to_string())?;
         }
@@ -207,7 +207,7 @@ impl Pair<'_, '_> {
         let streams = [Stream::new(parts[0], &contents[0], a.size), Stream::new(parts[1], &contents[1], b.size)];
         let Some(first) = first_difference(streams, a.size.min(b.size), self.cancel)? else { return Ok(()) };
         self.reporter.contents_differ = true;
-        let side = |side: usize, node: &Node| -> Result<String, Stuck> {
+        let side = |side: usize, node: &Node| -> Result<String, CompareError> {
             let mut stream = Stream::new(parts[side], &contents[side], node.size);
             let digest = match node.size {
                 size if size > HASHED_MAX => "too large to be hashed".to_owned(),
@@ -227,7 +227,7 @@ impl Pair<'_, '_> {
 }
 
 /// The offset of the first byte that differs; `shorter`, the smaller size, when one stream only continues the other.
-fn first_difference(mut streams: [Stream<'_>; 2], shorter: u64, cancel: &Cancel) -> Result<Option<u64>, Stuck> {
+fn first_difference(mut streams: [Stream<'_>; 2], shorter: u64, cancel: &Cancel) -> Result<Option<u64>, CompareError> {
     let mut buffers = [vec![0; CHUNK], vec![0; CHUNK]];
     loop {
         cancel.check()?;
@@ -250,7 +250,7 @@ fn first_difference(mut streams: [Stream<'_>; 2], shorter: u64, cancel: &Cancel)
     }
 }
 
-fn digest(side: usize, stream: &mut Stream<'_>, cancel: &Cancel) -> Result<String, Stuck> {
+fn digest(side: usize, stream: &mut Stream<'_>, cancel: &Cancel) -> Result<String, CompareError> {
     let (mut hasher, mut buffer) = (Hasher::new(), vec![0; CHUNK]);
     loop {
         cancel.check()?;
@@ -277,6 +277,6 @@ fn value(bytes: &[u8]) -> String {
 }
 
 /// A path for people: absolute and escaped.
-pub fn shown(path: &[u8]) -> String {
+pub(super) fn shown(path: &[u8]) -> String {
     format!("/{}", escape(path))
 }

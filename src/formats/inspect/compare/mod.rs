@@ -41,7 +41,7 @@ pub struct Difference {
 ///
 /// # Errors
 /// A file that cannot be read, or is no disk image. Filesystems that cannot be read are compared byte by byte.
-pub fn compare(left: &Path, right: &Path, cancel: &Cancel, report: &mut dyn FnMut(Difference) -> ControlFlow<()>) -> Result<()> {
+pub(crate) fn compare(left: &Path, right: &Path, cancel: &Cancel, report: &mut dyn FnMut(Difference) -> ControlFlow<()>) -> Result<()> {
     let mut reporter = Reporter { report, reported: false, contents_differ: false };
     let sides = [Side::open(left, cancel)?, Side::open(right, cancel)?];
     match run(&sides, cancel, &mut reporter) {
@@ -159,8 +159,8 @@ fn partition(
         let outcome = files::compare(&name, [left, right], cancel, reporter, ranges);
         return match outcome {
             Ok(()) => Ok(()),
-            Err(files::Stuck::Halt(halt)) => Err(halt),
-            Err(files::Stuck::Broken(side, why)) => {
+            Err(files::CompareError::Halt(halt)) => Err(halt),
+            Err(files::CompareError::Broken(side, why)) => {
                 let mut said = ["readable".to_owned(), "unknown: the other one cannot be read".to_owned()];
                 said[side] = why;
                 if side == 0 {

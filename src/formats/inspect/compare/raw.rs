@@ -25,7 +25,7 @@ struct Tally {
 
 /// Reports for each kind of place the number of bytes that differ, and the first one. Bytes of files are reported only when all
 /// files are the same: they then lie elsewhere.
-pub fn compare(sides: &[Side; 2], ranges: &[Ranges; 2], cancel: &Cancel, reporter: &mut Reporter<'_>) -> Result<(), Halt> {
+pub(super) fn compare(sides: &[Side; 2], ranges: &[Ranges; 2], cancel: &Cancel, reporter: &mut Reporter<'_>) -> Result<(), Halt> {
     let volumes = open_all(&sides[0], cancel)?;
     let mut tallies: BTreeMap<(u64, String, &'static str), Tally> = BTreeMap::new();
     let disks = sides.each_ref().map(|side| &side.disk);
@@ -91,6 +91,15 @@ fn open_all<'a>(side: &'a Side, cancel: &Cancel) -> Result<Vec<(&'a Partition, V
     side.table.partitions.iter().map(|partition| Ok((partition, Volume::open(partition, &side.disk, cancel)?))).collect()
 }
 
+/// The end of an MBR's boot code, in bytes.
+const BOOT_CODE: u64 = 440;
+/// The length of an MBR, in bytes.
+const MBR: u64 = 512;
+/// The length of the tables at the front of a GPT disk, in bytes: MBR, header, and 32 sectors of entries.
+const GPT_FRONT: u64 = 34 * 512;
+/// The length of the tables at the end of a GPT disk, in bytes: 32 sectors of entries, and the header.
+const GPT_BACKUP: u64 = 33 * 512;
+
 /// The kind of place at `offset`: its order, partition and name, and its end.
 fn place(
     sides: &[Side; 2],
@@ -101,13 +110,13 @@ fn place(
     let unit = (offset / UNIT + 1) * UNIT;
     let Some((partition, volume)) = volumes.iter().find(|(p, _)| (p.start..p.start + p.size).contains(&offset)) else {
         let next = volumes.iter().map(|(p, _)| p.start).find(|start| *start > offset).unwrap_or(u64::MAX);
-        let backup = sides[0].disk.size().saturating_sub(33 * 512);
+        let backup = sides[0].disk.size().saturating_sub(GPT_BACKUP);
         let table = match sides[0].table.kind {
-            TableKind::Gpt => 34 * 512,
-            TableKind::Mbr | TableKind::None => 512,
+            TableKind::Gpt => GPT_FRONT,
+            TableKind::Mbr | TableKind::None => MBR,
         };
         return Ok(match offset {
-            0..440 => (0, "disk".into(), "boot code", 440),
+            0..BOOT_CODE => (0, "disk".into(), "boot code", BOOT_CODE),
             _ if offset < table => (0, "disk".into(), "the partition table", table),
             _ if sides[0].table.kind == TableKind::Gpt && offset >= backup => (0, "disk".into(), "the partition table's backup", u64::MAX),
             _ => (0, "disk".into(), "space that is in no partition", next),

@@ -202,7 +202,7 @@ fn files_on_fat_are_compared() {
 }
 
 #[test]
-fn telling_ends_when_nobody_listens() {
+fn a_comparison_ends_when_its_reporter_stops() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
     sample(&one);

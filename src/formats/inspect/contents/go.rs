@@ -83,7 +83,7 @@ fn module(columns: &str) -> Result<GoModule, String> {
             let said = |text: &str| (!text.is_empty() && text != UNRELEASED).then(|| text.to_owned());
             Ok(GoModule { path: path.to_owned(), version: said(version), sum: sum.and_then(said), replacement: None })
         }
-        _ => Err("its build information has a module that is no path with a version".into()),
+        _ => Err("its build information has a module that is not a path with a version".into()),
     }
 }
 

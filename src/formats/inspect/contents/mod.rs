@@ -14,9 +14,9 @@ pub(crate) mod tests;
 
 use std::io::{self, Read};
 
-pub use go::{GoModule, GoProgram, Replacement};
-pub use installed::{Installed, Manager, System};
-pub use python::Distribution;
+pub(crate) use go::{GoModule, GoProgram, Replacement};
+pub(crate) use installed::{Installed, Manager, System};
+pub(crate) use python::Distribution;
 
 use crate::common::value::TreePath;
 

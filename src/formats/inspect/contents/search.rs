@@ -79,11 +79,27 @@ pub(super) fn build_info(bytes: &mut dyn Read) -> io::Result<Option<Result<Info,
     Ok(failed)
 }
 
+/// Offsets in an ELF header in bytes (elf(5), `Elf64_Ehdr`), named without `e_`.
+mod header_field {
+    pub(super) const PHOFF: usize = 32;
+    pub(super) const PHENTSIZE: usize = 54;
+    pub(super) const PHNUM: usize = 56;
+}
+
+/// Offsets in a program header in bytes (elf(5), `Elf64_Phdr`), named without `p_`.
+mod segment_field {
+    pub(super) const TYPE: usize = 0;
+    pub(super) const FLAGS: usize = 4;
+    pub(super) const OFFSET: usize = 8;
+    pub(super) const VADDR: usize = 16;
+    pub(super) const FILESZ: usize = 32;
+}
+
 /// The writable data of a program, in the file's order.
 fn segments(head: &[u8]) -> Vec<Segment> {
-    let first = usize::try_from(le64(head, 32)).unwrap_or(usize::MAX);
-    let count = usize::from(le16(head, 56));
-    if usize::from(le16(head, 54)) != SEGMENT_LEN {
+    let first = usize::try_from(le64(head, header_field::PHOFF)).unwrap_or(usize::MAX);
+    let count = usize::from(le16(head, header_field::PHNUM));
+    if usize::from(le16(head, header_field::PHENTSIZE)) != SEGMENT_LEN {
         return Vec::new();
     }
     let table = head.get(first..).unwrap_or_default();
@@ -93,8 +109,12 @@ fn segments(head: &[u8]) -> Vec<Segment> {
 }
 
 fn segment(header: &[u8]) -> Option<Segment> {
-    let (kind, flags) = (le32(header, 0), le32(header, 4));
-    let segment = Segment { offset: le64(header, 8), len: le64(header, 32), address: le64(header, 16) };
+    let (kind, flags) = (le32(header, segment_field::TYPE), le32(header, segment_field::FLAGS));
+    let segment = Segment {
+        offset: le64(header, segment_field::OFFSET),
+        len: le64(header, segment_field::FILESZ),
+        address: le64(header, segment_field::VADDR),
+    };
     let is_data = kind == LOAD && flags & (WRITABLE | EXECUTABLE) == WRITABLE;
     (is_data && segment.offset.checked_add(segment.len).is_some()).then_some(segment)
 }
@@ -171,7 +191,7 @@ fn decode(bytes: &[u8]) -> Result<Info, String> {
     let (framed, _) = string(rest).ok_or_else(cut)?;
     let text = |bytes: &[u8]| {
         let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(|c: char| c.is_control() && !"\n\t".contains(c)));
-        text.map(str::to_owned).ok_or_else(|| "its build information is no text".to_owned())
+        text.map(str::to_owned).ok_or_else(|| "its build information is not text".to_owned())
     };
     if go.is_empty() {
         return Err("its build information names no version of Go".into());

@@ -232,9 +232,9 @@ fn what_cannot_be_read_is_named() {
         (old, "Go before 1.18"),
         (cut, "damaged"),
         (&unnamed, "no version of Go"),
-        (&odd, "no path with a version"),
+        (&odd, "not a path with a version"),
         (&early, "replaces no module"),
-        (&control, "no text"),
+        (&control, "not text"),
         (&long, "damaged"),
     ] {
         let Some(Err(why)) = program(&aligned(0, data)) else { panic!("{expected}") };

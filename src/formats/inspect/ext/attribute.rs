@@ -6,7 +6,25 @@ use super::super::filesystem::{Attribute, Content, Node, Stream};
 use super::Ext;
 use super::inode::{IS_VALUE, Inode};
 
+/// The magic number of attributes, in the inode and in a block.
 const MAGIC: u32 = 0xea02_0000;
+/// The length of the header of attributes in the inode, in bytes: the magic number alone.
+const INODE_HEADER: usize = 4;
+/// The length of the header of an attribute block, in bytes.
+const BLOCK_HEADER: usize = 0x20;
+/// The bytes of an attribute block's checksum (`h_checksum`).
+pub(super) const CHECKSUM: std::ops::Range<usize> = 0x10..0x14;
+
+/// Offsets in an entry in bytes, named as in the kernel without `e_`.
+mod entry_field {
+    pub(super) const NAME_LEN: usize = 0x00;
+    pub(super) const NAME_INDEX: usize = 0x01;
+    pub(super) const VALUE_OFFS: usize = 0x02;
+    pub(super) const VALUE_INUM: usize = 0x04;
+    pub(super) const VALUE_SIZE: usize = 0x08;
+    pub(super) const NAME: usize = 0x10;
+}
+
 /// Linux's limit on a value, in bytes.
 const VALUE_MAX: usize = 64 << 10;
 
@@ -17,7 +35,7 @@ impl Ext<'_> {
         let mut found = Vec::new();
         let start = inode.extra_end();
         if le32(&node.raw, start) == MAGIC {
-            let first = start + 4;
+            let first = start + INODE_HEADER;
             let at = self.inode_at(u32::try_from(node.id).unwrap_or(0))? + first as u64;
             self.entries_of(&node.raw[first..], 0, at, &mut found)?;
         }
@@ -28,7 +46,7 @@ impl Ext<'_> {
                 return Err(ReadError::Broken(format!("the attribute block of inode {} is malformed", node.id)));
             }
             self.check_attributes(block, &bytes)?;
-            self.entries_of(&bytes, 32, block * self.sb.block_size, &mut found)?;
+            self.entries_of(&bytes, BLOCK_HEADER, block * self.sb.block_size, &mut found)?;
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
@@ -39,17 +57,19 @@ impl Ext<'_> {
     fn entries_of(&self, bytes: &[u8], first: usize, at: u64, found: &mut Vec<Attribute>) -> Result<(), ReadError> {
         let broken = || ReadError::Broken("an extended attribute is malformed".into());
         let mut next = first;
-        while next + 16 <= bytes.len() && le32(bytes, next) != 0 {
-            let (name_len, index) = (usize::from(bytes[next]), bytes[next + 1]);
-            let (offset, inode, size) = (usize::from(le16(bytes, next + 2)), le32(bytes, next + 4), le32(bytes, next + 8) as usize);
-            let name = bytes.get(next + 16..next + 16 + name_len).ok_or_else(broken)?;
+        while next + entry_field::NAME <= bytes.len() && le32(bytes, next) != 0 {
+            let entry = &bytes[next..];
+            let (name_len, index) = (usize::from(entry[entry_field::NAME_LEN]), entry[entry_field::NAME_INDEX]);
+            let (offset, inode) = (usize::from(le16(entry, entry_field::VALUE_OFFS)), le32(entry, entry_field::VALUE_INUM));
+            let size = le32(entry, entry_field::VALUE_SIZE) as usize;
+            let name = entry.get(entry_field::NAME..entry_field::NAME + name_len).ok_or_else(broken)?;
             let name = format!("{}{}", prefix(index), crate::common::value::escape(name));
             let value = match inode {
                 0 => bytes.get(offset..offset.saturating_add(size)).ok_or_else(broken)?.to_vec(),
                 inode => self.far_value(inode, size)?,
             };
             found.push(Attribute { name, value, at: at + offset as u64 });
-            next += (16 + name_len).next_multiple_of(4);
+            next += (entry_field::NAME + name_len).next_multiple_of(4);
         }
         Ok(())
     }

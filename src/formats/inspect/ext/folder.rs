@@ -5,13 +5,23 @@ use super::super::bytes::{le16, le32};
 use super::super::disk::ReadError;
 use super::super::filesystem::{Content, HELD_MAX, Node};
 use super::Ext;
+use super::inode::field::BLOCK;
+
+/// Offsets in an entry in bytes (`ext4_dir_entry_2`).
+mod entry_field {
+    pub(super) const INODE: usize = 0;
+    pub(super) const REC_LEN: usize = 4;
+    /// Two bytes long where entries have no file type.
+    pub(super) const NAME_LEN: usize = 6;
+    pub(super) const NAME: usize = 8;
+}
 
 /// The largest folder that is read, in bytes: some hundred thousand names.
 const SIZE_MAX: u64 = 32 << 20;
 
 /// The length of the entry at `at`, in bytes. A length of 64 KiB does not fit its field.
-pub fn entry_len(block: &[u8], at: usize) -> usize {
-    match le16(block, at + 4) {
+pub(super) fn entry_len(block: &[u8], at: usize) -> usize {
+    match le16(block, at + entry_field::REC_LEN) {
         0 | 0xffff if block.len() == 1 << 16 => 1 << 16,
         len => usize::from(len),
     }
@@ -25,7 +35,7 @@ impl Ext<'_> {
         match self.map(folder)? {
             // The parent's inode number stands in place of `.` and `..`.
             Content::Inline(bytes) => {
-                let cut = bytes.len().min(60);
+                let cut = bytes.len().min(BLOCK.len());
                 self.entries(bytes.get(4..cut).unwrap_or_default(), &mut found)?;
                 self.entries(&bytes[cut..], &mut found)?;
             }
@@ -55,15 +65,18 @@ impl Ext<'_> {
     /// Collects the entries of one block.
     fn entries(&self, block: &[u8], found: &mut Vec<(Vec<u8>, u32)>) -> Result<(), ReadError> {
         let mut at = 0;
-        while at + 8 <= block.len() {
-            let inode = le32(block, at);
+        while at + entry_field::NAME <= block.len() {
+            let inode = le32(block, at + entry_field::INODE);
             let len = entry_len(block, at);
-            let name_len = if self.sb.file_types { usize::from(block[at + 6]) } else { usize::from(le16(block, at + 6)) };
-            if len < 8 || !len.is_multiple_of(4) || at + len > block.len() || (inode != 0 && 8 + name_len > len) {
+            let len_at = at + entry_field::NAME_LEN;
+            let name_len = if self.sb.file_types { usize::from(block[len_at]) } else { usize::from(le16(block, len_at)) };
+            let name_at = at + entry_field::NAME;
+            let is_too_short = len < entry_field::NAME || (inode != 0 && entry_field::NAME + name_len > len);
+            if is_too_short || !len.is_multiple_of(4) || at + len > block.len() {
                 return Err(ReadError::Broken("a folder's entry is malformed".into()));
             }
             if inode != 0 {
-                match &block[at + 8..at + 8 + name_len] {
+                match &block[name_at..name_at + name_len] {
                     b"." | b".." => {}
                     name if name.is_empty() || name.contains(&b'/') || name.contains(&0) => {
                         return Err(ReadError::Broken("a folder has an invalid name".into()));

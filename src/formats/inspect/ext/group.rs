@@ -5,9 +5,23 @@ use std::collections::BTreeMap;
 use super::super::bytes::{le32, wide};
 use super::super::disk::ReadError;
 use super::Ext;
+use super::superblock::{AT, SIZE};
+
+/// Offsets of a descriptor's fields in bytes, named as in the kernel without `bg_`. Numbers of blocks have a low and a high half.
+mod field {
+    pub(super) const BLOCK_BITMAP: (usize, usize) = (0x00, 0x20);
+    pub(super) const INODE_BITMAP: (usize, usize) = (0x04, 0x24);
+    pub(super) const INODE_TABLE: (usize, usize) = (0x08, 0x28);
+    pub(super) const FLAGS: usize = 0x12;
+}
+
+/// The length of a descriptor that has high halves, in bytes.
+const WIDE: usize = 64;
+/// Flag: the block bitmap was never written.
+const BLOCK_UNINIT: u8 = 0x2;
 
 /// The places of a group's own structures, as block numbers.
-pub struct Group {
+pub(super) struct Group {
     pub block_bitmap: u64,
     pub inode_bitmap: u64,
     pub inode_table: u64,
@@ -34,12 +48,12 @@ impl Ext<'_> {
         let at = block * sb.block_size + group % per_block * sb.descriptor_size;
         let bytes = self.part.read(at, sb.descriptor_size as usize)?;
         self.check_group(group, &bytes)?;
-        let high = |at: usize| if bytes.len() >= 64 { le32(&bytes, at) } else { 0 };
+        let block = |(low, high): (usize, usize)| wide(if bytes.len() >= WIDE { le32(&bytes, high) } else { 0 }, le32(&bytes, low));
         Ok(Group {
-            block_bitmap: wide(high(32), le32(&bytes, 0)),
-            inode_bitmap: wide(high(36), le32(&bytes, 4)),
-            inode_table: wide(high(40), le32(&bytes, 8)),
-            uninit: bytes[18] & 2 != 0,
+            block_bitmap: block(field::BLOCK_BITMAP),
+            inode_bitmap: block(field::INODE_BITMAP),
+            inode_table: block(field::INODE_TABLE),
+            uninit: bytes[field::FLAGS] & BLOCK_UNINIT != 0,
         })
     }
 
@@ -62,13 +76,13 @@ impl Ext<'_> {
     pub(super) fn name_place(&self, offset: u64) -> Result<&'static str, ReadError> {
         let sb = &self.sb;
         let block = offset / sb.block_size;
-        if offset < 1024 {
+        if offset < AT {
             return Ok("the boot block");
         }
         if block >= sb.blocks {
             return Ok("space behind the filesystem");
         }
-        if offset < 2048 {
+        if offset < AT + SIZE as u64 {
             return Ok("the superblock");
         }
         if self.journal.iter().any(|(start, end)| (*start..*end).contains(&offset)) {

@@ -6,6 +6,40 @@ use super::super::filesystem::{Content, Extent, Kind, Node, add_extent};
 use super::Ext;
 use super::inode::{ENCRYPTED, EXTENTS, INLINE, Inode};
 
+/// The length of the header of an extent tree's node, in bytes.
+pub(super) const HEADER: usize = 12;
+/// The length of an entry of a node, in bytes.
+pub(super) const ENTRY: usize = 12;
+
+/// Offsets in the header in bytes, named as in the kernel without `eh_`.
+pub(super) mod header_field {
+    pub(crate) const MAGIC: usize = 0;
+    pub(crate) const ENTRIES: usize = 2;
+    pub(crate) const MAX: usize = 4;
+    pub(crate) const DEPTH: usize = 6;
+}
+
+/// Offsets in a leaf's entry in bytes, named as in the kernel without `ee_`.
+mod extent_field {
+    pub(super) const BLOCK: usize = 0;
+    pub(super) const LEN: usize = 4;
+    pub(super) const START_HI: usize = 6;
+    pub(super) const START_LO: usize = 8;
+}
+
+/// Offsets in an inner node's entry in bytes, named as in the kernel without `ei_`.
+mod index_field {
+    pub(super) const LEAF_LO: usize = 4;
+    pub(super) const LEAF_HI: usize = 8;
+}
+
+/// The magic number of a node.
+const MAGIC: u16 = 0xf30a;
+/// The longest extent that is written, in blocks (`EXT_INIT_MAX_LEN`).
+const INIT_LEN_MAX: u64 = 0x8000;
+/// The pointers of a block map to blocks of the file.
+const DIRECT: usize = 12;
+
 /// The most levels of an extent tree below its root (`EXT4_MAX_EXTENT_DEPTH`).
 const DEPTH_MAX: u16 = 5;
 
@@ -17,7 +51,7 @@ impl Ext<'_> {
             return Err(ReadError::Broken(format!("inode {} is encrypted", node.id)));
         }
         match node.kind {
-            Kind::Symlink if node.size < 60 && inode.flags() & (EXTENTS | INLINE) == 0 => {
+            Kind::Symlink if node.size < inode.map().len() as u64 && inode.flags() & (EXTENTS | INLINE) == 0 => {
                 Ok(Content::Inline(inode.map()[..node.size as usize].to_vec()))
             }
             _ if inode.flags() & INLINE != 0 => self.inline(node),
@@ -83,22 +117,25 @@ impl Map<'_> {
 
     /// Reads a node of an extent tree; `expected` is its depth by its parent.
     fn extent_node(&mut self, node: &[u8], expected: Option<u16>) -> Result<(), ReadError> {
-        let (magic, count, depth) = (le16(node, 0), usize::from(le16(node, 2)), le16(node, 6));
-        if magic != 0xf30a || depth > DEPTH_MAX || expected.is_some_and(|expected| depth != expected) || 12 + count * 12 > node.len() {
+        let count = usize::from(le16(node, header_field::ENTRIES));
+        let (magic, depth) = (le16(node, header_field::MAGIC), le16(node, header_field::DEPTH));
+        let is_expected = expected.is_none_or(|expected| depth == expected);
+        if magic != MAGIC || depth > DEPTH_MAX || !is_expected || HEADER + count * ENTRY > node.len() {
             return Err(ReadError::Broken("a node of an extent tree is malformed".into()));
         }
-        for entry in node[12..].chunks_exact(12).take(count) {
+        for entry in node[HEADER..].chunks_exact(ENTRY).take(count) {
             if depth > 0 {
                 self.count(1)?;
-                let child = self.ext.block(wide(u32::from(le16(entry, 8)), le32(entry, 4)))?;
+                let child = self.ext.block(wide(u32::from(le16(entry, index_field::LEAF_HI)), le32(entry, index_field::LEAF_LO)))?;
                 self.ext.check_extents(self.seed, &child)?;
                 self.extent_node(&child, Some(depth - 1))?;
                 continue;
             }
-            let len = u64::from(le16(entry, 4));
+            let len = u64::from(le16(entry, extent_field::LEN));
             // Longer extents are allocated and not written: they read as zeros.
-            if len <= 0x8000 {
-                self.add(u64::from(le32(entry, 0)), wide(u32::from(le16(entry, 6)), le32(entry, 8)), len)?;
+            if len <= INIT_LEN_MAX {
+                let start = wide(u32::from(le16(entry, extent_field::START_HI)), le32(entry, extent_field::START_LO));
+                self.add(u64::from(le32(entry, extent_field::BLOCK)), start, len)?;
             }
         }
         Ok(())
@@ -108,7 +145,7 @@ impl Map<'_> {
     fn block_map(&mut self, map: &[u8]) -> Result<(), ReadError> {
         let mut from = 0;
         for (index, pointer) in map.chunks_exact(4).enumerate() {
-            let level = index.saturating_sub(11) as u32;
+            let level = (index + 1).saturating_sub(DIRECT) as u32;
             self.pointer(le32(pointer, 0), level, &mut from)?;
         }
         Ok(())

@@ -12,12 +12,12 @@ mod inode;
 mod map;
 mod superblock;
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 
-pub use self::inode::{LINKS_MAX, Stat};
+pub(super) use self::inode::{LINKS_MAX, Stat};
 use self::superblock::Superblock;
 use super::disk::{Part, ReadError};
 use super::filesystem::{Attribute, Content, Filesystem, Kind, Node};
@@ -26,7 +26,7 @@ use super::filesystem::{Attribute, Content, Filesystem, Kind, Node};
 const ROOT: u32 = 2;
 
 /// An open filesystem.
-pub struct Ext<'a> {
+pub(super) struct Ext<'a> {
     part: Part<'a>,
     sb: Superblock,
     /// The start of all checksums; none where they are not checked.
@@ -41,18 +41,18 @@ pub struct Ext<'a> {
 
 impl<'a> Ext<'a> {
     /// True when the part begins with an ext superblock.
-    pub fn is_in(part: Part<'_>) -> Result<bool, ReadError> {
+    pub(super) fn is_in(part: Part<'_>) -> Result<bool, ReadError> {
         Ok(part.has(superblock::AT, superblock::SIZE as u64) && Superblock::has_magic(&part.read(superblock::AT, superblock::SIZE)?))
     }
 
     /// Opens a filesystem whose checksums are ignored.
-    pub fn open(part: Part<'a>) -> Result<Self, ReadError> {
+    pub(super) fn open(part: Part<'a>) -> Result<Self, ReadError> {
         let bytes = part.read(superblock::AT, superblock::SIZE)?;
         Self::load(part, Superblock::parse(&bytes)?, None)
     }
 
     /// Opens a filesystem whose metadata checksums are checked wherever it is read, if it has any.
-    pub fn open_checked(part: Part<'a>) -> Result<Self, ReadError> {
+    pub(super) fn open_checked(part: Part<'a>) -> Result<Self, ReadError> {
         let bytes = part.read(superblock::AT, superblock::SIZE)?;
         if !Superblock::has_magic(&bytes) {
             return Err(ReadError::Broken("there is no ext superblock".into()));
@@ -104,7 +104,7 @@ impl Filesystem for Ext<'_> {
         let root = self.inode(ROOT)?;
         match root.kind {
             Kind::Folder => Ok(root),
-            _ => Err(ReadError::Broken("its root is no folder".into())),
+            _ => Err(ReadError::Broken("its root is not a folder".into())),
         }
     }
 
@@ -132,7 +132,7 @@ impl Filesystem for Ext<'_> {
         self.name_place(offset)
     }
 
-    fn doubt(&self) -> Option<String> {
+    fn warning(&self) -> Option<String> {
         self.sb.needs_recovery.then(|| "its journal waits to be replayed: run e2fsck on it, or mount it, then shut down properly".into())
     }
 }

@@ -6,22 +6,23 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Ext, Stat};
+use crate::common::testing::Blobs;
 use crate::common::tree::{self, Layer, Meta, Node, Segment, Tree};
 use crate::common::value::{Cancel, Epoch, Sha256, TreePath};
 use crate::formats::disk::ext4::{Params, Size, layout};
 use crate::formats::disk::raw;
-use crate::formats::disk::testing::{self, Memory};
+use crate::formats::disk::testing;
 use crate::formats::inspect::disk::{Disk, Part, ReadError};
 use crate::formats::inspect::filesystem::{Filesystem as _, Kind, PATH_MAX, Walk};
 
 const TIME: i64 = 1_700_000_000;
 /// The value of `security.capability` for `cap_net_raw+ep`.
-pub const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+pub(crate) const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// A tree with its contents.
-pub struct Sample {
+pub(crate) struct Sample {
     pub tree: Tree,
-    pub source: Memory,
+    pub source: Blobs,
 }
 
 impl Sample {
@@ -45,8 +46,8 @@ impl Sample {
 }
 
 /// A tree with every kind of node, attributes in inodes and blocks, an indexed folder, and a file with an extent tree.
-pub fn sample() -> Sample {
-    let mut sample = Sample { tree: Tree::new(Meta::new(0o755, 0, 0, TIME)), source: Memory::default() };
+pub(crate) fn sample() -> Sample {
+    let mut sample = Sample { tree: Tree::new(Meta::new(0o755, 0, 0, TIME)), source: Blobs::default() };
     for folder in ["bin", "dev", "etc", "many", "var"] {
         sample.plain(folder, tree::Kind::Dir);
     }
@@ -81,7 +82,7 @@ pub fn sample() -> Sample {
 }
 
 /// The writer's filesystem for a tree, as a file.
-pub fn written(dir: &Path, sample: &Sample) -> PathBuf {
+pub(crate) fn written(dir: &Path, sample: &Sample) -> PathBuf {
     let params = Params {
         uuid: *b"kbake inspection",
         label: "root".to_owned(),

@@ -13,7 +13,7 @@ pub(super) enum Codec {
 
 impl Codec {
     /// Unpacks a cluster of `cluster_size` bytes. `packed` ends at a sector's end, so other data may follow.
-    pub fn unpack(self, packed: &[u8], cluster_size: usize) -> Result<Vec<u8>, String> {
+    pub(super) fn unpack(self, packed: &[u8], cluster_size: usize) -> Result<Vec<u8>, String> {
         let mut bytes = vec![0; cluster_size];
         let len = match self {
             Codec::Zlib => {

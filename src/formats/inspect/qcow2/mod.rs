@@ -12,10 +12,46 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use self::codec::Codec;
-pub use self::read_at::ReadAt;
+pub(crate) use self::read_at::ReadAt;
 use crate::common::error::{Error, Result};
 use crate::common::fsx;
+use crate::common::value::quote;
 
+/// Offsets of the header's fields in bytes (section "Header"). All numbers are big-endian.
+mod header_field {
+    /// The length of the fields that are read, in bytes.
+    pub(super) const LEN: u64 = 112;
+    pub(super) const MAGIC: usize = 0;
+    pub(super) const VERSION: usize = 4;
+    pub(super) const BACKING_FILE_OFFSET: usize = 8;
+    pub(super) const CLUSTER_BITS: usize = 20;
+    pub(super) const SIZE: usize = 24;
+    pub(super) const CRYPT_METHOD: usize = 32;
+    pub(super) const L1_SIZE: usize = 36;
+    pub(super) const L1_TABLE_OFFSET: usize = 40;
+    pub(super) const NB_SNAPSHOTS: u64 = 60;
+    /// In version 3.
+    pub(super) const INCOMPATIBLE_FEATURES: usize = 72;
+    /// In version 3.
+    pub(super) const HEADER_LENGTH: usize = 100;
+    /// In version 3, where the header is long enough.
+    pub(super) const COMPRESSION_TYPE: usize = 104;
+}
+
+/// The magic number: `QFI` and 0xfb.
+const MAGIC: u32 = 0x5146_49fb;
+/// Incompatible feature: the compression type is not zlib.
+const COMPRESSION: u64 = 1 << 3;
+/// Bit 62 of an L2 entry: the cluster is compressed.
+const COMPRESSED: u64 = 1 << 62;
+/// Bit 63 of an L1 or L2 entry: the refcount is exactly one.
+const COPIED: u64 = 1 << 63;
+/// Bit 0 of an L2 entry: the cluster reads as zeros.
+const ZERO: u64 = 1;
+/// Bits 0–55 of a compressed cluster's entry: the most that its offset has.
+const COMPRESSED_OFFSET: u64 = 0x00ff_ffff_ffff_ffff;
+/// The unit of a compressed cluster's length, in bytes.
+const COMPRESSED_SECTOR: u64 = 512;
 /// QEMU's own limit on an L1 table, in bytes.
 const MAX_L1: u64 = 32 << 20;
 /// Bits 9–55 of L1 and L2 entries: an offset in the file.
@@ -118,7 +154,7 @@ impl Image {
         let mut index = offset >> self.cluster_bits;
         while index < clusters {
             let found = match self.l2_table(index / entries)? {
-                Some(table) => (index % entries..entries).find(|at| !matches!(table[*at as usize] & !(1 << 63), 0 | 1)),
+                Some(table) => (index % entries..entries).find(|at| !matches!(table[*at as usize] & !COPIED, 0 | ZERO)),
                 None => None,
             };
             let base = index / entries * entries;
@@ -136,7 +172,7 @@ impl Image {
     /// # Errors
     /// A file that cannot be read.
     pub fn hidden(&mut self) -> Result<Option<String>> {
-        let bytes = self.file_bytes(60, 4, true)?;
+        let bytes = self.file_bytes(header_field::NB_SNAPSHOTS, 4, true)?;
         let snapshots = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         Ok((snapshots > 0).then(|| format!("{snapshots} snapshots of earlier contents")))
     }
@@ -157,16 +193,16 @@ impl Image {
         let Some(table) = self.l2_table(index / entries)? else { return Ok(None) };
         let entry = table[(index % entries) as usize];
         let cluster_size = 1usize << self.cluster_bits;
-        if entry & 1 << 62 != 0 {
+        if entry & COMPRESSED != 0 {
             let shift = 62 - (self.cluster_bits - 8);
-            let offset = entry & ((1 << shift) - 1) & 0x00ff_ffff_ffff_ffff;
-            let sectors = (entry & ((1 << 62) - 1)) >> shift;
-            let packed = self.file_bytes(offset, (sectors + 1) * 512 - offset % 512, true)?;
+            let offset = entry & ((1 << shift) - 1) & COMPRESSED_OFFSET;
+            let sectors = (entry & (COMPRESSED - 1)) >> shift;
+            let packed = self.file_bytes(offset, (sectors + 1) * COMPRESSED_SECTOR - offset % COMPRESSED_SECTOR, true)?;
             let unpacked = self.codec.unpack(&packed, cluster_size);
             return unpacked.map(Some).map_err(|why| self.broken(format!("the compressed cluster at byte {offset}: {why}")));
         }
         match entry & OFFSET {
-            _ if entry & 1 != 0 => Ok(None),
+            _ if entry & ZERO != 0 => Ok(None),
             0 => Ok(None),
             offset => self.file_bytes(offset, cluster_size as u64, false).map(Some),
         }
@@ -190,36 +226,38 @@ impl Image {
 
     /// Reads the header (section "Header").
     fn read_header(&mut self) -> Result<()> {
-        let bytes = self.file_bytes(0, 112, true)?;
+        let bytes = self.file_bytes(0, header_field::LEN, true)?;
         let short = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let long = |at: usize| u64::from(short(at)) << 32 | u64::from(short(at + 4));
-        if short(0) != 0x5146_49fb || !matches!(short(4), 2 | 3) {
-            return Err(self.broken("it is no qcow2 file of version 2 or 3".into()));
+        if short(header_field::MAGIC) != MAGIC || !matches!(short(header_field::VERSION), 2 | 3) {
+            return Err(self.broken("it is not a qcow2 file of version 2 or 3".into()));
         }
-        let version_3 = short(4) == 3;
-        let incompatible = if version_3 { long(72) } else { 0 };
-        if long(8) != 0 || short(32) != 0 || incompatible & !(1 << 3) != 0 {
-            let features = format!("features {incompatible:#x}, backing file at {}, encryption {}", long(8), short(32));
+        let version_3 = short(header_field::VERSION) == 3;
+        let incompatible = if version_3 { long(header_field::INCOMPATIBLE_FEATURES) } else { 0 };
+        let (backing, encryption) = (long(header_field::BACKING_FILE_OFFSET), short(header_field::CRYPT_METHOD));
+        if backing != 0 || encryption != 0 || incompatible & !COMPRESSION != 0 {
+            let features = format!("features {incompatible:#x}, backing file at {backing}, encryption {encryption}");
             let error = self.broken(format!("it needs features that kbake cannot read: {features}"));
-            return Err(error.hint("make it one plain file: qemu-img convert -O qcow2 IMAGE WHOLE.qcow2"));
+            return Err(error.hint(format!("convert it to one plain file: `qemu-img convert -O qcow2 {} WHOLE.qcow2`", quote(&self.name))));
         }
-        let compression = if version_3 && short(100) > 104 { bytes[104] } else { 0 };
+        let has_type = version_3 && short(header_field::HEADER_LENGTH) > header_field::COMPRESSION_TYPE as u32;
+        let compression = if has_type { bytes[header_field::COMPRESSION_TYPE] } else { 0 };
         self.codec = match (incompatible, compression) {
             (0, 0) => Codec::Zlib,
-            (8, 1) => Codec::Zstd,
+            (COMPRESSION, 1) => Codec::Zstd,
             _ => return Err(self.broken(format!("its compression type is {compression}, with features {incompatible:#x}"))),
         };
-        self.cluster_bits = short(20);
-        self.size = long(24);
+        self.cluster_bits = short(header_field::CLUSTER_BITS);
+        self.size = long(header_field::SIZE);
         if !(9..=21).contains(&self.cluster_bits) {
             return Err(self.broken(format!("its clusters have {} bits", self.cluster_bits)));
         }
-        let l1_entries = u64::from(short(36));
+        let l1_entries = u64::from(short(header_field::L1_SIZE));
         if l1_entries * 8 > MAX_L1 || l1_entries < self.size.div_ceil(1 << (2 * self.cluster_bits - 3)) {
             return Err(self.broken(format!("{l1_entries} L1 entries do not fit its disk of {} bytes", self.size)));
         }
         self.cache = vec![None; CACHE_MAX >> self.cluster_bits];
-        self.l1 = self.l1_table(long(40), l1_entries)?;
+        self.l1 = self.l1_table(long(header_field::L1_TABLE_OFFSET), l1_entries)?;
         self.check_tables()
     }
 

@@ -10,12 +10,12 @@ const NAMED: [u16; 2] = [0x02, 0x08];
 type Entry = (u16, u16, Option<u32>);
 
 /// True for the name of an attribute that holds an access control list.
-pub fn is_list(name: &str) -> bool {
+pub(super) fn is_list(name: &str) -> bool {
     matches!(name, "system.posix_acl_access" | "system.posix_acl_default")
 }
 
 /// The entries of a list as ext4 keeps it; none where it is malformed.
-pub fn stored(value: &[u8]) -> Option<Vec<Entry>> {
+pub(super) fn stored(value: &[u8]) -> Option<Vec<Entry>> {
     let mut rest = value.strip_prefix(&1u32.to_le_bytes())?;
     let mut entries = Vec::new();
     while !rest.is_empty() {
@@ -28,7 +28,7 @@ pub fn stored(value: &[u8]) -> Option<Vec<Entry>> {
 }
 
 /// The entries of a list as `getxattr(2)` returns it; none where it is malformed.
-pub fn shown(value: &[u8]) -> Option<Vec<Entry>> {
+pub(super) fn shown(value: &[u8]) -> Option<Vec<Entry>> {
     let (entries, []) = value.strip_prefix(&2u32.to_le_bytes())?.as_chunks::<8>() else { return None };
     Some(entries.iter().map(|entry| entry_of(entry)).collect())
 }

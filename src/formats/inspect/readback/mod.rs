@@ -7,8 +7,9 @@ mod acl;
 mod pieces;
 mod tree;
 
-pub use pieces::{compare, compare_image};
-pub use tree::{Depth, Difference, VerifyReport, verify_image, verify_tree};
+pub(crate) use pieces::compare_image;
+pub use tree::{Depth, verify_tree};
+pub(crate) use tree::{VerifyReport, verify_image};
 
 #[cfg(test)]
 mod tests;

@@ -1,26 +1,16 @@
 //! Compares an image, byte for byte, with the pieces of its disk.
 
-use std::path::Path;
-
 use crate::common::error::{Error, Result};
 use crate::common::value::Cancel;
 use crate::formats::disk::cluster::{CLUSTER, Clusters, zeroed};
 use crate::formats::disk::{ContentSource, Pieces};
 use crate::formats::inspect::qcow2::Image;
 
-/// Checks that the image at `path` reads as `pieces` do, and as zeros between and behind them.
+/// Checks that an image reads as `pieces` do, and as zeros between and behind them.
 ///
 /// # Errors
-/// An integrity error that names the first differing byte; errors of the source; an image that cannot be read.
-pub fn compare(path: &Path, pieces: &Pieces, source: &dyn ContentSource, cancel: &Cancel) -> Result<()> {
-    compare_image(&mut Image::open(path)?, pieces, source, cancel)
-}
-
-/// Does the same as [`compare`], for an open image.
-///
-/// # Errors
-/// The same as [`compare`].
-pub fn compare_image(image: &mut Image, pieces: &Pieces, source: &dyn ContentSource, cancel: &Cancel) -> Result<()> {
+/// An integrity error that names the first differing byte; errors of the source.
+pub(crate) fn compare_image(image: &mut Image, pieces: &Pieces, source: &dyn ContentSource, cancel: &Cancel) -> Result<()> {
     if image.size() < pieces.len() {
         return Err(Error::integrity(format!("{} is too small", image.name())).detail(format!(
             "expected at least {} bytes of disk, found {}",

@@ -107,7 +107,7 @@ pub fn verify_tree(path: &Path, offset: u64, tree: &Tree, depth: Depth, cancel: 
 ///
 /// # Errors
 /// The same as [`verify_tree`].
-pub fn verify_image(image: Image, offset: u64, tree: &Tree, depth: Depth, cancel: &Cancel) -> Result<VerifyReport> {
+pub(crate) fn verify_image(image: Image, offset: u64, tree: &Tree, depth: Depth, cancel: &Cancel) -> Result<VerifyReport> {
     let name = image.name().to_owned();
     let disk = Disk::over(image);
     verify(&disk, offset, tree, depth, cancel).or_else(|error| {
@@ -120,8 +120,8 @@ fn verify(disk: &Disk, offset: u64, tree: &Tree, depth: Depth, cancel: &Cancel) 
     let size = disk.size().checked_sub(offset);
     let size = size.ok_or_else(|| ReadError::Broken(format!("the disk ends at byte {}", disk.size())))?;
     let fs = Ext::open_checked(Part { disk, start: offset, size })?;
-    if let Some(doubt) = fs.doubt() {
-        return Err(ReadError::Broken(doubt));
+    if let Some(warning) = fs.warning() {
+        return Err(ReadError::Broken(warning));
     }
     let mut check =
         Check { fs: &fs, tree, depth, cancel, links: link_counts(tree), inodes: Inodes::default(), report: VerifyReport::default() };

@@ -1,15 +1,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write};
 
-use super::{Source, archive, reference, small};
+use super::{archive, reference, small};
+use crate::common::testing::Blobs;
 use crate::common::value::{Arch, Cancel, Sha256};
 use crate::formats::oci::Image;
 use crate::{Class, Error};
 
 /// A pulled image of two layers, the first of which occurs twice.
-fn pulled(source: &mut Source) -> Image {
+fn pulled(source: &mut Blobs) -> Image {
     let layers = [&b"first layer"[..], b"second layer", b"first layer"];
-    let ids: Vec<String> = layers.iter().map(|layer| format!("\"sha256:{}\"", source.add(layer))).collect();
+    let ids: Vec<String> = layers.iter().map(|layer| format!("\"sha256:{}\"", source.add(*layer))).collect();
     let root = format!(r#"{{"type":"layers","diff_ids":[{}]}}"#, ids.join(","));
     let config = format!(r#"{{"architecture":"amd64","os":"linux","rootfs":{root}}}"#);
     let entry = |kind: &str, bytes: &[u8]| {
@@ -34,7 +35,7 @@ fn entries(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn an_archive_is_a_sorted_layout_of_one_image() {
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     for image in [small(Arch::Arm64, &mut source).image(&source, &Cancel::new()).unwrap(), pulled(&mut source)] {
         let bytes = archive(&image, &source).unwrap();
         assert_eq!(bytes.len() % 512, 0);
@@ -70,7 +71,7 @@ fn an_archive_is_a_sorted_layout_of_one_image() {
 
 #[test]
 fn a_built_image_has_a_start_command() {
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     let image = small(Arch::Amd64, &mut source).image(&source, &Cancel::new()).unwrap();
     let all = entries(&archive(&image, &source).unwrap());
     let text = |digest: &str| {
@@ -94,19 +95,17 @@ fn a_built_image_has_a_start_command() {
 /// A source with wrong bytes is detected at each stage and in each way.
 #[test]
 fn no_wrong_byte_gets_into_an_archive() {
-    let mut honest = Source::default();
+    let mut honest = Blobs::default();
     let built = small(Arch::Amd64, &mut honest);
     let images = [built.image(&honest, &Cancel::new()).unwrap(), pulled(&mut honest)];
-    for digest in honest.0.keys() {
-        let true_bytes = &honest.0[digest];
-        let mut flipped = true_bytes.clone();
+    for (digest, true_bytes) in honest.iter() {
+        let mut flipped = true_bytes.to_vec();
         *flipped.last_mut().unwrap() ^= 1;
-        let longer = [true_bytes.as_slice(), b"x"].concat();
+        let longer = [true_bytes, b"x"].concat();
         for (lie, expected) in
             [(&flipped[..], "found sha256:"), (&longer, "found more"), (&true_bytes[1..], "bytes, found "), (b"", "bytes, found 0")]
         {
-            let mut liar = Source(honest.0.clone());
-            liar.0.insert(*digest, lie.to_vec());
+            let liar = honest.lying(digest, lie);
             let failures: Vec<Error> = images.iter().filter_map(|image| archive(image, &liar).err()).collect();
             assert_eq!(failures.len(), 1, "each blob is in one of the images");
             let text = failures[0].to_string();
@@ -116,8 +115,7 @@ fn no_wrong_byte_gets_into_an_archive() {
                 assert_eq!(built.image(&liar, &Cancel::new()).unwrap_err().class(), Class::Integrity);
             }
         }
-        let mut without = Source(honest.0.clone());
-        without.0.remove(digest);
+        let without = honest.without(digest);
         let failures = images.iter().filter(|image| archive(image, &without).is_err()).count();
         assert_eq!(failures, 1);
     }
@@ -140,7 +138,7 @@ impl Write for Full {
 
 #[test]
 fn a_full_disk_and_cancellation_are_reported() {
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     let image = small(Arch::Amd64, &mut source).image(&source, &Cancel::new()).unwrap();
     let whole = archive(&image, &source).unwrap().len();
     for room in (0..whole).step_by(97).chain([whole - 1]) {

@@ -1,9 +1,10 @@
-use super::{Source, archive, program, small};
+use super::{archive, file, program, small};
 use crate::Class;
+use crate::common::testing::Blobs;
 use crate::common::value::{Arch, Cancel, Sha256, TreePath};
 use crate::formats::oci::{Built, MediaType};
 
-fn image_error(built: &Built, source: &Source) -> String {
+fn image_error(built: &Built, source: &Blobs) -> String {
     let error = built.image(source, &Cancel::new()).unwrap_err();
     assert_eq!(error.class(), Class::User, "{error}");
     let text = error.to_string();
@@ -26,7 +27,7 @@ fn the_bytes_of_built_images_are_pinned() {
             "b4fcbd0b9ba38afb20520a80975d2741ecdb9022dcd734e83f206a43a2f5c33b",
         ),
     ] {
-        let mut source = Source::default();
+        let mut source = Blobs::default();
         let image = small(arch, &mut source).image(&source, &Cancel::new()).unwrap();
         assert_eq!(image.manifest().media_type, MediaType::OciManifest);
         let found = (image.manifest().digest.to_string(), Sha256::of(archive(&image, &source).unwrap()).to_string());
@@ -36,7 +37,7 @@ fn the_bytes_of_built_images_are_pinned() {
 
 #[test]
 fn the_order_of_files_does_not_matter() {
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     let mut built = small(Arch::Amd64, &mut source);
     let first = built.image(&source, &Cancel::new()).unwrap();
     built.files.reverse();
@@ -46,11 +47,11 @@ fn the_order_of_files_does_not_matter() {
 /// The layer's entries as an independent reader sees them.
 #[test]
 fn the_layer_has_files_below_folders() {
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     let mut built = small(Arch::Amd64, &mut source);
     let long = format!("{}/{}", "a".repeat(120), "b".repeat(120));
-    built.files.push(source.file(&long, 0o4711, b"x"));
-    built.files.push(source.file("ü", 0o600, b""));
+    built.files.push(file(&mut source, &long, 0o4711, b"x"));
+    built.files.push(file(&mut source, "ü", 0o600, b""));
     let image = built.image(&source, &Cancel::new()).unwrap();
     let whole = archive(&image, &source).unwrap();
     let mut seen = Vec::new();
@@ -84,29 +85,29 @@ fn the_layer_has_files_below_folders() {
 
 #[test]
 fn programs_that_would_not_run_are_refused() {
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     let built = small(Arch::Amd64, &mut source);
     let foreign = Built { arch: Arch::Arm64, ..built.clone() };
     let text = image_error(&foreign, &source);
     assert!(text.contains("/usr/bin/pause is a program for amd64, not for arm64"), "{text}");
-    assert!(text.contains("hint: use a static program for this machine"), "{text}");
+    assert!(text.contains("hint: use a static program for this architecture"), "{text}");
     let mut script = built.clone();
-    script.files[0] = source.file("usr/bin/pause", 0o755, b"#!/bin/sh\n");
+    script.files[0] = file(&mut source, "usr/bin/pause", 0o755, b"#!/bin/sh\n");
     assert!(image_error(&script, &source).contains("/usr/bin/pause is not a program (not an ELF file)"));
     // A program, but not the command's: its libraries would be missing too.
     let dynamic = std::fs::read("/bin/ls").unwrap();
     let mut second = built.clone();
-    second.files.push(source.file("bin/ls", 0o755, &dynamic));
+    second.files.push(file(&mut source, "bin/ls", 0o755, &dynamic));
     assert!(image_error(&second, &source).contains("/bin/ls is not static: it needs the loader /lib64/ld-linux-x86-64.so.2"));
     // A data file may begin with any bytes.
     second.files.pop();
-    second.files.push(source.file("data", 0o644, &program(Arch::Arm64)));
+    second.files.push(file(&mut source, "data", 0o644, &program(Arch::Arm64)));
     second.image(&source, &Cancel::new()).unwrap();
 }
 
 #[test]
 fn commands_must_run_an_existing_program() {
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     let built = small(Arch::Amd64, &mut source);
     for (command, expected) in [
         (vec![], "has no command"),
@@ -125,7 +126,7 @@ fn commands_must_run_an_existing_program() {
 
 #[test]
 fn conflicting_files_are_refused() {
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     let built = small(Arch::Amd64, &mut source);
     let parse = |name: &[u8]| TreePath::parse(name, false).unwrap();
     for (path, mode, expected) in [
@@ -135,18 +136,18 @@ fn conflicting_files_are_refused() {
         (parse(b"etc"), 0o644, "its parent /etc is a file"),
         (parse(b"etc/.wh.motd"), 0o644, "would remove a file"),
         (parse(b".wh..wh..opq/x"), 0o644, "would remove a file"),
-        (parse(b"\xff"), 0o644, r"/\xff: the name is no UTF-8"),
+        (parse(b"\xff"), 0o644, r"/\xff: the name is not UTF-8"),
         (parse(b"x"), 0o100_644, "more than permission bits"),
     ] {
         let mut built = built.clone();
-        let mut file = source.file("x", mode, b"x");
+        let mut file = file(&mut source, "x", mode, b"x");
         file.path = path;
         built.files.push(file);
         let text = image_error(&built, &source);
         assert!(text.contains(expected), "{text}: expected {expected}");
     }
     let mut built = built.clone();
-    built.files.push(source.file("x", 0o644, b"x"));
+    built.files.push(file(&mut source, "x", 0o644, b"x"));
     for size in [u64::MAX, 16 << 30] {
         built.files.last_mut().unwrap().size = size;
         assert!(image_error(&built, &source).contains("more than 17179869184 bytes"));

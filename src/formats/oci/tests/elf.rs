@@ -38,7 +38,7 @@ fn other_files_are_refused_with_a_reason() {
         (patched(4, &[1]), "not a 64-bit little-endian ELF file"),
         (patched(5, &[2]), "not a 64-bit little-endian ELF file"),
         (program(Arch::Arm64), "is a program for arm64, not for amd64"),
-        (patched(18, &[3]), "another machine (ELF number 3)"),
+        (patched(18, &[3]), "another architecture (ELF machine 3)"),
         (patched(16, &[1]), "an object or a library"),
         (patched(16, &[4]), "an object or a library"),
         (patched(24, &[0]), "an object or a library"),
@@ -75,7 +75,7 @@ fn no_prefix_makes_it_panic() {
 /// A static program of Debian's, and this test itself, which is dynamic.
 #[test]
 fn real_static_and_dynamic_programs_are_distinguished() {
-    use super::containerd::{PROGRAMS, STATIC, program};
+    use crate::common::testing::containerd::{PROGRAMS, STATIC, program};
     for name in ["busybox", "catatonit"] {
         assert_eq!(elf_is_static(&std::fs::read(program(STATIC, name)).unwrap()[..ELF_HEAD], Arch::Amd64), Ok(()), "{name}");
     }

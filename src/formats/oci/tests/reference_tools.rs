@@ -6,8 +6,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::containerd::{Containerd, Listed, STATIC, program};
-use super::{Source, archive, epoch, small};
+use super::{archive, epoch, file, small};
+use crate::common::testing::Blobs;
+use crate::common::testing::containerd::{Containerd, Listed, STATIC, program};
 use crate::common::value::{Arch, Cancel, Reference};
 use crate::formats::oci::{Built, Image};
 
@@ -40,17 +41,17 @@ fn long() -> String {
 }
 
 /// An image of busybox.
-fn busybox(source: &mut Source) -> Built {
+fn busybox(source: &mut Blobs) -> Built {
     let bytes = fs::read(program(STATIC, "busybox")).unwrap();
-    let mut files = vec![source.file("usr/local/bin/busybox", 0o755, &bytes), source.file("etc/motd", 0o644, b"hello\n")];
+    let mut files = vec![file(source, "usr/local/bin/busybox", 0o755, &bytes), file(source, "etc/motd", 0o644, b"hello\n")];
     // Names that a plain header cannot store.
-    files.push(source.file(&long(), 0o600, b"long"));
-    files.push(source.file("etc/größe", 0o444, b""));
+    files.push(file(source, &long(), 0o600, b"long"));
+    files.push(file(source, "etc/größe", 0o444, b""));
     let command = vec!["/usr/local/bin/busybox".into(), "sh".into()];
     Built { reference: "registry.k8s.io/tools/busybox:v1.35.0".parse().unwrap(), arch: Arch::Amd64, epoch: epoch(), command, files }
 }
 
-fn save(image: &Image, source: &Source, path: &Path) {
+fn save(image: &Image, source: &Blobs, path: &Path) {
     fs::write(path, archive(image, source).unwrap()).unwrap();
 }
 
@@ -67,7 +68,7 @@ fn listed(image: &Image, platform: &str) -> Listed {
 fn containerd_imports_built_images() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("busybox.tar");
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     let image = busybox(&mut source).image(&source, &Cancel::new()).unwrap();
     save(&image, &source, &path);
     let containerd = Containerd::start();
@@ -96,7 +97,7 @@ fn containerd_imports_built_images() {
 fn containerd_refuses_a_changed_archive() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("busybox.tar");
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     let image = busybox(&mut source).image(&source, &Cancel::new()).unwrap();
     let mut bytes = archive(&image, &source).unwrap();
     let at = bytes.windows(6).position(|window| window == b"hello\n").unwrap();
@@ -112,7 +113,7 @@ fn skopeo_reads_built_images() {
     for (arch, variant) in [(Arch::Amd64, Value::Null), (Arch::Arm64, "v8".into())] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("small.tar");
-        let mut source = Source::default();
+        let mut source = Blobs::default();
         let image = small(arch, &mut source).image(&source, &Cancel::new()).unwrap();
         save(&image, &source, &path);
         // By the tag, and as the only image.
@@ -138,7 +139,7 @@ fn skopeo_reads_built_images() {
 fn a_pulled_image_stays_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second, there) = (dir.path().join("first.tar"), dir.path().join("second.tar"), dir.path().join("there"));
-    let mut source = Source::default();
+    let mut source = Blobs::default();
     let built = busybox(&mut source);
     save(&built.image(&source, &Cancel::new()).unwrap(), &source, &first);
     let from = format!("oci-archive:{}", first.display());
@@ -148,9 +149,9 @@ fn a_pulled_image_stays_unchanged() {
     let read = crate::formats::oci::manifest(&manifest, &reference).unwrap();
     assert_eq!(read.descriptor.media_type.as_str(), "application/vnd.docker.distribution.manifest.v2+json");
     assert_eq!(read.layers[0].media_type.as_str(), "application/vnd.docker.image.rootfs.diff.tar.gzip");
-    let mut published = Source::default();
+    let mut published = Blobs::default();
     for layer in &read.layers {
-        published.add(&fs::read(there.join(layer.digest.to_string())).unwrap());
+        published.add(fs::read(there.join(layer.digest.to_string())).unwrap());
     }
     let config = fs::read(there.join(read.config.digest.to_string())).unwrap();
     let image = Image::pulled(reference, Arch::Amd64, &manifest, &config).unwrap();

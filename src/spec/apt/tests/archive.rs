@@ -14,9 +14,9 @@ use crate::{Error, Result};
 use crate::spec::lock::{Change, Lock};
 
 /// A package of the test's archive: name, version, dependencies, other fields.
-pub type Package<'a> = (&'a str, &'a str, &'a str, &'a str);
+pub(crate) type Package<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-pub struct Archive {
+pub(crate) struct Archive {
     folder: TempDir,
     fingerprint: String,
 }
@@ -28,14 +28,14 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-pub fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
 }
 
 impl Archive {
     /// An empty archive with a key of its own.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Short: the path of gpg-agent's socket is limited to 107 bytes.
         let folder = tempfile::Builder::new().prefix("kb").tempdir_in("/tmp").unwrap();
         let mut archive = Archive { folder, fingerprint: String::new() };
@@ -58,7 +58,7 @@ impl Archive {
         archive
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -79,12 +79,12 @@ impl Archive {
     }
 
     /// Publishes these packages, signed. The essential package `core` is always there.
-    pub fn publish(&self, packages: &[Package<'_>]) {
+    pub(crate) fn publish(&self, packages: &[Package<'_>]) {
         self.publish_as("test", packages);
     }
 
     /// Like [`Archive::publish`], with another codename in the signed release file.
-    pub fn publish_as(&self, codename: &str, packages: &[Package<'_>]) {
+    pub(crate) fn publish_as(&self, codename: &str, packages: &[Package<'_>]) {
         let mut index = String::new();
         for (name, version, depends, fields) in packages.iter().chain(&[("core", "1", "", "Essential: yes\n")]) {
             // All packages of one source are in one folder: a name's first word here.
@@ -108,37 +108,37 @@ impl Archive {
         self.gpg(&["--output", signed.to_str().unwrap(), "--clearsign", plain.to_str().unwrap()]);
     }
 
-    pub fn mirror(&self) -> String {
+    pub(crate) fn mirror(&self) -> String {
         format!("file:{}", self.path("mirror").display())
     }
 
     /// A host like this one, but whose apt has no sources of its own.
-    pub fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         let path = std::env::var_os("PATH").unwrap();
         Host::from_vars([("PATH".into(), path), ("APT_CONFIG".into(), self.path("host/apt.conf").into())])
     }
 
-    pub fn sources(&self) -> Sources {
+    pub(crate) fn sources(&self) -> Sources {
         self.sources_with(self.path("keyring.gpg").to_str().unwrap(), &self.fingerprint)
     }
 
-    pub fn sources_with(&self, keyring: &str, key: &str) -> Sources {
+    pub(crate) fn sources_with(&self, keyring: &str, key: &str) -> Sources {
         let text = format!(
             "channel = 'test'\nkind = 'debian-packages'\nsuite = 'test'\ncomponents = ['main']\narch = 'amd64'\nkeyring = '{keyring}'\nkeys = ['{key}']\nepoch = 2022-01-01T00:00:00Z\ntools = ['tool']\n"
         );
         Sources::parse("sources/test.toml", &text, None).unwrap()
     }
 
-    pub fn fingerprint(&self) -> &str {
+    pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
     /// Locks `base` and the role `etcd`'s packages against this archive.
-    pub fn lock(&self, base: &str, role: &str, old: Option<&Lock>, upgrade: Upgrade) -> Result<(Lock, Vec<String>)> {
+    pub(crate) fn lock(&self, base: &str, role: &str, old: Option<&Lock>, upgrade: Upgrade) -> Result<(Lock, Vec<String>)> {
         self.lock_from(&[self.mirror()], &self.sources(), base, role, old, upgrade)
     }
 
-    pub fn lock_from(
+    pub(crate) fn lock_from(
         &self,
         mirrors: &[String],
         sources: &Sources,
@@ -154,7 +154,7 @@ impl Archive {
         Ok((lock, changes.iter().map(Change::to_string).collect()))
     }
 
-    pub fn failure(&self, base: &str) -> Error {
+    pub(crate) fn failure(&self, base: &str) -> Error {
         self.lock(base, "", None, Upgrade::Nothing).unwrap_err()
     }
 }

@@ -198,7 +198,7 @@ fn a_mirror_that_fails_gives_way_to_the_next() {
     assert_eq!(
         error.to_string(),
         "no mirror is known that could carry the suite `test`\n  this host's apt has no mirror of Debian's archive among its sources\n\
-         hint: give one with `--mirror URL`"
+         hint: name one with `--mirror URL`"
     );
     let error = archive.lock_from(&["ftp://u:pw@a.invalid/".into()], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
     assert!(error.to_string().starts_with("`ftp://a.invalid/` is not a mirror address that kbake supports"), "{error}");
@@ -344,9 +344,9 @@ fn the_private_apt_goes_the_way_that_was_found() {
         let first = asked.first().unwrap_or_else(|| panic!("the proxy was not asked: {error}"));
         assert!(first.starts_with("GET http://far.invalid/debian/dists/test/InRelease ") && first.contains(BASIC), "{first}");
         // Fetching uses the same settings.
-        let way = Way::of_host(&host, &mirrors, &cancel).unwrap();
-        assert_eq!(way.proxies.through("http", "far.invalid", Some(80)), Some(&*address));
-        assert_eq!(way.auth_files.iter().filter(|file| file.ends_with("auth.conf.d/far.conf")).count(), usize::from(!own_login));
+        let access = MirrorAccess::of_host(&host, &mirrors, &cancel).unwrap();
+        assert_eq!(access.proxies.through("http", "far.invalid", Some(80)), Some(&*address));
+        assert_eq!(access.auth_files.iter().filter(|file| file.ends_with("auth.conf.d/far.conf")).count(), usize::from(!own_login));
     }
 }
 
@@ -364,12 +364,12 @@ fn apt_s_command_that_finds_proxies_is_asked_for_each_mirror() {
     );
     write(&file, &(fsx::read_to_string(&file).unwrap() + &more));
     let mirrors = [FAR, "http://near.invalid/", "http://none.invalid/", "file:/srv/"].map(str::to_owned);
-    let way = Way::of_host(&archive.host(), &mirrors, &Cancel::new()).unwrap();
-    let through = |host| way.proxies.through("http", host, None);
+    let access = MirrorAccess::of_host(&archive.host(), &mirrors, &Cancel::new()).unwrap();
+    let through = |host| access.proxies.through("http", host, None);
     assert_eq!(through("far.invalid"), Some("http://found.invalid:3142"));
     assert_eq!(through("near.invalid"), None);
     assert_eq!(through("none.invalid"), Some("http://usual.invalid"));
-    assert_eq!(way.authorities, Some("/ca.pem".into()));
-    assert_eq!(way.certificate, Some(("/me.pem".into(), "/me.pem".into())));
-    assert_eq!(way.refused, ["Acquire::https::Verify-Peer \"false\""]);
+    assert_eq!(access.authorities, Some("/ca.pem".into()));
+    assert_eq!(access.certificate, Some(("/me.pem".into(), "/me.pem".into())));
+    assert_eq!(access.refused, ["Acquire::https::Verify-Peer \"false\""]);
 }

@@ -61,13 +61,13 @@ fn what_does_not_say_it_is_refused() {
         (format!("{a}  kubelet\n{b}  kubelet\n"), "several hashes for `kubelet` that disagree"),
         (format!("{a}  x/kubelet\n{b}  y/kubelet\n"), "several hashes for `kubelet` that disagree"),
         // A bare hash is only accepted if it is the only text.
-        (format!("{a}\n{b}\n"), "no list of"),
+        (format!("{a}\n{b}\n"), "not a list of"),
         (format!("{a}\n{b}  kubectl\n"), "nothing for `kubelet`"),
-        (format!("{}  kubelet\n", &a[1..]), "no list of"),
-        (format!("{a}0  kubelet\n"), "no list of"),
-        (format!("SHA512 (kubelet) = {a}\n"), "no list of"),
-        (format!("SHA256 (kubelet) = {long}\n"), "no list of"),
-        (format!("MD5 (kubelet) = {a}\n"), "no list of"),
+        (format!("{}  kubelet\n", &a[1..]), "not a list of"),
+        (format!("{a}0  kubelet\n"), "not a list of"),
+        (format!("SHA512 (kubelet) = {a}\n"), "not a list of"),
+        (format!("SHA256 (kubelet) = {long}\n"), "not a list of"),
+        (format!("MD5 (kubelet) = {a}\n"), "not a list of"),
         (format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{a}  kubelet\n"), "has no end"),
         // Text outside of the signature, or in its headers, does not count.
         (

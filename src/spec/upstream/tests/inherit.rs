@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::lock::{SOURCES, Table, key, publisher, run};
 use crate::common::value::{Arch, Sha256};
-use crate::spec::lock::{ArtifactSource, Base, Inherited, Lock, Request, Verified, inherit};
+use crate::spec::lock::inherit::Inherited;
+use crate::spec::lock::{ArtifactSource, Base, Lock, Request, Verified, inherit};
 use crate::spec::recipe::{Recipe, Sources, Subject};
 use crate::spec::upstream::{Choices, Own};
 
@@ -53,7 +54,7 @@ fn first(base: &Base, more: &str, roles: &[(&str, &str)], table: &Table) -> (Loc
 }
 
 #[test]
-fn a_derived_channel_that_changes_nothing_asks_nobody() {
+fn a_derived_channel_without_changes_makes_no_request() {
     let (base, table) = base(SOURCES);
     let (lock, found, asked) = first(&base, "", ALL, &table);
     assert_eq!(asked, Vec::<String>::new());

@@ -155,7 +155,7 @@ fn everything_is_locked_by_its_publishers_word() {
 }
 
 #[test]
-fn what_is_locked_stays_and_nobody_is_asked() {
+fn locked_entries_stay_without_a_request() {
     let (request, lock, table) = first();
     let (again, events, asked) = run(&request, Some(&lock), &Choices::default(), &table);
     assert_eq!((again.to_text(), events, asked), (lock.to_text(), vec![], vec![]));
@@ -222,7 +222,7 @@ fn a_moved_tag_is_told_and_stays() {
 }
 
 #[test]
-fn a_list_is_believed_before_the_publisher_and_never_over_the_lock() {
+fn a_list_precedes_the_publisher_but_not_the_lock() {
     let text = format!(
         "kubelet_checksums:\n  amd64:\n    1.36.2: sha256:{}\n  arm64:\n    1.36.2: sha256:{}\n",
         Sha256::of("listed"),

@@ -6,7 +6,6 @@ mod login;
 mod query;
 mod registry;
 mod resume;
-pub(crate) mod server;
 mod together;
 mod urls;
 mod wire;
@@ -14,10 +13,9 @@ mod wire;
 use std::path::Path;
 use std::sync::Mutex;
 
-use server::{Answer, Ending, Framing, Request, Server};
-
 use super::*;
 use crate::common::error::Class;
+use crate::common::testing::shared::server::{Answer, Ending, Framing, Request, Server};
 use crate::common::value::{Proxies, Sha256};
 use crate::storage::store::Access;
 
@@ -184,7 +182,7 @@ fn an_unlocked_size_works_and_is_bounded() {
     case.options.mirrors = vec![endless.base()];
     let shown = case.fails(&unsized_want, Class::Network);
     assert!(shown.contains("sent more than 195 KiB (199999 bytes), the limit for artifacts without a locked size"), "{shown}");
-    assert!(shown.contains("`kbake lock --upgrade etcd-server` locks its size"), "{shown}");
+    assert!(shown.contains("`kbake lock --upgrade package:etcd-server` locks its size"), "{shown}");
     assert!(case.tmp().is_empty(), "what cannot be right is not kept");
     case.options.mirrors = vec![server.base()];
     case.options.max_unsized = 200_000;

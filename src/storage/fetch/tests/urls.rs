@@ -201,7 +201,8 @@ fn unreachable_hosts_are_reported_once_with_alternatives() {
     assert_eq!(shown.matches("cannot be reached").count(), 2, "once for each host: {shown}");
     assert!(shown.contains(&format!("\n  missing: kubelet  72 MiB  http://{two}/release/kubelet?…\n")), "{shown}");
     assert!(shown.contains("\n  missing: tool-29  size unknown  "), "{shown}");
-    for hint in ["--rewrite http://127.0.0.", "=file:/FOLDER/`", "`kbake bundle create ROLE` on a host with network", "kbake lock --set "] {
+    for hint in ["--rewrite http://127.0.0.", "=file:///FOLDER/`", "`kbake bundle create ROLE` on a host with network", "kbake lock --set "]
+    {
         assert_eq!(shown.lines().filter(|line| line.starts_with("hint: ") && line.contains(hint)).count(), 1, "{hint}: {shown}");
     }
     assert!(!shown.contains("secret") && !shown.contains("--registry-mirror"), "{shown}");

@@ -137,7 +137,7 @@ fn an_unfinished_download_of_a_longer_digest_goes_on() {
 fn a_process_between_a_blob_and_its_alias_waits_for_the_alias() {
     let (_dir, store) = fresh();
     let bytes = b"hello world";
-    let turn = store.alias_turn(&Cancel::new()).unwrap();
+    let turn = store.alias_lock(&Cancel::new()).unwrap();
     std::thread::scope(|scope| {
         let other = again(&store);
         let claim = scope.spawn(move || matches!(other.partial(&wanted(bytes), None).unwrap(), Claim::Present));

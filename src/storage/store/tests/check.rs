@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::common::value::Sha512;
+use crate::storage::store::check::Examined;
 
 fn sha512(bytes: &[u8]) -> Sha512 {
     let mut hasher = crate::common::value::Hasher512::new();

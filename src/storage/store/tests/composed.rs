@@ -4,7 +4,8 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::*;
-use crate::storage::store::{Access, Found};
+use crate::storage::store::Access;
+use crate::storage::store::list::Found;
 
 fn open(root: &Path) -> Store {
     Store::open(root, Access::Shared, &Cancel::new(), &|| {}).unwrap()

@@ -263,7 +263,7 @@ fn loops_over_bytes_stop_when_they_are_asked_to() {
 }
 
 #[test]
-fn an_unlinked_lock_file_excludes_nobody() {
+fn an_unlinked_lock_file_excludes_no_process() {
     let full = Full::new();
     let store = &full.store;
     let path = store.root().join("locks").join(full.key.to_string());

@@ -52,7 +52,7 @@ fn every_byte_is_counted_once_in_a_class() {
     let expected = [
         // An input that is also an unchanged output of an action remains an input.
         (Class::Input, tally(4, 400 + 800 + 1600 + 25_600), tally(2, 1600 + 25_600)),
-        (Class::Made("image".into()), tally(2, 3200 + 6400), tally(1, 6400)),
+        (Class::Output("image".into()), tally(2, 3200 + 6400), tally(1, 6400)),
         (Class::Plan, tally(2, 300), tally(1, 200)),
         (Class::Loose, tally(1, 12_800), tally(1, 12_800)),
         (Class::Entry, tally(8, 14 + 3 + 4 + 20), tally(4, 7 + 15)),

@@ -12,7 +12,7 @@ use crate::storage::store::{Generation, Owner, Store};
 
 /// The contents of a store, without parts that differ by place and time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// The names of the blobs, each verified.
     pub blobs: BTreeSet<String>,
     /// The action entries: name and bytes.
@@ -25,7 +25,7 @@ pub struct Contents {
     pub stamped: BTreeSet<String>,
 }
 
-pub fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -51,7 +51,7 @@ fn composed(folder: &Path, list: &str) -> Vec<u8> {
 
 impl Contents {
     /// Reads all files directly, without the store's readers.
-    pub fn of(site: &Site, when: &str) -> Contents {
+    pub(crate) fn of(site: &Site, when: &str) -> Contents {
         let mut found = Contents::default();
         let folder = site.store().join("blobs/sha256");
         for name in names(&folder) {
@@ -89,7 +89,7 @@ impl Contents {
     }
 
     /// [`Contents::of`] for a store at rest, also read through the store itself.
-    pub fn settled(site: &Site, when: &str) -> Contents {
+    pub(crate) fn settled(site: &Site, when: &str) -> Contents {
         let mut found = Contents::of(site, when);
         let store = site.open().unwrap();
         found.roots = roots(site, &store);
@@ -107,7 +107,7 @@ impl Contents {
 
     /// Checks the contents after a disturbed run: each part equals the part before the run or the part after an undisturbed
     /// run.
-    pub fn disturbed(site: &Site, sound: [&Contents; 2], when: &str) {
+    pub(crate) fn disturbed(site: &Site, sound: [&Contents; 2], when: &str) {
         let found = Contents::of(site, when);
         for (name, text) in &found.actions {
             assert!(sound.iter().any(|sound| sound.actions.get(name) == Some(text)), "{when}: {name} is not what a sound run gives");

@@ -8,10 +8,10 @@ use std::path::Path;
 use super::check::{Contents, names};
 use super::site::{Site, Verb, folder};
 use super::world::World;
-use crate::build::Damaged;
+use crate::build::upkeep::findings::Damaged;
 use crate::common::error::Class;
+use crate::common::testing::shared::server::Server;
 use crate::common::value::Hasher512;
-use crate::storage::fetch::tests::server::Server;
 use crate::storage::store::{Action, Lookup};
 
 type Damage = (&'static str, fn(&mut Vec<u8>, &[u8]));
@@ -147,7 +147,7 @@ fn whatever_is_damaged_is_found_and_comes_back() {
 #[test]
 fn a_boot_loader_that_lies_is_found_by_making_it_again() {
     let done = Done::new();
-    assert_eq!(done.site.prove().unwrap(), []);
+    assert_eq!(done.site.verify_store().unwrap(), []);
     let root = &done.right.roots["project alpha"];
     let (kind, key) = root.actions.iter().find(|(kind, _)| kind == "boot").cloned().expect("a root names its boot loader");
     let store = done.site.open().unwrap();
@@ -157,7 +157,7 @@ fn a_boot_loader_that_lies_is_found_by_making_it_again() {
     let lie = store.insert(&bytes).unwrap();
     store.put_action(&kind, &key, &Action { outputs: [("loader".to_owned(), lie)].into() }).unwrap();
     drop(store);
-    assert_eq!(done.site.prove().unwrap(), [Damaged::Entry(kind.clone(), key)]);
+    assert_eq!(done.site.verify_store().unwrap(), [Damaged::Entry(kind.clone(), key)]);
     assert!(!done.builds("without the loader's entry"));
     // An image that was built from it is found as well.
     done.site.open().unwrap().put_action(&kind, &key, &Action { outputs: [("loader".to_owned(), lie)].into() }).unwrap();
@@ -165,7 +165,7 @@ fn a_boot_loader_that_lies_is_found_by_making_it_again() {
     done.site.run(&build(&["alpha"])).unwrap();
     assert_ne!(crate::common::value::Sha256::of(fs::read(done.site.image("alpha")).unwrap()), done.right.images["alpha"]);
     let image = root.actions.iter().find(|(kind, _)| kind == "image").cloned().unwrap();
-    assert_eq!(done.site.prove().unwrap(), [Damaged::Entry(kind, key), Damaged::Entry(image.0, image.1)]);
+    assert_eq!(done.site.verify_store().unwrap(), [Damaged::Entry(kind, key), Damaged::Entry(image.0, image.1)]);
     assert!(!done.builds("without both"));
 }
 

@@ -150,7 +150,7 @@ fn an_image_that_cannot_be_composed_again_is_taken_back_from_where_it_was_writte
     assert!(!site.open().unwrap().contains(&image).unwrap());
     // The state of all projects is unknown.
     let wanted = Wanted::default();
-    site.together(&["alpha"], 1, |bake, _| bake.repair(&wanted, &mut bake.prove(&wanted)?)).unwrap();
+    site.together(&["alpha"], 1, |bake, _| bake.repair(&wanted, &mut bake.verify_store(&wanted)?)).unwrap();
     let store = site.open().unwrap();
     assert!(store.verify_blob(&image).unwrap());
     assert_eq!(fs::read(store.path(&image)).unwrap(), bytes, "as a file of its own");

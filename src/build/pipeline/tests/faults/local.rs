@@ -4,8 +4,11 @@ use std::fs;
 
 use super::site::{Site, Verb, folder};
 use super::world::{self, CHANNEL, World};
-use crate::build;
 use crate::build::bill;
+use crate::build::pipeline::artifacts::pulled;
+use crate::build::pipeline::inputs::{all_inputs, inputs_of};
+use crate::build::pipeline::step::{StepInput, planned_steps};
+use crate::build::{self, State, Wanted};
 use crate::common::value::{Arch, Cancel, Sha256};
 use crate::spec::lock::{ArtifactSource, Lock, LockedArtifact};
 use crate::spec::project::Project;
@@ -30,7 +33,7 @@ command = ["/usr/local/bin/server"]
 "#;
 
 /// A site whose role has the archive, locked as it is.
-fn site() -> (tempfile::TempDir, crate::storage::fetch::tests::server::Server, Site) {
+fn site() -> (tempfile::TempDir, crate::common::testing::shared::server::Server, Site) {
     let world = World::of("first");
     let (dir, server) = (folder(), world.serve());
     let project = dir.path().join("project");
@@ -85,7 +88,7 @@ fn an_archive_of_the_project_is_built_into_files_and_images_and_bundled() {
     assert!(tree.contains("/usr/share/kbake/images/local.tar") && tree.contains("/usr/local/bin/own"), "{tree}");
     let bill = bill(&resolved(&site).unwrap()).cyclonedx();
     assert!(bill.contains("pkg:generic/local@4.5.6?checksum="), "{bill}");
-    assert!(site.prove().unwrap().is_empty());
+    assert!(site.verify_store().unwrap().is_empty());
 
     // A bundle contains the file: an import gives the same image without the file and without a publisher.
     site.pack(ROLE).unwrap();
@@ -120,4 +123,42 @@ fn without_its_locked_bytes_nothing_is_built() {
     assert!(error.message().contains("`local` is locked to ") && error.message().contains("which does not exist"), "{error}");
     assert_eq!(error.hints(), ["put it back, or change `path` in recipes/sources/test.toml, and run `kbake lock --channel test`"]);
     assert!(!site.image(ROLE).exists());
+}
+
+#[test]
+fn every_input_of_a_plan_is_an_input_of_a_step_and_listed_once_in_order() {
+    let (_dir, _server, site) = site();
+    let resolved = resolved(&site).unwrap();
+    let all = all_inputs(&resolved);
+    assert_eq!(inputs_of(&resolved, &planned_steps(&resolved)), all, "no recipe here overrides an artifact's file");
+    let artifacts = &resolved.artifacts;
+    let mut expected: Vec<StepInput> = resolved.packages.iter().map(StepInput::Package).collect();
+    expected.extend(resolved.tools.iter().map(StepInput::Tool));
+    expected.extend(artifacts.wants.values().map(StepInput::Artifact));
+    expected.extend(pulled(artifacts).into_iter().map(StepInput::ContainerImage));
+    expected.extend(artifacts.own.iter().map(|(digest, own)| StepInput::OwnFile(*digest, own)));
+    assert_eq!(all, expected, "the order of the parts of a bundle");
+    let counts = [resolved.packages.len(), resolved.tools.len(), artifacts.wants.len(), pulled(artifacts).len(), artifacts.own.len()];
+    assert!(!counts.contains(&0), "the role has inputs of each kind: {counts:?}");
+}
+
+#[test]
+fn a_damaged_copy_of_a_local_file_is_named_once_and_imported_again() {
+    let (_dir, _server, site) = site();
+    site.run(&build()).unwrap();
+    let project = site.dir.join("project");
+    let digest = Sha256::of(fs::read(project.join("recipes/files/own")).unwrap());
+    let path = site.store().join(format!("blobs/sha256/{digest}"));
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "damaged").unwrap();
+    site.together(&[], 1, |bake, _| {
+        let wanted = Wanted::of(bake.store, None, &Cancel::new())?;
+        let mut findings = bake.verify_store(&wanted)?;
+        let needed: Vec<_> = findings.damages.iter().flat_map(|damage| damage.needed.clone()).collect();
+        assert_eq!(needed, [format!("artifact own of {ROLE} (channel {CHANNEL}, {})", project.display())]);
+        bake.repair(&wanted, &mut findings)?;
+        assert_eq!(findings.damages[0].state, State::Repaired("imported from your file again"));
+        Ok(())
+    })
+    .unwrap();
 }

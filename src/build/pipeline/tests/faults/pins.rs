@@ -6,8 +6,8 @@ use super::check::Contents;
 use super::site::{Site, Verb, folder};
 use super::world::World;
 use crate::common::error::Class;
+use crate::common::testing::shared::server::Server;
 use crate::common::value::Sha256;
-use crate::storage::fetch::tests::server::Server;
 
 fn build() -> Verb {
     Verb::Build(vec!["alpha".into()])

@@ -11,9 +11,9 @@ use crate::build::pipeline::install;
 use crate::build::{Bake, Baked, Checked, Resolved};
 use crate::common::error::{Class, Error, Result};
 use crate::common::fsx;
+use crate::common::testing::shared::server::Server;
 use crate::common::tree::Tree;
 use crate::formats::archive::Sink;
-use crate::storage::fetch::tests::server::Server;
 
 /// A change to the store of a clean rebuild at the given path, once its base is there.
 type Meddle<'a> = &'a dyn Fn(&Path);
@@ -107,7 +107,7 @@ fn a_check_holds_beside_many_processes() {
 }
 
 #[test]
-fn a_check_that_lost_its_work_accuses_nobody() {
+fn a_check_whose_work_was_disturbed_does_not_accuse_the_store() {
     let first = |folder: PathBuf| folder.join(&super::check::names(&folder)[0]);
     let meddlers: [(&str, Meddle<'_>); 6] = [
         ("its folder is gone", &|root| fs::remove_dir_all(root).unwrap()),
@@ -172,26 +172,26 @@ fn entries_may_be_lost_at_any_time() {
         [(&maker, None, "of its own bundle"), (&taker, None, "of a claim"), (&taker, Some(digest), "of a bundle that is believed")]
     {
         site.run(&Verb::Import(expect)).unwrap();
-        assert_eq!(site.prove().unwrap(), [], "{when}");
+        assert_eq!(site.verify_store().unwrap(), [], "{when}");
         let actions = site.store().join("actions");
         let kept = other.path().join("kept");
         fsx::remove_dir_all(&kept).unwrap();
         super::site::copy(&actions, &kept);
         for name in super::check::names(&actions) {
             fs::remove_file(actions.join(&name)).unwrap();
-            assert_eq!(site.prove().unwrap(), [], "{when}: without {name}");
+            assert_eq!(site.verify_store().unwrap(), [], "{when}: without {name}");
             fs::copy(kept.join(&name), actions.join(&name)).unwrap();
         }
         fs::remove_dir_all(&actions).unwrap();
-        assert_eq!(site.prove().unwrap(), [], "{when}: without all of them");
+        assert_eq!(site.verify_store().unwrap(), [], "{when}: without all of them");
         site.run(&Verb::Gc).unwrap();
-        assert_eq!(site.prove().unwrap(), [], "{when}: without all of them, collected");
+        assert_eq!(site.verify_store().unwrap(), [], "{when}: without all of them, collected");
         // A lost blob is reported differently.
         site.run(&Verb::Import(expect)).unwrap();
         let inputs = site.open().unwrap().roots().unwrap().into_iter().find(|root| root.owner.project == Some(site.taken()));
         let lost = inputs.unwrap().current.inputs.into_iter().next().unwrap();
         fsx::remove(&site.open().unwrap().path(&lost)).unwrap();
-        assert_eq!(site.prove().unwrap(), [crate::build::Damaged::Missing(lost)], "{when}");
+        assert_eq!(site.verify_store().unwrap(), [crate::build::upkeep::findings::Damaged::Missing(lost)], "{when}");
         site.run(&Verb::Import(expect)).unwrap();
     }
 }

@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use super::world::{self, CHANNEL};
 use crate::build::pipeline::install;
-use crate::build::{self, Bake, Bundling, Damaged, Importing, Wanted};
+use crate::build::upkeep::findings::Damaged;
+use crate::build::{self, Bake, Bundling, Importing, Wanted};
 use crate::common::error::Result;
 use crate::common::fsx;
 use crate::common::fsx::fault::{self, ENDS};
 use crate::common::report::Silent;
+use crate::common::testing::shared::server::Server;
 use crate::common::testing::test_name;
 use crate::common::value::{Cancel, RoleName, Sha256};
 use crate::spec::project::{Expected, Project};
 use crate::storage::fetch::Options;
-use crate::storage::fetch::tests::server::Server;
 use crate::storage::store::gc::Limits;
 use crate::storage::store::{Access, Owner, Store};
 
@@ -25,7 +26,7 @@ const ORDER: &str = "KBAKE_TEST_FAULT";
 
 /// The command that a process runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// `kbake fetch ROLE…`
     Fetch(Vec<String>),
     /// `kbake build ROLE…`
@@ -61,7 +62,7 @@ impl Verb {
 
 /// Everything is below one folder: `project`, `store`, `images`.
 #[derive(Debug, Clone)]
-pub struct Site {
+pub(crate) struct Site {
     /// The folder.
     pub dir: PathBuf,
     /// The server's address.
@@ -72,38 +73,38 @@ pub struct Site {
 
 impl Site {
     /// The folder must exist.
-    pub fn new(dir: &Path, server: &Server) -> Site {
+    pub(crate) fn new(dir: &Path, server: &Server) -> Site {
         // The store records this path.
         Site { dir: fs::canonicalize(dir).unwrap(), base: server.base(), jobs: 1 }
     }
 
     /// The store's folder.
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.dir.join("store")
     }
 
     /// The path of a role's image.
-    pub fn image(&self, role: &str) -> PathBuf {
+    pub(crate) fn image(&self, role: &str) -> PathBuf {
         self.dir.join(format!("images/{role}.qcow2"))
     }
 
     /// The bundle that is imported.
-    pub fn bundle(&self) -> PathBuf {
+    pub(crate) fn bundle(&self) -> PathBuf {
         self.dir.join("in.bundle")
     }
 
     /// The folder for the project from an import.
-    pub fn taken(&self) -> PathBuf {
+    pub(crate) fn taken(&self) -> PathBuf {
         self.dir.join("taken")
     }
 
     /// Opens the store as a command does.
-    pub fn open(&self) -> Result<Store> {
+    pub(crate) fn open(&self) -> Result<Store> {
         Store::open(&self.store(), Access::Shared, &Cancel::new(), &|| {})
     }
 
     /// Runs the command here.
-    pub fn run(&self, verb: &Verb) -> Result<()> {
+    pub(crate) fn run(&self, verb: &Verb) -> Result<()> {
         match verb {
             Verb::Fetch(roles) => self.each(roles, |bake, owner, resolved| {
                 bake.fetch_all(resolved)?;
@@ -133,15 +134,15 @@ impl Site {
     }
 
     /// Verifies everything in the store. Returns the damages.
-    pub fn prove(&self) -> Result<Vec<Damaged>> {
+    pub(crate) fn verify_store(&self) -> Result<Vec<Damaged>> {
         self.with(&self.open()?, |bake| {
-            let proof = bake.prove(&Wanted::of(bake.store, None, &Cancel::new())?)?;
-            Ok(proof.damages.into_iter().map(|damage| damage.what).collect())
+            let findings = bake.verify_store(&Wanted::of(bake.store, None, &Cancel::new())?)?;
+            Ok(findings.damages.into_iter().map(|damage| damage.what).collect())
         })
     }
 
     /// Writes the bundle of a role. Returns its digest.
-    pub fn pack(&self, role: &str) -> Result<Sha256> {
+    pub(crate) fn pack(&self, role: &str) -> Result<Sha256> {
         let project = Project::Folder(self.dir.join("project"));
         let channel = project.channel(CHANNEL)?;
         let resolved = build::resolve(&project, &channel, &role.parse().unwrap(), &Cancel::new())?;
@@ -169,7 +170,7 @@ impl Site {
     }
 
     /// Builds several roles in parallel with so many threads; their bases are in the store.
-    pub fn together(&self, roles: &[&str], jobs: usize, work: impl FnOnce(&Bake, &[build::Resolved]) -> Result<()>) -> Result<()> {
+    pub(crate) fn together(&self, roles: &[&str], jobs: usize, work: impl FnOnce(&Bake, &[build::Resolved]) -> Result<()>) -> Result<()> {
         let project = Project::Folder(self.dir.join("project"));
         let channel = project.channel(CHANNEL)?;
         self.with(&self.open()?, |bake| {
@@ -200,7 +201,7 @@ impl Site {
     }
 
     /// Runs the command in a process of its own, with a fault after so many changes of the disk.
-    pub fn spawn(&self, verb: &Verb, steps: u32, end: &str) -> Child {
+    pub(crate) fn spawn(&self, verb: &Verb, steps: u32, end: &str) -> Child {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test_name(concat!(module_path!(), "::in_a_child")), "--quiet", "--test-threads=1"]);
         let order = [&steps.to_string(), end, &self.jobs.to_string(), &self.base, &verb.text(), self.dir.to_str().unwrap()].join("\n");
@@ -209,7 +210,7 @@ impl Site {
     }
 
     /// [`Site::spawn`], then waits. True when the process was killed; otherwise it must have succeeded.
-    pub fn killed(&self, verb: &Verb, steps: u32, end: &str) -> bool {
+    pub(crate) fn killed(&self, verb: &Verb, steps: u32, end: &str) -> bool {
         let output = self.spawn(verb, steps, end).wait_with_output().unwrap();
         if output.status.signal() == Some(9) {
             return true;
@@ -234,12 +235,12 @@ fn in_a_child() {
 }
 
 /// A temporary folder, in memory if possible: thousands of syncs would wear out a disk and prove no more.
-pub fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Copies a folder. Blobs become hard links: nothing writes to them.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -9,7 +9,7 @@ use super::site::{Site, Verb, copy, folder};
 use super::world::World;
 use crate::common::error::Class;
 use crate::common::fsx::fault::{self, ENDS, Fault};
-use crate::storage::fetch::tests::server::Server;
+use crate::common::testing::shared::server::Server;
 
 /// This environment variable disturbs every change; that takes minutes.
 const THOROUGH: &str = "KBAKE_TEST_FAULTS_ALL";

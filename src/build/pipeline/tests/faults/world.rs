@@ -4,31 +4,23 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
+use crate::build::testing;
 use crate::common::error::Result;
-use crate::common::tree::{Content, Kind, Layer, Meta, Node, Tree};
-use crate::common::value::{Digest, Hasher512, Sha256, TreePath};
+use crate::common::testing::shared::server::{Answer, Request, Server};
+use crate::common::tree::{Content, Meta, Tree};
+use crate::common::value::{ArtifactName, Digest, Hasher512, Sha256, TreePath};
 use crate::formats::archive::Sink;
 use crate::formats::disk::grub;
-use crate::spec::lock::{ArtifactSource, Entry, Lock, LockedArtifact, LockedImage, Request as Asked, SetName};
+use crate::spec::lock::{Lock, Request as Asked, SetName};
 use crate::spec::recipe::{Recipe, Sources, Subject};
-use crate::storage::fetch::tests::server::{Answer, Request, Server};
 
 /// The only channel.
-pub const CHANNEL: &str = "test";
+pub(crate) const CHANNEL: &str = "test";
 /// The roles. They share packages, artifacts and images.
-pub const ROLES: [&str; 3] = ["alpha", "beta", "gamma"];
+pub(crate) const ROLES: [&str; 3] = ["alpha", "beta", "gamma"];
 
+/// The rest of the sources file after [`testing::SOURCES_HEAD`].
 const SOURCES: &str = r#"
-channel = "test"
-kind = "debian-packages"
-suite = "bookworm"
-components = ["main"]
-arch = "amd64"
-keyring = "/k.gpg"
-keys = ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
-epoch = 2026-07-11T10:16:37Z
-tools = ["grub-pc-bin", "mmdebstrap"]
-
 [versions]
 tool = "1.2.3"
 archive = "4.5.6"
@@ -56,12 +48,6 @@ command = ["/usr/local/bin/server"]
 
 [image.pulled]
 reference = "registry.test/pulled:v1"
-"#;
-
-const BASE: &str = r#"description = "base"
-packages = ["one"]
-[units]
-mask = ["a.service"]
 "#;
 
 const PART: &str = r#"description = "a part"
@@ -96,7 +82,7 @@ enable = ["a.service", "b.service"]
 ];
 
 /// The project's files and the server's files.
-pub struct World {
+pub(crate) struct World {
     /// The project's files: name and bytes.
     project: Vec<(String, Vec<u8>)>,
     /// The server's files, by the last part of the URL.
@@ -104,7 +90,7 @@ pub struct World {
 }
 
 /// Incompressible bytes, the same in every run.
-pub fn noise(name: &str, len: usize) -> Vec<u8> {
+pub(crate) fn noise(name: &str, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len + 32);
     while bytes.len() < len {
         let block = Sha256::of(format!("{name} {}", bytes.len())).to_string();
@@ -116,7 +102,7 @@ pub fn noise(name: &str, len: usize) -> Vec<u8> {
 
 impl World {
     /// The world in which the publisher serves these bytes at the tool's URL.
-    pub fn of(edition: &str) -> World {
+    pub(crate) fn of(edition: &str) -> World {
         // Large enough to have frames of its own.
         let tool = [noise(&format!("tool {edition}"), 70_000), vec![7; 1 << 20]].concat();
         let archive = archive(edition);
@@ -157,7 +143,7 @@ impl World {
     }
 
     /// Writes the project into `folder`.
-    pub fn settle(&self, folder: &Path) {
+    pub(crate) fn settle(&self, folder: &Path) {
         for (name, bytes) in &self.project {
             let path = folder.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -166,7 +152,7 @@ impl World {
     }
 
     /// A server that has all files.
-    pub fn serve(&self) -> Server {
+    pub(crate) fn serve(&self) -> Server {
         let things = self.things.clone();
         Server::start(move |request: &Request| match request.path.rsplit('/').next().and_then(|name| things.get(name)) {
             Some(bytes) => Answer::ranged(request, bytes),
@@ -175,15 +161,15 @@ impl World {
     }
 
     /// The server's bytes under a name.
-    pub fn thing(&self, name: &str) -> &[u8] {
+    pub(crate) fn thing(&self, name: &str) -> &[u8] {
         &self.things[name]
     }
 }
 
 fn recipes() -> Vec<(String, String)> {
     let mut files = vec![
-        (format!("recipes/sources/{CHANNEL}.toml"), SOURCES.to_owned()),
-        ("recipes/base.toml".to_owned(), BASE.to_owned()),
+        (format!("recipes/sources/{CHANNEL}.toml"), [testing::SOURCES_HEAD, SOURCES].concat()),
+        ("recipes/base.toml".to_owned(), testing::BASE_RECIPE.to_owned()),
         ("recipes/parts/served.toml".to_owned(), PART.to_owned()),
     ];
     files.extend(RECIPES.map(|(role, text)| (format!("recipes/roles/{role}.toml"), text.to_owned())));
@@ -198,33 +184,14 @@ fn lock(packages: &[(&str, Vec<u8>)], artifacts: &[(&str, Digest, Option<u64>)],
     let mut all = vec![parse(1, Subject::Base), parse(2, Subject::Part("served".parse().unwrap()))];
     all.extend(ROLES.iter().enumerate().map(|(n, role)| parse(3 + n, Subject::Role(role.parse().unwrap()))));
     let asked = Asked::of(&sources, &all).unwrap();
-    let entry = |(name, bytes): &(&str, Vec<u8>)| Entry {
-        name: name.parse().unwrap(),
-        version: "1.5-2".parse().unwrap(),
-        arch: "amd64".parse().unwrap(),
-        source: format!("pool/main/x/{name}/{name}_1_amd64.deb").parse().unwrap(),
-        size: bytes.len() as u64,
-        sha256: Sha256::of(bytes),
-        verified: format!("openpgp:{}", "A".repeat(40)).parse().unwrap(),
-        sets: [if *name == "one" { SetName::Base } else { SetName::Tool }].into(),
+    let entry = |(name, bytes): &(&str, Vec<u8>)| {
+        testing::package(name, if *name == "one" { SetName::Base } else { SetName::Tool }, (Sha256::of(bytes), bytes.len() as u64))
     };
-    let mut lock = Lock::new(&asked, packages.iter().map(entry).collect()).unwrap();
-    for ((name, arch), wanted) in &asked.artifacts {
+    let artifact = |name: &ArtifactName, _| {
         let (_, digest, size) = artifacts.iter().find(|(known, ..)| *known == name.as_str()).unwrap();
-        let source = match &wanted.source {
-            ArtifactSource::Path(path) => ArtifactSource::Path(path.clone()),
-            url => ArtifactSource::Url(url.to_string()),
-        };
-        let (version, verified) = (wanted.version.clone(), "local".parse().unwrap());
-        let artifact = LockedArtifact { name: name.clone(), arch: *arch, version, source, size: *size, digest: *digest, verified };
-        lock.artifacts.insert((name.clone(), *arch), artifact);
-    }
-    for (name, reference) in &asked.images {
-        let verified = "registry".parse().unwrap();
-        lock.images
-            .insert(name.clone(), LockedImage { name: name.clone(), reference: reference.clone(), path: None, digest: index, verified });
-    }
-    lock
+        (*digest, *size)
+    };
+    testing::lock(&asked, packages.iter().map(entry).collect(), artifact, |_| index)
 }
 
 fn tar(entries: &[(&str, &[u8])]) -> Vec<u8> {
@@ -240,7 +207,7 @@ fn tar(entries: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A tar.gz of a folder with two programs.
-pub fn archive(edition: &str) -> Vec<u8> {
+pub(crate) fn archive(edition: &str) -> Vec<u8> {
     let (server, ctl) = ([program(), noise(&format!("server {edition}"), 90_000)].concat(), noise("ctl", 20_000));
     tar(&[("served-4/server", &server), ("served-4/ctl", &ctl), ("served-4/README", b"read me")])
 }
@@ -295,34 +262,20 @@ fn grub_package() -> Vec<u8> {
 }
 
 /// A replacement for the installation of packages: returns a base tree, and puts its larger contents into `sink`.
-pub fn base(sink: &mut dyn Sink) -> Result<Tree> {
+pub(crate) fn base(sink: &mut dyn Sink) -> Result<Tree> {
     let mut tree = Tree::new(Meta::new(0o755, 0, 0, 0));
     let unit = "[Install]\nWantedBy=multi-user.target\n";
-    let mut files: Vec<(&str, Vec<u8>)> = [
-        ("etc/group", "root:x:0:\n"),
-        ("etc/gshadow", "root:*::\n"),
-        ("etc/passwd", "root:x:0:0::/root:/bin/sh\n"),
-        ("etc/shadow", "root:*:::::::\n"),
-        ("usr/lib/systemd/system/a.service", unit),
-        ("usr/lib/systemd/system/b.service", unit),
-    ]
-    .map(|(name, text)| (name, text.into()))
-    .into();
+    let units = [("usr/lib/systemd/system/a.service", unit), ("usr/lib/systemd/system/b.service", unit)];
+    let mut files: Vec<(&str, Vec<u8>)> = testing::ACCOUNTS.into_iter().chain(units).map(|(name, text)| (name, text.into())).collect();
     files.push(("usr/bin/program", noise("program", 150_000)));
     files.push(("usr/bin/other", noise("other program", 66_000)));
     for (name, bytes) in files {
         let path = TreePath::fixed(name);
-        let mut missing: Vec<TreePath> = std::iter::successors(path.parent(), TreePath::parent).collect();
-        missing.retain(|folder| tree.get(folder).is_none());
-        let node = |kind| Node { meta: Meta::new(0o755, 0, 0, 0), kind, layer: Layer::Base };
-        for folder in missing.into_iter().rev() {
-            tree.insert(folder, node(Kind::Dir)).unwrap();
-        }
         let content = match bytes.len() {
             ..1000 => Content::Inline(bytes.into()),
             len => sink.put(&path, len as u64, &mut Cursor::new(bytes))?,
         };
-        tree.insert(path, node(Kind::File(content))).unwrap();
+        testing::add(&mut tree, &path, content);
     }
     Ok(tree)
 }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::containerd::{Containerd, PROGRAMS};
 use super::*;
+use crate::common::testing::containerd::{Containerd, PROGRAMS};
 
 /// An OCI archive with one image, as `oci` writes them.
 fn archive(path: &Path, name: &str, content: &[u8]) -> String {

@@ -14,14 +14,16 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 #[test]
 fn the_facts_are_those_of_the_programs() {
     for (program, file) in [("facts", "kubernetes-1.36.txt"), ("etcd/facts", "etcd-3.6.txt")] {
-        let (good, found) = said(&programs().join(program), &[]);
+        let program = programs().join(program);
+        let (good, found) = said(&program, &[]);
         let recorded = std::fs::read_to_string(format!("{ROOT}/src/cluster/programs/{file}")).unwrap();
         assert!(good && !found.is_empty(), "{found}");
         let differing: Vec<&str> = recorded.lines().zip(found.lines()).filter(|(a, b)| a != b).map(|(_, b)| b).collect();
         assert!(
             recorded == found,
-            "src/cluster/programs/{file} is not what the programs know; first: {:?}\nif that is meant: {program} > src/cluster/programs/{file}",
-            differing.first()
+            "src/cluster/programs/{file} is not what the programs know; first: {:?}\nif that is meant: {} > src/cluster/programs/{file}",
+            differing.first(),
+            program.display()
         );
     }
 }

@@ -186,7 +186,7 @@ fn the_node_has_its_kubelets_name() {
         for node in cluster.nodes.iter().filter(|node| matches!(node.role, Role::Worker | Role::ControlPlane)) {
             let files = crate::cluster::node::public_files(&cluster, node, crate::cluster::node::EtcdStart::New).unwrap();
             let arguments = files.iter().find(|file| file.path == "/etc/kubernetes/kubelet.env").unwrap();
-            let crate::cluster::node::Content::Public(text) = &arguments.content else { panic!("{arguments:?}") };
+            let crate::cluster::node::file::Content::Public(text) = &arguments.content else { panic!("{arguments:?}") };
             let root = root(GOOD);
             put(root.path(), "etc/kubernetes/kubelet.env", text.as_bytes(), 0o644);
             assert!(run(root.path()).0);

@@ -1,10 +1,10 @@
 //! Archives built by hand, byte by byte.
 
 /// The end marker.
-pub const END: [u8; 1024] = [0; 1024];
+pub(crate) const END: [u8; 1024] = [0; 1024];
 
 /// Sets the checksum.
-pub fn sum(mut block: [u8; 512]) -> [u8; 512] {
+pub(crate) fn sum(mut block: [u8; 512]) -> [u8; 512] {
     block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -12,7 +12,7 @@ pub fn sum(mut block: [u8; 512]) -> [u8; 512] {
 }
 
 /// A GNU header, mode 0644, owner 0:0, time 1.
-pub fn header(name: &[u8], typeflag: u8, size: u64) -> [u8; 512] {
+pub(crate) fn header(name: &[u8], typeflag: u8, size: u64) -> [u8; 512] {
     let mut block = [0; 512];
     block[..name.len()].copy_from_slice(name);
     let octal = format!("{size:011o}\0");
@@ -32,7 +32,7 @@ pub fn header(name: &[u8], typeflag: u8, size: u64) -> [u8; 512] {
 }
 
 /// A header with some bytes replaced, and the right checksum.
-pub fn with(mut block: [u8; 512], parts: &[(usize, &[u8])]) -> [u8; 512] {
+pub(crate) fn with(mut block: [u8; 512], parts: &[(usize, &[u8])]) -> [u8; 512] {
     for (at, bytes) in parts {
         block[*at..at + bytes.len()].copy_from_slice(bytes);
     }
@@ -40,40 +40,40 @@ pub fn with(mut block: [u8; 512], parts: &[(usize, &[u8])]) -> [u8; 512] {
 }
 
 /// Pads bytes to whole blocks.
-pub fn padded(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn padded(bytes: &[u8]) -> Vec<u8> {
     let mut all = bytes.to_vec();
     all.resize(bytes.len().next_multiple_of(512), 0);
     all
 }
 
 /// An entry with a link target and contents.
-pub fn entry(name: &[u8], typeflag: u8, link: &[u8], contents: &[u8]) -> Vec<u8> {
+pub(crate) fn entry(name: &[u8], typeflag: u8, link: &[u8], contents: &[u8]) -> Vec<u8> {
     let head = with(header(name, typeflag, contents.len() as u64), &[(157, link)]);
     [&head[..], &padded(contents)].concat()
 }
 
 /// A regular file.
-pub fn file(name: &[u8], contents: &[u8]) -> Vec<u8> {
+pub(crate) fn file(name: &[u8], contents: &[u8]) -> Vec<u8> {
     entry(name, b'0', b"", contents)
 }
 
 /// A folder.
-pub fn folder(name: &[u8]) -> Vec<u8> {
+pub(crate) fn folder(name: &[u8]) -> Vec<u8> {
     with(header(name, b'5', 0), &[(100, b"0000755\0")]).to_vec()
 }
 
 /// GNU's long name (`L`) or long link (`K`).
-pub fn long(typeflag: u8, name: &[u8]) -> Vec<u8> {
+pub(crate) fn long(typeflag: u8, name: &[u8]) -> Vec<u8> {
     entry(b"././@LongLink", typeflag, b"", name)
 }
 
 /// An extended header for the next entry.
-pub fn pax(records: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn pax(records: &[Vec<u8>]) -> Vec<u8> {
     entry(b"PaxHeaders/x", b'x', b"", &records.concat())
 }
 
 /// A record of an extended header.
-pub fn record(key: &str, value: &[u8]) -> Vec<u8> {
+pub(crate) fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let body = key.len() + value.len() + 3;
     let digits = (1..).find(|digits| (body + digits).to_string().len() == *digits).unwrap();
     [format!("{} {key}=", body + digits).as_bytes(), value, b"\n"].concat()

@@ -25,7 +25,7 @@ struct Seen {
 
 /// Panics if the image's owners, modes, times, links, targets, numbers, attributes or contents differ from the tree's.
 /// Names must be printable for debugfs, and attribute names plain.
-pub fn compare(sample: &Sample, image: &Path) {
+pub(crate) fn compare(sample: &Sample, image: &Path) {
     let paths = walk(image);
     let folder = tempfile::tempdir().unwrap();
     let inodes = inspect(sample, image, &paths, &folder);
@@ -76,14 +76,14 @@ fn wanted(sample: &Sample, path: &TreePath, meta: &Meta, kind: &Kind, seen: &See
     Seen { kind, mode: meta.mode, owner, size, links: links as u32, mtime: meta.mtime, xattrs: meta.xattrs.clone(), bytes }
 }
 
-pub fn contents(sample: &Sample, content: &Content) -> Vec<u8> {
+pub(crate) fn contents(sample: &Sample, content: &Content) -> Vec<u8> {
     match content {
         Content::Inline(bytes) => bytes.to_vec(),
-        Content::Blob { digest, .. } => sample.blobs.0[digest].clone(),
+        Content::Blob { digest, .. } => sample.blobs.bytes(digest).to_vec(),
         Content::Sparse { size, segments } => {
             let mut bytes = vec![0; *size as usize];
             for part in segments {
-                bytes[part.offset as usize..][..part.size as usize].copy_from_slice(&sample.blobs.0[&part.digest]);
+                bytes[part.offset as usize..][..part.size as usize].copy_from_slice(sample.blobs.bytes(&part.digest));
             }
             bytes
         }
@@ -91,7 +91,7 @@ pub fn contents(sample: &Sample, content: &Content) -> Vec<u8> {
 }
 
 /// Runs debugfs with a list of commands; returns its output for each.
-pub fn commands(image: &Path, list: &[String]) -> Vec<Vec<u8>> {
+pub(crate) fn commands(image: &Path, list: &[String]) -> Vec<Vec<u8>> {
     let script = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(script.path(), list.join("\n") + "\n").unwrap();
     let (code, said) = tool("debugfs", &["-f", script.path().to_str().unwrap(), image.to_str().unwrap()]);
@@ -109,7 +109,7 @@ pub fn commands(image: &Path, list: &[String]) -> Vec<Vec<u8>> {
 }
 
 /// All names and their inodes, level by level from the root.
-pub fn walk(image: &Path) -> BTreeMap<TreePath, u32> {
+pub(crate) fn walk(image: &Path) -> BTreeMap<TreePath, u32> {
     let mut found = BTreeMap::from([(TreePath::root(), 2)]);
     let mut level = vec![(Vec::new(), 2)];
     while !level.is_empty() {

@@ -10,7 +10,7 @@ use crate::formats::disk::ext4::Size;
 use crate::formats::disk::ext4::dirhash::DirHash;
 
 /// A line of `dumpe2fs -h`.
-pub fn header(image: &Path, label: &str) -> String {
+pub(crate) fn header(image: &Path, label: &str) -> String {
     let (code, said) = tool("dumpe2fs", &["-h", image.to_str().unwrap()]);
     assert_eq!(code, 0);
     let said = String::from_utf8_lossy(&said).into_owned();

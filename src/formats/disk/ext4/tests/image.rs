@@ -1,6 +1,5 @@
 //! Sample trees, and a minimal writer of pieces.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -9,16 +8,17 @@ use std::process::Command;
 
 use tempfile::NamedTempFile;
 
-use crate::common::tree::{Content, Kind, Layer, Meta, Node, Refused, Segment, Tree};
-use crate::common::value::{Epoch, Sha256, TreePath};
+use crate::common::testing::Blobs;
+use crate::common::tree::{Content, ContentSource as _, Kind, Layer, Meta, Node, Refused, Segment, Tree};
+use crate::common::value::{Epoch, TreePath};
 use crate::formats::disk::ext4::{Params, Size, layout};
-use crate::formats::disk::{ContentSource, Data, Pieces};
+use crate::formats::disk::{Data, Pieces};
 
-pub const EPOCH: u32 = 1_700_000_000;
+pub(crate) const EPOCH: u32 = 1_700_000_000;
 /// The partition's size in bytes: less than a flex group, to keep images small.
-pub const SMALL: u64 = 2000 << 20;
+pub(crate) const SMALL: u64 = 2000 << 20;
 
-pub fn params(size: Size) -> Params {
+pub(crate) fn params(size: Size) -> Params {
     Params {
         uuid: *b"kbake ext4 tests",
         label: "root".to_owned(),
@@ -29,25 +29,13 @@ pub fn params(size: Size) -> Params {
     }
 }
 
-pub fn fit() -> Params {
+pub(crate) fn fit() -> Params {
     params(Size::Fit { slack: 0, room: SMALL })
-}
-
-/// Blobs by digest, in memory.
-#[derive(Debug, Default, Clone)]
-pub struct Blobs(pub BTreeMap<Sha256, Vec<u8>>);
-
-impl ContentSource for Blobs {
-    fn open(&self, digest: &Sha256, size: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        let bytes = self.0.get(digest).ok_or_else(|| io::Error::other(format!("no blob {digest}")))?;
-        assert_eq!(bytes.len() as u64, size);
-        Ok(Box::new(bytes.as_slice()))
-    }
 }
 
 /// A tree that is easy to fill, with its blobs.
 #[derive(Clone)]
-pub struct Sample {
+pub(crate) struct Sample {
     pub tree: Tree,
     pub blobs: Blobs,
     pub layer: Layer,
@@ -56,47 +44,45 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let tree = Tree::new(Meta::new(0o755, 0, 0, EPOCH.into()));
         Sample { tree, blobs: Blobs::default(), layer: Layer::Base, under: None }
     }
 
-    pub fn node(&mut self, path: &[u8], meta: Meta, kind: Kind) {
+    pub(crate) fn node(&mut self, path: &[u8], meta: Meta, kind: Kind) {
         let path = TreePath::parse(path, false).unwrap();
         self.tree.insert(path, Node { meta, kind, layer: self.layer }).unwrap();
     }
 
-    pub fn add(&mut self, path: &str, kind: Kind) {
+    pub(crate) fn add(&mut self, path: &str, kind: Kind) {
         self.node(path.as_bytes(), Meta::new(0o755, 0, 0, EPOCH.into()), kind);
     }
 
-    pub fn dir(&mut self, path: &str) {
+    pub(crate) fn dir(&mut self, path: &str) {
         self.add(path, Kind::Dir);
     }
 
-    pub fn file(&mut self, path: &str, bytes: &[u8]) {
+    pub(crate) fn file(&mut self, path: &str, bytes: &[u8]) {
         let content = self.blob(bytes);
         self.add(path, Kind::File(content));
     }
 
-    pub fn blob(&mut self, bytes: &[u8]) -> Content {
-        let digest = Sha256::of(bytes);
-        self.blobs.0.insert(digest, bytes.to_vec());
-        Content::Blob { digest, size: bytes.len() as u64 }
+    pub(crate) fn blob(&mut self, bytes: &[u8]) -> Content {
+        self.blobs.content(bytes)
     }
 
-    pub fn segment(&mut self, offset: u64, bytes: &[u8]) -> Segment {
+    pub(crate) fn segment(&mut self, offset: u64, bytes: &[u8]) -> Segment {
         let Content::Blob { digest, size } = self.blob(bytes) else { unreachable!() };
         Segment { offset, digest, size }
     }
 
-    pub fn xattr(&mut self, path: &str, name: &str, value: &[u8]) {
+    pub(crate) fn xattr(&mut self, path: &str, name: &str, value: &[u8]) {
         let meta = self.tree.meta_mut(&TreePath::fixed(path)).unwrap();
         meta.xattrs.insert(name.as_bytes().to_vec(), value.to_vec());
     }
 
     /// The base tree: by default the sample's nodes of the base that are complete without the role.
-    pub fn base(&self) -> Tree {
+    pub(crate) fn base(&self) -> Tree {
         if let Some(under) = &self.under {
             return under.clone();
         }
@@ -113,12 +99,12 @@ impl Sample {
     }
 
     /// The layout over the base.
-    pub fn pieces(&self, params: &Params) -> Pieces {
+    pub(crate) fn pieces(&self, params: &Params) -> Pieces {
         layout(&self.tree, &self.base(), params).unwrap()
     }
 
     /// Writes the image to a file and checks it with e2fsck.
-    pub fn image(&self, params: &Params) -> NamedTempFile {
+    pub(crate) fn image(&self, params: &Params) -> NamedTempFile {
         let file = write(&self.pieces(params), &self.blobs);
         fsck(file.path());
         file
@@ -126,7 +112,7 @@ impl Sample {
 }
 
 /// Bytes that differ from block to block and from seed to seed, and are not zero.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
@@ -140,7 +126,7 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// Writes pieces as every writer may: in one pass, each blob read once from start to end.
-pub fn write(pieces: &Pieces, blobs: &Blobs) -> NamedTempFile {
+pub(crate) fn write(pieces: &Pieces, blobs: &Blobs) -> NamedTempFile {
     let temp = NamedTempFile::new().unwrap();
     write_to(temp.as_file(), pieces, blobs);
     temp
@@ -165,7 +151,7 @@ fn write_to(file: &File, pieces: &Pieces, blobs: &Blobs) {
 }
 
 /// Runs a host tool; returns its exit code and all its output.
-pub fn tool(name: &str, args: &[&str]) -> (i32, Vec<u8>) {
+pub(crate) fn tool(name: &str, args: &[&str]) -> (i32, Vec<u8>) {
     // Distributions install these tools in sbin.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let result = Command::new(name).args(args).env("PATH", path).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").output();
@@ -178,7 +164,7 @@ pub fn tool(name: &str, args: &[&str]) -> (i32, Vec<u8>) {
     (output.status.code().unwrap_or(-1), said)
 }
 
-pub fn fsck(image: &Path) {
+pub(crate) fn fsck(image: &Path) {
     let (code, said) = tool("e2fsck", &["-fn", image.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&said);
     assert!(code == 0 && !said.to_lowercase().contains("fix"), "e2fsck -fn says {code}:\n{said}");

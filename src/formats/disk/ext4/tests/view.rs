@@ -19,12 +19,12 @@ impl ext4_view::Ext4Read for Disk {
     }
 }
 
-pub fn load(image: &Path) -> ext4_view::Ext4 {
+pub(crate) fn load(image: &Path) -> ext4_view::Ext4 {
     ext4_view::Ext4::load(Box::new(Disk(File::open(image).unwrap()))).unwrap()
 }
 
 /// Panics if ext4-view finds other names, kinds, owners, modes, targets or contents than the tree's.
-pub fn compare(sample: &Sample, image: &Path) {
+pub(crate) fn compare(sample: &Sample, image: &Path) {
     let ext4 = load(image);
     let absolute = |path: &TreePath| [b"/", path.as_bytes()].concat();
     for (path, node) in sample.tree.iter() {

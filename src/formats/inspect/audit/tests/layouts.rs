@@ -51,7 +51,7 @@ fn cloud_disk(dir: &Path, root: &Path, secret_on_esp: Option<&str>) -> PathBuf {
 }
 
 #[test]
-fn disks_as_clouds_have_them_are_looked_into() {
+fn the_layouts_of_cloud_images_are_audited() {
     let (dir, root, _) = temp();
     put(
         &root,

@@ -215,7 +215,7 @@ fn the_api_is_asked_more_and_more_seldom() {
 
 /// The other tests have a listener, and the real bash.
 #[test]
-fn nobody_starts_kubectl_before_the_api_listens() {
+fn kubectl_starts_only_when_the_api_server_listens() {
     let root = Root::new(ALL);
     let bash = "#!/bin/sh\nhere=${0%/bin/bash}\necho \"$*\" >>\"$here/log\"\n[ \"$(wc -l <\"$here/log\")\" -ge 4 ]\n";
     root.put("bin/bash", bash, 0o755);
