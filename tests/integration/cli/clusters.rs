@@ -217,7 +217,7 @@ fn an_authority_from_elsewhere_is_taken() {
     site.succeeds(&["pki", "import", "ca", "own.crt", "own.key"]);
     site.succeeds(&["pki", "init"]);
     says(&site.succeeds(&["pki", "show"]), &["CN=our own"]);
-    says(&site.fails(1, &["pki", "import", "ca", "own.key", "own.crt"]), &["the key for `ca`", "hint: openssl"]);
+    says(&site.fails(1, &["pki", "import", "ca", "own.key", "own.crt"]), &["the key for `ca`", "hint: `openssl pkcs8"]);
     says(&site.fails(2, &["pki", "import", "cafe", "own.crt", "own.key"]), &["etcd-ca"]);
 }
 

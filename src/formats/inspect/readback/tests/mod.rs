@@ -24,13 +24,17 @@ fn written(dir: &Path, pieces: &Pieces, source: &dyn ContentSource, virtual_size
     path
 }
 
+fn compare(path: &Path, pieces: &Pieces, source: &dyn ContentSource, cancel: &Cancel) -> crate::Result<()> {
+    compare_image(&mut Image::open(path)?, pieces, source, cancel)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn what_was_written_is_read(disk in testing::any_disk(), cuts in prop::collection::vec((any::<prop::sample::Index>(), 0..200_000usize), 8)) {
         let dir = tempfile::tempdir().unwrap();
         let path = written(dir.path(), &disk.pieces, &disk.source, disk.pieces.len());
-        compare_image(&mut Image::open(&path).unwrap(), &disk.pieces, &disk.source, &Cancel::new()).unwrap();
+        compare(&path, &disk.pieces, &disk.source, &Cancel::new()).unwrap();
         let mut image = Image::open(&path).unwrap();
         prop_assert_eq!(image.size(), disk.bytes.len() as u64);
         for (at, len) in cuts {
@@ -75,8 +79,7 @@ fn images_of_qemu_are_read() {
             args.extend(compress.iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>));
             args.extend([&raw as &dyn AsRef<std::ffi::OsStr>, &path]);
             testing::run("qemu-img", &args);
-            compare_image(&mut Image::open(&path).unwrap(), &pieces, &source, &Cancel::new())
-                .unwrap_or_else(|e| panic!("{options} {compress:?}: {e}"));
+            compare(&path, &pieces, &source, &Cancel::new()).unwrap_or_else(|e| panic!("{options} {compress:?}: {e}"));
         }
     }
 }
@@ -94,18 +97,16 @@ fn the_first_byte_that_differs_is_named() {
         changed[bytes.len() - 1] ^= 0x20;
         std::fs::write(&raw, changed).unwrap();
         testing::run("qemu-img", &[&"convert", &"-c", &"-f", &"raw", &"-O", &"qcow2", &raw, &path]);
-        let error = compare_image(&mut Image::open(&path).unwrap(), &pieces, &source, &Cancel::new()).unwrap_err();
+        let error = compare(&path, &pieces, &source, &Cancel::new()).unwrap_err();
         assert_eq!(error.class(), Class::Integrity);
         assert!(error.message().ends_with(&format!("at byte {at}")), "{error}");
     }
     // An image without any data.
     let path = written(dir.path(), &Pieces::new(10 << 20, vec![]), &source, 10 << 20);
-    let error = compare_image(&mut Image::open(&path).unwrap(), &pieces, &source, &Cancel::new()).unwrap_err();
+    let error = compare(&path, &pieces, &source, &Cancel::new()).unwrap_err();
     assert!(error.message().ends_with("at byte 4096"), "{error}");
     let path = written(dir.path(), &Pieces::new(512, vec![]), &source, 512);
-    assert!(
-        compare_image(&mut Image::open(&path).unwrap(), &pieces, &source, &Cancel::new()).unwrap_err().message().ends_with("is too small")
-    );
+    assert!(compare(&path, &pieces, &source, &Cancel::new()).unwrap_err().message().ends_with("is too small"));
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn a_damaged_image_is_an_error_and_no_panic() {
     let path = dir.path().join("bad.qcow2");
     let verdict = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        compare_image(&mut Image::open(&path).unwrap(), &pieces, &source, &Cancel::new())
+        compare(&path, &pieces, &source, &Cancel::new())
     };
     verdict(&good).unwrap();
     // Cut anywhere: the header needs its tables, which come last.
@@ -132,11 +133,11 @@ fn a_damaged_image_is_an_error_and_no_panic() {
     let mut refused = 0;
     for (place, bit) in places.into_iter().flat_map(|place| (0..8).map(move |bit| (place, bit))) {
         file.write_all_at(&[good[place] ^ 1 << bit], place as u64).unwrap();
-        refused += u32::from(compare_image(&mut Image::open(&path).unwrap(), &pieces, &source, &Cancel::new()).is_err());
+        refused += u32::from(compare(&path, &pieces, &source, &Cancel::new()).is_err());
         file.write_all_at(&[good[place]], place as u64).unwrap();
     }
     assert!(refused > 600, "only {refused} of 1,664 damages were noticed");
-    compare_image(&mut Image::open(&path).unwrap(), &pieces, &source, &Cancel::new()).unwrap();
+    compare(&path, &pieces, &source, &Cancel::new()).unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The script, run by dash with a kubectl that records its calls.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -280,9 +281,11 @@ fn it_starts_over_where_it_was_ended() {
     let root = Root::new(ALL);
     for (file, seen) in [("readyz", "get --raw"), ("refuse-coredns", "apply")] {
         root.put(file, "1000000", 0o644);
-        let mut child = root.command().stderr(Stdio::null()).spawn().unwrap();
+        let mut child = root.command().process_group(0).stderr(Stdio::piped()).spawn().unwrap();
         wait_for(|| root.read("log").matches(seen).count() > 4);
-        child.kill().unwrap();
+        // The script's kubectl too, which would write its countdown after the file is gone; a pipe ends with its last writer.
+        rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL).unwrap();
+        std::io::copy(child.stderr.as_mut().unwrap(), &mut std::io::sink()).unwrap();
         child.wait().unwrap();
         assert!(!root.stamped());
         std::fs::remove_file(root.path().join(file)).unwrap();
