@@ -36,9 +36,11 @@ begin() {
   rm -rf "$work/native/$name"
   mkdir -p "$work/native/$name/images"
   cd "$work/native/$name" || exit 1
-  cp -l "$work"/images/*.qcow2 images/
-  for image in "$work"/images-1.35/*.qcow2; do
-    [ ! -e "$image" ] || cp -l "$image" "images/$(basename "$image" .qcow2)-1-35.qcow2"
+  local folder image
+  for folder in images images-1.35; do
+    for image in "$work/$folder"/*.qcow2; do
+      [ ! -e "$image" ] || cp -l "$image" "images/$(basename "$image" .qcow2)$(sed 's/^images//; s/\./-/' <<<"$folder").qcow2"
+    done
   done
   (cd "$root/tests/kubernetes/native" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$work/native/$name/bin/native" .)
   script=${script:-$root/tests/acceptance/$(basename "$0")}
