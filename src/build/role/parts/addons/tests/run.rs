@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::common::testing::{put, run};
@@ -227,17 +227,45 @@ fn kubectl_starts_only_when_the_api_server_listens() {
     assert_eq!(asked[4], "get --raw /readyz");
 }
 
+/// The running script. It and its kubectl end with the test, also with one that fails.
+struct Script(Child);
+
+impl Script {
+    fn start(command: &mut Command) -> Self {
+        Script(command.process_group(0).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn runs(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    /// Ends the script, and waits for its kubectl, which would write its countdown later: the pipe ends with its last writer.
+    fn kill(&mut self) {
+        rustix::process::kill_process_group(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::KILL).unwrap();
+        std::io::copy(self.0.stderr.as_mut().unwrap(), &mut std::io::sink()).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        if self.runs() {
+            self.kill();
+        }
+    }
+}
+
 /// A pod that starts before its preloaded image would pull it from a registry. Rights need no image.
 #[test]
 fn add_ons_with_pods_wait_for_the_preloaded_images() {
     let root = Root::new(ALL);
     std::fs::remove_file(root.path().join("run/kbake-images/done")).unwrap();
-    let mut child = root.command().env("KBAKE_PAUSES", "0.1").stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Script::start(root.command().env("KBAKE_PAUSES", "0.1"));
     wait_for(|| root.read("log").contains("/rbac\n"));
     std::thread::sleep(Duration::from_millis(300));
-    assert!(!root.read("log").contains("coredns") && child.try_wait().unwrap().is_none());
+    assert!(!root.read("log").contains("coredns") && child.runs());
     root.put("run/kbake-images/done", "", 0o644);
-    assert!(child.wait().unwrap().success());
+    assert!(child.0.wait().unwrap().success());
     assert_eq!(root.applied(), [ADMINS, RBAC, COREDNS, METALLB, POOL]);
 
     // They do not wait forever.
@@ -263,14 +291,14 @@ fn late_nodes_are_labelled_when_they_come() {
     let root = Root::new(ALL);
     // One name is the beginning of the other.
     root.put("nodes", "node/control0\nnode/worker10\n", 0o644);
-    let mut child = root.command().stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Script::start(&mut root.command());
     let labelled = || root.read("log").lines().filter(|line| line.starts_with("label")).count();
     wait_for(|| labelled() == 2);
     std::thread::sleep(Duration::from_millis(100));
     let all = || root.path().join("var/lib/kbake/labels.stamp").exists();
-    assert!(labelled() == 2 && !all() && child.try_wait().unwrap().is_none());
+    assert!(labelled() == 2 && !all() && child.runs());
     root.put("nodes", "node/control0\nnode/worker10\nnode/worker0\n", 0o644);
-    assert!(child.wait().unwrap().success());
+    assert!(child.0.wait().unwrap().success());
     assert_eq!(labelled(), 3, "each once: {}", root.read("log"));
     assert!(all() && root.stamped());
 }
@@ -281,12 +309,9 @@ fn it_starts_over_where_it_was_ended() {
     let root = Root::new(ALL);
     for (file, seen) in [("readyz", "get --raw"), ("refuse-coredns", "apply")] {
         root.put(file, "1000000", 0o644);
-        let mut child = root.command().process_group(0).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = Script::start(&mut root.command());
         wait_for(|| root.read("log").matches(seen).count() > 4);
-        // The script's kubectl too, which would write its countdown after the file is gone; a pipe ends with its last writer.
-        rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL).unwrap();
-        std::io::copy(child.stderr.as_mut().unwrap(), &mut std::io::sink()).unwrap();
-        child.wait().unwrap();
+        child.kill();
         assert!(!root.stamped());
         std::fs::remove_file(root.path().join(file)).unwrap();
         root.asked();
