@@ -8,6 +8,7 @@
 
 // Tests may look at the host; what they test may not.
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_macros, clippy::disallowed_types))]
+
 mod build;
 mod cli;
 mod cluster;
