@@ -185,7 +185,7 @@ quiet_nodes() {
     found=$(native exec "$node" sh -c 'cat /run/kbake-native/log/kubelet.service /run/kbake-native/log/containerd.service \
       /run/kbake-native/log/kube-proxy.service /var/log/pods/kube-system_kube-*/*/*.log 2>/dev/null' |
       grep -iE 'unknown field|unknown flag|lenient decoding|deprecated|strict decoding' |
-      grep -viE 'cgroup ?v1' | head -n 5 || true) # the host's own
+      grep -viE 'cgroup ?v1|deprecated\.daemonset\.template\.generation' | head -n 5 || true) # the host's own, and an annotation's name
     [ -z "$found" ] || die "$node: $found"
   done
   say "no unit has failed on $*, no component complains of its configuration"
