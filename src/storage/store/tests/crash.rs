@@ -40,7 +40,9 @@ fn key() -> Sha256 {
 
 /// The invariants for a process that starts at any moment.
 fn check(dir: &Path, when: &str) {
-    let store = open(&dir.join("store"));
+    // A process that another test forks holds this one's locks until it starts its program: the store cleans up when nobody holds them.
+    let left = |store: &Store| names(&store.tmp()).iter().any(|name| !name.starts_with(PARTIAL));
+    let store = (0..100).map(|_| open(&dir.join("store"))).find(|store| !left(store)).unwrap_or_else(|| open(&dir.join("store")));
     for name in names(&store.root().join("blobs/sha256")) {
         let path = store.path(&name.parse().unwrap());
         assert_eq!(Sha256::of(fs::read(&path).unwrap()).to_string(), name, "{when}");
