@@ -191,9 +191,12 @@ fn builds(project: &Project, releases: &Releases) -> String {
     assert_eq!(asked.iter().filter(|request| request.path.contains("etcd-v3.6.8-linux-amd64.tar.gz?sig=")).count(), 1, "{asked:?}");
     assert!(asked.iter().all(|request| !request.path.contains("arm64")), "{asked:?}");
 
+    let bill = || project.ok(&["sbom", "node", "--contents"])[0].clone();
+    let fetched = bill();
     let mark = releases.mark();
     let [built, said] = project.ok(&["build", "node", "--offline"]);
     println!("{said}");
+    assert!(fetched.contains("\"pkg:pypi/") && fetched == bill(), "one text, whether the image is built or its inputs are only fetched");
     // The worker's base is taken as it is, and nothing is absent here.
     assert!(!said.contains("reading the tree") && !said.contains("Debian 12 has no kubelet"), "{said}");
     assert_eq!(releases.mark(), mark, "offline");
