@@ -114,6 +114,11 @@ pub mod oci {
     };
 }
 
+/// Known vulnerabilities.
+pub mod advisories {
+    pub use crate::spec::advisories::fuzz;
+}
+
 /// Projects: recipes, sources, lockfiles, plans.
 pub mod project {
     pub use crate::spec::compatibility::Table;

@@ -29,5 +29,5 @@ pub use transfer::bundle::{Description, verify_bundle};
 pub(crate) use transfer::import::{ImageTrust, ImportedRole, Importing};
 pub(crate) use upkeep::check::{Checked, difference_line};
 pub(crate) use upkeep::findings::{Damage, Findings, State};
-pub(crate) use upkeep::roots::owner;
+pub(crate) use upkeep::roots::{owner, record_advisories};
 pub(crate) use upkeep::verify::Wanted;

@@ -104,6 +104,7 @@ impl Session<'_> {
 
     /// The lockfile of the channel from the command line, or all.
     fn wanted(&self, mut texts: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        texts.remove(project::ADVISORIES_LOCK);
         if let Some(channel) = &self.global.channel {
             texts.retain(|name, _| *name == project::lock_name(channel));
         }

@@ -121,7 +121,7 @@ fn leaf_of<'a, 'w>(root: &'a Command, words: &mut Peekable<impl Iterator<Item = 
 /// True if a global option matters to this command.
 fn concerns(path: &[&str], option: &str) -> bool {
     let (project, channel, store) = match path {
-        ["build" | "fetch" | "tree" | "sbom" | "why" | "lock", ..] | ["bundle", "create"] => (true, true, true),
+        ["build" | "fetch" | "tree" | "sbom" | "cve" | "why" | "lock", ..] | ["bundle", "create"] => (true, true, true),
         ["plan" | "roles" | "diff" | "cluster", ..] => (true, true, false),
         ["verify", ..] | ["bundle", "import"] => (true, true, true),
         ["gc" | "store", ..] | ["bundle", ..] => (false, false, true),

@@ -14,6 +14,7 @@ mod cluster_files;
 mod colours;
 mod config;
 mod contents;
+mod cve;
 mod data;
 mod diff;
 mod disk;
@@ -146,6 +147,7 @@ fn run(cli: &Cli, shell: &Shell, cancel: &Cancel) -> Result<()> {
         Command::Plan { role, key } => session.plan(role, *key),
         Command::Tree { role, plain, sources } => session.tree(role, *plain, sources),
         Command::Sbom { role, contents, format } => session.sbom(role, *contents, *format),
+        Command::Cve(args) => session.cve(args),
         Command::Why { role } => session.why(role),
         Command::Diff(args) => session.diff(args),
         Command::Audit(args) => session.audit(args),

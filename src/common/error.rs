@@ -21,6 +21,8 @@ pub enum Class {
     Integrity,
     /// The disk or the quota is full, or a file exceeds the size limit.
     NoSpace,
+    /// An image has vulnerabilities that the caller does not accept.
+    Vulnerable,
     /// Stopped by a signal.
     Interrupted,
     /// A bug in kbake or in a locked tool, worth reporting.
@@ -36,6 +38,7 @@ impl Class {
             Class::Network => 3,
             Class::Integrity => 4,
             Class::NoSpace => 5,
+            Class::Vulnerable => 6,
             Class::Internal => 70,
             Class::Interrupted => 130,
         }
@@ -49,6 +52,7 @@ impl Class {
             Class::Network => "network",
             Class::Integrity => "integrity",
             Class::NoSpace => "no-space",
+            Class::Vulnerable => "vulnerable",
             Class::Internal => "internal",
             Class::Interrupted => "interrupted",
         }

@@ -66,6 +66,8 @@ fn a_schema_knows_the_keys_that_the_reader_knows() {
             ],
         ),
         ("compatibility", &[("src/spec/compatibility/table.rs", "only(&[")]),
+        ("advisories", &[("src/spec/advisories/sources.rs", "only(&[")]),
+        ("vex", &[("src/spec/advisories/vex.rs", "only(&[")]),
     ] {
         let mut known = BTreeSet::new();
         properties(&serde_json::from_str(&read(&format!("recipes/schemas/{schema}.json"))).unwrap(), &mut known);
@@ -109,7 +111,11 @@ fn every_shipped_file_is_as_its_schema_says() {
     let document = tempfile::tempdir().unwrap();
     let example = document.path().join("cluster.toml").display().to_string();
     fs::write(&example, read("docs/cluster.md").split("```toml\n").nth(1).unwrap().split("```").next().unwrap()).unwrap();
+    let statements = document.path().join("vex.toml").display().to_string();
+    fs::write(&statements, read("docs/cve.md").split("```toml\n").nth(1).unwrap().split("```").next().unwrap()).unwrap();
     for (schema, files) in [
+        ("advisories", vec![format!("{ROOT}/recipes/advisories.toml")]),
+        ("vex", vec![statements]),
         ("cluster", [shipped("recipes/clusters"), vec![example]].concat()),
         ("recipe", recipes),
         ("sources", shipped("recipes/sources")),

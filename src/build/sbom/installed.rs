@@ -24,6 +24,8 @@ pub struct Installed<'a> {
     pub source: &'a str,
     /// The system, from the image's os-release: `debian`.
     pub system: Option<&'a str>,
-    /// Its release: `bookworm`.
+    /// The system with its release: `debian-12`.
     pub distro: Option<String>,
+    /// The release's code name: `bookworm`.
+    pub codename: Option<&'a str>,
 }

@@ -3,6 +3,7 @@
 use super::installed::{Installed, Manager};
 use super::purl;
 use crate::common::value::{ArtifactName, Digest, Reference, Sha256, TreePath};
+use crate::spec::advisories::{source_name, source_version, tracked};
 use crate::spec::lock::{ArtifactSource, Entry, LockedArtifact, Verified};
 use crate::spec::plan::{BuiltImage, PulledImage};
 
@@ -50,16 +51,34 @@ pub struct Item {
     pub made_of: Option<Vec<String>>,
     /// The ids of the items found in it; sorted.
     pub contains: Vec<String>,
+    /// The kind of advisories that name it, for items inside others.
+    pub advised: Option<Advised>,
+}
+
+/// The kind of advisories that name an item inside another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advised {
+    /// Those on Go modules.
+    Module,
+    /// Debian's, by source package and release.
+    Debian {
+        /// The source package.
+        source: String,
+        /// The release by its code name, if the image names it.
+        release: Option<String>,
+    },
 }
 
 impl Item {
-    /// A package that is installed, or read during the build.
-    pub fn package(package: &Entry, suite: &str) -> Self {
+    /// A package that is installed, or read during the build, in the system `distro`.
+    pub fn package(package: &Entry, distro: &str) -> Self {
         let Entry { name, version, arch, source, sha256, verified, .. } = package;
-        // The archive keeps everything that is built of one source in one folder, which is named after it.
-        let built_from = source.folder().rsplit('/').next().unwrap_or_default();
+        let built_from = source_name(package);
+        // Advisories name the source that a signed one is made from.
+        let (tracked, tracked_version) = tracked(built_from, &source_version(package), version);
+        let upstream = purl::upstream(name.as_str(), version.as_str(), &tracked, tracked_version.as_str());
         Item {
-            purl: Some(purl::deb(name.as_str(), version.as_str(), &arch.to_string(), suite, built_from)),
+            purl: Some(purl::deb(name.as_str(), version.as_str(), &arch.to_string(), distro, upstream.as_deref())),
             digest: Some(Digest::Sha256(*sha256)),
             facts: vec![("pool", source.to_string()), ("source-package", built_from.to_owned()), ("verified", verified.to_string())],
             ..Item::bare(Kind::Package, package_id(package), name.as_str(), Some(version.as_str()))
@@ -122,6 +141,7 @@ impl Item {
         Item {
             purl: Some(purl::golang(path, version)),
             facts: sum.map(|sum| ("go-sum", sum.to_owned())).into_iter().collect(),
+            advised: Some(Advised::Module),
             ..Item::bare(Kind::Inner, id, path, version)
         }
     }
@@ -133,7 +153,8 @@ impl Item {
 
     /// A package that is installed in the container image with the id `container`.
     pub fn installed(container: &str, package: &Installed) -> Self {
-        let Installed { manager, name, version, arch, source, .. } = package;
+        let Installed { manager, name, version, arch, source, system, codename, .. } = package;
+        let is_debian = *manager == Manager::Dpkg && system.is_none_or(|system| system == "debian");
         let manager = match manager {
             Manager::Dpkg => "deb",
             Manager::Apk => "apk",
@@ -141,6 +162,7 @@ impl Item {
         Item {
             purl: Some(purl::installed(package)),
             facts: vec![("source-package", (*source).to_owned())],
+            advised: is_debian.then(|| Advised::Debian { source: (*source).to_owned(), release: codename.map(str::to_owned) }),
             ..Item::bare(Kind::Inner, format!("{container}/{manager}:{name}:{arch}"), name, Some(version))
         }
     }
@@ -180,6 +202,7 @@ impl Item {
             places: Vec::new(),
             made_of: None,
             contains: Vec::new(),
+            advised: None,
         }
     }
 }

@@ -13,11 +13,12 @@ mod spdx;
 mod tests;
 
 pub(crate) use installed::{Installed, Manager};
-pub(crate) use item::{Item, Kind, artifact_id, container_id, file_id, package_id};
+pub(crate) use item::{Advised, Item, Kind, artifact_id, container_id, file_id, package_id};
 
 use std::collections::BTreeSet;
 
 use crate::common::value::{Arch, Epoch, RoleName, Sha256, Uuid, derived_uuid};
+use crate::spec::lock::Entry;
 
 /// The program that writes the bill, and its version.
 const TOOL: (&str, &str) = ("kbake", env!("CARGO_PKG_VERSION"));
@@ -73,11 +74,20 @@ impl Bill {
     }
 }
 
-/// The Debian release, from the package that every Debian system has: `12.4+deb12u15` → `12`.
+/// The Debian release of these items.
 fn release(items: &[Item]) -> Option<&str> {
-    let base = items.iter().find(|item| item.kind == Kind::Package && item.name == "base-files")?;
-    let number = base.version.as_deref()?.split('.').next()?;
-    number.bytes().all(|b| b.is_ascii_digit()).then_some(number)
+    number(items.iter().find(|item| item.kind == Kind::Package && item.name == "base-files")?.version.as_deref()?)
+}
+
+/// The Debian release by its number, from the version of the package that every Debian system has: `12.4+deb12u15` → `12`.
+fn number(base_files: &str) -> Option<&str> {
+    base_files.split('.').next().filter(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The system that these packages form, as scanners name it: `debian-12`. The suite, where that is not known.
+pub(crate) fn distro(packages: &[Entry], suite: &str) -> String {
+    let base = packages.iter().find(|package| package.name.as_str() == "base-files");
+    base.and_then(|base| number(base.version.as_str())).map_or_else(|| suite.to_owned(), |number| format!("debian-{number}"))
 }
 
 /// The document's id, derived from its text: another text has another id.

@@ -5,18 +5,28 @@ use std::fmt::Write as _;
 use super::installed::{Installed, Manager};
 use crate::common::value::{Digest, Reference, Sha256};
 
-/// A Debian package. `source` is the package that it is built from, which Debian's advisories name.
-pub(super) fn deb(name: &str, version: &str, arch: &str, suite: &str, source: &str) -> String {
-    let mut url = format!("pkg:deb/debian/{}@{}?arch={arch}&distro={}", encode(name), encode(version), encode(suite));
-    if source != name {
-        let _ = write!(url, "&upstream={}", encode(source));
+/// A Debian package in the system `distro`, `debian-13`: scanners find the release by it. `upstream` is [`upstream`]'s answer.
+pub(super) fn deb(name: &str, version: &str, arch: &str, distro: &str, upstream: Option<&str>) -> String {
+    let mut url = format!("pkg:deb/debian/{}@{}?arch={arch}&distro={}", encode(name), encode(version), encode(distro));
+    if let Some(upstream) = upstream {
+        let _ = write!(url, "&upstream={}", encode(upstream));
     }
     url
 }
 
+/// The source package that a package is built from, which Debian's advisories name, as far as it differs: `SOURCE` or
+/// `SOURCE@VERSION`.
+pub(super) fn upstream(name: &str, version: &str, source: &str, source_version: &str) -> Option<String> {
+    match (source == name, source_version == version) {
+        (true, true) => None,
+        (false, true) => Some(source.to_owned()),
+        (_, false) => Some(format!("{source}@{source_version}")),
+    }
+}
+
 /// A package that is installed in a container image, of the system that the image names.
 pub(super) fn installed(package: &Installed) -> String {
-    let Installed { manager, name, version, arch, source, system, distro } = package;
+    let Installed { manager, name, version, arch, source, system, distro, .. } = package;
     let (kind, usual) = match manager {
         Manager::Dpkg => ("deb", "debian"),
         Manager::Apk => ("apk", "alpine"),
@@ -109,16 +119,29 @@ mod tests {
     #[test]
     fn names_are_encoded_as_the_specification_says() {
         assert_eq!(
-            deb("libstdc++6", "12.2.0-14+deb12u1", "amd64", "bookworm", "gcc-12"),
-            "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64&distro=bookworm&upstream=gcc-12"
+            deb("libstdc++6", "12.2.0-14+deb12u1", "amd64", "debian-12", Some("gcc-12")),
+            "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64&distro=debian-12&upstream=gcc-12"
         );
-        assert_eq!(deb("curl", "1:7~rc-1", "all", "sid", "curl"), "pkg:deb/debian/curl@1:7~rc-1?arch=all&distro=sid");
+        assert_eq!(deb("curl", "1:7~rc-1", "all", "sid", None), "pkg:deb/debian/curl@1:7~rc-1?arch=all&distro=sid");
+        assert_eq!(
+            deb("dmsetup", "2:1.02.185-2", "amd64", "debian-12", Some("lvm2@2.03.16-2")),
+            "pkg:deb/debian/dmsetup@2:1.02.185-2?arch=amd64&distro=debian-12&upstream=lvm2%402.03.16-2",
+            "as Syft writes it"
+        );
         let reference = "registry.k8s.io/coredns/coredns:v1.14.2".parse().unwrap();
         let digest = Sha256::of("a");
         assert_eq!(
             oci(&reference, &digest, "amd64"),
             format!("pkg:oci/coredns@sha256:{digest}?arch=amd64&repository_url=registry.k8s.io%2Fcoredns%2Fcoredns&tag=v1.14.2")
         );
+    }
+
+    #[test]
+    fn a_source_is_named_where_it_differs() {
+        assert_eq!(upstream("curl", "7-1", "curl", "7-1"), None);
+        assert_eq!(upstream("libcurl4", "7-1", "curl", "7-1"), Some("curl".to_owned()));
+        assert_eq!(upstream("curl", "7-1+b1", "curl", "7-1"), Some("curl@7-1".to_owned()));
+        assert_eq!(upstream("dmsetup", "2:1-2", "lvm2", "2-2"), Some("lvm2@2-2".to_owned()));
     }
 
     #[test]
@@ -143,6 +166,7 @@ mod tests {
             source: "busybox",
             system: None,
             distro: Some("alpine-3.20.3".to_owned()),
+            codename: None,
         };
         assert_eq!(installed(&package), "pkg:apk/alpine/ssl_client@1.36.1-r29?arch=x86_64&distro=alpine-3.20.3&upstream=busybox");
         (package.manager, package.system, package.distro, package.source) = (Manager::Dpkg, Some("ubuntu"), None, "ssl_client");

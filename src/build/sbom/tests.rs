@@ -24,7 +24,7 @@ fn package(name: &str, version: &str, arch: &str, pool: &str) -> Item {
         verified: format!("openpgp:{}", "A".repeat(40)).parse().unwrap(),
         sets: [SetName::Base].into(),
     };
-    Item::package(&entry, "bookworm")
+    Item::package(&entry, "debian-12")
 }
 
 fn artifact(name: &str, version: Option<&str>, source: ArtifactSource, digest: Digest, verified: &str) -> Item {
@@ -51,6 +51,7 @@ fn inner(container: &str) -> [Item; 4] {
         source: "busybox",
         system: Some("alpine"),
         distro: Some("alpine-3.20.3".to_owned()),
+        codename: None,
     };
     let mut replaced = Item::go_module("k8s.io/api", None, None);
     replaced.facts.push(("built-from", "a folder of the program's sources".to_owned()));
@@ -228,4 +229,36 @@ fn the_release_is_read_only_where_it_is_said() {
     assert_eq!(of("13").as_deref(), Some("13"));
     assert_eq!(of("1:12.4"), None);
     assert_eq!(release(&[]), None);
+}
+
+/// What Grype and Trivy match a package by: the system with its number, and the source with its own version.
+#[test]
+fn scanners_find_a_package_s_system_and_source() {
+    let purl = |name: &str, version: &str, pool: &str| package(name, version, "amd64", pool).purl.unwrap();
+    assert_eq!(
+        purl("linux-image-6.1.0-50-cloud-amd64", "6.1.176-1", "pool/main/l/linux-signed-amd64/linux-image_6.1.176-1_amd64.deb"),
+        "pkg:deb/debian/linux-image-6.1.0-50-cloud-amd64@6.1.176-1?arch=amd64&distro=debian-12&upstream=linux",
+        "Debian's tracker names no signed source"
+    );
+    assert_eq!(
+        purl("libc-bin", "2.36-9+b1", "pool/main/g/glibc/libc-bin_2.36-9+b1_amd64.deb"),
+        "pkg:deb/debian/libc-bin@2.36-9%2Bb1?arch=amd64&distro=debian-12&upstream=glibc%402.36-9"
+    );
+}
+
+#[test]
+fn the_system_of_packages_is_named_by_its_number() {
+    let entry = |version: &str| Entry {
+        name: "base-files".parse().unwrap(),
+        version: version.parse().unwrap(),
+        arch: "amd64".parse().unwrap(),
+        source: "pool/main/b/base-files/base-files_1_amd64.deb".parse().unwrap(),
+        size: 1,
+        sha256: Sha256::of("base-files"),
+        verified: format!("openpgp:{}", "A".repeat(40)).parse().unwrap(),
+        sets: [SetName::Base].into(),
+    };
+    assert_eq!(distro(&[entry("13.8+deb13u1")], "trixie"), "debian-13");
+    assert_eq!(distro(&[entry("x")], "noble"), "noble");
+    assert_eq!(distro(&[], "trixie"), "trixie");
 }

@@ -8,7 +8,7 @@ use crate::common::error::{Error, Result};
 use crate::common::fsx;
 use crate::common::value::{RoleName, Sha256};
 use crate::spec::project::Project;
-use crate::storage::store::{Blob, COMPOSED, Generation, History, Owner, Root};
+use crate::storage::store::{Blob, COMPOSED, Generation, History, Owner, Root, Store};
 
 /// The owner of a build of a project's role. Relative paths are below `current`.
 pub(crate) fn owner(project: &Project, current: &Path, channel: &str, role: &RoleName) -> Owner {
@@ -21,6 +21,24 @@ pub(crate) fn owner(project: &Project, current: &Path, channel: &str, role: &Rol
         Project::Shipped => None,
     };
     Owner { project, channel: channel.to_owned(), role: role.clone() }
+}
+
+/// Records pinned advisories, so that garbage collection keeps them as long as the project has its pins. `pins` is the text of
+/// the project's file.
+pub(crate) fn record_advisories(
+    store: &Store,
+    project: &Project,
+    current: &Path,
+    pins: &str,
+    blobs: impl Iterator<Item = Sha256>,
+) -> Result<()> {
+    // The name of the lockfile without its extension decides how long a root lives.
+    const NAME: &str = "advisories";
+    let role = NAME.parse().map_err(|why: String| Error::internal(why))?;
+    let history = History { plan: store.insert(pins.as_bytes())?, causes: None };
+    let owner = owner(project, current, NAME, &role);
+    let current = Generation { history, actions: Default::default(), inputs: blobs.collect() };
+    store.put_root(&Root { owner, current, previous: None, outputs: Default::default() })
 }
 
 impl Bake<'_> {

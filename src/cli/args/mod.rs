@@ -3,6 +3,7 @@
 mod build;
 mod bundle;
 mod cluster;
+mod cve;
 mod image;
 mod lock;
 mod pki;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use build::{Build, Fetch};
 pub(super) use bundle::{Bundle, BundleCreate, BundleFiles, BundleImport, BundleVerify};
 pub(super) use cluster::{Accel, Cluster, Disk, Images, Machine, Net, Nodes, Qemu, Secrets, Seed, SeedFormat};
+pub(super) use cve::{Cve, CveFormat, FailOn};
 pub(super) use image::{Audit, Diff};
 pub(super) use lock::Lock;
 pub(super) use pki::{Admin, Kubeconfig, Pki};
@@ -95,6 +97,8 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t = BillFormat::Cyclonedx)]
         format: BillFormat,
     },
+    /// List the known vulnerabilities of roles' packages and Go programs
+    Cve(Cve),
     /// Explain why a role must be rebuilt, or was rebuilt the last time, by lines of recipes and lockfile
     Why {
         /// Role with a recipe in recipes/roles/

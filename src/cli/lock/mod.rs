@@ -17,7 +17,7 @@ use super::config::web_options;
 use super::environment::apt_host;
 use super::{Session, current_folder};
 use crate::build;
-use crate::common::error::{Error, Result};
+use crate::common::error::{Class, Error, Result};
 use crate::common::fsx;
 use crate::common::report::{Item, ItemKind, Outcome, Report as _};
 use crate::common::value::{ArtifactName, Digest, Sha256};
@@ -82,9 +82,25 @@ impl Session<'_> {
         for line in changes.iter().map(ToString::to_string).chain(shown.iter().map(ToString::to_string)) {
             self.shell.data(&format!("{line}\n"))?;
         }
+        self.tell_fixed(&project, channel.lock.as_ref(), &lock)?;
         self.tell_own(&request, &choices, &lock);
         self.tell_pins(channel.lock.as_ref(), &lock);
         self.write_lock(&project, folder, &name, &lock)
+    }
+
+    /// Prints the vulnerabilities that the new lock fixes, if pinned advisories are in the store.
+    fn tell_fixed(&self, project: &Project, old: Option<&Lock>, new: &Lock) -> Result<()> {
+        let Some(old) = old.filter(|old| *old != new && project.text(project::ADVISORIES_LOCK).is_ok_and(|pins| pins.is_some())) else {
+            return Ok(());
+        };
+        match self.fixed_by(project, &self.store()?, old, new) {
+            Ok(all) => all.iter().try_for_each(|fixed| self.shell.data(&format!("{fixed}\n"))),
+            Err(error) if error.class() == Class::User => {
+                self.shell.notice(&format!("note: the fixed vulnerabilities are not known: {}", error.message()));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Reports artifacts that are set or unset together with a named one.

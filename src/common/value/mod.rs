@@ -4,6 +4,7 @@
 mod artifact;
 mod calendar;
 mod cancel;
+mod deb_version;
 mod debian;
 mod digest;
 mod guid;

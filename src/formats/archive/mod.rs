@@ -1,4 +1,4 @@
-//! Readers of archives as trees: `ar`, `.deb` and tar, uncompressed or compressed with gzip, xz or zstd.
+//! Readers of archives as trees: `ar`, `.deb` and tar, uncompressed or compressed with gzip, xz or zstd; and of zip, file by file.
 //!
 //! Nothing is ever unpacked to disk: an archive becomes a [`Tree`](crate::common::tree::Tree), and the bytes of its
 //! files go to a [`Sink`]. Archives are untrusted: everything that two readers could interpret differently is refused,
@@ -12,6 +12,7 @@ pub(crate) mod deb;
 mod policy;
 mod sink;
 pub(crate) mod tar;
+pub(crate) mod zip;
 
 pub use policy::{Duplicates, Limits, Parents, Policy, Verdict};
 pub use sink::{Memory, Sink, discard};

@@ -114,6 +114,9 @@ const FIRST_CLUSTER: &str = "recipes/clusters/lab.toml";
 /// The compatibility table; a project may lack it.
 const COMPATIBILITY: &str = "recipes/compatibility.toml";
 
+/// The lockfile of advisories, which belongs to no channel.
+pub(crate) const ADVISORIES_LOCK: &str = "lockfiles/advisories.lock";
+
 /// The size above which files are not held in memory, in bytes: units and configuration are below, programs and disks above.
 const HELD_MAX: u64 = 1 << 20;
 
@@ -332,6 +335,10 @@ impl Project {
         };
         // The name becomes part of a path.
         let named: ChannelName = name.parse().map_err(|_| Error::user(format!("`{}` is not a channel name", name.escape_debug())))?;
+        if lock_name(named.as_str()) == ADVISORIES_LOCK {
+            return Err(Error::user(format!("a channel cannot be called `{named}`: {ADVISORIES_LOCK} has the pins of `kbake cve`"))
+                .hint(format!("give recipes/sources/{named}.toml and its `channel` another name")));
+        }
         let known = self.channels()?;
         if !known.contains(&named.to_string()) {
             return Err(Error::user(format!("unknown channel `{named}`"))

@@ -44,7 +44,7 @@ pub(crate) use login::Machine;
 pub use options::Options;
 pub(crate) use options::{Apt, AptAccess};
 pub use query::tag_digest;
-pub(crate) use query::{size, text};
+pub(crate) use query::{bytes, size, text};
 
 use crate::common::error::{Error, Result};
 use crate::common::value::{Cancel, Digest, Reference};

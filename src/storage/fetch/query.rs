@@ -21,6 +21,27 @@ pub(super) const MAX_MANIFEST: u64 = 4 << 20;
 /// # Errors
 /// [`Class::Network`]: no target delivered it, or `offline` is set; [`Class::Integrity`]: not UTF-8; [`Class::Interrupted`].
 pub(crate) fn text(url: &str, max: u64, options: &Options, cancel: &Cancel) -> Result<Option<String>> {
+    let Some((named, head, body)) = body(url, max, options, cancel)? else { return Ok(None) };
+    match String::from_utf8(body) {
+        Ok(text) => Ok(Some(text)),
+        Err(_) if head.packed.is_some() => Err(coded(&named, &head)),
+        Err(_) => Err(Error::integrity(format!("{named} is not UTF-8 text"))),
+    }
+}
+
+/// The bytes at `url`, at most `max`; none if every target says that they do not exist. [`Options::rewrites`] apply.
+///
+/// # Errors
+/// [`Class::Network`]: no target delivered them, or `offline` is set; [`Class::Interrupted`].
+pub(crate) fn bytes(url: &str, max: u64, options: &Options, cancel: &Cancel) -> Result<Option<Vec<u8>>> {
+    match body(url, max, options, cancel)? {
+        Some((named, head, _)) if head.packed.is_some() => Err(coded(&named, &head)),
+        found => Ok(found.map(|(_, _, body)| body)),
+    }
+}
+
+/// The name of the targets, the head and the body; none if every target says that there is none.
+fn body(url: &str, max: u64, options: &Options, cancel: &Cancel) -> Result<Option<(String, Head, Vec<u8>)>> {
     let options = &options.settled(!options.offline && source::is_rewritten(url, options))?;
     let targets = web_targets(url, options);
     let named = name(&targets);
@@ -28,18 +49,18 @@ pub(crate) fn text(url: &str, max: u64, options: &Options, cancel: &Cancel) -> R
         return Err(report::offline_question(&named));
     }
     match in_memory::get(&Web::new(options, cancel), targets, max)? {
-        Outcome::Body(head, body) => match String::from_utf8(body) {
-            Ok(text) => Ok(Some(text)),
-            Err(_) if head.packed.is_some() => {
-                Err(Error::new(Class::Network, format!("{named} came with a content coding, although `identity` was requested"))
-                    .detail(format!("Content-Encoding: {}", brief(&head.packed.unwrap_or_default()).escape_debug()))
-                    .hint("a proxy on the way may compress it: fix the proxy, or use a mirror: `--rewrite PREFIX=ADDRESS`"))
-            }
-            Err(_) => Err(Error::integrity(format!("{named} is not UTF-8 text"))),
-        },
+        Outcome::Body(head, body) => Ok(Some((named, head, body))),
         Outcome::Absent => Ok(None),
         Outcome::Failed(failed) => Err(report::unanswered(&named, &failed)),
     }
+}
+
+/// The error for a body with a content coding.
+fn coded(named: &str, head: &Head) -> Error {
+    let coding = head.packed.as_deref().unwrap_or_default();
+    Error::new(Class::Network, format!("{named} came with a content coding, although `identity` was requested"))
+        .detail(format!("Content-Encoding: {}", brief(coding).escape_debug()))
+        .hint("a proxy on the way may compress it: fix the proxy, or use a mirror: `--rewrite PREFIX=ADDRESS`")
 }
 
 /// The size in bytes of the file at `url` according to its server; none if the server does not say, or cannot be asked. The

@@ -452,6 +452,30 @@ pub fn checksums() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
+/// A zip archive with the stored file `a.json`, an empty list.
+fn zip() -> Vec<u8> {
+    let common = [&[0; 6][..], &[0; 4], &0x0d4c_bb29u32.to_le_bytes(), &2u32.to_le_bytes(), &2u32.to_le_bytes(), &[6, 0, 0, 0]].concat();
+    let local = [b"PK\x03\x04", &common[..], b"a.json[]"].concat();
+    let entry = [b"PK\x01\x02\x14\0", &common[..], &[0; 14], b"a.json"].concat();
+    let sizes = [entry.len() as u32, local.len() as u32].map(u32::to_le_bytes).concat();
+    [&local[..], &entry, b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &sizes, &[0; 2]].concat()
+}
+
+pub fn advisories() -> Vec<Vec<u8>> {
+    let tracker = r#"{"one": {"CVE-2026-1": {"releases": {"trixie": {"status": "resolved", "fixed_version": "1:1.0-1", "urgency": "low",
+        "nodsa": "x", "nodsa_reason": "postponed", "repositories": {"trixie": "1:1.0-1", "trixie-security": "1:1.0-2"}}}}}}"#;
+    let records = r#"[{"id": "GO-1", "aliases": ["CVE-2026-1"], "severity": [{"score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:L/A:N"}],
+        "affected": [{"package": {"ecosystem": "Go", "name": "a.test/two"}, "versions": ["v1.2.3"], "ranges": [{"type": "SEMVER",
+        "events": [{"introduced": "0"}, {"fixed": "1.2.4-rc.1"}, {"last_affected": "2.0.0"}]}]}]}]"#;
+    let pins = format!("format = 1\n\n[[advisories]]\nname = \"go\"\nsize = 1\nsha256 = \"{}\"\n", "0".repeat(64));
+    let vex = "[[statement]]\nvulnerability = \"CVE-2026-1\"\nproducts = [\"two\"]\nstatus = \"not_affected\"\njustification = \"component_not_present\"\n";
+    [
+        shared("recipes", &["advisories.toml"]),
+        vec![tracker.into(), records.into(), pins.into_bytes(), vex.into(), zip(), gzip(&[file(b"a.json", b"[]"), END.to_vec()].concat())],
+    ]
+    .concat()
+}
+
 pub fn tables() -> Vec<Vec<u8>> {
     [shared("recipes", &["compatibility.toml"]), shared("images", &["expected.toml"])].concat()
 }

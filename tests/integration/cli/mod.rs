@@ -1,6 +1,7 @@
 //! The commands as a person types them, with good and bad input. The only servers are on loopback.
 
 mod clusters;
+mod cve;
 mod derived_channel;
 mod disks;
 mod fetch;

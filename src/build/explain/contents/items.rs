@@ -13,6 +13,8 @@ use crate::spec::plan::PlannedKind;
 
 /// The name of Go's standard library in scanners.
 const LIBRARY: &str = "stdlib";
+/// The fact of a program that was built without modules.
+const NO_MODULES: &str = "packages without modules; the name is the main package's";
 /// The files that identify a system. The first is often a link to the second.
 const RELEASES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 
@@ -115,12 +117,17 @@ fn modules(program: &GoProgram) -> Vec<Item> {
     own.into_iter().chain(program.modules.iter().map(module)).chain(library).collect()
 }
 
+/// True for the item of a program that was built without modules.
+pub(in crate::build::explain) fn built_without_modules(item: &Item) -> bool {
+    item.facts.iter().any(|(_, value)| value == NO_MODULES)
+}
+
 /// A program that was built without modules: only its main package is known.
 fn unversioned(program: &GoProgram) -> Option<Item> {
     // Go's name for a main package given as files on the command line.
     let package = program.package.as_ref().filter(|path| program.main.is_none() && *path != "command-line-arguments")?;
     let mut item = Item::go_module(package, None, None);
-    item.facts.push(("built-from", "packages without modules; the name is the main package's".to_owned()));
+    item.facts.push(("built-from", NO_MODULES.to_owned()));
     Some(item)
 }
 
@@ -137,12 +144,12 @@ fn module(module: &GoModule) -> Item {
 fn installed(container: &str, package: &Installed, system: Option<&System>) -> Item {
     let id = system.and_then(|system| system.id.as_deref());
     let numbered = |system: &System| Some(format!("{}-{}", system.id.as_deref()?, system.version.as_deref()?));
-    // The lockfile's packages are named by their suite, so these are too.
-    let distro = system.and_then(|system| system.codename.clone().or_else(|| numbered(system)));
+    let codename = system.and_then(|system| system.codename.as_deref());
+    let distro = system.and_then(numbered).or_else(|| codename.map(str::to_owned));
     let manager = match package.manager {
         Manager::Dpkg => sbom::Manager::Dpkg,
         Manager::Apk => sbom::Manager::Apk,
     };
     let Installed { name, version, arch, source, .. } = package;
-    Item::installed(container, &sbom::Installed { manager, name, version, arch, source, system: id, distro })
+    Item::installed(container, &sbom::Installed { manager, name, version, arch, source, system: id, distro, codename })
 }

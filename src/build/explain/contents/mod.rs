@@ -7,12 +7,13 @@
 mod items;
 mod look;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+pub(super) use self::items::built_without_modules;
 use self::items::{Items, parent};
 use super::sbom;
 use crate::build::sbom::{Bill, container_id, file_id, package_id};
@@ -64,7 +65,12 @@ impl Bake<'_> {
     /// # Errors
     /// An input is not in the store, or is damaged.
     pub fn bill(&self, resolved: &Resolved) -> Result<Bill> {
-        self.require_inputs(resolved)?;
+        self.bill_for(resolved, "--contents", "run `kbake fetch` first, or omit --contents")
+    }
+
+    /// [`Bake::bill`] for a command that is called `reader` in the error for missing inputs, with its own `hint`.
+    pub(in crate::build) fn bill_for(&self, resolved: &Resolved, reader: &str, hint: &str) -> Result<Bill> {
+        self.require_inputs(resolved, reader, hint)?;
         let jobs = jobs(resolved);
         let look = |job: &Job| self.cancel.check().and_then(|()| look::look(self, job));
         let inside: Result<Vec<_>> = jobs.par_iter().map(look).collect();
@@ -76,7 +82,7 @@ impl Bake<'_> {
     }
 
     /// Fails unless the store has all inputs of an image.
-    fn require_inputs(&self, resolved: &Resolved) -> Result<()> {
+    fn require_inputs(&self, resolved: &Resolved, reader: &str, hint: &str) -> Result<()> {
         let inputs = self.inputs(resolved)?;
         let absent = inputs.iter().filter(|input| input.kind != InputKind::Tool && input.blob.is_none());
         let missing: Vec<String> = absent.map(|input| format!("{}  {}", input.name(), input.digest())).collect();
@@ -85,11 +91,11 @@ impl Bake<'_> {
         }
         let (count, role) = (missing.len(), resolved.plan.role());
         let verb = if count == 1 { "input of `{role}` is" } else { "inputs of `{role}` are" }.replace("{role}", role.as_str());
-        let error = Error::user(format!("{count} {verb} not in the store; --contents reads all of them"));
+        let error = Error::user(format!("{count} {verb} not in the store; {reader} reads all of them"));
         let more = count.saturating_sub(LISTED);
         let error = missing.into_iter().take(LISTED).fold(error, Error::detail);
         let error = if more > 0 { error.detail(format!("and {more} more")) } else { error };
-        Err(error.hint("run `kbake fetch` first, or omit --contents"))
+        Err(error.hint(hint))
     }
 }
 

@@ -103,6 +103,12 @@ fn bill_of(inputs: &BTreeMap<&'static str, Vec<Vec<u8>>>, fetched: &dyn Fn(&str,
     bake.bill(&resolved(inputs))
 }
 
+/// A role with an item of every kind, and its bill.
+pub(in crate::build::explain) fn whole_bill() -> (Resolved, Bill) {
+    let inputs = inputs();
+    (resolved(&inputs), bill_of(&inputs, &|_, _| true).unwrap())
+}
+
 #[test]
 fn a_bill_has_what_is_in_packages_artifacts_and_images() {
     let inputs = inputs();
@@ -147,7 +153,7 @@ fn a_bill_has_what_is_in_packages_artifacts_and_images() {
         ("Lib/v2@v2.1.0", "pkg:golang/shared.test/lib/v2@v2.1.0"),
         ("k8s.io/api", "pkg:golang/k8s.io/api"),
         ("4.4.0", "pkg:pypi/typing-extensions@4.4.0"),
-        ("deb:tzdata:all", "pkg:deb/debian/tzdata@2024a-0?arch=all&distro=bookworm"),
+        ("deb:tzdata:all", "pkg:deb/debian/tzdata@2024a-0?arch=all&distro=debian-12"),
     ] {
         assert_eq!(of(id).purl.as_deref(), Some(purl));
     }

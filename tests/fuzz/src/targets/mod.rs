@@ -17,7 +17,7 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "tar", run: archives::tar, seeds: seeds::tar },
     Target { name: "deb", run: archives::deb, seeds: seeds::deb },
     Target { name: "control", run: archives::control, seeds: seeds::control },
@@ -34,6 +34,7 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "sources", run: texts::sources, seeds: seeds::sources },
     Target { name: "cluster", run: texts::cluster, seeds: seeds::cluster },
     Target { name: "checksums", run: texts::checksums, seeds: seeds::checksums },
+    Target { name: "advisories", run: texts::advisories, seeds: seeds::advisories },
     Target { name: "tables", run: texts::tables, seeds: seeds::tables },
     Target { name: "tree", run: texts::tree, seeds: seeds::tree },
     Target { name: "store", run: texts::store, seeds: seeds::store },

@@ -84,6 +84,10 @@ pub fn checksums(bytes: &[u8]) {
     });
 }
 
+pub fn advisories(bytes: &[u8]) {
+    kbake::advisories::fuzz(bytes).iter().for_each(short);
+}
+
 pub fn tables(bytes: &[u8]) {
     text(bytes, |text| {
         if let Err(error) = Table::parse("compatibility.toml", text) {
