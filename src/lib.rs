@@ -25,7 +25,7 @@ pub use common::error::{Class, Error, Result};
 /// Values of the domain.
 pub mod value {
     pub use crate::common::value::{
-        Arch, Cancel, Digest, Epoch, Hasher, Hasher512, Reference, RoleName, Sha256, Sha512, TreePath, derived_uuid,
+        Arch, Cancel, Digest, Epoch, Hasher, Hasher512, Mirror, Reference, RoleName, Sha256, Sha512, TreePath, derived_uuid,
     };
 }
 

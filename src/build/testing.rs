@@ -12,13 +12,15 @@ use crate::storage::store::Store;
 pub(in crate::build) const SOURCES_HEAD: &str = r#"
 channel = "test"
 kind = "debian-packages"
-suite = "bookworm"
-components = ["main"]
 arch = "amd64"
-keyring = "/k.gpg"
-keys = ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
 epoch = 2026-07-11T10:16:37Z
 tools = ["grub-pc-bin", "mmdebstrap"]
+[[suite]]
+name = "bookworm"
+archive = "debian"
+components = ["main"]
+keyring = "/k.gpg"
+keys = ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
 "#;
 
 /// The recipe of the channel's base.
@@ -42,6 +44,8 @@ pub(in crate::build) fn package(name: &str, set: SetName, (sha256, size): (Sha25
         name: name.parse().unwrap(),
         version: "1.5-2".parse().unwrap(),
         arch: "amd64".parse().unwrap(),
+        source_version: None,
+        archive: "debian".parse().unwrap(),
         source: format!("pool/main/x/{name}/{name}_1_amd64.deb").parse().unwrap(),
         size,
         sha256,
@@ -57,7 +61,7 @@ pub(in crate::build) fn lock(
     artifact: impl Fn(&ArtifactName, Arch) -> (Digest, Option<u64>),
     image: impl Fn(&ArtifactName) -> Sha256,
 ) -> Lock {
-    let mut lock = Lock::new(request, packages).unwrap();
+    let mut lock = Lock::new(request, request.unresolved(), packages).unwrap();
     for ((name, arch), wanted) in &request.artifacts {
         let ((digest, size), verified) = (artifact(name, *arch), "local".parse().unwrap());
         let (version, source) = (wanted.version.clone(), wanted.source.clone());

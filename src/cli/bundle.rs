@@ -12,6 +12,7 @@ use crate::common::fsx;
 use crate::common::report::{Item, ItemKind, Outcome, Report as _};
 use crate::common::value::{Cancel, RoleName, Sha256, Size, quote};
 use crate::spec::project::Project;
+use crate::spec::recipe::Archive;
 use crate::storage::bundle::pieces::{self, Files, Output};
 use crate::storage::bundle::{self, Kind, Outline};
 use crate::storage::fetch;
@@ -98,7 +99,7 @@ impl Session<'_> {
         };
         let how = Importing { expect: args.expect, expected: &expected, project_to: project_to.as_deref(), owner: &owner };
         let store = self.store()?;
-        let nothing = |_: &str| Ok(Vec::new());
+        let nothing = |_: &Archive| Ok(Vec::new());
         let bake = build::Bake {
             store: &store,
             fetch: fetch::Options { offline: true, ..fetch::Options::default() },

@@ -131,7 +131,7 @@ impl Session<'_> {
         let bake = Bake {
             store: &store,
             fetch: fetch::Options { offline: sources.offline, mirrors: sources.mirror.clone(), ..web_options(&sources.web, self.cancel)? },
-            host_mirrors: &|suite| apt::host_mirrors(&host, suite, self.cancel),
+            host_mirrors: &|archive| apt::host_mirrors(&host, archive, self.cancel),
             jobs: jobs.map_or_else(environment::processors, NonZeroUsize::get),
             report: self.shell,
             cancel: self.cancel,

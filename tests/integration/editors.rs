@@ -60,9 +60,10 @@ fn a_schema_knows_the_keys_that_the_reader_knows() {
         (
             "sources",
             &[
-                ("src/spec/recipe/sources.rs", "const OWN_KEYS: [&str; 8] = ["),
-                ("src/spec/recipe/sources.rs", "const COMMON_KEYS: [&str; 6] = ["),
+                ("src/spec/recipe/sources.rs", "const OWN_KEYS: [&str; 2] = ["),
+                ("src/spec/recipe/sources.rs", "const COMMON_KEYS: [&str; 9] = ["),
                 ("src/spec/recipe/artifact.rs", "only(&["),
+                ("src/spec/recipe/suite.rs", "only(&["),
             ],
         ),
         ("compatibility", &[("src/spec/compatibility/table.rs", "only(&[")]),
@@ -135,7 +136,7 @@ fn a_schema_refuses_what_the_reader_refuses() {
         ("cluster", "recipes/clusters/kubenet.toml", "count = 3", "count = \"3\"", "is not of type 'integer'"),
         ("cluster", "recipes/clusters/kubenet.toml", "role = \"worker\"", "role = \"slave\"", "'slave' is not one of"),
         ("recipe", "recipes/roles/worker.toml", "parts = ", "part = ", "'part' was unexpected"),
-        ("sources", "recipes/sources/debian.toml", "suite = ", "suit = ", "'suit' was unexpected"),
+        ("sources", "recipes/sources/debian.toml", "[[suite]]", "[[suit]]", "'suit' was unexpected"),
     ] {
         let text = read(file);
         let path = folder.path().join("file.toml");

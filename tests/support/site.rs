@@ -29,14 +29,17 @@ pub fn contents(path: &str) -> Vec<u8> {
 impl Site {
     pub fn new() -> Site {
         let site = Site { dir: tempfile::tempdir().unwrap() };
-        for folder in ["recipes/roles", "recipes/sources", "lockfiles", "home", "images"] {
+        for folder in ["recipes/keys", "recipes/roles", "recipes/sources", "lockfiles", "home", "images"] {
             fs::create_dir_all(site.path(folder)).unwrap();
         }
         site.write("recipes/base.toml", "description = \"base\"\npackages = [\"one\"]\n");
         site.write("recipes/roles/etcd.toml", "description = \"a role\"\npackages = [\"two\"]\n");
         let sources = fs::read_to_string(Path::new(ROOT).join("recipes/sources/debian.toml")).unwrap();
-        let (head, _) = sources.split_once("tools = [").unwrap();
-        site.write("recipes/sources/debian.toml", &format!("{head}tools = [\"mmdebstrap\"]\n"));
+        let (head, rest) = sources.split_once("tools = [").unwrap();
+        let suites = &rest[rest.find("[[suite]]").unwrap()..rest.find("[artifact").unwrap()];
+        site.write("recipes/sources/debian.toml", &format!("{head}tools = [\"mmdebstrap\"]\n{suites}"));
+        let keys = "recipes/keys/debian-12.asc";
+        fs::copy(Path::new(ROOT).join(keys), site.path(keys)).unwrap();
         // The host's own mirrors are not used.
         site.write("home/apt.conf", "Dir::Etc::SourceList \"/dev/null\";\nDir::Etc::SourceParts \"/dev/null\";\n");
         site.lock(&[(ONE, &contents(ONE)), (TWO, &contents(TWO)), (TOOL, &contents(TOOL))]);
@@ -73,6 +76,8 @@ impl Site {
                 name: name.parse().unwrap(),
                 version: "1".parse().unwrap(),
                 arch: "all".parse().unwrap(),
+                source_version: None,
+                archive: "debian".parse().unwrap(),
                 source: path.parse().unwrap(),
                 size: bytes.len() as u64,
                 sha256: Sha256::of(bytes),
@@ -80,7 +85,8 @@ impl Site {
                 sets: [set].into(),
             }
         });
-        let lock = Lock::new(&Request::of(&sources, &[base, own]).unwrap(), entries.collect()).unwrap();
+        let request = Request::of(&sources, &[base, own]).unwrap();
+        let lock = Lock::new(&request, request.unresolved(), entries.collect()).unwrap();
         self.write("lockfiles/debian.lock", &lock.to_text());
     }
 

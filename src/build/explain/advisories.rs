@@ -31,12 +31,12 @@ fn software(resolved: &Resolved, bill: &Bill) -> Software {
     let all = resolved.packages.iter().chain(&resolved.tools).chain(resolved.artifacts.members.values());
     let entries = all.map(|entry| (package_id(entry), entry)).filter(|(id, _)| items.contains_key(id.as_str()));
     let entries: BTreeMap<String, &Entry> = entries.collect();
-    let mut found = Found::new(&resolved.suite);
+    let mut found = Found::new(&resolved.archives.codename);
     for (id, entry) in &entries {
         found.entry(entry, items.get(id.as_str()).copied());
     }
     for item in &bill.items {
-        let holder = Holder::of(item, entries.get(&item.id).copied(), &resolved.suite);
+        let holder = Holder::of(item, entries.get(&item.id).copied(), &resolved.archives.codename);
         for inner in item.contains.iter().filter_map(|id| items.get(id.as_str())) {
             found.inner(&holder, inner);
         }

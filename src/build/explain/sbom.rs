@@ -15,14 +15,14 @@ pub(crate) fn bill(resolved: &Resolved) -> Bill {
 /// The bill of these items.
 pub(in crate::build) fn of(resolved: &Resolved, items: Vec<Item>) -> Bill {
     let plan = &resolved.plan;
-    let tools = vec![Item::package(&resolved.installer, &distro(&resolved.packages, &resolved.suite))];
+    let tools = vec![Item::package(&resolved.installer, &distro(&resolved.packages, &resolved.archives.codename))];
     Bill::new(plan.role().clone(), plan.arch(), plan.key(), plan.epoch(), items, tools)
 }
 
 /// The items that are locked for the image of a role.
 pub(in crate::build) fn items(resolved: &Resolved) -> Vec<Item> {
     let plan = &resolved.plan;
-    let distro = distro(&resolved.packages, &resolved.suite);
+    let distro = distro(&resolved.packages, &resolved.archives.codename);
     let package = |package| Item::package(package, &distro);
     // Tools that are read instead of run, such as GRUB, become part of the image.
     let read = resolved.tools.iter().filter(|tool| tool.name != resolved.installer.name);
@@ -70,7 +70,7 @@ pub(in crate::build) fn artifact(origin: &Origin) -> Option<&ArtifactName> {
 
 /// An artifact of the image: the artifact itself, or the package that it is a file of.
 fn item(resolved: &Resolved, name: &ArtifactName) -> Option<Item> {
-    let package = |package| Item::package(package, &distro(&resolved.packages, &resolved.suite));
+    let package = |package| Item::package(package, &distro(&resolved.packages, &resolved.archives.codename));
     let locked = resolved.artifacts.locked.get(name).map(Item::artifact);
     locked.or_else(|| resolved.artifacts.members.get(name).map(package))
 }

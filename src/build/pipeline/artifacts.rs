@@ -261,8 +261,8 @@ impl Work<'_> {
             Origin::PackageMember { package, member } => {
                 let entry = self.lock.tool(package.value.as_str())?;
                 let (digest, version) = (Digest::Sha256(entry.sha256), upstream_part(&entry.version.to_string()));
-                let want =
-                    Want { name: entry.name.to_string(), source: Source::Pool(entry.source.to_string()), digest, size: Some(entry.size) };
+                let source = Source::Pool { archive: entry.archive.to_string(), path: entry.source.to_string() };
+                let want = Want { name: entry.name.to_string(), source, digest, size: Some(entry.size) };
                 self.out.wants.insert(digest, want);
                 self.out.members.insert(name.clone(), entry.clone());
                 self.version(name, version);

@@ -5,13 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::inputs::{all_inputs, inputs_of, want, wants};
+use super::resolve::PackageArchives;
 use super::step::{BasePart, Step, StepInput, planned_steps};
 use super::{extract, images, saved};
 use crate::build::base;
 use crate::build::{Bake, Resolved};
 use crate::common::error::{Class, Error, Result};
 use crate::common::report::{Item, ItemKind, Outcome, Report};
-use crate::common::value::Digest;
+use crate::common::value::{Digest, Mirror};
+use crate::spec::recipe::{Archive, check_mirrors};
 use crate::storage::fetch::{self, Events, Source, Want};
 
 impl Bake<'_> {
@@ -64,7 +66,7 @@ impl Bake<'_> {
             }
         }
         self.import_own_files(resolved)?;
-        self.fetch_missing(Some(&resolved.suite), wanted)?;
+        self.fetch_missing(Some(&resolved.archives), wanted)?;
         pulled.into_iter().try_for_each(|image| images::fetch(self, image).map(drop))
     }
 
@@ -89,13 +91,13 @@ impl Bake<'_> {
 
     /// Fetches a plan's packages.
     pub(in crate::build) fn fetch_packages(&self, resolved: &Resolved) -> Result<()> {
-        self.fetch_missing(Some(&resolved.suite), wants(resolved.packages.iter().chain(&resolved.tools)))
+        self.fetch_missing(Some(&resolved.archives), wants(resolved.packages.iter().chain(&resolved.tools)))
     }
 
     /// Fetches a plan's artifacts.
     pub(in crate::build) fn fetch_artifacts(&self, resolved: &Resolved) -> Result<()> {
         self.import_own_files(resolved)?;
-        self.fetch_missing(Some(&resolved.suite), resolved.artifacts.wants.values().cloned().collect())
+        self.fetch_missing(Some(&resolved.archives), resolved.artifacts.wants.values().cloned().collect())
     }
 
     /// Imports the user's own files, as they were locked.
@@ -114,8 +116,8 @@ impl Bake<'_> {
         saved::take_missing(self, resolved)
     }
 
-    /// Fetches those of `wants` that the store lacks. Packages need the `suite` that they come from.
-    pub(in crate::build) fn fetch_missing(&self, suite: Option<&str>, wants: Vec<Want>) -> Result<()> {
+    /// Fetches those of `wants` that the store lacks. Packages need the `archives` that they come from.
+    pub(in crate::build) fn fetch_missing(&self, archives: Option<&PackageArchives>, wants: Vec<Want>) -> Result<()> {
         let mut missing = Vec::new();
         for want in wants {
             match self.store.resolve(&want.digest, want.size)? {
@@ -126,16 +128,18 @@ impl Bake<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        let released = missing.iter().any(|want| !matches!(want.source, Source::Pool(_)));
+        let released = missing.iter().any(|want| !matches!(want.source, Source::Pool { .. }));
         let mut options = self.fetch.clone();
         if options.offline {
             missing.iter().for_each(|want| self.report.ended(&item(want, want.size), Outcome::Failed));
             return fetch::fetch(self.store, &missing, &options, &(), self.cancel).map_err(|error| other_way(error, released));
         }
-        if let Some(suite) = suite
-            && missing.iter().any(|want| matches!(want.source, Source::Pool(_)))
-        {
-            self.add_host_mirrors(&mut options.mirrors, suite)?;
+        if let Some(archives) = archives {
+            check_mirrors(&options.mirrors, &archives.archives)?;
+            options.snapshots.extend(archives.snapshots.iter().cloned());
+            for archive in archives.archives.iter().filter(|archive| missing.iter().any(|want| is_in(want, archive))) {
+                self.add_host_mirrors(&mut options, archive)?;
+            }
         }
         self.report.begin(
             &format!("fetching {} {}", missing.len(), if missing.len() == 1 { "file" } else { "files" }),
@@ -146,21 +150,28 @@ impl Bake<'_> {
         fetched.map_err(|error| other_way(error, released))
     }
 
-    /// The host's apt configuration may be broken if the user gave a mirror.
-    fn add_host_mirrors(&self, mirrors: &mut Vec<String>, suite: &str) -> Result<()> {
-        match (self.host_mirrors)(suite) {
-            Ok(own) => own.into_iter().for_each(|mirror| {
-                if !mirrors.contains(&mirror) {
-                    mirrors.push(mirror);
+    /// The host's apt may be broken or absent if the user gave a mirror, or if there is an archive of snapshots.
+    fn add_host_mirrors(&self, options: &mut fetch::Options, archive: &Archive) -> Result<()> {
+        let (name, mirrors) = (archive.name.as_str(), &mut options.mirrors);
+        let has_others = mirrors.iter().chain(&options.snapshots).any(|mirror| mirror.may_have(name));
+        match (self.host_mirrors)(archive) {
+            Ok(own) => own.into_iter().for_each(|base| {
+                if !mirrors.iter().any(|known| known.may_have(name) && known.base == base) {
+                    mirrors.push(Mirror::of(name, base));
                 }
             }),
-            Err(error) if error.class() == Class::User && !mirrors.is_empty() => {
+            Err(error) if error.class() == Class::User && has_others => {
                 self.report.say(&format!("the host's own mirrors are not used: {}", error.message()));
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
+}
+
+/// True for a package of the archive.
+fn is_in(want: &Want, archive: &Archive) -> bool {
+    matches!(&want.source, Source::Pool { archive: name, .. } if name == archive.name.as_str())
 }
 
 /// An input as a report item.

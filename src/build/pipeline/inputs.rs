@@ -129,7 +129,7 @@ fn position<'a, T: PartialEq + 'a>(all: impl IntoIterator<Item = &'a T>, one: &T
 pub(in crate::build) fn want(package: &Locked) -> Want {
     Want {
         name: package.name.to_string(),
-        source: Source::Pool(package.source.to_string()),
+        source: Source::Pool { archive: package.archive.to_string(), path: package.source.to_string() },
         digest: package.sha256.into(),
         size: Some(package.size),
     }

@@ -55,7 +55,7 @@ impl Bake<'_> {
     /// GRUB for a plan's disk, built without the cache.
     pub(in crate::build) fn new_loader(&self, resolved: &Resolved) -> Result<Loader> {
         // A cached base needed no tools, so they may not be fetched yet.
-        self.fetch_missing(Some(&resolved.suite), inputs::wants(&resolved.tools))?;
+        self.fetch_missing(Some(&resolved.archives), inputs::wants(&resolved.tools))?;
         disk::loader(&resolved.plan, self.store, &resolved.tools)
     }
 

@@ -49,6 +49,7 @@ use crate::formats::disk::Pieces;
 use crate::formats::inspect::readback::{self, Depth};
 use crate::formats::inspect::{Image, ReadAt};
 use crate::spec::plan::Plan;
+use crate::spec::recipe::Archive;
 use crate::storage::store::{Action, Blob, Store, Stretches};
 
 /// The context of a build.
@@ -58,7 +59,7 @@ pub struct Bake<'a> {
     /// Options for fetching missing blobs.
     pub fetch: crate::storage::fetch::Options,
     /// The mirrors in the host's apt configuration, read only when something is missing.
-    pub host_mirrors: &'a (dyn Fn(&str) -> Result<Vec<String>> + Sync),
+    pub host_mirrors: &'a (dyn Fn(&Archive) -> Result<Vec<String>> + Sync),
     /// Number of threads that unpack and compress.
     pub jobs: usize,
     /// Progress sink.

@@ -147,7 +147,7 @@ impl Origins {
 
     /// Records the origins that a channel's sources add.
     pub fn channel(&mut self, sources: &Sources) {
-        self.frame = sources.suite.place.file().to_owned();
+        self.frame = sources.suites.first().map(|suite| suite.place.file().to_owned()).unwrap_or_default();
         for tool in &sources.tools {
             self.packages.entry(tool.value.to_string()).or_default().push(tool.place.clone());
         }

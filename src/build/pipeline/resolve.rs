@@ -8,15 +8,15 @@ use super::authorities;
 use super::effect::Effects;
 use super::origin::{MODULES, Origin, Origins, Shown};
 use crate::build::base;
-use crate::build::role::{self, Facts};
+use crate::build::role::{self, CloudInit, Facts};
 use crate::common::document::{Located, Place};
 use crate::common::error::{Error, Result};
-use crate::common::value::{Cancel, Digest, RoleName, TreePath};
+use crate::common::value::{Cancel, Digest, Mirror, RoleName, TreePath};
 use crate::formats::disk::grub;
-use crate::spec::lock::{self, Entry as Locked, Request, SetName, recipes_for};
+use crate::spec::lock::{self, Entry as Locked, Lock, Request, SetName, recipes_for};
 use crate::spec::plan::{self, Account, Inputs, Owner, Package, Plan, PlannedKind, PlannedNode, Preset};
 use crate::spec::project::{Channel, Digests, LargeFile, OwnPath, Project, Reading, SourceFile};
-use crate::spec::recipe::{Body, FileMode, Intent, Part, Recipe, Subject, base_layers, role_layers};
+use crate::spec::recipe::{Archive, Body, FileMode, Intent, Part, Recipe, Sources, Subject, archives, base_layers, role_layers};
 
 /// The tool that is run to install packages.
 const INSTALLER: &str = "mmdebstrap";
@@ -30,8 +30,8 @@ pub struct Resolved {
     pub packages: Vec<Locked>,
     /// The tool that installs them.
     pub installer: Locked,
-    /// The suite that all packages were locked from.
-    pub suite: String,
+    /// The archives that packages come from.
+    pub archives: PackageArchives,
     /// Packages that are run or read during the build, including the installer.
     pub tools: Vec<Locked>,
     /// The recipes' large files.
@@ -46,6 +46,37 @@ pub struct Resolved {
     pub public: BTreeSet<TreePath>,
     /// The lockfile as it was read.
     pub lock: LockFile,
+}
+
+/// The archives of a channel's packages.
+#[derive(Debug, Clone)]
+pub struct PackageArchives {
+    /// The archives.
+    pub archives: Vec<Archive>,
+    /// The codename of the first suite, which names the distribution.
+    pub codename: String,
+    /// Addresses of their earlier states: those in which packages were locked.
+    pub snapshots: Vec<Mirror>,
+}
+
+impl PackageArchives {
+    fn of(sources: &Sources, lock: &Lock) -> Self {
+        let mut snapshots: Vec<Mirror> = Vec::new();
+        for suite in &sources.suites {
+            let archive = suite.archive.as_str();
+            let locked = lock.suites.iter().find(|locked| locked.suite.name == suite.name.value && locked.suite.archive == suite.archive);
+            let (Some(snapshot), Some(time)) = (&suite.snapshot, locked.and_then(|locked| locked.released)) else { continue };
+            // An archive of snapshots looks at its source a few times a day: on the day after, it has all files of that state, and
+            // the source has not yet removed one.
+            for time in [time.next_day(), time] {
+                let mirror = Mirror::of(archive, snapshot.value.at(time));
+                if !snapshots.contains(&mirror) {
+                    snapshots.push(mirror);
+                }
+            }
+        }
+        PackageArchives { archives: archives(&sources.suites), codename: lock.codename().to_owned(), snapshots }
+    }
 }
 
 /// A lockfile's name and text.
@@ -94,7 +125,9 @@ pub(in crate::build) fn resolve_by(project: &Project, channel: &Channel, role: &
     let artifacts = artifacts::of(project, channel, lock, &layers, digests)?;
     let mut origins = Origins::default();
     origins.channel(&channel.sources);
-    let mut files = rendered(role, &layers, &artifacts.facts, &mut origins)?;
+    let cloud_init = installed.iter().find(|package| package.name.as_str() == "cloud-init");
+    let cloud_init = cloud_init.map(|package| CloudInit::of(package.version.as_str())).unwrap_or_default();
+    let mut files = rendered(role, &layers, &artifacts.facts, cloud_init, &mut origins)?;
     files.extend(makers(&installed, &mut origins));
     files.extend(artifacts.nodes.clone());
     origins.files.extend(artifacts.origins.clone());
@@ -139,7 +172,7 @@ pub(in crate::build) fn resolve_by(project: &Project, channel: &Channel, role: &
         plan,
         packages: installed,
         installer,
-        suite: lock.suite.to_string(),
+        archives: PackageArchives::of(&channel.sources, lock),
         tools,
         sources,
         artifacts,
@@ -201,9 +234,15 @@ fn makers(installed: &[Locked], origins: &mut Origins) -> Vec<(TreePath, Planned
 }
 
 /// The files that kbake's own code writes: shared files, the boot menu, and the files of the recipe's parts.
-fn rendered(role: &RoleName, layers: &[&Recipe], facts: &Facts, origins: &mut Origins) -> Result<BTreeMap<TreePath, PlannedNode>> {
+fn rendered(
+    role: &RoleName,
+    layers: &[&Recipe],
+    facts: &Facts,
+    cloud_init: CloudInit,
+    origins: &mut Origins,
+) -> Result<BTreeMap<TreePath, PlannedNode>> {
     let uuid = *plan::root_uuid(role).as_bytes();
-    let mut files: BTreeMap<_, _> = role::base_entries(uuid).into_iter().map(from_render).collect();
+    let mut files: BTreeMap<_, _> = role::base_entries(uuid, cloud_init).into_iter().map(from_render).collect();
     let arguments: Vec<&str> = grub::Menu::CONSOLES.iter().copied().chain(kernel_args(layers)).collect();
     let menu = grub::Menu { title: "Linux", root: uuid, arguments: &arguments }.text()?;
     let menu_path = TreePath::parse(grub::MENU_PATH.as_bytes(), true).map_err(Error::internal)?;

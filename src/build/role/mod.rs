@@ -4,6 +4,7 @@
 //! of the kernel's command line. Nor do first-boot presets: with an empty (not an absent) machine-id systemd applies none
 //! (machine-id(5)).
 
+mod cloud_init;
 mod facts;
 mod identity;
 mod parts;
@@ -15,6 +16,7 @@ use crate::common::error::Result;
 use crate::common::value::TreePath;
 use crate::spec::recipe::Part;
 
+pub(crate) use cloud_init::CloudInit;
 pub(crate) use facts::{Facts, Runtime};
 pub(crate) use identity::identity_entries;
 #[cfg(test)]
@@ -84,7 +86,7 @@ impl Entry {
 }
 
 /// The text files of the image and their paths.
-const BASE_FILES: [(&str, &str); 16] = [
+const BASE_FILES: [(&str, &str); 15] = [
     ("etc/apt/apt.conf.d/90kbake", include_str!("apt.conf")),
     ("etc/cloud/cloud.cfg.d/90-kbake.cfg", include_str!("90-kbake.cfg")),
     ("etc/cloud/ds-identify.cfg", include_str!("ds-identify.cfg")),
@@ -94,7 +96,6 @@ const BASE_FILES: [(&str, &str); 16] = [
     ("etc/systemd/journald.conf.d/90-kbake.conf", include_str!("journald.conf")),
     ("etc/systemd/networkd.conf.d/90-kbake.conf", include_str!("networkd.conf")),
     ("etc/systemd/system/cloud-init-local.service.d/90-kbake.conf", include_str!("cloud-init-local.conf")),
-    ("etc/systemd/system/cloud-init.service", include_str!("cloud-init.service")),
     ("etc/systemd/system/systemd-binfmt.service.d/90-kbake.conf", include_str!("binfmt.conf")),
     ("etc/systemd/system/systemd-networkd-wait-online.service.d/90-kbake.conf", include_str!("wait-online.conf")),
     ("etc/systemd/system/systemd-networkd.service.d/90-kbake.conf", include_str!("networkd-service.conf")),
@@ -116,13 +117,11 @@ const ENABLED: [(&str, &str); 6] = [
 ];
 
 /// Units that never start.
-const MASKED: [&str; 8] = [
+const MASKED: [&str; 7] = [
     // These download or upgrade, which changes what the image fixed.
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
     "unattended-upgrades.service",
-    // cloud-init's stage `config`, a start of Python for no module: 90-kbake.cfg runs its modules in the stage `final`.
-    "cloud-config.service",
     // logind wants it, in case that a seat has a graphics card. udev loads the card's own driver, and with it this module.
     "modprobe@drm.service",
     // It asks questions on the console of a machine without a seed.
@@ -153,12 +152,13 @@ const MASKED_GENERATORS: [&str; 6] = [
 ];
 
 /// The entries of every role image. `root_uuid` is the root filesystem's, as the ext4 superblock stores it.
-pub(crate) fn base_entries(root_uuid: [u8; 16]) -> Vec<Entry> {
+pub(crate) fn base_entries(root_uuid: [u8; 16], cloud_init: CloudInit) -> Vec<Entry> {
     let mut entries = vec![
         // cloud-init writes it; without a seed systemd's default applies.
         Entry::Absent { path: TreePath::fixed("etc/hostname") },
         text("etc/fstab", fstab(root_uuid).as_bytes()),
     ];
+    entries.extend(cloud_init.entries());
     entries.extend(BASE_FILES.iter().map(|(path, content)| text(path, content.as_bytes())));
     entries.extend(ENABLED.iter().map(|(name, target)| unit_link(name, target)));
     entries.extend(MASKED.iter().map(|name| unit_link(name, "/dev/null")));

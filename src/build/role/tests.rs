@@ -10,7 +10,11 @@ use crate::common::value::Sha256;
 #[test]
 fn image_files_are_as_recorded() {
     let mut text = String::new();
-    for (name, entries) in [("base", base_entries([0x11; 16])), ("etcd", part_entries(Part::Etcd, &Facts::default()).unwrap())] {
+    let newer = CloudInit::OneProcess.entries();
+    let base = base_entries([0x11; 16], CloudInit::EachStage);
+    for (name, entries) in
+        [("base", base), ("since cloud-init 24.3", newer), ("etcd", part_entries(Part::Etcd, &Facts::default()).unwrap())]
+    {
         for entry in entries {
             let line = match &entry {
                 Entry::Dir { path, mode, owner } => format!("dir {path} {mode:04o} {}:{}", owner.user, owner.group),
@@ -29,7 +33,7 @@ fn image_files_are_as_recorded() {
 #[test]
 fn fstab_names_the_root_by_its_uuid() {
     let uuid = std::array::from_fn(|i| 0x10 * (i as u8 / 2) + i as u8);
-    let entries = base_entries(uuid);
+    let entries = base_entries(uuid, CloudInit::OneProcess);
     let fstab = entries.iter().find(|entry| entry.path().as_bytes() == b"etc/fstab").unwrap();
     let Entry::File { bytes, .. } = fstab else { panic!("{fstab:?}") };
     let text = std::str::from_utf8(bytes).unwrap();
@@ -38,7 +42,7 @@ fn fstab_names_the_root_by_its_uuid() {
 
 #[test]
 fn no_two_entries_share_a_path() {
-    let mut paths: Vec<_> = base_entries([0; 16])
+    let mut paths: Vec<_> = base_entries([0; 16], CloudInit::OneProcess)
         .iter()
         .chain(&part_entries(Part::Etcd, &Facts::default()).unwrap())
         .map(|entry| entry.path().clone())
@@ -98,14 +102,23 @@ fn systemd_accepts_the_units() {
     // Not in systemd's own package; the drop-in needs a unit to extend.
     let local = b"[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/usr/bin/cloud-init init --local\n";
     put(root.path(), "usr/lib/systemd/system/cloud-init-local.service", local, 0o644);
-    for entry in base_entries([0; 16]).iter().chain(&part_entries(Part::Etcd, &Facts::default()).unwrap()) {
+    let main = b"[Unit]\nDefaultDependencies=no\n[Service]\nType=notify\nExecStart=/usr/bin/cloud-init --all-stages\n";
+    put(root.path(), "usr/lib/systemd/system/cloud-init-main.service", main, 0o644);
+    let base = [base_entries([0; 16], CloudInit::OneProcess), CloudInit::EachStage.entries()].concat();
+    for entry in base.iter().chain(&part_entries(Part::Etcd, &Facts::default()).unwrap()) {
         if let Entry::File { path, bytes, .. } = entry {
             put(root.path(), std::str::from_utf8(path.as_bytes()).unwrap(), bytes, 0o644);
         }
     }
-    for unit in
-        ["etcd.service", "cloud-init-local.service", "cloud-init.service", "systemd-binfmt.service", "systemd-networkd-wait-online.service"]
-    {
+    for unit in [
+        "etcd.service",
+        "cloud-init-local.service",
+        "cloud-init-main.service",
+        "cloud-init-network.service",
+        "cloud-init.service",
+        "systemd-binfmt.service",
+        "systemd-networkd-wait-online.service",
+    ] {
         let out = systemd_analyze(root.path(), &["verify", "--man=no", unit]);
         let complaint = String::from_utf8_lossy(&out.stderr).into_owned();
         let ours: Vec<&str> =

@@ -3,7 +3,7 @@
 use super::installed::{Installed, Manager};
 use super::purl;
 use crate::common::value::{ArtifactName, Digest, Reference, Sha256, TreePath};
-use crate::spec::advisories::{source_name, source_version, tracked};
+use crate::spec::advisories::{source_version, tracked};
 use crate::spec::lock::{ArtifactSource, Entry, LockedArtifact, Verified};
 use crate::spec::plan::{BuiltImage, PulledImage};
 
@@ -73,7 +73,7 @@ impl Item {
     /// A package that is installed, or read during the build, in the system `distro`.
     pub fn package(package: &Entry, distro: &str) -> Self {
         let Entry { name, version, arch, source, sha256, verified, .. } = package;
-        let built_from = source_name(package);
+        let built_from = package.source_name();
         // Advisories name the source that a signed one is made from.
         let (tracked, tracked_version) = tracked(built_from, &source_version(package), version);
         let upstream = purl::upstream(name.as_str(), version.as_str(), &tracked, tracked_version.as_str());

@@ -194,7 +194,7 @@ impl Bake<'_> {
                 InputKind::ImagePart => Kind::ImagePart,
             };
             let title = match &input.source {
-                InputSource::Download(Want { source: Source::Pool(path), .. }) => path.clone(),
+                InputSource::Download(Want { source: Source::Pool { path, .. }, .. }) => path.clone(),
                 InputSource::Download(_) | InputSource::Own(..) => input.name().to_owned(),
             };
             let digest = input.digest();

@@ -155,7 +155,7 @@ impl Repair<'_> {
                     break;
                 }
                 let before = self.failed.len();
-                self.note(self.bake.fetch_missing(Some(&resolved.suite), wants))?;
+                self.note(self.bake.fetch_missing(Some(&resolved.archives), wants))?;
                 if self.failed.len() > before {
                     break;
                 }

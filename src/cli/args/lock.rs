@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::sources::{Web, mirror, sides};
-use crate::common::value::ArtifactName;
+use crate::common::value::{ArtifactName, Mirror, Timestamp};
 
 #[derive(Debug, Args)]
 pub(crate) struct Lock {
@@ -27,9 +27,12 @@ pub(crate) struct Lock {
     /// Also report tags that have moved in their registries since they were locked; the locked digests stay
     #[arg(long)]
     pub tags: bool,
-    /// Package mirror (http:, https: or file:), tried before the host's own; repeatable
-    #[arg(long, value_name = "URL", value_parser = mirror)]
-    pub mirror: Vec<String>,
+    /// Resolve packages in the state of this time, from archives of snapshots: a date, or a time as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with = "check")]
+    pub at: Option<Timestamp>,
+    /// Package mirror (http:, https: or file:), of all archives or of one, tried before the host's own; repeatable
+    #[arg(long, value_name = "[ARCHIVE=]URL", value_parser = mirror)]
+    pub mirror: Vec<Mirror>,
     #[command(flatten)]
     pub web: Web,
 }

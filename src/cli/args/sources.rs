@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 
+use crate::common::value::Mirror;
 use crate::spec::apt;
+use crate::spec::recipe::Word;
 
 /// The sources of bytes.
 #[derive(Debug, Args)]
@@ -12,9 +14,9 @@ pub(crate) struct Sources {
     /// Open no socket; list what is missing in the store
     #[arg(long)]
     pub offline: bool,
-    /// Package mirror (http:, https: or file:), tried before the host's own; repeatable
-    #[arg(long, value_name = "URL", value_parser = mirror)]
-    pub mirror: Vec<String>,
+    /// Package mirror (http:, https: or file:), of all archives or of one, tried before the host's own; repeatable
+    #[arg(long, value_name = "[ARCHIVE=]URL", value_parser = mirror)]
+    pub mirror: Vec<Mirror>,
     #[command(flatten)]
     pub web: Web,
 }
@@ -37,9 +39,17 @@ pub(crate) struct Web {
     pub registry_mirror: Vec<(String, String)>,
 }
 
-/// Parses a mirror's address. An invalid one is refused here, because otherwise every package would fail separately.
-pub(super) fn mirror(text: &str) -> Result<String, String> {
-    apt::usable(text).ok_or_else(|| "a mirror is an http:, https: or file: address, as http://mirror.example/debian".to_owned())
+/// Parses a mirror: its address, after the name of the only archive that it has. An invalid one is refused here, because otherwise
+/// every package would fail separately.
+pub(super) fn mirror(text: &str) -> Result<Mirror, String> {
+    let wrong = || {
+        "a mirror is an http:, https: or file: address, as http://mirror.example/debian or debian-security=file:///srv/security".to_owned()
+    };
+    match text.split_once('=').map(|(archive, base)| (archive.parse::<Word>(), base)) {
+        Some((Ok(archive), base)) => apt::usable(base).map(|base| Mirror::of(archive.as_str(), base)),
+        _ => apt::usable(text).map(Mirror::from),
+    }
+    .ok_or_else(wrong)
 }
 
 /// Splits `LEFT=RIGHT`.

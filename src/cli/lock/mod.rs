@@ -25,7 +25,7 @@ use crate::spec::apt;
 use crate::spec::compatibility;
 use crate::spec::lock::{ArtifactSource, Base, Change, Lock, Request, changes, inherit, moved, regroup, used_artifacts};
 use crate::spec::project::{self, BaseChannel, Channel, Project};
-use crate::spec::recipe::Sources;
+use crate::spec::recipe::{RecipePath, Sources};
 use crate::spec::upstream::{self, Choices};
 use crate::storage::fetch;
 
@@ -65,7 +65,7 @@ impl Session<'_> {
         let say = |event: upstream::Event| self.shell.say(&event.to_string());
         let pins = upstream::lock(&request, before.as_ref(), &choices, &publisher, &say)?;
         // Without new requirements no server is asked.
-        let known = before.as_ref().filter(|_| packages == apt::Upgrade::Nothing);
+        let known = before.as_ref().filter(|_| packages == apt::Upgrade::Nothing && args.at.is_none());
         let regrouped = known.map(|lock| regroup(lock, &request)).transpose()?.flatten().map(|lock| pinned(lock, pins.clone()));
         let (lock, changes) = match regrouped.filter(|lock| lock.check(&name, &request).is_ok()) {
             Some(lock) => {
@@ -74,7 +74,7 @@ impl Session<'_> {
                 (lock, changes.unwrap_or_default())
             }
             None => {
-                let (lock, changes) = self.lock_packages(args, packages, &channel, before.as_ref())?;
+                let (lock, changes) = self.lock_packages(&project, args, packages, &channel, before.as_ref())?;
                 (pinned(lock, pins), changes)
             }
         };
@@ -174,14 +174,31 @@ impl Session<'_> {
         Ok(found.lock)
     }
 
-    fn lock_packages(&self, args: &Args, upgrade: apt::Upgrade, channel: &Channel, before: Option<&Lock>) -> Result<(Lock, Vec<Change>)> {
+    fn lock_packages(
+        &self,
+        project: &Project,
+        args: &Args,
+        upgrade: apt::Upgrade,
+        channel: &Channel,
+        before: Option<&Lock>,
+    ) -> Result<(Lock, Vec<Change>)> {
         let host = apt_host();
         // The open store protects the work folder.
         let store = self.store()?;
         let scratch = store.work_folder("lock", &Sha256::of(project::lock_name(channel.sources.channel.as_str())))?;
         let web = web_options(&args.web, self.cancel)?;
         let login = |mirror: &str| fetch::netrc(mirror, &web);
-        let options = apt::Options { host: &host, mirrors: &args.mirror, upgrade, login: &login, scratch, cancel: self.cancel };
+        let file = |path: &RecipePath| project.bytes(&format!("recipes/{path}"));
+        let options = apt::Options {
+            host: &host,
+            mirrors: &args.mirror,
+            upgrade,
+            at: args.at,
+            login: &login,
+            project: &file,
+            scratch,
+            cancel: self.cancel,
+        };
         let wanted = apt::Wanted { recipes: &channel.recipes, sources: &channel.sources };
         apt::lock(wanted, before, &options, &|event| self.shell.say(&lock_event(&event)))
     }
@@ -238,7 +255,7 @@ fn pinned(mut lock: Lock, pins: upstream::Pins) -> Lock {
 
 fn lock_event(event: &apt::Event) -> String {
     match event {
-        apt::Event::Asking { mirror } => format!("asking {mirror}"),
+        apt::Event::Asking { suite, mirror } => format!("asking {mirror} for {suite}"),
         apt::Event::NotTakenOver { setting } => {
             format!("apt's {setting} is not used: set the mirror's CA with Acquire::https::CAInfo")
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Advisories, Inside, Module, Package, Software, Status, own_modules, report, source_name, source_version, tracked};
+use super::{Advisories, Inside, Module, Package, Software, Status, own_modules, report, source_version, tracked};
 use crate::spec::lock::{Entry, Lock};
 
 /// The vulnerabilities that a new version of a product fixes. Shown as one line.
@@ -51,7 +51,7 @@ fn products(lock: &Lock) -> BTreeSet<String> {
 
 /// The software that a lock names itself: packages, and the modules whose version is that of an artifact.
 pub(crate) fn software(lock: &Lock) -> Software {
-    let release = lock.suite.to_string();
+    let release = lock.codename().to_owned();
     let packages = lock.entries().map(|entry| package(entry, &release)).collect();
     let modules = lock.artifacts.values().flat_map(|artifact| {
         let version = artifact.version.as_ref().map(ToString::to_string);
@@ -67,6 +67,6 @@ pub(crate) fn software(lock: &Lock) -> Software {
 
 /// A locked package, by its source.
 pub(crate) fn package(entry: &Entry, release: &str) -> Package {
-    let (source, version) = tracked(source_name(entry), &source_version(entry), &entry.version);
+    let (source, version) = tracked(entry.source_name(), &source_version(entry), &entry.version);
     Package { product: source.clone(), source, version, release: release.to_owned(), is_locked: true, purls: BTreeSet::new() }
 }

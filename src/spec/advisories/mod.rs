@@ -32,7 +32,7 @@ pub(crate) use openvex::openvex;
 pub(crate) use pins::{Pin, Pins};
 pub(crate) use read::{Advisories, Wanted};
 pub(crate) use severity::Severity;
-pub(crate) use software::{Inside, Module, Package, Software, own_modules, source_name, source_version, tracked, without_rebuild};
+pub(crate) use software::{Inside, Module, Package, Software, own_modules, source_version, tracked, without_rebuild};
 pub(crate) use sources::{Format, Source, Sources};
 pub(crate) use statement::Statement;
 pub(crate) use vex::Vex;

@@ -84,15 +84,9 @@ pub(crate) fn own_modules(name: &ArtifactName) -> &'static [&'static str] {
     }
 }
 
-/// The source package of a locked package: the archive keeps everything that is built of one source in one folder, which is named
-/// after it.
-pub(crate) fn source_name(entry: &Entry) -> &str {
-    entry.source.folder().rsplit('/').next().unwrap_or_default()
-}
-
 /// The version of the source package.
 pub(crate) fn source_version(entry: &Entry) -> Version {
-    without_rebuild(&entry.version)
+    entry.source_version.clone().unwrap_or_else(|| without_rebuild(&entry.version))
 }
 
 /// The version without the number of a binary rebuild, `+b1`

@@ -348,7 +348,7 @@ fn an_openvex_document_has_every_finding_once() {
 fn a_move_fixes_what_the_new_lock_does_not_have() {
     let shipped = include_str!("../../../lockfiles/upstream.lock");
     let old = Lock::parse(shipped, "old").unwrap();
-    let entry = old.entries().find(|entry| source_name(entry) == "openssl").unwrap();
+    let entry = old.entries().find(|entry| entry.source_name() == "openssl").unwrap();
     let (source, version) = ("openssl", entry.version.to_string());
     let newer = format!("{version}+fix");
     let kubernetes =
@@ -356,8 +356,7 @@ fn a_move_fixes_what_the_new_lock_does_not_have() {
     let text = shipped.replace(&format!("version = \"{version}\""), &format!("version = \"{newer}\""));
     let text = text.replace(&format!("version = \"{kubernetes}\""), "version = \"99.0.0\"");
     let new = Lock::parse(&text, "new").unwrap();
-    let state =
-        |fixed: Option<&str>| json!({"releases": {old.suite.to_string(): {"status": "open", "fixed_version": fixed, "urgency": "low"}}});
+    let state = |fixed: Option<&str>| json!({"releases": {old.codename().to_owned(): {"status": "open", "fixed_version": fixed, "urgency": "low"}}});
     let file = tracker_of(
         source,
         json!({

@@ -7,27 +7,32 @@ use crate::common::value::Cancel;
 use crate::{Error, Result};
 
 use super::host::{Host, run};
+use crate::spec::recipe::Archive;
 
-/// The mirrors of the host that may carry `suite`, the likeliest first, each ending with a slash. The host's apt answers from
+/// The mirrors of the host that may have `archive`, the likeliest first, each ending with a slash. The host's apt answers from
 /// its configuration alone, in either of its formats: `apt-get update` need never have been run. Empty if none is configured.
 /// Only `http`, `https` and `file`; a `mirror+file` list is read.
 ///
 /// # Errors
 /// apt is missing, or cannot read its own configuration.
-pub(crate) fn host_mirrors(host: &Host, suite: &str, cancel: &Cancel) -> Result<Vec<String>> {
+pub(crate) fn host_mirrors(host: &Host, archive: &Archive, cancel: &Cancel) -> Result<Vec<String>> {
     let configured = targets(host, cancel)?;
     let lists = lists(host, cancel)?;
     let vendor = vendor_of(&fsx::read_if_present(VENDOR.as_ref())?.unwrap_or_default());
     let origins = |uri: &str| -> Vec<String> {
         configured.iter().filter(|target| target.uri == uri).filter_map(|target| target.origin(&lists)).collect()
     };
-    let mut ranked: Vec<(u8, String)> = Vec::new();
-    for target in &configured {
-        let Some(rank) = target.rank(suite) else { continue };
-        if is_strange(&origins(&target.uri), rank, vendor.as_deref()) {
+    let mut ranked: Vec<(Rank, String)> = Vec::new();
+    for target in configured.iter().filter(|target| target.component == "main") {
+        let rank = rank(&target.release, archive);
+        if is_strange(&origins(&target.uri), rank, vendor.as_deref(), archive.origin.as_deref()) {
             continue;
         }
-        ranked.extend(expand(&target.uri)?.into_iter().map(|uri| (rank, uri)));
+        let uris = expand(&target.uri)?;
+        ranked.extend(uris.iter().filter_map(|uri| beside(uri, archive)).map(|uri| (Rank::Beside, uri)));
+        if let Some(rank) = rank {
+            ranked.extend(uris.into_iter().map(|uri| (rank, uri)));
+        }
     }
     // Stable: equal ranks stay in apt's own order.
     ranked.sort_by_key(|(rank, _)| *rank);
@@ -40,6 +45,35 @@ pub(crate) fn host_mirrors(host: &Host, suite: &str, cancel: &Cancel) -> Result<
     Ok(mirrors)
 }
 
+/// The likelihood that an archive of the host's configuration is the wanted one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It names one of the suites.
+    Named,
+    /// It has another release of the same shape: `bookworm-security` for `trixie-security`.
+    SameShape,
+    /// The wanted archive is beside it, as far as the addresses of mirrors usually go.
+    Beside,
+}
+
+/// The rank of an archive with the suite `release`; none for an archive of another kind, and for a flat one.
+fn rank(release: &str, archive: &Archive) -> Option<Rank> {
+    let is_plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let shape = |suite: &str| suite.split_once('-').map(|(_, kind)| kind.to_owned());
+    if archive.suites.iter().any(|suite| suite.as_str() == release) {
+        return Some(Rank::Named);
+    }
+    let codename = release.split_once('-').map_or(release, |(codename, _)| codename);
+    let fits = is_plain(codename) && archive.suites.iter().any(|suite| shape(suite.as_str()) == shape(release));
+    fits.then_some(Rank::SameShape)
+}
+
+/// The address of the archive on a mirror that has another archive of the channel in a folder of its usual name.
+fn beside(uri: &str, archive: &Archive) -> Option<String> {
+    let (front, folder) = uri.trim_end_matches('/').rsplit_once('/')?;
+    archive.others.iter().any(|other| other.as_str() == folder).then(|| format!("{front}/{}/", archive.name))
+}
+
 /// The file in which dpkg names this distribution's vendor (deb-origin(5)).
 const VENDOR: &str = "/etc/dpkg/origins/default";
 
@@ -48,12 +82,13 @@ fn vendor_of(bytes: &[u8]) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("Vendor:")).map(|vendor| vendor.trim().to_owned())
 }
 
-/// True for an archive of another vendor than Debian. Its origin is known only after an update. Before that, on another
-/// distribution than Debian, the archive counts as that distribution's, unless it names the very suite.
-fn is_strange(origins: &[String], rank: u8, vendor: Option<&str>) -> bool {
+/// True for an archive of another origin than the wanted one. Its origin is known only after an update. Before that, on another
+/// distribution than the wanted one, the archive counts as that distribution's, unless it names the very suite.
+fn is_strange(origins: &[String], rank: Option<Rank>, vendor: Option<&str>, wanted: Option<&str>) -> bool {
+    let Some(wanted) = wanted else { return false };
     match origins {
-        [] => rank > 0 && vendor.is_some_and(|vendor| vendor != "Debian"),
-        origins => origins.iter().any(|origin| origin != "Debian"),
+        [] => rank != Some(Rank::Named) && vendor.is_some_and(|vendor| vendor != wanted),
+        origins => origins.iter().any(|origin| origin != wanted),
     }
 }
 
@@ -79,18 +114,6 @@ struct Target {
 }
 
 impl Target {
-    /// The likelihood that it carries `suite`: 0 if it names it, 1 if it carries another release of the same shape. None for
-    /// archives of updates and security fixes, of other components, and flat ones.
-    fn rank(&self, suite: &str) -> Option<u8> {
-        if self.component != "main" {
-            return None;
-        }
-        if self.release == suite {
-            return Some(0);
-        }
-        (!self.release.is_empty() && self.release.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())).then_some(1)
-    }
-
     /// Its origin, from the release file among the `lists` of the host's last update, if there was one.
     fn origin(&self, lists: &Path) -> Option<String> {
         let stem = self.stem.as_ref()?;
@@ -176,10 +199,41 @@ mod tests {
                     http://b.invalid/\tbookworm-security\tmain\tx\ty\nhttp://c.invalid/\ttrixie\tmain\t\t\n\
                     http://d.invalid/\t./\t\tPackages\t/nonexistent/d.invalid_._Packages\nhttp://e.invalid/\tbookworm\tcontrib\t\t\nbroken\n";
         let targets = parse_targets(text);
-        let ranks: Vec<_> = targets.iter().map(|target| target.rank("bookworm")).collect();
-        assert_eq!(ranks, [Some(0), None, Some(1), None, None]);
+        let main = archive("debian", &["bookworm", "bookworm-updates"], &["debian-security"]);
+        let ranks: Vec<_> = targets.iter().map(|target| rank(&target.release, &main)).collect();
+        assert_eq!(ranks, [Some(Rank::Named), None, Some(Rank::SameShape), None, Some(Rank::Named)]);
+        let security = archive("debian-security", &["trixie-security"], &["debian"]);
+        let ranks: Vec<_> = targets.iter().map(|target| rank(&target.release, &security)).collect();
+        assert_eq!(ranks, [None, Some(Rank::SameShape), None, None, None]);
         let stems: Vec<_> = targets.iter().map(|target| target.stem.as_deref()).collect();
         assert_eq!(stems, [Some("a.invalid_debian_dists_bookworm_"), None, None, Some("d.invalid_._"), None]);
+    }
+
+    fn archive(name: &str, suites: &[&str], others: &[&str]) -> Archive {
+        let words = |words: &[&str]| words.iter().map(|word| word.parse().unwrap()).collect();
+        Archive { name: name.parse().unwrap(), suites: words(suites), origin: Some("Debian".to_owned()), others: words(others) }
+    }
+
+    #[test]
+    fn a_mirror_often_has_the_other_archives_in_folders_of_their_names() {
+        let security = archive("debian-security", &["trixie-security"], &["debian"]);
+        let found = [
+            "http://a.invalid/debian/",
+            "http://a.invalid/x/debian/",
+            "http://a.invalid/ubuntu/",
+            "http://debian.invalid/",
+            "file:/debian/",
+        ]
+        .map(|uri| beside(uri, &security));
+        let some = |uri: &str| Some(uri.to_owned());
+        let expected = [
+            some("http://a.invalid/debian-security/"),
+            some("http://a.invalid/x/debian-security/"),
+            None,
+            None,
+            some("file:/debian-security/"),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -193,15 +247,18 @@ mod tests {
     #[test]
     fn another_distribution_s_archive_is_no_mirror() {
         let debian = || vec!["Debian".to_owned()];
+        let (named, other) = (Some(Rank::Named), Some(Rank::SameShape));
         for (origins, rank, vendor, strange) in [
-            (debian(), 1, Some("Ubuntu"), false),
-            (vec!["Ubuntu".to_owned()], 0, Some("Ubuntu"), true),
-            (vec![], 1, Some("Ubuntu"), true),
-            (vec![], 0, Some("Ubuntu"), false),
-            (vec![], 1, Some("Debian"), false),
-            (vec![], 1, None, false),
+            (debian(), other, Some("Ubuntu"), false),
+            (vec!["Ubuntu".to_owned()], named, Some("Ubuntu"), true),
+            (vec![], other, Some("Ubuntu"), true),
+            (vec![], None, Some("Ubuntu"), true),
+            (vec![], named, Some("Ubuntu"), false),
+            (vec![], other, Some("Debian"), false),
+            (vec![], other, None, false),
         ] {
-            assert_eq!(is_strange(&origins, rank, vendor), strange, "{origins:?} {rank} {vendor:?}");
+            assert_eq!(is_strange(&origins, rank, vendor, Some("Debian")), strange, "{origins:?} {rank:?} {vendor:?}");
+            assert!(!is_strange(&origins, rank, vendor, None), "a suite without an origin takes any");
         }
         assert_eq!(vendor_of(b"Vendor: Ubuntu\nVendor-URL: x\n").as_deref(), Some("Ubuntu"));
         assert_eq!(vendor_of(b""), None);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::output::Available;
 use crate::common::document::nearest;
 use crate::common::value::{PackageName, Version};
 use crate::spec::lock::{Entry, Lock};
@@ -29,7 +30,7 @@ pub(super) struct Pins {
 
 /// Pins by source. Packages built from one source depend on each other's exact version, so they stay or move together. Their
 /// common folder in the pool identifies the source.
-pub(super) fn pins(old: &Lock, upgrade: &Upgrade, available: &BTreeMap<PackageName, BTreeSet<Version>>) -> Pins {
+pub(super) fn pins(old: &Lock, upgrade: &Upgrade, available: &Available) -> Pins {
     let gone = |entry: &&Entry| !available.get(&entry.name).is_some_and(|versions| versions.contains(&entry.version));
     let folders = |entry: &Entry| entry.source.folder().to_owned();
     let gone: BTreeSet<String> = old.entries().filter(gone).map(folders).collect();

@@ -1,47 +1,67 @@
 //! The signer of a release file. apt has verified the signature already; a second run of gpgv names the key.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
+use crate::common::error::Class;
 use crate::common::fsx;
-use crate::common::value::Fingerprint;
-use crate::spec::recipe::Sources;
+use crate::common::value::{Arch, Fingerprint, Timestamp};
+use crate::spec::recipe::Suite;
 use crate::{Error, Result};
 
 use super::state::State;
 
-/// The first of the accepted keys that signed the release file in `state`.
+/// A release file's signer, and its date.
+pub(super) struct Signed {
+    /// The first of the accepted keys that signed it.
+    pub key: Fingerprint,
+    /// Its field `Date`.
+    pub released: Timestamp,
+}
+
+/// The signer and the date of a suite's release file.
 ///
 /// # Errors
-/// [`crate::Class::Integrity`]: a bad signature, none by an accepted key, or a release file of another suite, which a hostile
-/// mirror could offer with an honest signature.
-pub(super) fn signer(state: &State<'_>, sources: &Sources) -> Result<Fingerprint> {
-    let release = state.in_release()?;
-    let plain = state.path("Release");
+/// - [`Class::Integrity`]: a bad signature, none by an accepted key, no date, or a release file of another suite, which a hostile
+///   mirror could offer with an honest signature.
+/// - [`Class::Network`]: the suite lacks a component, or the architecture.
+pub(super) fn signed(state: &State<'_>, suite: &Suite, arch: Arch, release: &Path, file: &str) -> Result<Signed> {
+    let (plain, keyring) = (state.path("Release"), state.keyring(suite));
     let arguments: [&OsStr; 7] = [
         "--status-fd=1".as_ref(),
         "--keyring".as_ref(),
-        sources.keyring.value.as_str().as_ref(),
+        keyring.as_os_str(),
         "--output".as_ref(),
         plain.as_os_str(),
         "--".as_ref(),
         release.as_os_str(),
     ];
+    // gpgv does not replace a file.
+    if fsx::exists(&plain)? {
+        fsx::remove_file(&plain)?;
+    }
     // The exit status is not decisive: it is nonzero too if one of several signatures is by a key outside of the keyring.
     let output = state.run("gpgv", arguments)?;
     let signers = good_signers(&output.stdout)?;
-    let Some(key) = sources.keys.iter().map(|key| &key.value).find(|key| signers.contains(key)) else {
+    let Some(key) = suite.keys.iter().map(|key| &key.value).find(|key| signers.contains(key)) else {
         let error = Error::integrity("its release file is not signed by a key that the sources file accepts");
-        let error = sources.keys.iter().fold(error, |error, key| error.detail(format!("accepted: {}", key.value)));
+        let error = suite.keys.iter().fold(error, |error, key| error.detail(format!("accepted: {}", key.value)));
         let error = signers.iter().fold(error, |error, key| error.detail(format!("signed by: {key}")));
-        return Err(error.hint(format!("if the archive's key changed, verify the new one and add it to `keys` in `{}`", sources.file)));
+        let name = &suite.name.value;
+        return Err(
+            error.hint(format!("if the archive's key changed, verify the new one and add it to `keys` of the suite `{name}` in `{file}`"))
+        );
     };
     let text = fsx::read_to_string(&plain)?;
-    if !is_of_suite(&text, sources.suite.value.as_str()) {
+    if !is_of_suite(&text, suite.name.value.as_str()) {
         let found = field(&text, "Codename").or_else(|| field(&text, "Suite")).unwrap_or("nothing");
         let error = Error::integrity("it offers the release file of another suite");
-        return Err(error.detail(format!("expected {}, found {}", sources.suite.value, found.escape_debug())));
+        return Err(error.detail(format!("expected {}, found {}", suite.name.value, found.escape_debug())));
     }
-    Ok(key.clone())
+    has_indexes(&text, suite, arch)?;
+    let released = field(&text, "Date").and_then(Timestamp::of_release);
+    let released = released.ok_or_else(|| Error::integrity("its release file has no date that kbake understands"))?;
+    Ok(Signed { key: key.clone(), released })
 }
 
 /// The primary keys of the good signatures in gpgv's status lines
@@ -62,6 +82,19 @@ fn good_signers(status: &str) -> Result<Vec<Fingerprint>> {
         }
     }
     Ok(signers)
+}
+
+/// Fails if a release file has no index for a component or for the architecture. apt only warns of it.
+fn has_indexes(release: &str, suite: &Suite, arch: Arch) -> Result<()> {
+    let words = |name: &str| field(release, name).unwrap_or_default().split_whitespace().collect::<Vec<_>>();
+    // Security suites once had `updates/main` for `main`.
+    let components: Vec<&str> = words("Components").into_iter().map(|word| word.rsplit('/').next().unwrap_or(word)).collect();
+    let lacks = |what: String| Err(Error::new(Class::Network, format!("its suite `{}` has no {what}", suite.name.value)));
+    match suite.components.iter().find(|wanted| !components.contains(&wanted.value.as_str())) {
+        Some(component) => lacks(format!("component `{}`", component.value)),
+        None if !words("Architectures").contains(&arch.to_string().as_str()) => lacks(format!("packages for {arch}")),
+        None => Ok(()),
+    }
 }
 
 fn is_of_suite(release: &str, suite: &str) -> bool {
@@ -98,6 +131,18 @@ mod tests {
         }
         assert!(good_signers("[GNUPG:] NEWSIG\n[GNUPG:] BADSIG F8 Name\n").is_err());
         assert_eq!(good_signers("[GNUPG:] NEWSIG\n[GNUPG:] NO_PUBKEY 78DBA3BC47EF2265\n").unwrap(), []);
+    }
+
+    #[test]
+    fn a_release_file_has_indexes_of_its_components_and_architectures() {
+        let text = "channel = 'c'\nkind = 'debian-packages'\narch = 'amd64'\nepoch = 2022-01-01T00:00:00Z\n[[suite]]\nname = 's'\n\
+                    archive = 'a'\ncomponents = ['main']\nkeyring = '/k'\nkeys = ['4D64FEC119C2029067D6E791F8D2585B8783D481']\n";
+        let suite = &crate::spec::recipe::Sources::parse("s", text, None).unwrap().suites[0];
+        let found = |release: &str| has_indexes(release, suite, Arch::Amd64).map_err(|error| error.message().to_owned());
+        assert_eq!(found("Architectures: all amd64\nComponents: contrib main\n"), Ok(()));
+        assert_eq!(found("Architectures: amd64\nComponents: updates/main\n"), Ok(()));
+        assert_eq!(found("Architectures: all arm64\nComponents: main\n"), Err("its suite `s` has no packages for amd64".to_owned()));
+        assert_eq!(found("Architectures: amd64\nComponents: contrib\n"), Err("its suite `s` has no component `main`".to_owned()));
     }
 
     #[test]

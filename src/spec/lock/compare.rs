@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
-use super::{Entry, Lock, LockedArtifact, LockedImage, Verified};
+use super::{Entry, Lock, LockedArtifact, LockedImage, LockedSuite, Verified, WantedSuite};
 
 /// One difference. Shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +69,8 @@ fn words(old: &Lock, new: &Lock, found: &mut Vec<Difference>) {
         }
     };
     word("channel", old.channel.to_string(), new.channel.to_string());
-    word("suite", old.suite.to_string(), new.suite.to_string());
-    word("components", listed(&old.components), listed(&new.components));
     word("arch", old.arch.to_string(), new.arch.to_string());
+    found.extend(suites(old, new));
     for set in old.request.keys().chain(new.request.keys()).collect::<BTreeSet<_>>() {
         let none = BTreeSet::new();
         let (from, to) = (old.request.get(set).unwrap_or(&none), new.request.get(set).unwrap_or(&none));
@@ -81,6 +80,25 @@ fn words(old: &Lock, new: &Lock, found: &mut Vec<Difference>) {
             found.push(Difference { kind: Kind::Regrouped, what: "request", name: set.to_string(), said: said.join(" ") });
         }
     }
+}
+
+/// Differences of suites: those that only one lock has, and those with another date.
+fn suites(old: &Lock, new: &Lock) -> Vec<Difference> {
+    let only_new = new.suites.iter().filter(|locked| !old.suites.iter().any(|other| other.suite == locked.suite));
+    let said = |lock: &Lock, suite: &WantedSuite| match lock.suites.iter().find(|locked| locked.suite == *suite) {
+        Some(LockedSuite { released: Some(time), .. }) => time.to_string(),
+        Some(LockedSuite { released: None, .. }) => "not resolved".to_owned(),
+        None => "none".to_owned(),
+    };
+    let all = old.suites.iter().chain(only_new).map(|locked| &locked.suite);
+    let sides = all.map(|suite| (suite, said(old, suite), said(new, suite))).filter(|(_, from, to)| from != to);
+    let told = |(suite, from, to)| Difference {
+        kind: Kind::Moved,
+        what: "suite",
+        name: WantedSuite::to_string(suite),
+        said: format!("{from} → {to}"),
+    };
+    sides.map(told).collect()
 }
 
 fn package(from: Option<&Entry>, to: Option<&Entry>) -> Vec<Difference> {
@@ -96,6 +114,8 @@ fn package(from: Option<&Entry>, to: Option<&Entry>) -> Vec<Difference> {
         found.push(one(Kind::Moved, format!("{} → {}", from.version, to.version)));
     } else if from.sha256 != to.sha256 {
         found.push(one(Kind::OtherBytes, format!("{}: sha256:{} → sha256:{}", to.version, from.sha256, to.sha256)));
+    } else if from.archive != to.archive {
+        found.push(one(Kind::Moved, format!("{} → {}", from.archive, to.archive)));
     } else if from.source != to.source || from.size != to.size {
         found.push(one(Kind::Moved, format!("{}, {} bytes → {}, {} bytes", from.source, from.size, to.source, to.size)));
     }

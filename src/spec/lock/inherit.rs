@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::request::Wanted;
-use super::{ArtifactSource, Lock, Request};
+use super::{ArtifactSource, Lock, Request, WantedSuite, suite};
 use crate::Result;
 use crate::common::value::ArtifactName;
 use crate::spec::recipe::{ChannelName, Sources};
@@ -71,21 +71,21 @@ fn packages(bases: &[Base], request: &Request) -> (Option<Lock>, Option<ChannelN
     }
     let (artifacts, images) = (BTreeMap::new(), BTreeMap::new());
     let channel = request.channel.clone();
-    let fits = |lock: &Lock| (&lock.suite, &lock.components, lock.arch) == (&request.suite, &request.components, request.arch);
+    let fits = |lock: &Lock| suite::are_same(&request.suites, &lock.suites) && lock.arch == request.arch;
     match bases.iter().find(|base| fits(&base.lock)) {
         Some(base) => (Some(Lock { channel, artifacts, images, ..base.lock.clone() }), Some(base.sources.channel.clone())),
         None => {
-            let Request { suite, components, arch, .. } = request.clone();
+            let suites = request.unresolved();
             // Without a request, nothing counts as resolved.
-            let (request, entries) = (BTreeMap::new(), BTreeMap::new());
-            (Some(Lock { channel, suite, components, arch, request, entries, artifacts, images }), None)
+            let (arch, request, entries) = (request.arch, BTreeMap::new(), BTreeMap::new());
+            (Some(Lock { channel, suites, arch, request, entries, artifacts, images }), None)
         }
     }
 }
 
 fn same_archive(lock: &Lock, sources: &Sources) -> bool {
-    let components: BTreeSet<_> = sources.components.iter().map(|component| &component.value).collect();
-    lock.suite == sources.suite.value && lock.components.iter().collect::<BTreeSet<_>>() == components && lock.arch == sources.arch
+    let suites: Vec<WantedSuite> = sources.suites.iter().map(WantedSuite::of).collect();
+    suite::are_same(&suites, &lock.suites) && lock.arch == sources.arch
 }
 
 type Tally<'a> = (&'a mut usize, &'a mut Vec<String>);

@@ -15,6 +15,7 @@ mod print;
 mod read;
 mod regroup;
 mod request;
+mod suite;
 #[cfg(test)]
 mod tests;
 
@@ -36,9 +37,10 @@ pub(crate) use place::{Table, places};
 pub(crate) use regroup::regroup;
 pub use request::Request;
 pub(crate) use request::{WantedArtifact, packages, recipes_for, used_artifacts};
+pub(crate) use suite::{LockedSuite, WantedSuite};
 
 /// The version of the format.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// The next step when the lock does not match the recipes.
 fn relock(channel: &ChannelName) -> String {
@@ -50,10 +52,8 @@ fn relock(channel: &ChannelName) -> String {
 pub struct Lock {
     /// The channel: the lockfile's own name.
     pub channel: ChannelName,
-    /// The suite that everything was resolved in.
-    pub suite: Word,
-    /// Its components, sorted.
-    pub components: BTreeSet<Word>,
+    /// The suites that packages were resolved in, in the order of the sources; never empty.
+    pub suites: Vec<LockedSuite>,
     /// The architecture that everything was resolved for.
     pub arch: Arch,
     /// The names that the recipes requested when the lock was made.
@@ -75,7 +75,11 @@ pub struct Entry {
     pub version: Version,
     /// Its architecture.
     pub arch: PackageArch,
-    /// Its path in every mirror.
+    /// The version of the source package that it is built from, if that is another one.
+    pub source_version: Option<Version>,
+    /// The archive that has it.
+    pub archive: Word,
+    /// Its path in every mirror of the archive.
     pub source: PoolPath,
     /// Its length in bytes.
     pub size: u64,
@@ -120,11 +124,11 @@ pub enum SetName {
 }
 
 impl Lock {
-    /// A lock of these packages.
+    /// A lock of these packages, resolved in these states of the suites.
     ///
     /// # Errors
     /// Two entries of one name and architecture.
-    pub fn new(request: &Request, entries: Vec<Entry>) -> Result<Self> {
+    pub fn new(request: &Request, suites: Vec<LockedSuite>, entries: Vec<Entry>) -> Result<Self> {
         let mut sorted = BTreeMap::new();
         for entry in entries {
             let key = (entry.name.clone(), entry.arch);
@@ -134,8 +138,7 @@ impl Lock {
         }
         Ok(Lock {
             channel: request.channel.clone(),
-            suite: request.suite.clone(),
-            components: request.components.clone(),
+            suites,
             arch: request.arch,
             request: request.sets.clone(),
             entries: sorted,
@@ -165,6 +168,11 @@ impl Lock {
     /// The lock's canonical text.
     pub fn to_text(&self) -> String {
         print::lock(self)
+    }
+
+    /// The codename of the first suite, which names the distribution's release.
+    pub(crate) fn codename(&self) -> &str {
+        self.suites.first().map_or("", |locked| locked.suite.name.as_str())
     }
 
     /// All packages, sorted by name and architecture.
@@ -216,6 +224,14 @@ impl Lock {
     /// The names of a set's packages.
     pub fn members(&self, set: &SetName) -> BTreeSet<PackageName> {
         self.entries().filter(|entry| entry.sets.contains(set)).map(|entry| entry.name.clone()).collect()
+    }
+}
+
+impl Entry {
+    /// The name of the source package that it is built from. The archive keeps everything that is built from one source in one
+    /// folder, which has its name.
+    pub fn source_name(&self) -> &str {
+        self.source.folder().rsplit('/').next().unwrap_or_default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use super::artifact::{artifact_text, image_text};
-use super::{FORMAT, Lock};
+use super::{FORMAT, Lock, LockedSuite, WantedSuite};
 
 /// The whole file. Every value was parsed from a charset without quotes, backslashes or control characters.
 pub(super) fn lock(lock: &Lock) -> String {
@@ -14,9 +14,10 @@ pub(super) fn lock(lock: &Lock) -> String {
     };
     line(format!("format = {FORMAT}"));
     line(format!("channel = \"{}\"", lock.channel));
-    line(format!("suite = \"{}\"", lock.suite));
-    line(format!("components = {}", array(&lock.components)));
     line(format!("arch = \"{}\"", lock.arch));
+    for locked in &lock.suites {
+        line(suite_text(locked).trim_end().to_owned());
+    }
     line("\n# What the recipes ask for by name; the packages below are what that resolved to.".into());
     line("[request]".into());
     for (set, names) in &lock.request {
@@ -35,6 +36,10 @@ pub(super) fn lock(lock: &Lock) -> String {
         line(format!("name = \"{}\"", entry.name));
         line(format!("version = \"{}\"", entry.version));
         line(format!("arch = \"{}\"", entry.arch));
+        if let Some(version) = &entry.source_version {
+            line(format!("source-version = \"{version}\""));
+        }
+        line(format!("archive = \"{}\"", entry.archive));
         line(format!("source = \"{}\"", entry.source));
         line(format!("size = {}", entry.size));
         line(format!("sha256 = \"{}\"", entry.sha256));
@@ -52,4 +57,12 @@ fn array<T: Display>(items: impl IntoIterator<Item = T>) -> String {
         let _ = write!(text, "{comma}\"{item}\"");
     }
     text + "]"
+}
+
+/// The lines of a suite.
+fn suite_text(locked: &LockedSuite) -> String {
+    let LockedSuite { suite: WantedSuite { name, archive, components }, released } = locked;
+    let components = array(components);
+    let released = released.map(|time| format!("released = \"{time}\"\n")).unwrap_or_default();
+    format!("\n[[suite]]\nname = \"{name}\"\narchive = \"{archive}\"\ncomponents = {components}\n{released}")
 }

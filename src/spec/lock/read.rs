@@ -7,7 +7,7 @@ use crate::common::document::{self, Located, Place, Section};
 use crate::common::value::{PackageArch, PackageName};
 
 use super::order::{Order, Seen, relock_command};
-use super::{Entry, FORMAT, Lock, SetName, artifact};
+use super::{Entry, FORMAT, Lock, LockedSuite, SetName, WantedSuite, artifact};
 
 /// The remedy for a lockfile full of conflict markers.
 fn remedy(file: &str) -> String {
@@ -20,11 +20,10 @@ fn remedy(file: &str) -> String {
 pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
     let mut root = document::open(file, text, &remedy(file))?;
     format(&mut root, file)?;
-    root.only(&["channel", "suite", "components", "arch", "request", "artifact", "image", "package"])?;
+    root.only(&["channel", "arch", "suite", "request", "artifact", "image", "package"])?;
     let channel = root.required("channel")?.value;
-    let suite = root.required("suite")?.value;
-    let components = distinct(root.list("components")?, "component")?;
     let arch = root.required("arch")?.value;
+    let suites = suites(&mut root)?;
     let request = match root.section("request")? {
         Some(section) => request(section)?,
         None => return Err(root.missing("request")),
@@ -35,11 +34,14 @@ pub(super) fn lock(text: &str, file: &str, order: Order) -> Result<Lock> {
     let mut seen = Seen::new(file, order);
     for section in root.sections("package")? {
         let (entry, place) = self::entry(section, &request)?;
+        if !suites.iter().any(|locked| locked.suite.archive == entry.archive) {
+            return Err(place.error(format!("no `[[suite]]` is in the archive `{}` of `{}`", entry.archive, entry.name)));
+        }
         let key = (entry.name.clone(), entry.arch);
         seen.add(key.clone(), &place, &format!("`{}` ({})", entry.name, entry.arch))?;
         entries.insert(key, entry);
     }
-    Ok(Lock { channel, suite, components, arch, request, entries, artifacts, images })
+    Ok(Lock { channel, suites, arch, request, entries, artifacts, images })
 }
 
 /// Checks the format first, so that keys of a newer kbake are not called misspelt.
@@ -51,8 +53,30 @@ fn format(root: &mut Section, file: &str) -> Result<()> {
             let error = found.place.error(format!("`{file}` has the lock format {newer}; this kbake knows up to {FORMAT}"));
             Err(error.hint("use the newer kbake that wrote it"))
         }
-        other => Err(found.place.error(format!("`{file}` has the unknown lock format {other}; this kbake knows {FORMAT}"))),
+        other => {
+            let error = found.place.error(format!("`{file}` has the lock format {other}, which this kbake no longer reads"));
+            Err(error.hint(format!("remove it, then run `{}`: it locks the current versions", relock_command(file))))
+        }
     }
+}
+
+/// Parses all `[[suite]]` tables of a lockfile; there is at least one.
+fn suites(root: &mut Section) -> Result<Vec<LockedSuite>> {
+    let mut found: Vec<LockedSuite> = Vec::new();
+    for mut section in root.sections("suite")? {
+        section.only(&["name", "archive", "components", "released"])?;
+        let place = section.place().clone();
+        let suite = WantedSuite {
+            name: section.required("name")?.value,
+            archive: section.required("archive")?.value,
+            components: distinct(section.list("components")?, "component")?,
+        };
+        if found.iter().any(|other| other.suite.name == suite.name) {
+            return Err(place.error(format!("the suite `{}` is listed twice", suite.name)));
+        }
+        found.push(LockedSuite { suite, released: section.optional("released")?.map(|released| released.value) });
+    }
+    if found.is_empty() { Err(root.missing("suite")) } else { Ok(found) }
 }
 
 fn request(mut section: Section) -> Result<BTreeMap<SetName, BTreeSet<PackageName>>> {
@@ -78,7 +102,7 @@ fn distinct<T: Ord + std::fmt::Display>(items: Vec<Located<T>>, what: &str) -> R
 
 /// A package's entry, and the place of its name.
 fn entry(mut section: Section, request: &BTreeMap<SetName, BTreeSet<PackageName>>) -> Result<(Entry, Place)> {
-    section.only(&["name", "version", "arch", "source", "size", "sha256", "verified", "sets"])?;
+    section.only(&["name", "version", "arch", "source-version", "archive", "source", "size", "sha256", "verified", "sets"])?;
     let name = section.required::<PackageName>("name")?;
     let sets = section.list::<SetName>("sets")?;
     if sets.is_empty() {
@@ -95,6 +119,8 @@ fn entry(mut section: Section, request: &BTreeMap<SetName, BTreeSet<PackageName>
         name: name.value,
         version: section.required("version")?.value,
         arch: section.required("arch")?.value,
+        source_version: section.optional("source-version")?.map(|version| version.value),
+        archive: section.required("archive")?.value,
         source: section.required("source")?.value,
         size: size.value,
         sha256: section.required("sha256")?.value,

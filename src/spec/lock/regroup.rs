@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entry, Lock, Request, SetName};
+use super::{Entry, Lock, Request, SetName, suite};
 use crate::Result;
 use crate::common::value::PackageName;
 
@@ -23,14 +23,13 @@ pub(crate) fn regroup(old: &Lock, request: &Request) -> Result<Option<Lock>> {
             entries.push(Entry { sets, ..entry.clone() });
         }
     }
-    let lock = Lock { artifacts: old.artifacts.clone(), images: old.images.clone(), ..Lock::new(request, entries)? };
+    let lock = Lock { artifacts: old.artifacts.clone(), images: old.images.clone(), ..Lock::new(request, old.suites.clone(), entries)? };
     Ok(Some(lock))
 }
 
 /// The packages of each wanted set.
 fn members(old: &Lock, request: &Request) -> Option<BTreeMap<SetName, BTreeSet<PackageName>>> {
-    let same_archive =
-        (&old.channel, &old.suite, &old.components, old.arch) == (&request.channel, &request.suite, &request.components, request.arch);
+    let same_archive = (&old.channel, old.arch) == (&request.channel, request.arch) && suite::are_same(&request.suites, &old.suites);
     if !same_archive || old.request.get(&SetName::Base) != request.sets.get(&SetName::Base) {
         return None;
     }
@@ -64,9 +63,9 @@ mod tests {
     use crate::spec::recipe::{Recipe, Sources, Subject};
 
     fn request(roles: &[(&str, &[&str])], base: &[&str]) -> Request {
-        let sources = "channel = \"debian\"\nkind = \"debian-packages\"\nsuite = \"bookworm\"\ncomponents = [\"main\"]\narch = \"amd64\"\n\
-                       keyring = \"/k\"\nkeys = [\"4D64FEC119C2029067D6E791F8D2585B8783D481\"]\n\
-                       epoch = 2026-01-01T00:00:00Z\ntools = [\"tool\"]\n";
+        let sources = "channel = \"debian\"\nkind = \"debian-packages\"\narch = \"amd64\"\nepoch = 2026-01-01T00:00:00Z\n\
+                       tools = [\"tool\"]\n[[suite]]\nname = \"bookworm\"\narchive = \"debian\"\ncomponents = [\"main\"]\nkeyring = \"/k\"\n\
+                       keys = [\"4D64FEC119C2029067D6E791F8D2585B8783D481\"]\n";
         let sources = Sources::parse("s", sources, None).unwrap();
         let recipe = |subject, packages: &[&str]| {
             let text = format!("description = \"d\"\npackages = {packages:?}\n");
@@ -82,6 +81,8 @@ mod tests {
             name: name.parse().unwrap(),
             version: "1".parse().unwrap(),
             arch: "all".parse().unwrap(),
+            source_version: None,
+            archive: "debian".parse().unwrap(),
             source: format!("pool/main/x/{name}/{name}_1_all.deb").parse().unwrap(),
             size: 1,
             sha256: Sha256::of(name),
@@ -98,7 +99,11 @@ mod tests {
             entry("containerd", &["worker", "tool"]),
             entry("tool", &["tool"]),
         ];
-        Lock::new(&request(&[("worker", &["containerd", "apt"])], &["apt"]), entries).unwrap()
+        of(&request(&[("worker", &["containerd", "apt"])], &["apt"]), entries)
+    }
+
+    fn of(request: &Request, entries: Vec<Entry>) -> Lock {
+        Lock::new(request, request.unresolved(), entries).unwrap()
     }
 
     fn sets(lock: &Lock, name: &str) -> String {
@@ -131,11 +136,11 @@ mod tests {
             request(&[worker, ("part", &["runc"])], &["apt"]),
             request(&[("worker", &["containerd", "apt", "runc"])], &["apt"]),
             request(&[worker], &["apt", "runc"]),
-            Request { suite: "trixie".parse().unwrap(), ..request(&[worker], &["apt"]) },
+            Request { suites: Vec::new(), ..request(&[worker], &["apt"]) },
         ] {
             assert!(regroup(&old(), &wanted).unwrap().is_none(), "{wanted:?}");
         }
-        let torn = Lock::new(&request(&[worker], &["apt"]), vec![entry("apt", &["base"]), entry("tool", &["tool"])]).unwrap();
+        let torn = of(&request(&[worker], &["apt"]), vec![entry("apt", &["base"]), entry("tool", &["tool"])]);
         assert!(regroup(&torn, &request(&[worker], &["apt"])).unwrap().is_none());
     }
 }

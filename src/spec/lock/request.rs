@@ -5,20 +5,18 @@ use std::fmt::Display;
 
 use crate::common::document::Located;
 use crate::common::value::{Arch, ArtifactName, PackageName, Reference, ReleaseVersion, RoleName};
-use crate::spec::recipe::{ChannelName, ImageContent, Origin, Recipe, Sources, Subject, Word, base_layers, role_layers, version};
+use crate::spec::recipe::{ChannelName, ImageContent, Origin, Recipe, Sources, Subject, base_layers, role_layers, version};
 use crate::{Error, Result};
 
-use super::{ArtifactSource, Lock, LockedArtifact, LockedImage, SetName, relock};
+use super::{ArtifactSource, Lock, LockedArtifact, LockedImage, LockedSuite, SetName, WantedSuite, relock, suite};
 
 /// The request that a lock answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The channel.
     pub channel: ChannelName,
-    /// The suite of its archive.
-    pub suite: Word,
-    /// The suite's components.
-    pub components: BTreeSet<Word>,
+    /// The suites of its packages, in the order of the sources.
+    pub suites: Vec<WantedSuite>,
     /// The architecture.
     pub arch: Arch,
     /// The packages requested by name.
@@ -148,8 +146,7 @@ impl Request {
         let Wanted { artifacts: spare_artifacts, images: spare_images } = spare;
         Ok(Request {
             channel: sources.channel.clone(),
-            suite: sources.suite.value.clone(),
-            components: sources.components.iter().map(|component| component.value.clone()).collect(),
+            suites: sources.suites.iter().map(WantedSuite::of).collect(),
             arch: sources.arch,
             sets,
             artifacts,
@@ -157,6 +154,13 @@ impl Request {
             spare_artifacts,
             spare_images,
         })
+    }
+}
+
+impl Request {
+    /// The suites, before anything was resolved in them.
+    pub fn unresolved(&self) -> Vec<LockedSuite> {
+        self.suites.iter().map(WantedSuite::unresolved).collect()
     }
 }
 
@@ -222,8 +226,7 @@ pub(super) enum Scope {
 pub(super) fn check(lock: &Lock, file: &str, request: &Request, scope: Scope) -> Result<()> {
     let mut lines = Vec::new();
     different(&mut lines, "channel", &request.channel, &lock.channel);
-    different(&mut lines, "suite", &request.suite, &lock.suite);
-    different(&mut lines, "components", &listed(&request.components), &listed(&lock.components));
+    different(&mut lines, "suites", &suite::shown(&request.suites), &suite::shown(lock.suites.iter().map(|locked| &locked.suite)));
     different(&mut lines, "arch", &request.arch, &lock.arch);
     let none = BTreeSet::new();
     let unasked = lock.request.keys().filter(|_| scope == Scope::All);
@@ -320,8 +323,4 @@ fn different<T: Display + PartialEq>(lines: &mut Vec<String>, what: &str, wanted
     if wanted != locked {
         lines.push(format!("{what}: expected {wanted}, found {locked}"));
     }
-}
-
-fn listed(words: &BTreeSet<Word>) -> String {
-    words.iter().map(Word::as_str).collect::<Vec<_>>().join(" ")
 }

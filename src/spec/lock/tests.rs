@@ -10,11 +10,12 @@ fn shipped() -> Lock {
 
 /// The request in the shipped lock.
 fn request() -> Request {
-    let Lock { channel, suite, components, arch, request, .. } = shipped();
+    let lock = shipped();
+    let suites = lock.suites.iter().map(|locked| locked.suite.clone()).collect();
+    let Lock { channel, arch, request, .. } = lock;
     Request {
         channel,
-        suite,
-        components,
+        suites,
         arch,
         sets: request,
         artifacts: BTreeMap::new(),
@@ -31,11 +32,11 @@ fn failure(text: &str) -> String {
 /// A small lock of three packages.
 fn small() -> String {
     let mut text = String::from(
-        "format = 1\nchannel = \"debian\"\nsuite = \"bookworm\"\ncomponents = [\"main\"]\narch = \"amd64\"\n\n[request]\nbase = [\n  \"aa\",\n]\netcd = [\n]\n",
+        "format = 2\nchannel = \"debian\"\narch = \"amd64\"\n\n[[suite]]\nname = \"bookworm\"\narchive = \"debian\"\ncomponents = [\"main\"]\nreleased = \"2026-07-11T10:16:37Z\"\n\n[request]\nbase = [\n  \"aa\",\n]\netcd = [\n]\n",
     );
     for name in ["aa", "bb", "cc"] {
         text += &format!(
-            "\n[[package]]\nname = \"{name}\"\nversion = \"1\"\narch = \"all\"\nsource = \"pool/main/{name}_1_all.deb\"\nsize = 1\nsha256 = \"{}\"\nverified = \"openpgp:{}\"\nsets = [\"base\"]\n",
+            "\n[[package]]\nname = \"{name}\"\nversion = \"1\"\narch = \"all\"\narchive = \"debian\"\nsource = \"pool/main/{name}_1_all.deb\"\nsize = 1\nsha256 = \"{}\"\nverified = \"openpgp:{}\"\nsets = [\"base\"]\n",
             "0".repeat(64),
             "A".repeat(40)
         );
@@ -64,21 +65,21 @@ fn text_round_trips_and_order_of_entries_does_not_matter_to_it() {
     assert_eq!(Lock::parse(&lock.to_text(), "again").unwrap(), lock);
     let mut entries: Vec<Entry> = shipped().entries().cloned().collect();
     entries.reverse();
-    assert_eq!(Lock::new(&request(), entries.clone()).unwrap().to_text(), SHIPPED);
+    assert_eq!(Lock::new(&request(), shipped().suites, entries.clone()).unwrap().to_text(), SHIPPED);
     entries.push(entries[0].clone());
-    assert!(Lock::new(&request(), entries).is_err());
+    assert!(Lock::new(&request(), lock.suites.clone(), entries).is_err());
 }
 
 #[test]
 fn bad_locks_are_refused_with_their_place() {
     let digest = "0".repeat(64);
     let cases = [
-        ("format = 1", "format = 2", "has the lock format 2; this kbake knows up to 1\n  debian.lock:1:10"),
-        ("format = 1", "format = 2\nnews = 1", "has the lock format 2"),
-        ("format = 1", "format = 0", "unknown lock format 0"),
-        ("format = 1\n", "", "has no key `format`"),
-        ("format = 1", "format = \"1\"", "must be a whole number, not a string"),
-        (&digest, "0", "bad `sha256`: a SHA-256 digest has 64 hexadecimal digits, not 1\n  debian.lock:20:10"),
+        ("format = 2", "format = 3", "has the lock format 3; this kbake knows up to 2\n  debian.lock:1:10"),
+        ("format = 2", "format = 3\nnews = 1", "has the lock format 3"),
+        ("format = 2", "format = 1", "which this kbake no longer reads"),
+        ("format = 2\n", "", "has no key `format`"),
+        ("format = 2", "format = \"1\"", "must be a whole number, not a string"),
+        (&digest, "0", "bad `sha256`: a SHA-256 digest has 64 hexadecimal digits, not 1\n  debian.lock:25:10"),
         (&digest, &"G".repeat(64), "bad `sha256`: `G` is not a lower-case"),
         ("pool/main/bb_1_all.deb", "../bb.deb", "bad `source`: `../bb.deb` is not a pool path"),
         ("size = 1", "size = -1", "`size` is -1"),
@@ -103,8 +104,8 @@ fn bad_locks_are_refused_with_their_place() {
 #[test]
 fn two_entries_of_one_package_name_both_lines() {
     let shown = failure(&small().replace("\"bb\"", "\"aa\""));
-    assert!(shown.starts_with("`aa` (all) is locked twice in `debian.lock`\n  debian.lock:25:8"), "{shown}");
-    assert!(shown.contains("first here:\n  debian.lock:15:8"), "{shown}");
+    assert!(shown.starts_with("`aa` (all) is locked twice in `debian.lock`\n  debian.lock:30:8"), "{shown}");
+    assert!(shown.contains("first here:\n  debian.lock:19:8"), "{shown}");
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn entries_out_of_order_are_refused_but_for_kbake_lock() {
 #[test]
 fn a_conflict_left_in_the_lock_has_its_own_message() {
     let shown = failure(&small().replacen("version = \"1\"", "<<<<<<< HEAD\nversion = \"2\"\n=======\nversion = \"3\"\n>>>>>>> b", 1));
-    assert!(shown.starts_with("`debian.lock` has an unresolved merge conflict\n  debian.lock:16:1"), "{shown}");
+    assert!(shown.starts_with("`debian.lock` has an unresolved merge conflict\n  debian.lock:20:1"), "{shown}");
     assert!(shown.contains("then run `kbake lock --channel debian`"), "{shown}");
 }
 
@@ -134,11 +135,11 @@ fn a_stale_lock_lists_everything_and_the_command() {
     wanted.sets.get_mut(&SetName::Base).unwrap().insert("vim-tiny".parse().unwrap());
     wanted.sets.get_mut(&SetName::Base).unwrap().remove(&"nano".parse::<PackageName>().unwrap());
     wanted.sets.insert(SetName::Role("extra".parse().unwrap()), ["nfs-common".parse().unwrap()].into());
-    wanted.suite = "trixie".parse().unwrap();
+    wanted.suites[0].name = "trixie".parse().unwrap();
     let shown = lock.check("l", &wanted).unwrap_err().to_string();
     let expected = [
         "the lockfile `l` is stale: it does not match the recipes",
-        "  suite: expected trixie, found bookworm",
+        "  suites: expected debian/trixie (main), found debian/bookworm (main)",
         "  base: `vim-tiny` is missing",
         "  base: `nano` is no longer asked for",
         "  extra: not locked at all",
@@ -150,7 +151,8 @@ fn a_stale_lock_lists_everything_and_the_command() {
     fewer.sets.remove(&SetName::Role("etcd".parse().unwrap()));
     assert!(lock.check("l", &fewer).unwrap_err().to_string().contains("etcd: locked, but there is no such recipe"));
     // An entry lost in a merge.
-    let cut = Lock::new(&request(), lock.entries().filter(|entry| entry.name.as_str() != "sudo").cloned().collect()).unwrap();
+    let cut = Lock::new(&request(), lock.suites.clone(), lock.entries().filter(|entry| entry.name.as_str() != "sudo").cloned().collect())
+        .unwrap();
     assert!(cut.check("l", &request()).unwrap_err().to_string().contains("base: `sudo` is asked for, but has no entry"));
 }
 
@@ -190,7 +192,7 @@ fn bumped(lock: &Lock, index: usize) -> String {
     entry.source = format!("{}/{}_9.9-9_all.deb", entry.source.folder(), entry.name).parse().unwrap();
     entry.size += 1;
     entry.sha256 = Sha256::of(entry.name.as_str());
-    Lock::new(&request(), entries).unwrap().to_text()
+    Lock::new(&request(), lock.suites.clone(), entries).unwrap().to_text()
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub(super) const FILES: &[(&str, &[u8])] = &shipped![
     "recipes/clusters/one-node.toml",
     "recipes/clusters/two-node.toml",
     "recipes/compatibility.toml",
+    "recipes/keys/debian-12.asc",
     "recipes/parts/addons.toml",
     "recipes/parts/containerd.toml",
     "recipes/parts/control-plane.toml",

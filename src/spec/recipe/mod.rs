@@ -10,6 +10,7 @@ mod kernel;
 mod layer;
 mod name;
 mod sources;
+mod suite;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -25,9 +26,9 @@ pub(crate) use effect::AUTHORITIES;
 pub(crate) use entry::{Body, Entry, FileMode, Intent};
 pub(crate) use kernel::{KernelArg, ModuleName};
 pub(crate) use layer::{base_layers, role_layers};
-pub(crate) use name::{Mode, OwnerName, RecipePath, UnitName};
+pub(crate) use name::{ChannelName, Mode, OwnerName, RecipePath, UnitName, Word};
 pub use sources::Sources;
-pub(crate) use sources::{ChannelName, Word};
+pub(crate) use suite::{Archive, Keyring, Suite, archives, check_mirrors};
 pub(crate) use user::User;
 
 const REMEDY: &str = "keep the lines that you want, remove the markers, then run `kbake lock`";

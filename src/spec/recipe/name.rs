@@ -97,4 +97,51 @@ impl FromStr for RecipePath {
     }
 }
 
-crate::common::value::shown_as_text!(OwnerName, UnitName, RecipePath);
+/// The name of a channel, which is also that of its sources file and its lockfile.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChannelName(String);
+
+impl ChannelName {
+    /// The default channel.
+    pub fn usual() -> Self {
+        ChannelName("upstream".into())
+    }
+}
+
+impl FromStr for ChannelName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match word(text) {
+            true => Ok(ChannelName(text.to_owned())),
+            false => Err(format!("`{}` is not a channel name: expected a-z, 0-9 and inner `-` and `.`", text.escape_debug())),
+        }
+    }
+}
+
+/// The name of a suite, a component or an archive, as in its paths.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Word(String);
+
+impl FromStr for Word {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match word(text) {
+            true => Ok(Word(text.to_owned())),
+            false => Err(format!(
+                "`{}` is not the name of a suite, component or archive: expected a-z, 0-9, inner `-` and `.`",
+                text.escape_debug()
+            )),
+        }
+    }
+}
+
+/// True for a word of a-z and 0-9 with inner `-` and `.`.
+fn word(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let inner = |c: char| plain(c) || matches!(c, '-' | '.');
+    text.len() <= 63 && text.starts_with(plain) && text.ends_with(plain) && text.chars().all(inner)
+}
+
+crate::common::value::shown_as_text!(OwnerName, UnitName, RecipePath, ChannelName, Word);

@@ -1,13 +1,15 @@
-//! A channel's sources file: the archive's suite, its trusted signing keys, and the epoch of images.
+//! A channel's sources file: the suites of its packages, its artifacts and container images, and the epoch of images.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::common::document::{self, Located, Place, Section};
-use crate::common::value::{Arch, ArtifactName, Epoch, Fingerprint, MachineArch, PackageName, RoleName, shown_as_text};
+use crate::common::value::{Arch, ArtifactName, Epoch, MachineArch, PackageName, RoleName, days_from_civil};
 use crate::{Error, Result};
 
 use super::artifact::{self, Artifact, Image, ImageContent, Origin, Release, Versions};
+use super::name::ChannelName;
+use super::suite::{self, Suite};
 use super::{REMEDY, refuse_twins};
 
 /// A `recipes/sources/<channel>.toml` of the kind `debian-packages`.
@@ -17,16 +19,10 @@ pub struct Sources {
     pub file: String,
     /// The channel: `debian`.
     pub channel: ChannelName,
-    /// The archive's suite, by codename.
-    pub suite: Located<Word>,
-    /// The suite's components, in the order of the text.
-    pub components: Vec<Located<Word>>,
+    /// The suites that packages are resolved in, in the order of the text; never empty.
+    pub suites: Vec<Suite>,
     /// The architecture that packages are resolved for.
     pub arch: Arch,
-    /// The keyring on the host that holds the archive's keys.
-    pub keyring: Located<Keyring>,
-    /// Primary fingerprints of the trusted keys. The lock records the first one that signed.
-    pub keys: Vec<Located<Fingerprint>>,
     /// The time of all files in images.
     pub epoch: Epoch,
     /// The roles of the channel; none if it has all of the project's.
@@ -42,9 +38,9 @@ pub struct Sources {
 }
 
 /// The keys of a channel without a base.
-const OWN_KEYS: [&str; 8] = ["kind", "suite", "components", "arch", "keyring", "keys", "epoch", "tools"];
+const OWN_KEYS: [&str; 2] = ["kind", "arch"];
 /// The keys of every channel.
-const COMMON_KEYS: [&str; 6] = ["channel", "base", "roles", "versions", "artifact", "image"];
+const COMMON_KEYS: [&str; 9] = ["channel", "base", "roles", "suite", "epoch", "tools", "versions", "artifact", "image"];
 
 impl Sources {
     /// The channel that the sources file `text` is based on, if any.
@@ -56,8 +52,8 @@ impl Sources {
     }
 
     /// Parses the sources file `text`, called `file` in messages. `base` is the channel that it is based on, already parsed:
-    /// its archive, epoch, tools and roles are inherited, and so are its versions, artifacts and images except for those in
-    /// `text`. `roles` is inherited or replaced as a whole.
+    /// its versions, artifacts and images are inherited except for those in `text`. Suites, epoch, tools and roles are inherited
+    /// or replaced, each as a whole.
     ///
     /// # Errors
     /// See [`super::Recipe::parse`].
@@ -66,7 +62,11 @@ impl Sources {
         let mut sources = match base {
             Some(base) => {
                 root.only(&COMMON_KEYS)?;
-                Sources { file: file.to_owned(), channel: root.required("channel")?.value, ..base }
+                let channel = root.required("channel")?.value;
+                let suites = suite::suites(&mut root)?.unwrap_or(base.suites);
+                let epoch = if root.key_place("epoch").is_some() { epoch(root.time("epoch")?)? } else { base.epoch };
+                let tools = if root.key_place("tools").is_some() { tools(&mut root)? } else { base.tools };
+                Sources { file: file.to_owned(), channel, suites, epoch, tools, ..base }
             }
             None => {
                 root.only(&[&OWN_KEYS[..], &COMMON_KEYS[..]].concat())?;
@@ -84,30 +84,18 @@ impl Sources {
     /// The values of a channel without a base.
     fn own(file: &str, root: &mut Section) -> Result<Self> {
         root.required::<Kind>("kind")?;
-        let sources = Sources {
+        Ok(Sources {
             file: file.to_owned(),
             channel: root.required("channel")?.value,
-            suite: root.required("suite")?,
-            components: root.list("components")?,
+            suites: suite::suites(root)?.ok_or_else(|| root.missing("suite").hint("a channel without a base has tables `[[suite]]`"))?,
             arch: root.required::<MachineArch>("arch")?.value.0,
-            keyring: root.required("keyring")?,
-            keys: root.list("keys")?,
             epoch: epoch(root.time("epoch")?)?,
-            tools: root.list("tools")?,
+            tools: tools(root)?,
             roles: None,
             versions: Versions::new(),
             artifacts: BTreeMap::new(),
             images: BTreeMap::new(),
-        };
-        refuse_twins(&sources.components, "component")?;
-        refuse_twins(&sources.keys, "key")?;
-        refuse_twins(&sources.tools, "tool")?;
-        for (key, empty) in [("components", sources.components.is_empty()), ("keys", sources.keys.is_empty())] {
-            if empty {
-                return Err(root.place().error(format!("`{file}` needs at least one value in `{key}`")));
-            }
-        }
-        Ok(sources)
+        })
     }
 
     /// Refuses references to missing names.
@@ -159,6 +147,13 @@ impl Sources {
     }
 }
 
+/// `tools`.
+fn tools(root: &mut Section) -> Result<Vec<Located<PackageName>>> {
+    let found = root.list("tools")?;
+    refuse_twins(&found, "tool")?;
+    Ok(found)
+}
+
 /// `roles`, if given.
 fn roles(root: &mut Section) -> Result<Option<Vec<Located<RoleName>>>> {
     let Some(place) = root.key_place("roles") else { return Ok(None) };
@@ -183,67 +178,6 @@ impl FromStr for Kind {
     }
 }
 
-/// The name of a channel, which is also that of its sources file and its lockfile.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ChannelName(String);
-
-impl ChannelName {
-    /// The default channel.
-    pub fn usual() -> Self {
-        ChannelName("upstream".into())
-    }
-}
-
-impl FromStr for ChannelName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match word(text) {
-            true => Ok(ChannelName(text.to_owned())),
-            false => Err(format!("`{}` is not a channel name: expected a-z, 0-9 and inner `-` and `.`", text.escape_debug())),
-        }
-    }
-}
-
-/// A suite's or component's name, as in an archive's paths.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Word(String);
-
-impl FromStr for Word {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match word(text) {
-            true => Ok(Word(text.to_owned())),
-            false => Err(format!("`{}` is not a suite or component: expected a-z, 0-9, inner `-` and `.`", text.escape_debug())),
-        }
-    }
-}
-
-/// True for a word of a-z and 0-9 with inner `-` and `.`.
-fn word(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let inner = |c: char| plain(c) || matches!(c, '-' | '.');
-    text.len() <= 63 && text.starts_with(plain) && text.ends_with(plain) && text.chars().all(inner)
-}
-
-/// The path of a keyring on the host: absolute, and without characters that apt's own files cannot hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keyring(String);
-
-impl FromStr for Keyring {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if !text.starts_with('/') || text.contains(|c: char| c.is_whitespace() || c.is_control() || "\"';\\,[]".contains(c)) {
-            return Err(format!("`{}` must be an absolute path without spaces or quotes", text.escape_debug()));
-        }
-        Ok(Keyring(text.to_owned()))
-    }
-}
-
-shown_as_text!(ChannelName, Word, Keyring);
-
 /// A date-time with its offset from UTC, as seconds.
 fn epoch(time: Located<toml::value::Datetime>) -> Result<Epoch> {
     let wrong = |place: &Place, reason: &str| place.error(format!("bad `epoch`: {reason}"));
@@ -258,12 +192,4 @@ fn epoch(time: Located<toml::value::Datetime>) -> Result<Epoch> {
     let second = i64::from(clock.second.unwrap_or(0));
     let seconds = days * 86_400 + i64::from(clock.hour) * 3600 + i64::from(clock.minute) * 60 + second - minutes * 60;
     Epoch::from_seconds(seconds).map_err(|reason| wrong(&time.place, &reason))
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar, for years from 1 on. March counts as the year's first month, so that the
-/// leap day comes last and the lengths of the months follow one formula.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
 }

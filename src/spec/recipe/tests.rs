@@ -117,24 +117,34 @@ fn a_role_cannot_take_the_lockfiles_words() {
     }
 }
 
-const SOURCES: &str = r#"
+const HEAD: &str = r#"
 channel = "debian"
 kind = "debian-packages"
-suite = "bookworm"
-components = ["main"]
 arch = "amd64"
-keyring = "/k.gpg"
-keys = ["4D64FEC119C2029067D6E791F8D2585B8783D481"]
 epoch = 2026-07-11T10:16:37Z
 tools = ["mmdebstrap"]
 "#;
 
+/// A suite, which a file may have after its first keys.
+const SUITE: &str = r#"
+[[suite]]
+name = "bookworm"
+archive = "debian"
+components = ["main"]
+keyring = "/k.gpg"
+keys = ["4D64FEC119C2029067D6E791F8D2585B8783D481"]
+"#;
+
+fn own() -> String {
+    format!("{HEAD}{SUITE}")
+}
+
 #[test]
 fn sources_are_read() {
-    let sources = Sources::parse("s.toml", SOURCES, None).unwrap();
+    let sources = Sources::parse("s.toml", &own(), None).unwrap();
     // `date -d 2026-07-11T10:16:37Z +%s`
     assert_eq!(sources.epoch.seconds(), 1_783_764_997);
-    assert_eq!((sources.channel.as_str(), sources.suite.value.as_str(), sources.tools.len()), ("debian", "bookworm", 1));
+    assert_eq!((sources.channel.as_str(), sources.suites[0].name.value.as_str(), sources.tools.len()), ("debian", "bookworm", 1));
 }
 
 #[test]
@@ -153,7 +163,7 @@ fn epochs() {
         ("1783764997", None),
     ];
     for (text, expected) in cases {
-        let found = Sources::parse("s.toml", &SOURCES.replace("2026-07-11T10:16:37Z", text), None).map(|sources| sources.epoch.seconds());
+        let found = Sources::parse("s.toml", &own().replace("2026-07-11T10:16:37Z", text), None).map(|sources| sources.epoch.seconds());
         assert_eq!(found.as_ref().ok().copied(), expected, "{text}: {found:?}");
     }
 }
@@ -162,24 +172,29 @@ fn epochs() {
 fn bad_sources_are_refused() {
     let cases = [
         ("\"debian-packages\"", "\"cloud-image\"", "bad `kind`: unknown kind `cloud-image`"),
-        ("\"bookworm\"", "\"../x\"", "bad `suite`"),
-        ("\"bookworm\"", "\"a\\nTrusted: yes\"", "bad `suite`"),
+        ("\"bookworm\"", "\"../x\"", "bad `name`"),
+        ("\"bookworm\"", "\"a\\nTrusted: yes\"", "bad `name`"),
+        ("\"debian\"\ncomp", "\"a/b\"\ncomp", "bad `archive`"),
+        ("[[suite]]", "[suite]", "must be tables `[[suite]]`"),
+        ("components", "priority = 1001\ncomponents", "it must be 1 to 1000"),
+        ("components", "snapshot = \"https://s.test/\"\ncomponents", "with `{time}` once"),
+        ("components", "snapshot = \"file:///{time}\"\ncomponents", "with `{time}` once"),
         ("[\"main\"]", "[]", "at least one value in `components`"),
         ("\"amd64\"", "\"arm\"", "unknown architecture `arm`"),
-        ("\"/k.gpg\"", "\"k.gpg\"", "must be an absolute path"),
+        ("\"/k.gpg\"", "\"../k.gpg\"", "a plain path inside the recipes' folder"),
         ("\"/k.gpg\"", "\"/k .gpg\"", "without spaces"),
         ("keys = [\"4D64FEC1", "keys = [\"", "not a key fingerprint"),
         ("tools =", "tool =", "did you mean `tools`?"),
     ];
     for (from, to, expected) in cases {
-        let shown = Sources::parse("s.toml", &SOURCES.replace(from, to), None).unwrap_err().to_string();
+        let shown = Sources::parse("s.toml", &own().replace(from, to), None).unwrap_err().to_string();
         assert!(shown.contains(expected), "{to}: {shown}");
     }
 }
 
 #[test]
 fn a_file_of_one_s_own_may_have_a_version() {
-    let with = |tables: &str| Sources::parse("s.toml", &format!("{SOURCES}{tables}"), None);
+    let with = |tables: &str| Sources::parse("s.toml", &format!("{HEAD}{SUITE}{tables}"), None);
     let sources = with("[versions]\na = '1.2'\n[artifact.x]\npath = 'files/x'\nversion = 'a'\ninstall = '/x'\n").unwrap();
     let Origin::Path { path, version } = &sources.artifacts[&"x".parse().unwrap()].origin else { panic!("it is a file") };
     assert_eq!((path.value.to_string(), version.as_ref().unwrap().value.as_str()), ("files/x".to_owned(), "a"));
@@ -197,10 +212,10 @@ fn a_file_of_one_s_own_may_have_a_version() {
 
 #[test]
 fn a_channel_s_roles_are_inherited_as_a_whole() {
-    let base = Sources::parse("s.toml", &format!("{SOURCES}roles = ['a', 'b']\n"), None).unwrap();
+    let base = Sources::parse("s.toml", &format!("{HEAD}roles = ['a', 'b']\n{SUITE}"), None).unwrap();
     let has = |sources: &Sources| ["a", "b", "c"].map(|role| sources.has_role(&role.parse().unwrap()));
     let on = |more: &str| Sources::parse("l.toml", &format!("channel = 'l'\nbase = 'debian'\n{more}"), Some(base.clone())).unwrap();
-    assert_eq!(has(&Sources::parse("s.toml", SOURCES, None).unwrap()), [true; 3]);
+    assert_eq!(has(&Sources::parse("s.toml", &own(), None).unwrap()), [true; 3]);
     assert_eq!([has(&base), has(&on(""))], [[true, true, false]; 2]);
     assert_eq!(has(&on("roles = ['c']\n")), [false, false, true]);
 }

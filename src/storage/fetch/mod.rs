@@ -77,8 +77,13 @@ pub struct Want {
 pub enum Source {
     /// These addresses, in this order; [`Options::rewrites`] apply.
     Urls(Vec<String>),
-    /// This path (`pool/main/e/etcd/…`) below each of [`Options::mirrors`].
-    Pool(String),
+    /// A file of an archive's pool, at each mirror and each snapshot of the archive.
+    Pool {
+        /// The name of the archive.
+        archive: String,
+        /// The path below the archive's address: `pool/main/e/etcd/…`.
+        path: String,
+    },
     /// The object with the want's digest in a container image's repository, at its registry or the registry's mirrors. The
     /// reference's tag is ignored.
     Registry {
@@ -147,7 +152,7 @@ pub fn fetch(store: &Store, wants: &[Want], options: &Options, events: &dyn Even
     if options.offline {
         return Err(report::offline(&missing));
     }
-    if let Some(want) = missing.iter().find(|want| options.mirrors.is_empty() && matches!(want.source, Source::Pool(_))) {
+    if let Some(want) = missing.iter().find(|want| options.is_without_mirror(want)) {
         return Err(report::sourceless(want));
     }
     store.require_space(space(store, &missing)?)?;

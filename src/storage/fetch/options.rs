@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::login::{Login, Machine};
+use super::{Source, Want};
 use crate::common::error::{Class, Result};
-use crate::common::value::Proxies;
+use crate::common::value::{Mirror, Proxies};
 
 /// The settings with which the host's apt reaches its mirrors.
 #[derive(Default)]
@@ -54,8 +55,10 @@ pub struct Options {
     pub jobs: usize,
     /// Open no socket; a missing artifact is an error.
     pub offline: bool,
-    /// Base addresses for [`super::Source::Pool`], in order.
-    pub mirrors: Vec<String>,
+    /// Mirrors for [`super::Source::Pool`], in order.
+    pub mirrors: Vec<Mirror>,
+    /// Archives of earlier states for [`super::Source::Pool`], which are asked after all mirrors; [`Options::rewrites`] apply.
+    pub snapshots: Vec<Mirror>,
     /// (prefix, replacement) pairs for [`super::Source::Urls`]. If any prefix matches, all matching replacements are tried in
     /// this order and the original address is not: an isolated site never contacts the outside. A replacement may be a
     /// `file:` address.
@@ -98,6 +101,7 @@ impl Default for Options {
             jobs: 8,
             offline: false,
             mirrors: Vec::new(),
+            snapshots: Vec::new(),
             rewrites: Vec::new(),
             registry_mirrors: Vec::new(),
             logins: BTreeMap::new(),
@@ -118,10 +122,18 @@ impl Default for Options {
 }
 
 impl Options {
+    /// True for a package of an archive without mirror and snapshot.
+    pub(super) fn is_without_mirror(&self, want: &Want) -> bool {
+        match &want.source {
+            Source::Pool { archive, .. } => !self.mirrors.iter().chain(&self.snapshots).any(|mirror| mirror.may_have(archive)),
+            Source::Urls(_) | Source::Registry { .. } => false,
+        }
+    }
+
     /// The same options with the apt settings found, if they are `needed`. A host without a working apt has none.
     pub(super) fn settled(&self, needed: bool) -> Result<Options> {
         let apt = match &self.apt {
-            AptAccess::Ask(ask) if needed => match ask(&self.mirrors) {
+            AptAccess::Ask(ask) if needed => match ask(&self.mirrors.iter().map(|mirror| mirror.base.clone()).collect::<Vec<_>>()) {
                 Ok(apt) => AptAccess::Known(Arc::new(apt)),
                 Err(error) if error.class() == Class::User => AptAccess::Unknown,
                 Err(error) => return Err(error),

@@ -57,7 +57,7 @@ fn size(want: &Want) -> String {
 
 fn origin(want: &Want) -> String {
     match &want.source {
-        Source::Pool(path) => path.clone(),
+        Source::Pool { path, .. } => path.clone(),
         Source::Registry { reference, .. } => reference.to_string(),
         Source::Urls(urls) => {
             let shown: Vec<_> = urls.iter().map(|text| reqwest::Url::parse(text).map_or("?".to_owned(), |url| shown(&url))).collect();
@@ -69,10 +69,10 @@ fn origin(want: &Want) -> String {
 /// The error for a want without any source.
 pub(super) fn sourceless(want: &Want) -> Error {
     match &want.source {
-        Source::Pool(path) => Error::new(Class::Network, "no package mirror is configured")
-            .detail("this host's apt sources name no mirror of the Debian archive")
+        Source::Pool { archive, path } => Error::new(Class::Network, format!("no mirror of the archive `{archive}` is configured"))
+            .detail("this host's apt has none among its sources")
             .detail(format!("needed: {path}"))
-            .hint("name one with `--mirror URL`, or in the host's apt sources"),
+            .hint(format!("name one with `--mirror {archive}=URL`, or in the host's apt sources")),
         Source::Urls(_) | Source::Registry { .. } => {
             Error::user(format!("no source is known for `{}`", want.name)).hint("its lock entry has no address")
         }
@@ -83,7 +83,7 @@ pub(super) fn sourceless(want: &Want) -> Error {
 pub(super) fn failed(failed: &[(&Want, &SourceErrors)], untried: &[&Want], wanted: usize) -> Error {
     let whys: Vec<&SourceError> = failed.iter().flat_map(|(_, failed)| failed.sources.iter().map(|(_, why)| why)).collect();
     let missing: Vec<&Want> = failed.iter().map(|(want, _)| *want).chain(untried.iter().copied()).collect();
-    let from_pool = |want: &&Want| matches!(want.source, Source::Pool(_));
+    let from_pool = |want: &&Want| matches!(want.source, Source::Pool { .. });
     if whys.iter().all(|why| matches!(why, SourceError::Unreachable(_))) && !missing.iter().any(from_pool) {
         return unreachable(failed, &missing);
     }
@@ -225,7 +225,7 @@ fn ways_out(mut error: Error, missing: &[&Want]) -> Error {
 /// The name for `kbake lock --upgrade`: a package, an artifact and an image may share a name.
 fn locked_as(want: &Want) -> String {
     match want.source {
-        Source::Pool(_) => format!("package:{}", want.name),
+        Source::Pool { .. } => format!("package:{}", want.name),
         Source::Urls(_) => format!("artifact:{}", want.name),
         Source::Registry { .. } => want.name.clone(),
     }

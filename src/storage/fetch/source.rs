@@ -2,6 +2,8 @@
 
 use reqwest::Url;
 
+use crate::common::value::Mirror;
+
 use super::address::{Unusable, WEB_SCHEMES, parse};
 use super::login::NamedBy;
 use super::target::{Route, Target};
@@ -13,10 +15,12 @@ const MIRROR_SCHEMES: [&str; 3] = ["http", "https", "file"];
 /// The targets for `want`, in order.
 pub(super) fn targets(want: &Want, options: &Options) -> Vec<Result<Target, Unusable>> {
     match &want.source {
-        Source::Pool(path) => {
-            let below = |base: &String| format!("{}/{}", base.trim_end_matches('/'), escape_path(path));
+        Source::Pool { archive, path } => {
+            let below = |mirror: &Mirror| format!("{}/{}", mirror.base.trim_end_matches('/'), escape_path(path));
             let target = |url| Target::of(url, NamedBy::User, Route::Apt, options);
-            options.mirrors.iter().map(|base| parse(&below(base), &MIRROR_SCHEMES).map(target)).collect()
+            let having = |mirrors: &'_ [Mirror]| mirrors.iter().filter(|mirror| mirror.may_have(archive)).map(below).collect::<Vec<_>>();
+            let mirrors = having(&options.mirrors).into_iter().map(|text| parse(&text, &MIRROR_SCHEMES).map(target));
+            mirrors.chain(having(&options.snapshots).iter().flat_map(|text| web_targets(text, options))).collect()
         }
         Source::Urls(urls) => urls.iter().flat_map(|url| web_targets(url, options)).collect(),
         Source::Registry { reference, kind } => registry::targets(reference, *kind, &want.digest.to_string(), options),
@@ -51,7 +55,7 @@ pub(super) fn is_rewritten(text: &str, options: &Options) -> bool {
 /// True if apt's settings are needed for `want`.
 pub(super) fn concerns_apt(want: &Want, options: &Options) -> bool {
     match &want.source {
-        Source::Pool(_) => true,
+        Source::Pool { .. } => true,
         Source::Urls(urls) => urls.iter().any(|url| is_rewritten(url, options)),
         Source::Registry { .. } => false,
     }
@@ -67,6 +71,10 @@ mod tests {
     use super::*;
     use crate::common::value::Sha256;
 
+    fn pool(archive: &str, path: &str) -> Source {
+        Source::Pool { archive: archive.to_owned(), path: path.to_owned() }
+    }
+
     fn asked(source: Source, options: &Options) -> Vec<String> {
         let want = Want { name: "x".to_owned(), source, digest: Sha256::of(b"").into(), size: None };
         let shown =
@@ -76,19 +84,43 @@ mod tests {
 
     #[test]
     fn pool_paths_go_below_each_mirror() {
-        let options = Options { mirrors: vec!["http://a.test/debian/".to_owned(), "https://b.test".to_owned()], ..Options::default() };
-        let found = asked(Source::Pool("pool/main/g/gcc/g++_1.0~rc+b1_amd64.deb".to_owned()), &options);
+        let options = Options { mirrors: vec!["http://a.test/debian/".into(), "https://b.test".into()], ..Options::default() };
+        let found = asked(pool("debian", "pool/main/g/gcc/g++_1.0~rc+b1_amd64.deb"), &options);
         assert_eq!(
             found,
             ["http://a.test/debian/pool/main/g/gcc/g++_1.0~rc+b1_amd64.deb", "https://b.test/pool/main/g/gcc/g++_1.0~rc+b1_amd64.deb"]
         );
-        let found = asked(Source::Pool("pool/a%3a?b#c".to_owned()), &options);
+        let found = asked(pool("debian", "pool/a%3a?b#c"), &options);
         assert_eq!(found[1], "https://b.test/pool/a%253a%3Fb%23c");
-        let options = Options { mirrors: ["file:/srv/d", "file://nas/d", "ftp://f.test/"].map(str::to_owned).into(), ..Options::default() };
-        let found = asked(Source::Pool("pool/a".to_owned()), &options);
+        let options = Options { mirrors: ["file:/srv/d", "file://nas/d", "ftp://f.test/"].map(Mirror::from).into(), ..Options::default() };
+        let found = asked(pool("debian", "pool/a"), &options);
         assert_eq!(found[0], "file:///srv/d/pool/a");
         assert_eq!(found[1], "file://nas/d/pool/a: names a host, but only local files can be read");
         assert_eq!(found[2], "ftp://f.test/pool/a: only http and https and file are supported, not ftp");
+    }
+
+    #[test]
+    fn mirrors_of_another_archive_are_not_asked_and_snapshots_come_last() {
+        let options = Options {
+            mirrors: vec![
+                Mirror::of("security", "http://s.test/security"),
+                "http://any.test".into(),
+                Mirror::of("debian", "http://d.test"),
+            ],
+            snapshots: vec![Mirror::of("debian", "https://past.test/debian/1/"), Mirror::of("security", "https://past.test/security/1/")],
+            rewrites: vec![("https://past.test/debian/".to_owned(), "http://own.test/".to_owned())],
+            ..Options::default()
+        };
+        let found = asked(pool("debian", "pool/a"), &options);
+        assert_eq!(found, ["http://any.test/pool/a", "http://d.test/pool/a", "http://own.test/1/pool/a"]);
+        let found = asked(pool("security", "pool/a"), &options);
+        assert_eq!(found, ["http://s.test/security/pool/a", "http://any.test/pool/a", "https://past.test/security/1/pool/a"]);
+        let nobody = Want { name: "x".to_owned(), source: pool("other", "pool/a"), digest: Sha256::of(b"").into(), size: None };
+        let options = Options { mirrors: vec![Mirror::of("debian", "http://d.test")], snapshots: Vec::new(), ..options };
+        assert!(
+            options.is_without_mirror(&nobody)
+                && !Options { mirrors: vec!["http://any.test".into()], ..options }.is_without_mirror(&nobody)
+        );
     }
 
     #[test]

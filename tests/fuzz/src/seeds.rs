@@ -411,8 +411,8 @@ fn shared(folder: &str, names: &[&str]) -> Vec<Vec<u8>> {
 pub fn lock() -> Vec<Vec<u8>> {
     let zeros = "0".repeat(64);
     let package = format!(
-        "format = 1\nchannel = \"debian\"\nsuite = \"bookworm\"\ncomponents = [\"main\"]\narch = \"amd64\"\n\n[request]\nbase = [\n  \"aa\",\n]\netcd = [\n]\n\
-         \n[[package]]\nname = \"aa\"\nversion = \"1:2.0~rc1-3+b1\"\narch = \"all\"\nsource = \"pool/main/a/aa_1_all.deb\"\nsize = 1\nsha256 = \"{zeros}\"\nverified = \"openpgp:{}\"\nsets = [\"base\"]\n",
+        "format = 2\nchannel = \"debian\"\narch = \"amd64\"\n\n[[suite]]\nname = \"bookworm\"\narchive = \"debian\"\ncomponents = [\"main\"]\nreleased = \"2026-07-11T10:16:37Z\"\n\n[request]\nbase = [\n  \"aa\",\n]\netcd = [\n]\n\
+         \n[[package]]\nname = \"aa\"\nversion = \"1:2.0~rc1-3+b1\"\narch = \"all\"\narchive = \"debian\"\nsource = \"pool/main/a/aa_1_all.deb\"\nsize = 1\nsha256 = \"{zeros}\"\nverified = \"openpgp:{}\"\nsets = [\"base\"]\n",
         "A".repeat(40)
     );
     let rest = format!(

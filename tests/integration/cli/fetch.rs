@@ -32,6 +32,34 @@ fn a_package_that_no_mirror_has() {
 }
 
 #[test]
+fn a_package_that_left_the_archive_comes_from_a_snapshot() {
+    let (site, web, past) = (Site::new(), Web::start(), Web::start());
+    mirror(&web, &[TWO, TOOL]);
+    let lock = site.read("lockfiles/debian.lock");
+    let dated = lock.replacen("components = [\"main\"]\n", "components = [\"main\"]\nreleased = \"2026-11-21T09:15:44Z\"\n", 1);
+    assert_ne!(dated, lock);
+    site.write("lockfiles/debian.lock", &dated);
+    let rewrite = format!("https://snapshot.debian.org/={}", past.base);
+    let args = ["fetch", "etcd", "--mirror", &web.base, "--rewrite", &rewrite];
+    let text = site.fails(3, &args);
+    let places = ["20261122T091544Z", "20261121T091544Z"].map(|time| format!("archive/debian/{time}/{ONE}"));
+    says(&text, &["error: cannot fetch `one`", &format!("{}{ONE}", web.base), &format!("{}{}", past.base, places[0])]);
+    // The state of the day itself, where the next one has it no more.
+    past.answer(&places[1], Answer::File(contents(ONE)));
+    site.succeeds(&args);
+    let asked: Vec<String> = past.requests().into_iter().map(|request| request.path).collect();
+    assert!(asked.ends_with(&places.map(|place| format!("/{place}"))) && !asked.iter().any(|path| path.ends_with(TWO)), "{asked:?}");
+    // A host without apt needs no mirror then.
+    let other = Site::new();
+    other.write("lockfiles/debian.lock", &dated);
+    for path in [ONE, TWO, TOOL] {
+        past.answer(&format!("archive/debian/20261122T091544Z/{path}"), Answer::File(contents(path)));
+    }
+    let output = other.kbake(&["fetch", "etcd", "--rewrite", &rewrite]).env("PATH", other.path("home")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn a_shorter_file_and_a_portal() {
     let (site, web) = (Site::new(), Web::start());
     mirror(&web, &[TWO, TOOL]);
@@ -68,7 +96,10 @@ fn offline_lists_all_that_is_missing_and_opens_no_socket() {
 #[test]
 fn no_mirror_at_all() {
     let text = Site::new().fails(3, &["fetch", "etcd"]);
-    says(&text, &["error: no package mirror is configured", "needed: pool/main/", "hint: name one with `--mirror URL`"]);
+    says(
+        &text,
+        &["error: no mirror of the archive `debian` is configured", "needed: pool/main/", "hint: name one with `--mirror debian=URL`"],
+    );
 }
 
 #[test]
@@ -77,9 +108,22 @@ fn mirrors_are_addresses() {
     for bad in ["/srv/debian", "ftp://mirror.invalid/debian", "http://", ""] {
         for command in [&["fetch", "etcd"][..], &["build", "etcd"], &["lock"]] {
             let text = site.fails(2, &[command, &["--mirror", bad]].concat());
-            says(&text, &[&format!("invalid value '{bad}' for '--mirror <URL>'"), "an http:, https: or file: address"]);
+            says(&text, &[&format!("invalid value '{bad}' for '--mirror <[ARCHIVE=]URL>'"), "an http:, https: or file: address"]);
         }
     }
+}
+
+#[test]
+fn a_mirror_may_be_of_one_archive_of_the_channel() {
+    let (site, web) = (Site::new(), Web::start());
+    mirror(&web, &[ONE, TWO, TOOL]);
+    for command in [&["fetch", "etcd"][..], &["lock", "--upgrade"]] {
+        let text = site.fails(2, &[command, &["--mirror", &format!("debain={}", web.base)]].concat());
+        says(&text, &["error: --mirror debain=…: no suite of the channel is in the archive `debain`", "hint: did you mean `debian`?"]);
+    }
+    assert_eq!(web.requests(), []);
+    site.succeeds(&["fetch", "etcd", "--mirror", &format!("debian={}", web.base)]);
+    assert_eq!(site.blobs().len(), FETCHED);
 }
 
 #[test]
@@ -165,7 +209,7 @@ fn a_host_without_a_mirror_of_debian_is_told_so_before_anything_is_fetched() {
     let text = site.fails(3, &["fetch", "etcd"]);
     says(
         &text,
-        &["error: no package mirror is configured", "this host's apt sources name no mirror of the Debian archive", "`--mirror URL`"],
+        &["error: no mirror of the archive `debian` is configured", "this host's apt has none among its sources", "`--mirror debian=URL`"],
     );
 }
 

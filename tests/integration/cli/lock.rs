@@ -8,7 +8,7 @@ fn mistakes_in_the_lockfile_have_a_place_and_a_remedy() {
     let (file, good) = ("lockfiles/debian.lock", site.read("lockfiles/debian.lock"));
     let digest = Sha256::of(contents(ONE)).to_string();
     for (text, expected) in [
-        (good.replace("format = 1", "format = 2"), &["lockfiles/debian.lock", "newer"][..]),
+        (good.replace("format = 2", "format = 3"), &["lockfiles/debian.lock", "newer"][..]),
         (good.replace(&digest, "abc"), &["lockfiles/debian.lock:", "64 hexadecimal digits"]),
         (format!("{good}<<<<<<< ours\n"), &["lockfiles/debian.lock:", "merge", "--theirs -- lockfiles/debian.lock", "kbake lock"]),
         (good.replace("[[package]]", "[[packge]]"), &["lockfiles/debian.lock:"]),

@@ -25,7 +25,7 @@ fn usage_and_pipes() {
 fn the_help_is_as_recorded() {
     let site = Site::new();
     let mut all = site.succeeds(&["--help"]);
-    let commands = "build;fetch;plan;tree;sbom;why;diff;audit;bundle;bundle create;bundle verify;bundle import;bundle show;\
+    let commands = "build;fetch;plan;tree;sbom;cve;why;diff;audit;bundle;bundle create;bundle verify;bundle import;bundle show;\
                     verify;gc;store;lock;cluster;net-xml;domain-xml;qemu;dnsmasq;hosts;inventory;exports;disk;seed;\
                     pki;pki init;pki show;pki renew;pki import;kubeconfig;roles;init;completions;man";
     for command in commands.split(';') {

@@ -217,8 +217,12 @@ fn files_are_compared_by_what_is_in_them() {
     let site = Site::new();
     let lock = site.read("lockfiles/debian.lock");
     site.write("a.lock", &lock);
-    site.write("b.lock", &lock.replace("suite = \"bookworm\"", "suite = \"trixie\""));
-    assert_eq!(site.succeeds(&["diff", "a.lock", "b.lock"]), "move        suite: bookworm → trixie\n");
+    site.write("b.lock", &lock.replace("name = \"bookworm\"", "name = \"trixie\""));
+    let moves = [
+        "move        suite debian/bookworm (main): not resolved → none\n",
+        "move        suite debian/trixie (main): none → not resolved\n",
+    ];
+    assert_eq!(site.succeeds(&["diff", "a.lock", "b.lock"]), moves.concat());
     assert_eq!(site.succeeds(&["diff", "a.lock"]), "", "as the project has it");
     let plan = site.succeeds(&["plan", "etcd"]);
     site.write("a.plan", &plan);

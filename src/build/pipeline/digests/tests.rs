@@ -47,7 +47,7 @@ impl Site {
             Some(start) => store.marking_use(start),
             None => store,
         };
-        let none = |_: &str| Ok(Vec::new());
+        let none = |_: &crate::spec::recipe::Archive| Ok(Vec::new());
         let bake = Bake { store: &store, fetch: Options::default(), host_mirrors: &none, jobs: 2, report: &Silent, cancel: &cancel };
         let project = Project::Folder(self.0.path().join("project"));
         let channel = project.channel("debian").unwrap();

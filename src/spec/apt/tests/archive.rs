@@ -6,15 +6,42 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::common::value::{Cancel, Sha256};
+use crate::common::value::{Cancel, Mirror, Sha256, Timestamp};
 use crate::spec::apt::{Event, Host, Options, Upgrade, Wanted, lock};
-use crate::spec::recipe::{Recipe, Sources, Subject};
+use crate::spec::recipe::{Recipe, RecipePath, Sources, Subject};
 use crate::{Error, Result};
 
 use crate::spec::lock::{Change, Lock};
 
 /// A package of the test's archive: name, version, dependencies, other fields.
 pub(crate) type Package<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+/// The first keys of the sources file of a test.
+pub(crate) const HEAD: &str =
+    "channel = 'test'\nkind = 'debian-packages'\narch = 'amd64'\nepoch = 2022-01-01T00:00:00Z\ntools = ['tool']\n";
+
+/// A suite of the test's archive.
+pub(crate) struct Suite<'a> {
+    /// The archive's folder in the test's folder.
+    pub folder: &'a str,
+    /// The suite's name in the address.
+    pub name: &'a str,
+    /// The suite's name in the release file.
+    pub codename: &'a str,
+    /// The field `Date`.
+    pub date: &'a str,
+    /// More fields.
+    pub more: &'a str,
+    /// The keys that sign; all of the first key's without any.
+    pub keys: &'a [&'a str],
+}
+
+impl<'a> Suite<'a> {
+    /// A suite that the archive's first key signs.
+    pub(crate) fn of(folder: &'a str, name: &'a str, date: &'a str) -> Self {
+        Suite { folder, name, codename: name, date, more: "", keys: &[] }
+    }
+}
 
 pub(crate) struct Archive {
     folder: TempDir,
@@ -85,8 +112,14 @@ impl Archive {
 
     /// Like [`Archive::publish`], with another codename in the signed release file.
     pub(crate) fn publish_as(&self, codename: &str, packages: &[Package<'_>]) {
+        let all = [packages, &[("core", "1", "", "Essential: yes\n")]].concat();
+        self.publish_suite(&Suite { codename, ..Suite::of("mirror", "test", "Sat, 01 Jan 2022 00:00:00 UTC") }, &all);
+    }
+
+    /// Publishes a suite, signed.
+    pub(crate) fn publish_suite(&self, suite: &Suite<'_>, packages: &[Package<'_>]) {
         let mut index = String::new();
-        for (name, version, depends, fields) in packages.iter().chain(&[("core", "1", "", "Essential: yes\n")]) {
+        for (name, version, depends, fields) in packages {
             // All packages of one source are in one folder: a name's first word here.
             let source = name.split('-').next().unwrap();
             let depends = if depends.is_empty() { String::new() } else { format!("Depends: {depends}\n") };
@@ -97,15 +130,30 @@ impl Archive {
                 "Package: {name}\nVersion: {version}\nArchitecture: amd64\n{depends}{fields}Filename: {file}\nSize: 7\nSHA256: {digest}\n\n"
             );
         }
-        write(&self.path("mirror/dists/test/main/binary-amd64/Packages"), &index);
-        let digest = Sha256::of(&index);
+        let Suite { folder, name, codename, date, more, keys } = suite;
+        let below = |file: &str| self.path(&format!("{folder}/dists/{name}/{file}"));
+        write(&below("main/binary-amd64/Packages"), &index);
+        let (digest, size) = (Sha256::of(&index), index.len());
         let release = format!(
-            "Origin: Test\nSuite: {codename}\nCodename: {codename}\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nArchitectures: amd64\nComponents: main\nSHA256:\n {digest} {} main/binary-amd64/Packages\n",
-            index.len()
+            "Origin: Test\nSuite: {codename}\nCodename: {codename}\nDate: {date}\n{more}Architectures: amd64\nComponents: main\nSHA256:\n {digest} {size} main/binary-amd64/Packages\n"
         );
-        let (plain, signed) = (self.path("Release"), self.path("mirror/dists/test/InRelease"));
+        let (plain, signed) = (self.path("Release"), below("InRelease"));
         write(&plain, &release);
-        self.gpg(&["--output", signed.to_str().unwrap(), "--clearsign", plain.to_str().unwrap()]);
+        let users: Vec<&str> = keys.iter().flat_map(|key| ["--local-user", key]).collect();
+        self.gpg(&[&users[..], &["--output", signed.to_str().unwrap(), "--clearsign", plain.to_str().unwrap()]].concat());
+    }
+
+    /// Adds a key to the archive, which signs nothing by itself; its fingerprint. The keyring has it from now on.
+    pub(crate) fn new_key(&self, name: &str) -> String {
+        self.gpg(&["--quick-generate-key", name, "ed25519", "sign", "never"]);
+        let keys = self.gpg(&["--with-colons", "--list-keys", name]);
+        self.gpg(&["--output", self.path("keyring.gpg").to_str().unwrap(), "--export"]);
+        keys.lines().find_map(|line| line.strip_prefix("fpr:::::::::")).unwrap().trim_end_matches(':').to_owned()
+    }
+
+    /// Writes the archive's keys as text.
+    pub(crate) fn export_armoured(&self, file: &str) {
+        self.gpg(&["--armor", "--output", self.path(file).to_str().unwrap(), "--export"]);
     }
 
     pub(crate) fn mirror(&self) -> String {
@@ -123,9 +171,8 @@ impl Archive {
     }
 
     pub(crate) fn sources_with(&self, keyring: &str, key: &str) -> Sources {
-        let text = format!(
-            "channel = 'test'\nkind = 'debian-packages'\nsuite = 'test'\ncomponents = ['main']\narch = 'amd64'\nkeyring = '{keyring}'\nkeys = ['{key}']\nepoch = 2022-01-01T00:00:00Z\ntools = ['tool']\n"
-        );
+        let text =
+            format!("{HEAD}[[suite]]\nname = 'test'\narchive = 'debian'\ncomponents = ['main']\nkeyring = '{keyring}'\nkeys = ['{key}']\n");
         Sources::parse("sources/test.toml", &text, None).unwrap()
     }
 
@@ -135,21 +182,44 @@ impl Archive {
 
     /// Locks `base` and the role `etcd`'s packages against this archive.
     pub(crate) fn lock(&self, base: &str, role: &str, old: Option<&Lock>, upgrade: Upgrade) -> Result<(Lock, Vec<String>)> {
-        self.lock_from(&[self.mirror()], &self.sources(), base, role, old, upgrade)
+        self.lock_from(&[self.mirror().into()], &self.sources(), base, role, old, upgrade)
     }
 
     pub(crate) fn lock_from(
         &self,
-        mirrors: &[String],
+        mirrors: &[Mirror],
         sources: &Sources,
         base: &str,
         role: &str,
         old: Option<&Lock>,
         upgrade: Upgrade,
     ) -> Result<(Lock, Vec<String>)> {
+        self.lock_at(mirrors, sources, [base, role], old, upgrade, None)
+    }
+
+    /// Locks the packages of `base` and of the role `etcd`, in the state of the suites at a time.
+    pub(crate) fn lock_at(
+        &self,
+        mirrors: &[Mirror],
+        sources: &Sources,
+        [base, role]: [&str; 2],
+        old: Option<&Lock>,
+        upgrade: Upgrade,
+        at: Option<Timestamp>,
+    ) -> Result<(Lock, Vec<String>)> {
         let recipes = [recipe("base.toml", base, Subject::Base), recipe("roles/etcd.toml", role, Subject::Role("etcd".parse().unwrap()))];
         let (host, cancel) = (self.host(), Cancel::new());
-        let options = Options { host: &host, mirrors, upgrade, login: &|_| Ok(None), scratch: self.path("scratch"), cancel: &cancel };
+        let project = |path: &RecipePath| crate::common::fsx::read_if_present(&self.path(&format!("recipes/{path}")));
+        let options = Options {
+            host: &host,
+            mirrors,
+            upgrade,
+            at,
+            login: &|_| Ok(None),
+            project: &project,
+            scratch: self.path("scratch"),
+            cancel: &cancel,
+        };
         let (lock, changes) = lock(Wanted { recipes: &recipes, sources }, old, &options, &|_: Event| ())?;
         Ok((lock, changes.iter().map(Change::to_string).collect()))
     }

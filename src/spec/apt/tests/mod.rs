@@ -1,6 +1,7 @@
 //! The real apt and gpgv with archives on disk: locked, kept and refused packages.
 
 mod archive;
+mod suites;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::common::fsx;
 use crate::common::value::Sha256;
 use archive::{Archive, write};
 
@@ -171,7 +173,7 @@ fn what_is_not_signed_right_is_refused() {
 fn a_stranger_s_key_is_refused() {
     let (archive, stranger) = (Archive::new(), Archive::new());
     archive.publish(&PACKAGES);
-    let lock = |sources: &Sources| archive.lock_from(&[archive.mirror()], sources, "app", "", None, Upgrade::Nothing).unwrap_err();
+    let lock = |sources: &Sources| archive.lock_from(&[archive.mirror().into()], sources, "app", "", None, Upgrade::Nothing).unwrap_err();
     let other_ring = archive.sources_with(stranger.path("keyring.gpg").to_str().unwrap(), archive.fingerprint());
     let error = lock(&other_ring);
     assert!(error.class() == Class::Integrity && error.to_string().contains("NO_PUBKEY"), "{error}");
@@ -180,7 +182,7 @@ fn a_stranger_s_key_is_refused() {
     let error = lock(&other_key);
     assert!(error.class() == Class::Integrity && error.to_string().contains(&format!("signed by: {}", archive.fingerprint())), "{error}");
     let error = lock(&archive.sources_with("/nonexistent/ring.gpg", archive.fingerprint())).to_string();
-    assert!(error.contains("`/nonexistent/ring.gpg` does not exist\n  sources/test.toml:6:11"), "{error}");
+    assert!(error.contains("`/nonexistent/ring.gpg` does not exist\n  sources/test.toml:10:11"), "{error}");
 }
 
 #[test]
@@ -189,26 +191,32 @@ fn a_mirror_that_fails_gives_way_to_the_next() {
     archive.publish(&PACKAGES);
     broken.publish(&PACKAGES);
     let gone = format!("file:{}", archive.path("nowhere").display());
-    let mirrors = [gone.clone(), broken.mirror(), archive.mirror()];
+    let mirrors = [gone.clone(), broken.mirror(), archive.mirror()].map(Mirror::from);
     let (lock, _) = archive.lock_from(&mirrors, &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap();
     assert_eq!(version(&lock, "app"), "1.0");
-    let error = archive.lock_from(&[gone], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
+    let error = archive.lock_from(&[gone.into()], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
     assert!(error.class() == Class::Network && error.to_string().contains("/nowhere/: apt could not fetch its indexes"), "{error}");
     let error = archive.lock_from(&[], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no mirror is known that could carry the suite `test`\n  this host's apt has no mirror of Debian's archive among its sources\n\
-         hint: name one with `--mirror URL`"
+        "no mirror is known that could carry the suite `test`\n  this host's apt has no mirror of the archive `debian` among its sources\n\
+         hint: name one with `--mirror debian=URL`"
     );
     let error = archive.lock_from(&["ftp://u:pw@a.invalid/".into()], &archive.sources(), "app", "", None, Upgrade::Nothing).unwrap_err();
     assert!(error.to_string().starts_with("`ftp://a.invalid/` is not a mirror address that kbake supports"), "{error}");
+}
+
+/// The archive of Debian 12's main suites.
+fn debian() -> crate::spec::recipe::Archive {
+    let suites = ["bookworm", "bookworm-backports"].map(|name| name.parse().unwrap()).into();
+    crate::spec::recipe::Archive { name: "debian".parse().unwrap(), suites, origin: Some("Debian".to_owned()), others: Vec::new() }
 }
 
 #[test]
 fn the_hosts_mirrors_are_found_before_any_update_in_both_formats() {
     let archive = Archive::new();
     let list = "# deb http://no.invalid/ bookworm main\ndeb [arch=amd64 signed-by=/k.gpg] http://one.invalid/debian bookworm main contrib\n\
-                deb http://one.invalid/debian/ bookworm-updates main\ndeb-src http://src.invalid/debian bookworm main\n\
+                deb http://one.invalid/debian/ bookworm-proposed main\ndeb-src http://src.invalid/debian bookworm main\n\
                 deb http://sec.invalid/debian-security bookworm-security main\ndeb http://flat.invalid/ ./\ndeb http://old.invalid/debian trixie main\n";
     write(&archive.path("host/sources.list"), list);
     let mirrors = archive.path("host/mirrors.list");
@@ -218,7 +226,7 @@ fn the_hosts_mirrors_are_found_before_any_update_in_both_formats() {
         mirrors.display()
     );
     write(&archive.path("host/sources.list.d/a.sources"), &deb822);
-    let found = host_mirrors(&archive.host(), "bookworm", &Cancel::new()).unwrap();
+    let found = host_mirrors(&archive.host(), &debian(), &Cancel::new()).unwrap();
     let expected =
         ["http://one.invalid/debian/", "https://two.invalid/debian/", "http://three.invalid/debian/", "http://old.invalid/debian/"];
     assert_eq!(found, expected);
@@ -226,9 +234,9 @@ fn the_hosts_mirrors_are_found_before_any_update_in_both_formats() {
     let lists = archive.path("host/state/lists");
     write(&lists.join("two.invalid_debian_dists_bookworm_InRelease"), "Hash: SHA256\n\nOrigin: Stranger\n");
     write(&lists.join("one.invalid_debian_dists_bookworm_Release"), "Origin: Debian\n");
-    assert_eq!(host_mirrors(&archive.host(), "bookworm", &Cancel::new()).unwrap(), [expected[0], expected[2], expected[3]]);
+    assert_eq!(host_mirrors(&archive.host(), &debian(), &Cancel::new()).unwrap(), [expected[0], expected[2], expected[3]]);
     write(&archive.path("host/sources.list"), "deb http://x.invalid\n");
-    let error = host_mirrors(&archive.host(), "bookworm", &Cancel::new()).unwrap_err().to_string();
+    let error = host_mirrors(&archive.host(), &debian(), &Cancel::new()).unwrap_err().to_string();
     assert!(error.contains("cannot read its own sources") && error.contains("Malformed"), "{error}");
 }
 
@@ -250,12 +258,14 @@ fn missing_tools_are_named_with_their_package() {
         let tools: Vec<&str> = all.into_iter().filter(|tool| *tool != missing).collect();
         let host = host_with(&archive, folder.path(), &tools);
         let cancel = Cancel::new();
-        let mirrors = [archive.mirror()];
+        let mirrors = [archive.mirror().into()];
         let options = Options {
             host: &host,
             mirrors: &mirrors,
             upgrade: Upgrade::Nothing,
+            at: None,
             login: &|_| Ok(None),
+            project: &|_| Ok(None),
             scratch: archive.path("scratch"),
             cancel: &cancel,
         };
@@ -279,7 +289,7 @@ fn a_request_to_stop_ends_a_tool_that_hangs() {
         thread::sleep(Duration::from_millis(200));
         flag.store(true, std::sync::atomic::Ordering::Relaxed);
     });
-    let error = host_mirrors(&host_with(&archive, &archive.path("bin"), &[]), "bookworm", &cancel).unwrap_err();
+    let error = host_mirrors(&host_with(&archive, &archive.path("bin"), &[]), &debian(), &cancel).unwrap_err();
     stopper.join().unwrap();
     assert_eq!(error.class(), Class::Interrupted);
 }
@@ -334,17 +344,19 @@ fn the_private_apt_goes_the_way_that_was_found() {
         let path = std::env::var_os("PATH").unwrap();
         let mut vars = vec![("PATH".into(), path), ("APT_CONFIG".into(), file.into())];
         vars.extend(variable.map(|name| (name.into(), address.clone().into())));
-        let (host, cancel, mirrors) = (Host::from_vars(vars), Cancel::new(), [FAR.to_owned()]);
+        let (host, cancel, mirrors) = (Host::from_vars(vars), Cancel::new(), [FAR.into()]);
         let login = |mirror: &str| Ok((own_login && mirror == FAR).then(|| SecretString::from(netrc)));
         let scratch = archive.path("scratch");
-        let options = Options { host: &host, mirrors: &mirrors, upgrade: Upgrade::Nothing, login: &login, scratch, cancel: &cancel };
+        let project = |_: &RecipePath| Ok(None);
+        let (upgrade, at) = (Upgrade::Nothing, None);
+        let options = Options { host: &host, mirrors: &mirrors, upgrade, at, login: &login, project: &project, scratch, cancel: &cancel };
         let error = lock(Wanted { recipes: &[], sources: &archive.sources() }, None, &options, &|_| ()).unwrap_err();
         assert_eq!(error.class(), Class::Network, "{error}");
         let asked = asked.lock().unwrap();
         let first = asked.first().unwrap_or_else(|| panic!("the proxy was not asked: {error}"));
         assert!(first.starts_with("GET http://far.invalid/debian/dists/test/InRelease ") && first.contains(BASIC), "{first}");
         // Fetching uses the same settings.
-        let access = MirrorAccess::of_host(&host, &mirrors, &cancel).unwrap();
+        let access = MirrorAccess::of_host(&host, &[FAR.to_owned()], &cancel).unwrap();
         assert_eq!(access.proxies.through("http", "far.invalid", Some(80)), Some(&*address));
         assert_eq!(access.auth_files.iter().filter(|file| file.ends_with("auth.conf.d/far.conf")).count(), usize::from(!own_login));
     }

@@ -126,10 +126,10 @@ fn what_a_base_s_lock_has_otherwise_than_its_sources_say_is_not_taken_over() {
     assert_eq!(lock.artifacts[&key("kubelet", Arch::Amd64)].digest, Sha256::of("newer amd64").into());
     // Another archive.
     let mut moved = old.clone();
-    moved.lock.suite = "trixie".parse().unwrap();
+    moved.lock.suites[0].suite.name = "forky".parse().unwrap();
     let (lock, found, asked) = first(&moved, "", ONE, &table);
     assert_eq!(found.stale[&"test".parse().unwrap()], ["packages"]);
-    assert_eq!((lock.suite.as_str(), asked.len(), found.packages), ("bookworm", 0, None));
+    assert_eq!((lock.suites[0].suite.name.as_str(), asked.len(), found.packages), ("bookworm", 0, None));
     assert!(found.lock.unwrap().request.is_empty(), "nothing counts as resolved");
 }
 

@@ -110,7 +110,7 @@ pub(super) fn publisher() -> Table {
 }
 
 fn locked(request: &Request, pins: Pins) -> Lock {
-    let mut lock = Lock::new(request, Vec::new()).unwrap();
+    let mut lock = Lock::new(request, request.unresolved(), Vec::new()).unwrap();
     (lock.artifacts, lock.images) = (pins.artifacts, pins.images);
     // The written lock parses to the same.
     assert_eq!(Lock::parse(&lock.to_text(), "t.lock").unwrap(), lock);

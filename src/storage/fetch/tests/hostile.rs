@@ -17,7 +17,7 @@ fn wrong_bytes_are_not_kept_and_the_next_source_is_asked() {
     assert!(shown.contains("hint: nothing was kept") && shown.contains("kbake lock --upgrade package:etcd-server"), "{shown}");
     assert!(case.tmp().is_empty());
     assert_eq!(bad.requests().len(), 2, "asking again would give the same");
-    case.options.mirrors = vec![bad.base(), good.base()];
+    case.options.mirrors = vec![bad.base().into(), good.base().into()];
     case.fetch(&[want(&bytes)]).unwrap();
     assert!(case.has(&want(&bytes)));
 }

@@ -15,7 +15,7 @@ impl Case {
 
     fn folders(mut self, mirrors: &[&str]) -> Case {
         let address = |name: &&str| format!("file:{}/{name}/", self.dir.path().display());
-        self.options.mirrors = mirrors.iter().map(address).collect();
+        self.options.mirrors = mirrors.iter().map(|folder| address(folder).into()).collect();
         self
     }
 }
@@ -27,7 +27,7 @@ fn a_folder_is_a_mirror_like_any_other() {
     fs::write(case.file("a b%"), &bytes).unwrap();
     // A space and a percent sign in the folder's name are escaped in the address.
     let mut case = case;
-    case.options.mirrors[1] = case.options.mirrors[1].replace("a b%", "a%20b%25");
+    case.options.mirrors[1].base = case.options.mirrors[1].base.replace("a b%", "a%20b%25");
     case.fetch(&[want(&bytes)]).unwrap();
     assert!(case.has(&want(&bytes)));
 }

@@ -118,7 +118,7 @@ fn a_proxy_that_requires_a_login_is_named() {
     let bytes = payload(1000);
     let server = proxy(&bytes);
     let mut case = Case::new();
-    case.options.mirrors = vec!["http://far.test/debian".to_owned()];
+    case.options.mirrors = vec!["http://far.test/debian".into()];
     case.options.proxies = Proxies::all(&server.base());
     for want in [want(&bytes), from_url(&bytes, "http://far.test/x".to_owned()), from_url(&bytes, "https://far.test/x".to_owned())] {
         let before = server.requests().len();
@@ -134,7 +134,7 @@ fn a_proxy_that_requires_a_login_is_named() {
     assert_eq!((&*last.path, last.header("authorization")), (&*format!("http://far.test/debian/{POOL}"), Some(BASIC)));
     // apt's login files may have a proxy's login too.
     let mut case = Case::new();
-    case.options.mirrors = vec!["http://far.test/debian".to_owned()];
+    case.options.mirrors = vec!["http://far.test/debian".into()];
     let machines = Machine::parse(&format!("machine http://{} login me password hidden", server.address()));
     case.options.apt = apt(Apt { proxies: Proxies::all(&server.base()), machines, ..Apt::default() });
     case.fetch(&[want(&bytes)]).unwrap();
@@ -145,7 +145,7 @@ fn a_dead_proxy_is_named() {
     let closed = always(Answer::ok(b"")).base();
     let mut case = Case::new();
     case.options.proxies = Proxies::all(&closed.replace("http://", "http://me:hidden@"));
-    case.options.mirrors = vec!["http://far.test/debian".to_owned()];
+    case.options.mirrors = vec!["http://far.test/debian".into()];
     case.options.retries = 0;
     for want in [want(b"x"), from_url(b"x", "http://far.test/x".to_owned()), from_url(b"x", "https://far.test/x".to_owned())] {
         let shown = case.fails(&want, Class::Network);
@@ -164,7 +164,7 @@ fn apt_s_proxy_is_asked_for_packages_alone() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let (told, base) = (Arc::clone(&asked), of_apt.base());
     let mut case = Case::new();
-    case.options.mirrors = vec!["http://far.test/debian".to_owned()];
+    case.options.mirrors = vec!["http://far.test/debian".into()];
     case.options.apt = AptAccess::Ask(Arc::new(move |mirrors: &[String]| {
         told.lock().unwrap().extend_from_slice(mirrors);
         Ok(Apt { proxies: Proxies::all(&base), ..Apt::default() })

@@ -46,7 +46,7 @@ impl Case {
     }
 
     fn mirrors(mut self, mirrors: &[&Server]) -> Case {
-        self.options.mirrors = mirrors.iter().map(|server| server.base()).collect();
+        self.options.mirrors = mirrors.iter().map(|server| server.base().into()).collect();
         self
     }
 
@@ -127,7 +127,7 @@ fn payload(len: usize) -> Vec<u8> {
 fn want(bytes: &[u8]) -> Want {
     Want {
         name: "etcd-server".to_owned(),
-        source: Source::Pool(POOL.to_owned()),
+        source: Source::Pool { archive: "debian".to_owned(), path: POOL.to_owned() },
         digest: Sha256::of(bytes).into(),
         size: Some(bytes.len() as u64),
     }
@@ -179,12 +179,12 @@ fn an_unlocked_size_works_and_is_bounded() {
     case.options.max_unsized = 199_999;
     assert!(case.fails(&unsized_want, Class::Network).contains("is larger than 195 KiB"));
     let endless = always(Answer::ok(b"x").framed(Framing::Chunked).ending(Ending::Endless));
-    case.options.mirrors = vec![endless.base()];
+    case.options.mirrors = vec![endless.base().into()];
     let shown = case.fails(&unsized_want, Class::Network);
     assert!(shown.contains("sent more than 195 KiB (199999 bytes), the limit for artifacts without a locked size"), "{shown}");
     assert!(shown.contains("`kbake lock --upgrade package:etcd-server` locks its size"), "{shown}");
     assert!(case.tmp().is_empty(), "what cannot be right is not kept");
-    case.options.mirrors = vec![server.base()];
+    case.options.mirrors = vec![server.base().into()];
     case.options.max_unsized = 200_000;
     case.fetch(std::slice::from_ref(&unsized_want)).unwrap();
     assert!(case.has(&unsized_want));
@@ -287,10 +287,13 @@ fn a_proxy_is_used_when_there_is_one() {
 fn without_a_mirror_the_message_says_so() {
     let error = Case::new().fetch(&[want(b"x")]).unwrap_err();
     assert_eq!(error.class(), Class::Network);
-    assert!(error.to_string().starts_with("no package mirror is configured") && error.to_string().contains(POOL), "{error}");
+    assert!(
+        error.to_string().starts_with("no mirror of the archive `debian` is configured") && error.to_string().contains(POOL),
+        "{error}"
+    );
     let server = honest(b"y");
     let other = from_url(b"y", format!("{}/y", server.base()));
-    assert!(Case::new().fetch(&[other, want(b"x")]).unwrap_err().message().starts_with("no package mirror is configured"));
+    assert!(Case::new().fetch(&[other, want(b"x")]).unwrap_err().message().starts_with("no mirror of the archive `debian` is configured"));
     assert_eq!(server.connections(), 0, "it is said before anything else is asked");
     let error = Case::new().fetch(&[Want { source: Source::Urls(Vec::new()), ..want(b"x") }]).unwrap_err();
     assert_eq!(error.class(), Class::User);

@@ -260,7 +260,7 @@ fn hashing_a_partial_ends_when_the_user_asks() {
         std::thread::sleep(Duration::from_millis(200));
         flag.store(true, Ordering::SeqCst);
     });
-    let options = Options { mirrors: vec!["file:///nonexistent".to_owned()], ..case.options.clone() };
+    let options = Options { mirrors: vec!["file:///nonexistent".into()], ..case.options.clone() };
     let stopped = case.store.partial_within(&want.digest, want.size, 1 << 42, &cancel);
     assert_eq!(stopped.map(drop).unwrap_err().class(), Class::Interrupted);
     stopper.join().unwrap();

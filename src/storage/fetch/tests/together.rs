@@ -11,7 +11,11 @@ fn many(n: usize) -> Vec<(String, Vec<u8>, Want)> {
         .map(|n| {
             let path = format!("pool/main/{n}");
             let bytes = payload(1000 * n + 7)[n..].to_vec();
-            let want = Want { name: format!("artifact-{n}"), source: Source::Pool(path.clone()), ..want(&bytes) };
+            let want = Want {
+                name: format!("artifact-{n}"),
+                source: Source::Pool { archive: "debian".to_owned(), path: path.clone() },
+                ..want(&bytes)
+            };
             (path, bytes, want)
         })
         .collect()
@@ -121,7 +125,7 @@ fn without_a_network_it_does_not_try_everything() {
     let all = many(50);
     let closed = always(Answer::ok(b"")).base();
     let mut case = Case::new();
-    case.options.mirrors = vec![closed];
+    case.options.mirrors = vec![closed.into()];
     case.options.jobs = 2;
     let error = case.fetch(&wants(&all)).unwrap_err();
     assert_eq!(error.class(), Class::Network);
@@ -140,7 +144,7 @@ fn a_dead_mirror_is_asked_last_from_then_on() {
     // Its TLS handshake fails, which counts as unreachable and can be counted.
     let dead = always(Answer::ok(b""));
     let mut case = Case::new().mirrors(&[&server]);
-    case.options.mirrors.insert(0, format!("https://{}", dead.address()));
+    case.options.mirrors.insert(0, format!("https://{}", dead.address()).into());
     case.options.jobs = 1;
     let told = case.fetch(&wants(&all)).unwrap();
     assert!(!told.lines().iter().any(|line| line.starts_with("retry")), "{told:?}");
@@ -203,7 +207,7 @@ fn a_waiting_thread_takes_over_after_a_failure() {
     let case = Case::new();
     let cancel = Cancel::new();
     let with = |server: &Server, events: &dyn Events, cancel: &Cancel| {
-        let options = Options { mirrors: vec![server.base()], ..case.options.clone() };
+        let options = Options { mirrors: vec![server.base().into()], ..case.options.clone() };
         fetch(&open(case.dir.path()), &[want(&bytes)], &options, events, cancel)
     };
     struct StopsOther(Cancel);

@@ -189,14 +189,14 @@ impl Site {
         let ms = Duration::from_millis;
         let fetch = Options {
             jobs: self.jobs,
-            mirrors: vec![self.base.clone()],
+            mirrors: vec![self.base.clone().into()],
             rewrites: vec![("https://faults.test/".into(), format!("{}/", self.base))],
             registry_mirrors: vec![("registry.test".into(), self.base.clone())],
             backoff: ms(1),
             max_backoff: ms(20),
             ..Options::default()
         };
-        let none = |_: &str| Ok(Vec::new());
+        let none = |_: &crate::spec::recipe::Archive| Ok(Vec::new());
         work(&Bake { store, fetch, host_mirrors: &none, jobs: 1, report: &Silent, cancel: &cancel })
     }
 
