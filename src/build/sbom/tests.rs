@@ -233,7 +233,7 @@ fn the_release_is_read_only_where_it_is_said() {
     assert_eq!(release(&[]), None);
 }
 
-/// What Grype and Trivy match a package by: the system with its number, and the source with its own version.
+/// Grype and Trivy match a package by the system with its number, and by the source with its own version.
 #[test]
 fn scanners_find_a_package_s_system_and_source() {
     let purl = |name: &str, version: &str, pool: &str| package(name, version, "amd64", pool).purl.unwrap();

@@ -1,4 +1,4 @@
-//! What was found: one vulnerability in one product.
+//! A finding: one vulnerability in one product.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -137,7 +137,7 @@ fn add(found: &mut Found, names: &Names, id: &str, product: &str, verdict: Verdi
         parts: Vec::new(),
     });
     finding.severity = finding.severity.max(severity);
-    // Of two parts the affected one decides; an open one is not fixed by the update of the other.
+    // An affected part decides over one that is not; an open part is not fixed by the update of another.
     if rank(status) > rank(finding.status) {
         (finding.status, finding.reason) = (status, reason);
     }

@@ -1,4 +1,4 @@
-//! How bad a vulnerability is, in the words that publishers agree on.
+//! The severity of a vulnerability, in the words that publishers agree on.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ pub(crate) enum Severity {
     Unknown,
     /// Hardly of use to an attacker.
     Low,
-    /// Of use under some conditions.
+    /// Exploitable under some conditions.
     Medium,
-    /// Of use under few conditions.
+    /// Exploitable under few conditions.
     High,
-    /// Of use without any conditions.
+    /// Exploitable without any conditions.
     Critical,
 }
 
